@@ -1,0 +1,1 @@
+//! Verbs and flags: what the command line means, and no logic.

@@ -1,0 +1,1 @@
+//! The lock on the engine, and the requests to its holder.

@@ -1,0 +1,18 @@
+//! The one integration binary. Modules named `real_…` need a Docker engine; the others do not.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+mod crash_matrix;
+mod house_rules;
+mod journal_store;
+mod lease_contract;
+mod plan_file;
+mod pointer_contract;
+mod proxy_server;
+mod readme;
+mod real_crash;
+mod real_docker;
+mod real_pointer;
+mod real_verbs;
+mod report_lines;
