@@ -1,1 +1,19 @@
-//! The state machine of a release: pure.
+//! The state machine of a release, and the vocabulary around it.
+//!
+//! Pure: no async, no I/O, no clock, no randomness, no logging, and nothing of ours imported from
+//! outside this module. Time comes in as a [`Now`], the world as a [`world::World`].
+
+pub mod action;
+pub mod decide;
+pub mod event;
+pub mod names;
+pub mod narrate;
+pub mod plan;
+pub mod routing;
+pub mod state;
+pub mod strategy;
+pub mod survey;
+pub mod verdict;
+pub mod world;
+
+pub use names::{Fence, Generation, Millis, Now, Release, RoleName, ServiceName, Slot};

@@ -1,0 +1,485 @@
+//! The checked plan: what a plan file means once every word in it has been understood.
+//!
+//! Built by `plan/`, read by everything else. Nothing here reads files or variables. Only the parts
+//! that labels and the journal carry ([`Probe`], [`PointerPlan`], [`Policy`]) can be serialised;
+//! roles cannot, because they hold secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{Millis, RoleName, ServiceName};
+
+/// A value of a place that may hold a secret (variables, commands, file contents, headers).
+///
+/// `Debug` and `Display` never show a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text {
+    value: String,
+    secret: bool,
+}
+
+impl Text {
+    /// A value written out in the plan's own text.
+    pub fn public(value: impl Into<String>) -> Self {
+        Self { value: value.into(), secret: false }
+    }
+
+    /// A value from outside the plan's text.
+    pub fn secret(value: impl Into<String>) -> Self {
+        Self { value: value.into(), secret: true }
+    }
+
+    /// The value itself: for the engine and the wire, never for a message.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether the value came from outside the plan's text.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.secret
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.secret { "[secret]" } else { &self.value })
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.secret { f.write_str("[secret]") } else { write!(f, "{:?}", self.value) }
+    }
+}
+
+/// A whole plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// `name:`.
+    pub service: ServiceName,
+    /// `services:`, in the file's order by name.
+    pub roles: BTreeMap<RoleName, Role>,
+    /// Networks that exist already and that roles join beside the environment's own, by the name
+    /// roles use for them → the name on the engine. Own networks of a plan are folded into the
+    /// environment's one network.
+    pub external_networks: BTreeMap<String, String>,
+    /// `expose:`.
+    pub exposed: Exposed,
+    /// `probes:`; empty only where the plan says `probes: none`.
+    pub probes: Vec<Probe>,
+    /// `pointer:`.
+    pub pointer: PointerPlan,
+    /// `bake:`, `standby:`, `drain:` and the like.
+    pub policy: Policy,
+    /// `engine:`.
+    pub engine: Option<String>,
+    /// `pools:`.
+    pub pools: Pools,
+}
+
+/// The role and port that the pointer sends traffic to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// The role.
+    pub role: RoleName,
+    /// The port its containers listen on.
+    pub port: u16,
+}
+
+/// Where subnets and published ports are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pools {
+    /// Address and prefix length, `10.213.0.0/16` by default; the prefix is at most 26.
+    pub networks: (std::net::Ipv4Addr, u8),
+    /// First and last port, 20000 to 29999 by default.
+    pub ports: (u16, u16),
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self { networks: (std::net::Ipv4Addr::new(10, 213, 0, 0), 16), ports: (20000, 29999) }
+    }
+}
+
+/// What the loop needs to know of a plan; kept in the opening record, so that a resumed run never
+/// reads an edited plan file, and in labels, so that a rollback needs neither.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    /// How long to stand up a candidate, images ready.
+    pub stand_up_ms: Millis,
+    /// How long after a switch failing probes switch back by themselves.
+    pub bake_ms: Millis,
+    /// How long requests in flight may take to end after a switch, before they are cut.
+    pub drain_ms: Millis,
+    /// How many older environments that have served are kept, at least.
+    pub keep: u32,
+    /// How long they are kept, at least.
+    pub keep_for_ms: Millis,
+    /// How a standby waits.
+    pub standby_mode: StandbyMode,
+    /// How long a rollback's proof of its target may take.
+    pub proof_ms: Millis,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            stand_up_ms: 300_000,
+            bake_ms: 0,
+            drain_ms: 30_000,
+            keep: 1,
+            keep_for_ms: 0,
+            standby_mode: StandbyMode::Running,
+            proof_ms: 1_000,
+        }
+    }
+}
+
+/// How a standby waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum StandbyMode {
+    /// It runs.
+    #[default]
+    Running,
+}
+
+/// Which kind of thing sends traffic, with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PointerPlan {
+    /// The embedded proxy.
+    Proxy(ProxyPlan),
+}
+
+/// The embedded proxy's part of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyPlan {
+    /// Address and port as in `:8080`, `127.0.0.1:8080`, `[::1]:8080`.
+    pub listen: String,
+    /// Host names, lower case; empty: every request of that listener that names no other service's.
+    pub hosts: Vec<String>,
+}
+
+/// One check that an environment is fit to serve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The role, every replica of which is checked.
+    pub role: RoleName,
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// The longest wait between two checks; the first waits are shorter.
+    pub interval_ms: Millis,
+    /// How long one check may take.
+    pub timeout_ms: Millis,
+    /// How long after the container's start the first check comes.
+    pub initial_delay_ms: Millis,
+    /// How many checks in a row must pass, at least 1.
+    pub passes: u32,
+    /// How many checks in a row must fail, during a bake, for the release to be switched back.
+    pub failures: u32,
+    /// When all must have passed, counted from the end of standing up.
+    pub deadline_ms: Millis,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeKind {
+    /// An HTTP/1.1 request; redirects are never followed.
+    Http(HttpProbe),
+    /// A TCP connection.
+    Tcp {
+        /// The container's port.
+        port: u16,
+    },
+    /// A command in the container that must exit with 0.
+    Exec {
+        /// The command and its arguments; not serialised: it may hold secrets.
+        #[serde(skip)]
+        command: Vec<Text>,
+    },
+    /// The container's own HEALTHCHECK.
+    Health,
+}
+
+/// An HTTP probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpProbe {
+    /// The container's port.
+    pub port: u16,
+    /// `GET`, `HEAD`, …
+    pub method: String,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// Header fields, `Host` among them.
+    pub headers: Vec<HeaderField>,
+    /// Statuses that pass, as inclusive ranges.
+    pub status: Vec<(u16, u16)>,
+    /// Text that the first MiB of the body must contain.
+    pub contains: Option<String>,
+    /// TLS, where it is spoken.
+    pub tls: Option<ProbeTls>,
+}
+
+/// One header field of a probe. Of a secret one only the name is serialised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "HeaderRepr", into = "HeaderRepr")]
+pub struct HeaderField {
+    /// The field's name.
+    pub name: String,
+    /// Its value; `None` where it was secret and this probe was read back from a label.
+    pub value: Option<Text>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeaderRepr {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl From<HeaderRepr> for HeaderField {
+    fn from(repr: HeaderRepr) -> Self {
+        Self { name: repr.name, value: repr.value.map(Text::public) }
+    }
+}
+
+impl From<HeaderField> for HeaderRepr {
+    fn from(field: HeaderField) -> Self {
+        let public = field.value.filter(|value| !value.is_secret());
+        Self { name: field.name, value: public.map(|value| value.reveal().to_owned()) }
+    }
+}
+
+/// How a probe speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeTls {
+    /// The name sent and, unless `verify` says otherwise, verified.
+    pub server_name: Option<String>,
+    /// What is verified.
+    pub verify: Verify,
+}
+
+/// What is verified of a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Chain and name.
+    #[default]
+    Full,
+    /// Nothing: `verify: none`.
+    None,
+}
+
+/// When a role runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Run {
+    /// In every environment, live or not.
+    Always,
+    /// Left out.
+    Never,
+}
+
+/// One role, in Compose's words. Where a field is `None`, the image's or the engine's value holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Role {
+    /// `run:`.
+    pub run: Run,
+    /// Where the image comes from.
+    pub image: ImageSource,
+    /// `pull_policy:`.
+    pub pull: Pull,
+    /// `command:`; an empty list clears the image's.
+    pub command: Option<Vec<Text>>,
+    /// `entrypoint:`; an empty list clears the image's.
+    pub entrypoint: Option<Vec<Text>>,
+    /// Variables, `env_file` and `environment` merged.
+    pub environment: BTreeMap<String, Text>,
+    /// Files and directories of the release, copied in: secrets, configs, read-only relative binds.
+    pub files: Vec<FileMount>,
+    /// Volumes and absolute binds.
+    pub mounts: Vec<Mount>,
+    /// `tmpfs:`: path → options as Docker takes them (`size=64m,mode=1777`), empty for none.
+    pub tmpfs: BTreeMap<String, String>,
+    /// `healthcheck:`.
+    pub healthcheck: Option<Healthcheck>,
+    /// `depends_on:`.
+    pub depends_on: BTreeMap<RoleName, Condition>,
+    /// `deploy.replicas`, at least 1.
+    pub replicas: u32,
+    /// CPU and memory limits.
+    pub limits: Limits,
+    /// `stop_signal:`.
+    pub stop_signal: Option<String>,
+    /// `stop_grace_period:`, 10 s by default.
+    pub stop_grace_ms: Millis,
+    /// `user:`.
+    pub user: Option<String>,
+    /// `working_dir:`.
+    pub working_dir: Option<String>,
+    /// `read_only:`.
+    pub read_only: bool,
+    /// `cap_add:`, upper case, without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// `cap_drop:`, likewise.
+    pub cap_drop: Vec<String>,
+    /// `security_opt:`.
+    pub security_opt: Vec<String>,
+    /// `ulimits:`: name → soft and hard.
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// `labels:`.
+    pub labels: BTreeMap<String, String>,
+    /// `init:`.
+    pub init: Option<bool>,
+    /// `extra_hosts:`: name → address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// `dns:`.
+    pub dns: Vec<IpAddr>,
+    /// External networks joined, by their key in [`Plan::external_networks`].
+    pub networks: Vec<String>,
+    /// `hostname:`.
+    pub hostname: Option<String>,
+    /// `expose:`: documentation of the ports a role listens on.
+    pub expose: Vec<u16>,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSource {
+    /// `image:`, a reference as written.
+    Pull(String),
+    /// `build:`.
+    Build(Build),
+}
+
+/// `build:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    /// The directory, absolute.
+    pub context: std::path::PathBuf,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: String,
+    /// Build arguments.
+    pub args: BTreeMap<String, Text>,
+    /// The stage.
+    pub target: Option<String>,
+    /// A tag to give the image besides (`image:` beside `build:`).
+    pub tag: Option<String>,
+}
+
+/// `pull_policy:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// Where the engine has no such image.
+    #[default]
+    Missing,
+    /// At each deploy.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Files copied into the containers of a role.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileMount {
+    /// The absolute path in the container.
+    pub target: String,
+    /// What stands there.
+    pub content: FileContent,
+}
+
+/// What is copied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileContent {
+    /// A single file.
+    File {
+        /// Its bytes.
+        source: FileSource,
+        /// Numeric owner.
+        uid: u32,
+        /// Numeric group.
+        gid: u32,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A directory of the deployer, copied into a volume and mounted read-only.
+    Directory(std::path::PathBuf),
+}
+
+/// Where a file's bytes come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileSource {
+    /// A file of the deployer, absolute.
+    Path(std::path::PathBuf),
+    /// A value (a config's `content:`, a variable).
+    Value(Text),
+}
+
+/// A mount that is not copied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mount {
+    /// The absolute path in the container.
+    pub target: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Whether the container may write.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MountSource {
+    /// A new volume of this release's own; the name as in the plan, `None` for an anonymous one.
+    PerRelease(Option<String>),
+    /// A volume that outlives releases, by its name on the engine.
+    Shared(String),
+    /// An absolute path of the engine's host, which the plan declares shared.
+    Host(String),
+}
+
+/// `healthcheck:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`; empty: the image's own.
+    pub test: Vec<Text>,
+    /// Time between two checks.
+    pub interval_ms: Option<Millis>,
+    /// How long one may take.
+    pub timeout_ms: Option<Millis>,
+    /// How long failures do not count after the start.
+    pub start_period_ms: Option<Millis>,
+    /// Failures in a row that make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// What of another role is waited for before a role starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Its containers have been started.
+    Started,
+    /// Their HEALTHCHECK says healthy.
+    Healthy,
+}
+
+/// Limits of one container.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Limits {
+    /// Billionths of a CPU.
+    pub nano_cpus: Option<i64>,
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes reserved.
+    pub memory_reservation: Option<i64>,
+    /// Processes; 4096 by default.
+    pub pids: Option<i64>,
+    /// Bytes of `/dev/shm`.
+    pub shm: Option<i64>,
+}
