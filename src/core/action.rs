@@ -1,1 +1,89 @@
-//! 
+//! What the core asks the shell to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{Generation, Millis, Release};
+use super::routing::Mark;
+
+/// One act. Journalled as an intent before it is performed (but for [`Action::Observe`], which
+/// changes nothing); performing it twice is the same as performing it once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Action {
+    /// Look at engine and pointer, and record what is there: settles an intent without an outcome.
+    Observe,
+    /// Resolve, pull or build every image, and pin it.
+    Prepare,
+    /// Make what is missing of the candidate's environment.
+    StandUp,
+    /// Wait until every probe of every replica of the candidate has passed.
+    Prove,
+    /// Write a mark on the engine (where the pointer does not keep marks).
+    Mark {
+        /// Whose mark.
+        release: Release,
+        /// Which.
+        mark: Mark,
+    },
+    /// Move the pointer: all traffic to `to`.
+    Switch {
+        /// The release that shall get the traffic.
+        to: Release,
+        /// The release that must be live for the move to be right; `None`: none.
+        from: Option<Release>,
+        /// The generation that must still be the pointer's; `None`: it must know nothing.
+        expected: Option<Generation>,
+        /// Why, and what becomes of `from`.
+        why: Move,
+    },
+    /// Ask the service through the pointer until the answer comes from `release`.
+    Verify {
+        /// The release that must answer.
+        release: Release,
+    },
+    /// Wait until nothing is in flight to what the move with this generation left, and cut the rest
+    /// at the drain limit.
+    Drain {
+        /// The move.
+        generation: Generation,
+    },
+    /// Probe the live release until the time is over, or enough probes have failed in a row.
+    Watch {
+        /// Milliseconds since the epoch.
+        until: Millis,
+    },
+    /// Remove older environments that nothing needs.
+    Retire {
+        /// Which.
+        releases: Vec<Release>,
+    },
+    /// Remove the candidate, whole.
+    TearDown {
+        /// Which.
+        release: Release,
+    },
+}
+
+/// Why the pointer moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Move {
+    /// To a candidate that has passed its probes; what it leaves becomes the standby.
+    Promote,
+    /// To a standby, because somebody asked; what it leaves is withdrawn.
+    RollBack,
+    /// To what was live before, because the release failed after the switch; likewise.
+    Revert,
+}
+
+/// What an operator asks of a run that another one holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Ask {
+    /// Hand the service over, now: a rollback is waiting.
+    Yield,
+    /// Give the release up.
+    Abort,
+    /// Take the next step: end the bake.
+    Promote,
+}

@@ -1,1 +1,200 @@
-//! 
+//! Facts: what was intended and what happened. Journalled, never dropped; everything that is ever
+//! decided is decided from these.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, Ask};
+use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
+use super::plan::Policy;
+use super::routing::{Drained, Routing};
+use super::verdict::Outcome;
+use super::world::World;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A run begins.
+    Opened(Opened),
+    /// An act is about to be performed.
+    Intended {
+        /// Which.
+        action: Action,
+    },
+    /// What engine and pointer showed when they were looked at.
+    Observed {
+        /// All of it.
+        world: Box<World>,
+    },
+    /// Every image is there and pinned.
+    Prepared {
+        /// Role → pinned image id or digest.
+        images: BTreeMap<RoleName, String>,
+    },
+    /// The candidate's containers have been started.
+    StoodUp {
+        /// Where its exposed replicas answer.
+        endpoints: Vec<SocketAddr>,
+    },
+    /// All probes have passed.
+    Proven {
+        /// How many checks that took, over all replicas.
+        checks: u64,
+    },
+    /// A mark has been written.
+    Marked,
+    /// The pointer has moved, and reads back as written.
+    Switched {
+        /// The move's number.
+        generation: Generation,
+        /// When, in milliseconds since the epoch.
+        at: Millis,
+        /// From the call to the controller until its answer, in microseconds.
+        took_us: u64,
+    },
+    /// The pointer was not as expected, or its guard refused the write. Nothing was moved.
+    SwitchRefused {
+        /// Why.
+        why: SwitchRefusal,
+        /// What the pointer says.
+        found: Option<Box<Routing>>,
+    },
+    /// The service answers through the pointer, and it is the release that shall.
+    Verified {
+        /// From the move to the answer, in microseconds.
+        took_us: u64,
+    },
+    /// Nothing is in flight any more to what the move left.
+    Drained(Drained),
+    /// The bake is over and the release is still fit.
+    Baked,
+    /// Older environments have been removed.
+    Retired {
+        /// Which.
+        releases: Vec<Release>,
+    },
+    /// The candidate has been removed.
+    TornDown {
+        /// Which.
+        release: Release,
+    },
+    /// The act failed, for a reason that lies in the release or its environment: it will not pass
+    /// by itself. Nothing that serves was touched.
+    Failed(Failure),
+    /// The act's outcome is not known: its answer was lost, or what it needs is out of reach.
+    Lost {
+        /// What is known of why.
+        why: String,
+    },
+    /// Somebody asked something of the run.
+    Asked {
+        /// What.
+        ask: Ask,
+        /// Who: `user@host`, or `signal`.
+        by: String,
+    },
+    /// Something was found that happened without a record.
+    Seen {
+        /// What.
+        what: String,
+    },
+    /// The run is over.
+    Closed {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// The beginning of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opened {
+    /// What the run does.
+    pub verb: Verb,
+    /// Who began it: `user@host`.
+    pub by: String,
+    /// The program's version.
+    pub version: String,
+    /// What the run goes by.
+    pub policy: Policy,
+    /// Who keeps the marks.
+    pub marks: MarkKeeper,
+    /// The live release when it began.
+    pub live: Option<Release>,
+    /// The pointer's generation when it began; `None` where it knew nothing of the service.
+    pub generation: Option<Generation>,
+    /// The lease's number.
+    pub fence: Fence,
+    /// The plan as read, unsubstituted, in the form of `plan::PlanRecord`; of a deploy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<serde_json::Value>,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Verb {
+    /// Bring a new release up and switch to it.
+    Deploy {
+        /// Its number.
+        release: Release,
+        /// Its slot.
+        slot: Slot,
+    },
+    /// Move the pointer back.
+    Rollback {
+        /// The release that is left.
+        from: Release,
+        /// The release that is gone back to.
+        to: Release,
+    },
+}
+
+/// Who keeps marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkKeeper {
+    /// The pointer, in the same durable write as the move.
+    Pointer,
+    /// The engine, as empty labelled volumes.
+    Engine,
+}
+
+/// Why a pointer was not moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwitchRefusal {
+    /// Somebody else moved it: its generation is not the one that was read.
+    Moved,
+    /// The lease's number is lower than the one the pointer has seen.
+    Fenced,
+    /// It names something else than the journal says, at the same generation.
+    Drifted,
+}
+
+/// Why an act failed, with what a person wants to see of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened, to what, why: one line.
+    pub what: String,
+    /// What mends it: one line, where something is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Per replica: its last probe answer, its exit code, its last log lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// What is known of one replica when an environment failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// Its container's name.
+    pub container: String,
+    /// The last answer of each probe that did not pass, or how the container ended.
+    pub reasons: Vec<String>,
+    /// Its last log lines, at most 50. Shown, never journalled: a log may hold anything.
+    #[serde(skip)]
+    pub logs: Vec<String>,
+}

@@ -9,6 +9,7 @@ pub mod event;
 pub mod names;
 pub mod narrate;
 pub mod plan;
+pub mod progress;
 pub mod routing;
 pub mod state;
 pub mod strategy;

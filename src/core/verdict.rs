@@ -1,1 +1,19 @@
-//! 
+//! How a run ends, and what that means to the caller.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// What was asked for is done.
+    Done,
+    /// The release was switched to and back again; what served before serves.
+    RolledBack,
+    /// The release was given up before the switch; what served before serves.
+    Refused,
+    /// A person must decide.
+    Stuck,
+    /// Cut short after something was touched; `resume` goes on.
+    Interrupted,
+}

@@ -1,1 +1,143 @@
-//! 
+//! What really exists, as engine and pointer tell it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{Millis, Release, RoleName, Slot};
+use super::plan::{Exposed, PointerPlan, Policy, Probe};
+use super::routing::{Marks, Routing};
+
+/// Everything known about one service at one moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct World {
+    /// What stands on the engine, by release.
+    pub environments: Vec<Environment>,
+    /// What the pointer says; `None` where it knows nothing of the service.
+    pub routing: Option<Routing>,
+    /// Marks kept on the engine; those that the pointer keeps are in its routing.
+    pub engine_marks: BTreeMap<Release, Marks>,
+}
+
+/// The containers, network and volumes that stand for one release. Whole or in part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Whose it is.
+    pub release: Release,
+    /// Where it hangs.
+    pub slot: Slot,
+    /// When its first part was made, in milliseconds since the epoch, by the engine's clock.
+    pub created: Millis,
+    /// Its containers, by role and replica.
+    pub containers: Vec<Container>,
+    /// How many containers it should have.
+    pub expected: u32,
+    /// Its own network, volumes and other parts besides containers, by name on the engine.
+    pub parts: Vec<String>,
+    /// What its labels say.
+    pub labels: Labels,
+}
+
+/// What is true at an environment's creation, as its labels carry it.
+///
+/// Anyone who can create a container can write labels: from them nothing is executed, and no file
+/// or variable is read on the operator's machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labels {
+    /// The role and port that get traffic.
+    pub exposed: Exposed,
+    /// Probes; of a secret header only its name, of an exec probe not its command.
+    pub probes: Vec<Probe>,
+    /// The pointer's kind and parameters.
+    pub pointer: PointerPlan,
+    /// Bake, drain, retention.
+    pub policy: Policy,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// The engine's name.
+    pub name: String,
+    /// Whose.
+    pub role: RoleName,
+    /// Which, from 1.
+    pub replica: u32,
+    /// The pinned image's id.
+    pub image_id: String,
+    /// Its address on the environment's own network.
+    pub address: Option<IpAddr>,
+    /// What it does.
+    pub state: ContainerState,
+    /// What its HEALTHCHECK said last.
+    pub health: Health,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Created, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Paused.
+    Paused,
+    /// The engine is starting it again after an exit.
+    Restarting,
+    /// Ended.
+    Exited {
+        /// Its exit code.
+        code: i64,
+        /// Whether the kernel ended it for want of memory.
+        oom: bool,
+    },
+    /// Being removed, or dead.
+    Gone,
+}
+
+/// What a HEALTHCHECK said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The container has none.
+    #[default]
+    None,
+    /// No verdict yet.
+    Starting,
+    /// It passed.
+    Healthy,
+    /// It failed as often as it may.
+    Unhealthy,
+}
+
+impl Environment {
+    /// Where its exposed replicas answer, in replica order.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<std::net::SocketAddr> {
+        let exposed = &self.labels.exposed;
+        let replicas = self.containers.iter().filter(|c| c.role == exposed.role);
+        let mut found: Vec<_> = replicas
+            .filter_map(|c| Some((c.replica, c.address?)))
+            .collect();
+        found.sort_unstable();
+        found
+            .into_iter()
+            .map(|(_, address)| (address, exposed.port).into())
+            .collect()
+    }
+
+    /// Whether every container it should have is there and runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let running = self
+            .containers
+            .iter()
+            .filter(|c| c.state == ContainerState::Running)
+            .count();
+        running == self.expected as usize
+    }
+}

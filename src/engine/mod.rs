@@ -1,1 +1,163 @@
-//! Where environments stand.
+//! Where environments stand: the contract, and the choice among its kinds.
+//!
+//! An adapter does not retry, sleep for luck, print or read the clock; the caller sets deadlines by
+//! dropping the future. Dropping one leaves at most what `inspect` finds and `stand_up` completes.
+//! The contract suite in `tests/support/` holds every kind, and the fake, to what is said here.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::core::event::Failure;
+use crate::core::names::{Millis, Release, RoleName, ServiceName, Slot};
+use crate::core::plan::{Plan, Text};
+use crate::core::progress::Sink;
+use crate::core::routing::{Mark, Marks};
+use crate::core::world::{Environment, Labels};
+
+pub mod docker;
+
+/// What one release's environment shall be.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The checked plan.
+    pub plan: Plan,
+    /// The release.
+    pub release: Release,
+    /// Its slot.
+    pub slot: Slot,
+    /// What goes into labels.
+    pub labels: Labels,
+}
+
+/// Role → pinned image: an id (`sha256:…`) or a reference with a digest.
+pub type Images = BTreeMap<RoleName, String>;
+
+/// Why a call on an engine did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The engine could not be asked; this call has done nothing.
+    #[error("engine {engine} is out of reach: {why}")]
+    OutOfReach {
+        /// Its address.
+        engine: String,
+        /// In a person's words.
+        why: String,
+    },
+    /// The connection ended before the answer; whether the call took effect is not known.
+    #[error("engine {engine} did not answer to the end: {why}")]
+    Lost {
+        /// Its address.
+        engine: String,
+        /// In a person's words.
+        why: String,
+    },
+    /// The engine said no, or the environment is at fault; repeating will not help by itself.
+    #[error("{}", .0.what)]
+    Failed(Failure),
+}
+
+/// A small atomic token on the engine: the lease, a request to its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, unique on the engine.
+    pub name: String,
+    /// Its labels, without the `flipside.` prefix: text that never changes.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a command in a container answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its exit code.
+    pub code: i64,
+    /// The last of what it printed, at most 4 KiB.
+    pub output: String,
+}
+
+/// One line of a container's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// The container's name.
+    pub container: String,
+    /// Without its line end.
+    pub line: String,
+}
+
+/// An engine.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Its address, for messages.
+    fn address(&self) -> &str;
+
+    /// Resolves, pulls or builds the image of every role that runs, and pins it, before anything
+    /// else is touched.
+    async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Result<Images, EngineError>;
+
+    /// Makes what is missing of the environment: network, files, containers, and starts them in
+    /// dependency order. Idempotent, also over what a killed call has left.
+    async fn stand_up(
+        &self,
+        spec: &Spec,
+        images: &Images,
+        sink: &dyn Sink,
+    ) -> Result<Environment, EngineError>;
+
+    /// What really exists of a service: every release's environment, whole or in part, ascending.
+    async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError>;
+
+    /// One container as it is now: with its exit code and whether memory ran out, which
+    /// [`Engine::inspect`] may leave out. `None` where it is gone.
+    async fn container(
+        &self,
+        id: &str,
+    ) -> Result<Option<crate::core::world::Container>, EngineError>;
+
+    /// The services that have anything on this engine.
+    async fn services(&self) -> Result<Vec<ServiceName>, EngineError>;
+
+    /// Removes an environment: containers (stopped by their own signal and grace), network,
+    /// volumes of the release. Idempotent. Images are kept.
+    async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError>;
+
+    /// The last `tail` lines of a container.
+    async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError>;
+
+    /// Sends the lines of containers as they come, until the receiver is dropped or all have ended.
+    async fn follow(
+        &self,
+        containers: &[String],
+        tail: u32,
+        lines: tokio::sync::mpsc::Sender<LogLine>,
+    ) -> Result<(), EngineError>;
+
+    /// Runs a command in a container to its end.
+    async fn exec(&self, container: &str, command: &[Text]) -> Result<Executed, EngineError>;
+
+    /// The marks kept on the engine, by release.
+    async fn marks(&self, service: &ServiceName) -> Result<BTreeMap<Release, Marks>, EngineError>;
+
+    /// Adds a mark: durable, atomic, idempotent. [`Mark::Served`] takes a withdrawal away.
+    async fn mark(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mark: Mark,
+    ) -> Result<(), EngineError>;
+
+    /// Creates a token if none of that name is there; atomic. Answers what is there now, its own or
+    /// the winner's.
+    async fn claim(&self, service: &ServiceName, token: &Token) -> Result<Token, EngineError>;
+
+    /// All tokens of a service.
+    async fn tokens(&self, service: &ServiceName) -> Result<Vec<Token>, EngineError>;
+
+    /// Removes a token; none of that name is no error.
+    async fn drop_token(&self, service: &ServiceName, name: &str) -> Result<(), EngineError>;
+
+    /// Waits until the container with this id does not run any more, and answers its exit code.
+    async fn ended(&self, id: &str) -> Result<i64, EngineError>;
+}
+
+/// How long a container is given to stop where it says nothing itself, in milliseconds.
+pub const DEFAULT_GRACE_MS: Millis = 10_000;

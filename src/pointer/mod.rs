@@ -1,1 +1,112 @@
-//! What sends traffic.
+//! What sends traffic: the contract, and the choice among its kinds.
+//!
+//! An adapter does not retry, sleep for luck, print or read the clock; the caller sets deadlines by
+//! dropping the future. The contract suite in `tests/support/` holds every kind, and the fake, to
+//! what is said here. A new kind is one file with its `impl Pointer`, one line and one arm here,
+//! one row in the suite and one sample plan.
+
+use async_trait::async_trait;
+
+use crate::core::event::SwitchRefusal;
+use crate::core::names::{Fence, Generation, Millis, Release};
+use crate::core::progress::Sink;
+use crate::core::routing::{Capabilities, Drained, Mark, Routing};
+
+pub mod proxy;
+
+/// Why a call on a pointer did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PointerError {
+    /// The pointer could not be asked; this call has done nothing.
+    #[error("pointer {pointer} is out of reach: {why}")]
+    OutOfReach {
+        /// Which one.
+        pointer: String,
+        /// In a person's words.
+        why: String,
+    },
+    /// The answer was lost; whether the call took effect is not known.
+    #[error("pointer {pointer} did not answer to the end: {why}")]
+    Lost {
+        /// Which one.
+        pointer: String,
+        /// In a person's words.
+        why: String,
+    },
+    /// The guard refused the write; nothing was moved.
+    #[error("the pointer was not moved: {}", match .why {
+        SwitchRefusal::Moved => "somebody else has moved it",
+        SwitchRefusal::Fenced => "another operator has taken over",
+        SwitchRefusal::Drifted => "it does not say what it should",
+    })]
+    Refused {
+        /// Why.
+        why: SwitchRefusal,
+        /// What it says.
+        found: Option<Box<Routing>>,
+    },
+    /// It said no for another reason; nothing was moved.
+    #[error("{what}")]
+    Failed {
+        /// What happened, to what, why.
+        what: String,
+        /// What mends it.
+        hint: Option<String>,
+    },
+}
+
+/// What a request through the pointer showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The environment that answered, where the pointer can tell.
+    pub release: Option<Release>,
+    /// The HTTP status, where HTTP is spoken.
+    pub status: Option<u16>,
+}
+
+/// A pointer of one service.
+#[async_trait]
+pub trait Pointer: Send + Sync {
+    /// What it is, for messages: `proxy flipside-proxy (:8080)`.
+    fn describe(&self) -> String;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes sure that it can be written: starts what is flipside's own. Touches no traffic.
+    async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError>;
+
+    /// What it says now: asked of the real thing, never of a cache. `None`: it knows nothing of the
+    /// service.
+    async fn read(&self) -> Result<Option<Routing>, PointerError>;
+
+    /// Makes `desired` true if its generation still is `expected` (`None`: if it still knows
+    /// nothing). Idempotent. Returns the new generation once the controller has accepted and a
+    /// read-back agrees. `desired.generation` is ignored.
+    async fn write(
+        &self,
+        expected: Option<Generation>,
+        desired: &Routing,
+    ) -> Result<Generation, PointerError>;
+
+    /// Waits until it sends nothing any more to what the move with this generation left, cuts what
+    /// is left after `limit_ms`, and says what was in flight, finished and cut.
+    async fn settled(
+        &self,
+        generation: Generation,
+        limit_ms: Millis,
+        sink: &dyn Sink,
+    ) -> Result<Drained, PointerError>;
+
+    /// One request of its service, through it.
+    async fn ask(&self) -> Result<Answer, PointerError>;
+
+    /// Adds a mark where it keeps marks; elsewhere an error.
+    async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError>;
+
+    /// Forgets the marks of releases whose environments are gone. Idempotent.
+    async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError>;
+
+    /// Forgets the service: nothing answers for it any more. Idempotent.
+    async fn remove(&self, fence: Fence) -> Result<(), PointerError>;
+}
