@@ -127,6 +127,8 @@ pub struct Opened {
     pub generation: Option<Generation>,
     /// The lease's number.
     pub fence: Fence,
+    /// The highest release number known when it began, its own included.
+    pub highest: Release,
     /// The plan as read, unsubstituted, in the form of `plan::PlanRecord`; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<serde_json::Value>,
