@@ -35,6 +35,8 @@ pub enum Action {
         expected: Option<Generation>,
         /// Why, and what becomes of `from`.
         why: Move,
+        /// What `to` must show first.
+        proof: Proof,
     },
     /// Ask the service through the pointer until the answer comes from `release`.
     Verify {
@@ -76,6 +78,16 @@ pub enum Move {
     Revert,
 }
 
+/// What an environment must show before the pointer moves to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// One round of its network probes, all replicas at once.
+    Round,
+    /// Nothing: its last proof is trusted, or somebody said `--force`.
+    Trusted,
+}
+
 /// What an operator asks of a run that another one holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
@@ -86,4 +98,7 @@ pub enum Ask {
     Abort,
     /// Take the next step: end the bake.
     Promote,
+    /// Stop here, as a signal asks: before the switch give the release up; after it verify, and leave
+    /// the rest to `resume`.
+    Leave,
 }

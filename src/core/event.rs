@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Ask};
+use super::action::{Action, Ask, Proof};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
 use super::plan::Policy;
 use super::routing::{Drained, Routing};
@@ -96,6 +96,11 @@ pub enum Event {
         /// Who: `user@host`, or `signal`.
         by: String,
     },
+    /// Another process goes on with the run. What was asked of the one before is forgotten.
+    Resumed {
+        /// Who: `user@host`.
+        by: String,
+    },
     /// Something was found that happened without a record.
     Seen {
         /// What.
@@ -151,6 +156,8 @@ pub enum Verb {
         from: Release,
         /// The release that is gone back to.
         to: Release,
+        /// What it must show first.
+        proof: Proof,
     },
 }
 

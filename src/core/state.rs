@@ -1,1 +1,505 @@
+//! The state machine of a run: every legal transition in one match.
 //!
+//! A run's state is the fold of its records. What to do next is `decide`'s to say; nothing here
+//! prefers one act over another.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::action::{Action, Ask, Move};
+use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
+use super::names::{Generation, Millis, Release, RoleName};
+use super::routing::{Drained, Mark, Routing};
+use super::verdict::Outcome;
+use super::world::World;
+
+/// How often in a row an outcome may get lost before the run is left to `resume`.
+pub const LOST_LIMIT: u32 = 3;
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// How it began.
+    pub opened: Opened,
+    /// Which way it goes, and how far it has come.
+    pub course: Course,
+    /// An intent without an outcome.
+    pub pending: Option<Action>,
+    /// What was asked of it and still holds.
+    pub ask: Option<Ask>,
+    /// How many outcomes in a row got lost.
+    pub lost: u32,
+    /// The last move of the pointer.
+    pub moved: Option<Moved>,
+    /// Why the release is not kept: the first failure.
+    pub failure: Option<Failure>,
+    /// Whether anything of the candidate may stand.
+    pub stood: Stood,
+    /// Role → pinned image.
+    pub images: BTreeMap<RoleName, String>,
+    /// Where the candidate's exposed replicas answer.
+    pub endpoints: Vec<SocketAddr>,
+    /// What became of the requests in flight at the last move.
+    pub drained: Drained,
+    /// What the last look at the world found, if it was taken at this stage.
+    pub world: Option<Box<World>>,
+}
+
+/// Whether anything of the candidate may stand on the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stood {
+    /// Nothing was begun, or everything has been removed.
+    Nothing,
+    /// Something was begun.
+    Something,
+}
+
+/// A move of the pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// The release it names since.
+    pub to: Release,
+    /// The release it left.
+    pub from: Option<Release>,
+    /// Its number.
+    pub generation: Generation,
+    /// When, in milliseconds since the epoch.
+    pub at: Millis,
+}
+
+/// Which way a run goes, and how far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// A deploy towards its end.
+    Forward(Stage),
+    /// A deploy that is given up before the switch.
+    GivingUp,
+    /// The pointer goes back: a rollback, or a deploy that failed after the switch.
+    Back(Back),
+    /// Only a person can say how it goes on.
+    Stuck,
+    /// Over.
+    Closed(Outcome),
+}
+
+/// What a deploy has done last, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its opening record is written.
+    Opened,
+    /// Images are pinned.
+    Prepared,
+    /// Containers have been started.
+    StoodUp,
+    /// All probes have passed.
+    Proven,
+    /// The engine knows so (where the pointer keeps no marks).
+    Marked,
+    /// The pointer names the release: the point of no return.
+    Switched,
+    /// The engine knows that it serves (likewise).
+    Served,
+    /// It answers through the pointer.
+    Verified,
+    /// The bake is over.
+    Baked,
+    /// Nothing is in flight to what was left.
+    Drained,
+    /// What nothing needs is gone.
+    Retired,
+}
+
+/// What a way back has done last, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Back {
+    /// It is decided.
+    Decided,
+    /// The pointer names the older release.
+    Moved,
+    /// The engine knows that it serves (where the pointer keeps no marks).
+    Served,
+    /// The engine knows that the other is withdrawn (likewise).
+    Withdrawn,
+    /// It answers through the pointer.
+    Verified,
+    /// Nothing is in flight to what was left.
+    Drained,
+}
+
+/// An event that cannot follow.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{event} cannot follow: the run is at {course:?} with {pending} pending")]
+pub struct Illegal {
+    /// What came.
+    pub event: String,
+    /// Where the run is.
+    pub course: Course,
+    /// What is pending.
+    pub pending: String,
+}
+
+impl State {
+    /// The state after an opening record.
+    ///
+    /// # Errors
+    /// Where `event` is no opening record.
+    pub fn open(event: &Event) -> Result<Self, Illegal> {
+        let Event::Opened(opened) = event else {
+            return Err(Illegal {
+                event: format!("{event:?}"),
+                course: Course::Forward(Stage::Opened),
+                pending: "no opening record".into(),
+            });
+        };
+        let course = match opened.verb {
+            Verb::Deploy { .. } => Course::Forward(Stage::Opened),
+            Verb::Rollback { .. } => Course::Back(Back::Decided),
+        };
+        Ok(Self {
+            opened: opened.clone(),
+            course,
+            pending: None,
+            ask: None,
+            lost: 0,
+            moved: None,
+            failure: None,
+            stood: Stood::Nothing,
+            images: BTreeMap::new(),
+            endpoints: Vec::new(),
+            drained: Drained::default(),
+            world: None,
+        })
+    }
+
+    /// The state after all of `events`, the first of which opens the run.
+    ///
+    /// # Errors
+    /// Where one cannot follow, or there is none.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, Illegal> {
+        let mut events = events.into_iter();
+        let none = Event::Seen {
+            what: "nothing".into(),
+        };
+        let opened = Self::open(events.next().unwrap_or(&none))?;
+        events.try_fold(opened, |state, event| state.apply(event))
+    }
+
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// Where it cannot follow.
+    pub fn apply(mut self, event: &Event) -> Result<Self, Illegal> {
+        use Event as E;
+        let course = self.course;
+        match (course, self.pending.clone(), event) {
+            // An end is an end.
+            (Course::Closed(_), _, E::Seen { .. }) | (_, _, E::Seen { .. }) => {}
+            (Course::Closed(_), _, _) => return Err(self.illegal(event)),
+            (_, _, E::Closed { outcome }) => {
+                self.pending = None;
+                self.course = Course::Closed(*outcome);
+            }
+
+            // Asks come at any time; what they turn is settled below, once nothing is pending.
+            (_, _, E::Asked { ask, .. }) => self.ask = Some(ask.clone()),
+            (_, _, E::Resumed { .. }) => {
+                self.ask = None;
+                self.lost = 0;
+            }
+
+            // An intent, where its act belongs.
+            (_, None, E::Intended { action }) if self.permits(action) => {
+                if *action == Action::StandUp {
+                    self.stood = Stood::Something;
+                }
+                self.pending = Some(action.clone());
+            }
+
+            // An outcome that got lost: the intent stays, the world will tell.
+            (_, _, E::Lost { .. }) => self.lost += 1,
+            (_, pending, E::Observed { world }) => {
+                self.pending = None;
+                if let Some(Action::Switch {
+                    to, expected, from, ..
+                }) = pending
+                {
+                    self.settle_switch(to, from, expected, world.routing.as_ref());
+                }
+                self.world = Some(world.clone());
+            }
+
+            // Forward.
+            (Course::Forward(_), Some(Action::Prepare), E::Prepared { images }) => {
+                self.images = images.clone();
+                self.reach(Stage::Prepared);
+            }
+            (Course::Forward(_), Some(Action::StandUp), E::StoodUp { endpoints }) => {
+                self.endpoints = endpoints.clone();
+                self.reach(Stage::StoodUp);
+            }
+            (Course::Forward(_), Some(Action::Prove), E::Proven { .. }) => {
+                self.reach(Stage::Proven);
+            }
+            (
+                Course::Forward(_),
+                Some(Action::Mark {
+                    mark: Mark::Proven, ..
+                }),
+                E::Marked,
+            ) => {
+                self.reach(Stage::Marked);
+            }
+            (
+                Course::Forward(_),
+                Some(Action::Mark {
+                    mark: Mark::Served(_),
+                    ..
+                }),
+                E::Marked | E::Failed(_),
+            ) => self.reach(Stage::Served),
+            (Course::Forward(_), Some(Action::Watch { .. }), E::Baked) => self.reach(Stage::Baked),
+            (Course::Forward(_), Some(Action::Retire { .. }), E::Retired { .. } | E::Failed(_)) => {
+                self.reach(Stage::Retired);
+            }
+
+            // Both ways.
+            (_, Some(Action::Switch { to, from, .. }), E::Switched { generation, at, .. }) => {
+                self.pending = None;
+                self.move_to(Moved {
+                    to,
+                    from,
+                    generation: *generation,
+                    at: *at,
+                });
+            }
+            (
+                _,
+                Some(Action::Switch {
+                    to, from, expected, ..
+                }),
+                E::SwitchRefused { why, found },
+            ) => {
+                self.pending = None;
+                match why {
+                    SwitchRefusal::Fenced => self.ask = Some(Ask::Yield),
+                    SwitchRefusal::Moved | SwitchRefusal::Drifted => {
+                        self.settle_switch(to, from, expected, found.as_deref());
+                        if self.moved.is_none_or(|moved| moved.to != to) {
+                            self.course = Course::Stuck;
+                        }
+                    }
+                }
+            }
+            (Course::Forward(_), Some(Action::Verify { .. }), E::Verified { .. }) => {
+                self.reach(Stage::Verified);
+            }
+            (Course::Back(_), Some(Action::Verify { .. }), E::Verified { .. }) => {
+                self.reach_back(Back::Verified);
+            }
+            (Course::Forward(_), Some(Action::Drain { .. }), E::Drained(drained)) => {
+                self.drained = *drained;
+                self.reach(Stage::Drained);
+            }
+            (Course::Back(_), Some(Action::Drain { .. }), E::Drained(drained)) => {
+                self.drained = *drained;
+                self.reach_back(Back::Drained);
+            }
+
+            // Back.
+            (
+                Course::Back(_),
+                Some(Action::Mark {
+                    mark: Mark::Served(_),
+                    ..
+                }),
+                E::Marked | E::Failed(_),
+            ) => self.reach_back(Back::Served),
+            (
+                Course::Back(_),
+                Some(Action::Mark {
+                    mark: Mark::Withdrawn,
+                    ..
+                }),
+                E::Marked | E::Failed(_),
+            ) => self.reach_back(Back::Withdrawn),
+
+            // Giving up. What could not be removed is `prune`'s to find.
+            (_, Some(Action::TearDown { .. }), E::TornDown { .. } | E::Failed(_)) => {
+                self.pending = None;
+                self.lost = 0;
+                self.stood = Stood::Nothing;
+            }
+
+            // A failure turns a deploy round; on the way back only a person can help.
+            (Course::Forward(stage), Some(_), E::Failed(failure)) => {
+                self.pending = None;
+                self.lost = 0;
+                self.failure = Some(failure.clone());
+                self.course = self.turned(stage);
+            }
+            (Course::Back(_), Some(_), E::Failed(failure)) => {
+                self.pending = None;
+                self.lost = 0;
+                self.failure.get_or_insert_with(|| failure.clone());
+                self.course = Course::Stuck;
+            }
+            _ => return Err(self.illegal(event)),
+        }
+        self.heed();
+        Ok(self)
+    }
+
+    /// The release that the run is about: of a deploy the new one, of a rollback the one gone back
+    /// to.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        match self.opened.verb {
+            Verb::Deploy { release, .. } => release,
+            Verb::Rollback { to, .. } => to,
+        }
+    }
+
+    /// The release that serves now, as far as this run knows.
+    #[must_use]
+    pub fn live(&self) -> Option<Release> {
+        self.moved.map(|moved| moved.to).or(self.opened.live)
+    }
+
+    /// Whether the pointer has been moved by this run.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.moved.is_some()
+    }
+
+    /// Whether `action` belongs where the run is. What is legal here is what any version has ever
+    /// decided, so that old journals can be read.
+    fn permits(&self, action: &Action) -> bool {
+        use Action as A;
+        match self.course {
+            Course::Forward(stage) => match action {
+                A::Prepare => stage == Stage::Opened,
+                A::StandUp => stage == Stage::Prepared,
+                A::Prove => stage == Stage::StoodUp,
+                A::Mark {
+                    mark: Mark::Proven, ..
+                } => stage == Stage::Proven,
+                A::Switch { why, .. } => {
+                    *why == Move::Promote && matches!(stage, Stage::Proven | Stage::Marked)
+                }
+                A::Mark {
+                    mark: Mark::Served(_),
+                    ..
+                } => stage == Stage::Switched,
+                A::Verify { .. } => matches!(stage, Stage::Switched | Stage::Served),
+                A::Watch { .. } => stage == Stage::Verified,
+                A::Drain { .. } => matches!(stage, Stage::Verified | Stage::Baked),
+                A::Retire { .. } => stage == Stage::Drained,
+                A::Observe | A::Mark { .. } | A::TearDown { .. } => false,
+            },
+            Course::GivingUp => matches!(action, A::TearDown { .. }),
+            Course::Back(back) => match action {
+                A::Switch { why, .. } => *why != Move::Promote && back == Back::Decided,
+                A::Mark {
+                    mark: Mark::Served(_),
+                    ..
+                } => back == Back::Moved,
+                A::Mark {
+                    mark: Mark::Withdrawn,
+                    ..
+                } => back == Back::Served,
+                A::Verify { .. } => back >= Back::Moved && back <= Back::Withdrawn,
+                A::Drain { .. } => back == Back::Verified,
+                _ => false,
+            },
+            Course::Stuck | Course::Closed(_) => false,
+        }
+    }
+
+    fn reach(&mut self, stage: Stage) {
+        self.world = None;
+        self.pending = None;
+        self.lost = 0;
+        self.course = Course::Forward(stage);
+    }
+
+    fn reach_back(&mut self, back: Back) {
+        self.pending = None;
+        self.lost = 0;
+        self.course = Course::Back(back);
+    }
+
+    fn move_to(&mut self, moved: Moved) {
+        self.moved = Some(moved);
+        match self.course {
+            Course::Back(_) => self.reach_back(Back::Moved),
+            _ => self.reach(Stage::Switched),
+        }
+    }
+
+    /// A switch whose answer is missing or was a refusal: it has happened if the pointer names `to`
+    /// at the next number. It has not if the pointer is where it was. Else somebody else moved it.
+    fn settle_switch(
+        &mut self,
+        to: Release,
+        from: Option<Release>,
+        expected: Option<Generation>,
+        found: Option<&Routing>,
+    ) {
+        let next = expected.map_or(1, |generation| generation + 1);
+        match found {
+            Some(routing) if routing.live() == Some(to) && routing.generation >= next => {
+                let Routing { generation, at, .. } = *routing;
+                self.move_to(Moved {
+                    to,
+                    from,
+                    generation,
+                    at,
+                });
+            }
+            found if found.map(|routing| routing.generation) == expected => {}
+            _ => self.course = Course::Stuck,
+        }
+    }
+
+    /// Where a deploy goes that cannot go on.
+    fn turned(&self, stage: Stage) -> Course {
+        if stage < Stage::Switched {
+            Course::GivingUp
+        } else if self.opened.live.is_some() {
+            Course::Back(Back::Decided)
+        } else {
+            Course::Stuck
+        }
+    }
+
+    /// Turns the run as it was asked to, once nothing is pending.
+    fn heed(&mut self) {
+        let (Course::Forward(stage), None) = (self.course, &self.pending) else {
+            return;
+        };
+        match self.ask {
+            Some(Ask::Abort) => self.course = self.turned(stage),
+            Some(Ask::Leave) if stage < Stage::Switched => self.course = Course::GivingUp,
+            _ => {}
+        }
+    }
+
+    fn illegal(&self, event: &Event) -> Illegal {
+        let mut event = format!("{event:?}");
+        event.truncate(
+            event
+                .char_indices()
+                .nth(200)
+                .map_or(event.len(), |(at, _)| at),
+        );
+        let pending = self
+            .pending
+            .as_ref()
+            .map_or("nothing".into(), |a| format!("{a:?}"));
+        Illegal {
+            event,
+            course: self.course,
+            pending,
+        }
+    }
+}

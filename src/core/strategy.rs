@@ -1,1 +1,58 @@
-//!
+//! How a candidate becomes live. All at once, with a bake, is the first strategy; a canary's steps
+//! will be further arms here.
+
+use super::action::{Action, Ask};
+use super::decide::{Next, may_leave, promote};
+use super::event::MarkKeeper;
+use super::routing::Mark;
+use super::state::{Stage, State};
+use super::survey;
+use super::verdict::Outcome;
+
+/// The next step of a deploy that has come as far as `stage`.
+pub(super) fn next(state: &State, stage: Stage) -> Next {
+    let release = state.release();
+    let engine_marks = state.opened.marks == MarkKeeper::Engine;
+    if may_leave(state, stage) {
+        return Next::End(Outcome::Interrupted);
+    }
+    match stage {
+        Stage::Opened => Next::Act(Action::Prepare),
+        Stage::Prepared => Next::Act(Action::StandUp),
+        Stage::StoodUp => Next::Act(Action::Prove),
+        Stage::Proven if engine_marks => Next::Act(Action::Mark {
+            release,
+            mark: Mark::Proven,
+        }),
+        Stage::Proven | Stage::Marked => promote(state),
+        Stage::Switched if engine_marks => {
+            let generation = state.moved.map_or(0, |moved| moved.generation);
+            Next::Act(Action::Mark {
+                release,
+                mark: Mark::Served(generation),
+            })
+        }
+        Stage::Switched | Stage::Served => Next::Act(Action::Verify { release }),
+        Stage::Verified if bakes(state) => {
+            let since = state.moved.map_or(0, |moved| moved.at);
+            Next::Act(Action::Watch {
+                until: since + state.opened.policy.bake_ms,
+            })
+        }
+        Stage::Verified | Stage::Baked => Next::Act(Action::Drain {
+            generation: state.moved.map_or(0, |m| m.generation),
+        }),
+        Stage::Drained => match &state.world {
+            None => Next::Act(Action::Observe),
+            Some(world) => match survey::unneeded(state, world) {
+                releases if releases.is_empty() => Next::End(Outcome::Done),
+                releases => Next::Act(Action::Retire { releases }),
+            },
+        },
+        Stage::Retired => Next::End(Outcome::Done),
+    }
+}
+
+fn bakes(state: &State) -> bool {
+    state.opened.policy.bake_ms > 0 && state.ask != Some(Ask::Promote)
+}

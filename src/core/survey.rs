@@ -1,1 +1,201 @@
-//!
+//! What the world means: which release is live, which stand by, what nothing needs, and where
+//! engine and pointer disagree. A pure reading; a rollback needs nothing else.
+
+use std::collections::BTreeMap;
+
+use super::names::{Millis, Release};
+use super::plan::Policy;
+use super::routing::Marks;
+use super::state::State;
+use super::world::{Environment, World};
+
+/// What the world means for one service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct View {
+    /// The release that the pointer names.
+    pub live: Option<Release>,
+    /// Older environments that have served and can be gone back to, best first.
+    pub standby: Vec<Release>,
+    /// What a rollback or a revert has left, newest first.
+    pub withdrawn: Vec<Release>,
+    /// What stands, has never served and is not withdrawn, newest first: a candidate, or what is
+    /// left of one.
+    pub candidates: Vec<Release>,
+    /// Marks from pointer and engine together.
+    pub marks: BTreeMap<Release, Marks>,
+    /// Where pointer and engine disagree, a sentence each.
+    pub disagreements: Vec<String>,
+}
+
+/// Reads the world.
+#[must_use]
+pub fn survey(world: &World) -> View {
+    let routing = world.routing.as_ref();
+    let live = routing.and_then(super::routing::Routing::live);
+    let mut marks = world.engine_marks.clone();
+    for (&release, more) in routing.iter().flat_map(|routing| &routing.marks) {
+        let known = marks.entry(release).or_default();
+        known.proven |= more.proven;
+        known.served = known.served.max(more.served);
+        known.withdrawn |= more.withdrawn;
+    }
+    let of = |release| marks.get(&release).copied().unwrap_or_default();
+    let served_before_live = |release| match (of(release).served, live.and_then(|l| of(l).served)) {
+        (Some(then), Some(now)) => then < now,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+
+    let mut view = View {
+        live,
+        ..View::default()
+    };
+    for environment in world.environments.iter().rev() {
+        let release = environment.release;
+        let marks = of(release);
+        if Some(release) == live {
+            continue;
+        } else if marks.withdrawn {
+            view.withdrawn.push(release);
+        } else if marks.proven && served_before_live(release) {
+            view.standby.push(release);
+        } else {
+            view.candidates.push(release);
+        }
+    }
+    view.standby
+        .sort_by_key(|&release| std::cmp::Reverse(of(release).served));
+    view.disagreements = disagreements(world, live);
+    view.marks = marks;
+    view
+}
+
+fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
+    let Some(routing) = &world.routing else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for route in routing.routes.iter().filter(|route| route.weight > 0) {
+        let release = route.release;
+        match world
+            .environments
+            .iter()
+            .find(|environment| environment.release == release)
+        {
+            None => found.push(format!(
+                "the pointer names release {release}, and no such environment stands on the engine"
+            )),
+            Some(environment) => {
+                let mut there = environment.endpoints();
+                let mut named = route.endpoints.clone();
+                there.sort_unstable();
+                named.sort_unstable();
+                if there != named {
+                    found.push(format!(
+                        "the pointer sends release {release} to {}, and its environment answers \
+                         at {}",
+                        list(&named),
+                        list(&there)
+                    ));
+                }
+                if Some(release) == live && !environment.is_up() {
+                    found.push(format!("release {release} is live, and not all of it runs"));
+                }
+            }
+        }
+    }
+    if live.is_none() {
+        found.push("the pointer knows the service and sends its traffic nowhere".into());
+    }
+    found
+}
+
+fn list(addresses: &[std::net::SocketAddr]) -> String {
+    if addresses.is_empty() {
+        return "no address".into();
+    }
+    addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Whether the routing itself names something else than what stands: somebody's hand.
+#[must_use]
+pub fn is_drift(world: &World) -> bool {
+    let stands = |release| {
+        world
+            .environments
+            .iter()
+            .find(|e: &&Environment| e.release == release)
+    };
+    world
+        .routing
+        .iter()
+        .flat_map(|routing| &routing.routes)
+        .any(|route| {
+            route.weight > 0
+                && stands(route.release).is_none_or(|environment| {
+                    let mut there = environment.endpoints();
+                    let mut named = route.endpoints.clone();
+                    there.sort_unstable();
+                    named.sort_unstable();
+                    there != named
+                })
+        })
+}
+
+/// What a finished deploy may remove: standbys beyond those that `policy` keeps, and what is left of
+/// earlier candidates and withdrawn releases; never the live release or its first standby.
+#[must_use]
+pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
+    let view = survey(world);
+    let Some(live) = view.live else {
+        return Vec::new();
+    };
+    let keep = policy.keep.max(1) as usize;
+    let mut gone: Vec<Release> = view
+        .standby
+        .iter()
+        .enumerate()
+        .filter(|&(at, _)| at >= keep)
+        .filter(|&(at, _)| {
+            let left_by = if at == 0 { live } else { view.standby[at - 1] };
+            let left = created(world, left_by);
+            now.saturating_sub(left) >= policy.keep_for_ms
+        })
+        .map(|(_, &release)| release)
+        .collect();
+    gone.extend(view.withdrawn);
+    gone.extend(view.candidates);
+    gone.sort_unstable();
+    gone
+}
+
+/// What `prune` may remove: as [`retirable`], but withdrawn releases are kept for study.
+#[must_use]
+pub fn prunable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
+    let withdrawn = survey(world).withdrawn;
+    let mut gone = retirable(world, policy, now);
+    gone.retain(|release| !withdrawn.contains(release));
+    gone
+}
+
+/// A standby was left when the release after it was made, as nearly as the engine can tell.
+fn created(world: &World, release: Release) -> Millis {
+    world
+        .environments
+        .iter()
+        .find(|e| e.release == release)
+        .map_or(0, |e| e.created)
+}
+
+/// What a deploy that has come to its end may remove, as far as it has looked.
+pub(super) fn unneeded(state: &State, world: &World) -> Vec<Release> {
+    let now = state.moved.map_or(0, |moved| moved.at);
+    let mut gone = retirable(world, &state.opened.policy, now);
+    let left = state.moved.and_then(|moved| moved.from);
+    gone.retain(|&release| release != state.release() && Some(release) != left);
+    gone
+}

@@ -98,8 +98,8 @@ pub trait Pointer: Send + Sync {
         sink: &dyn Sink,
     ) -> Result<Drained, PointerError>;
 
-    /// One request of its service, through it.
-    async fn ask(&self) -> Result<Answer, PointerError>;
+    /// One request of its service, through it: a GET of `path` where HTTP is spoken.
+    async fn ask(&self, path: &str) -> Result<Answer, PointerError>;
 
     /// Adds a mark where it keeps marks; elsewhere an error.
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError>;
