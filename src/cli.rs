@@ -1,1 +1,282 @@
 //! Verbs and flags: what the command line means, and no logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Immutable blue/green deployments: stand up, prove, switch a pointer, keep the old environment
+/// running, roll back in an instant.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flipside",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Flags that every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Directory in which the journal is kept.
+    #[arg(long, global = true, env = "FLIPSIDE_STATE", value_name = "URL")]
+    pub state: Option<String>,
+    /// The Docker engine; else the plan's, `DOCKER_HOST`, the current Docker context.
+    #[arg(long, global = true, value_name = "URL")]
+    pub engine: Option<String>,
+    /// What is written to standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+    /// Do not ask.
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+    /// Say less.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice: also what the libraries say.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// The embedded proxy's container.
+    #[arg(
+        long,
+        global = true,
+        env = "FLIPSIDE_PROXY",
+        value_name = "NAME",
+        default_value = "flipside-proxy"
+    )]
+    pub proxy: String,
+    /// Image of the embedded proxy, where this machine's binary does not run on the engine.
+    #[arg(long, global = true, value_name = "IMAGE")]
+    pub proxy_image: Option<String>,
+    /// How the embedded proxy is spoken to.
+    #[arg(long, global = true, value_enum, default_value_t = Control::Auto, hide = true)]
+    pub proxy_control: Control,
+}
+
+/// What is written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Text for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How the embedded proxy is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Control {
+    /// Over its socket where that is in reach, else through the engine.
+    Auto,
+    /// Over its socket.
+    Socket,
+    /// Through the engine.
+    Exec,
+}
+
+/// Which plan, and with which values.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// The plan [default: flipside.yaml, else the only file in plans/].
+    #[arg(value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
+    /// The plan, as a flag.
+    #[arg(long, short, value_name = "PLAN", conflicts_with = "plan")]
+    pub file: Option<PathBuf>,
+    /// A value for `${KEY}` in the plan; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Stand the plan up under another service name.
+    #[arg(long, value_name = "SERVICE")]
+    pub name: Option<String>,
+}
+
+impl PlanArgs {
+    /// The plan as given, by word or by flag.
+    #[must_use]
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.plan.as_deref().or(self.file.as_deref())
+    }
+}
+
+/// Which service.
+#[derive(Debug, Clone, Args)]
+pub struct ServiceArg {
+    /// The service [default: the only one there is].
+    pub service: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Stand a new release up, prove it, switch to it, keep the old one.
+    Deploy(Deploy),
+    /// Back to the standby, now: a pointer move.
+    Rollback(Rollback),
+    /// What is live, what stands by, what the pointer says.
+    Status(ServiceArg),
+    /// Releases and what became of them.
+    History(History),
+    /// Go on with a run that was cut short.
+    Resume(Resume),
+    /// Give an unfinished release up.
+    Abort(ServiceArg),
+    /// End the bake of a running deploy.
+    Promote(ServiceArg),
+    /// Read a plan and say what is wrong with it; touches nothing.
+    Check(PlanArgs),
+    /// Remove what nothing needs.
+    Prune(Prune),
+    /// Take a service away, the live environment included.
+    Down(ServiceArg),
+    /// Logs of an environment, live or kept.
+    Logs(Logs),
+    /// The embedded load balancer.
+    Proxy(Proxy),
+}
+
+/// `flipside deploy`.
+#[derive(Debug, Clone, Args)]
+pub struct Deploy {
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Say what would happen; touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Overwrite a routing that somebody else has changed.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `flipside rollback`.
+#[derive(Debug, Clone, Args)]
+pub struct Rollback {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// The release to go back to, withdrawn ones included [default: the best standby].
+    #[arg(long, value_name = "RELEASE")]
+    pub to: Option<u64>,
+    /// Say whether it would work, and why not; touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go back even to an environment that is not fit, or without any record that it ever served.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `flipside history`.
+#[derive(Debug, Clone, Args)]
+pub struct History {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// How many runs, newest first.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `flipside resume`.
+#[derive(Debug, Clone, Args)]
+pub struct Resume {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// A value for `${KEY}` in the plan, where it came from `--set`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+}
+
+/// `flipside prune`.
+#[derive(Debug, Clone, Args)]
+pub struct Prune {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// Say what would be removed; touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `flipside logs`.
+#[derive(Debug, Clone, Args)]
+pub struct Logs {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// Which release [default: the live one].
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<u64>,
+    /// Only this role's.
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// How many lines of each container.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub tail: u32,
+    /// Go on with new lines as they come.
+    #[arg(long, short = 'F')]
+    pub follow: bool,
+}
+
+/// `flipside proxy`.
+#[derive(Debug, Clone, Args)]
+pub struct Proxy {
+    /// What of it.
+    #[command(subcommand)]
+    pub verb: ProxyVerb,
+}
+
+/// What of the embedded load balancer.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ProxyVerb {
+    /// Be the proxy: what its container runs.
+    Run(ProxyRun),
+    /// Relay standard input and output to a proxy's control socket.
+    Ctl(ProxyCtl),
+    /// What it serves.
+    Status,
+    /// Remove its container, volume and image; asks while it serves anything.
+    Down,
+}
+
+/// `flipside proxy run`.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyRun {
+    /// Directory of its routing table.
+    #[arg(long, value_name = "DIR")]
+    pub table: PathBuf,
+    /// Its control socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Group that may use the control socket.
+    #[arg(long, value_name = "GID")]
+    pub socket_group: Option<u32>,
+    /// Its random identity, which the socket must answer.
+    #[arg(long, value_name = "ID")]
+    pub identity: String,
+    /// Worker threads [default: one per core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// `flipside proxy ctl`.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyCtl {
+    /// The control socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("write KEY=VALUE".into()),
+    }
+}

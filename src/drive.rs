@@ -1,1 +1,190 @@
-//! The one loop around the core: decide, journal the intent, perform, journal the outcome, apply, report.
+//! The one loop around the core: decide, journal the intent, perform, journal the outcome, apply,
+//! report.
+//!
+//! A run that begins and a run that was read back from the journal go through the same loop. What
+//! the loop may not do without: the lease, checked before every act, and the journal, without which
+//! only a rollback goes on.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::core::action::{Action, Ask};
+use crate::core::decide::{Next, decide};
+use crate::core::event::{Event, Verb};
+use crate::core::names::Fence;
+use crate::core::state::{Illegal, State};
+use crate::core::verdict::Outcome;
+use crate::perform::Performer;
+
+/// How long a candidate may take to go after a signal.
+const SIGNALLED: Duration = Duration::from_secs(5);
+
+/// Where records go: the journal, or standard error where a rollback finds it out of reach.
+#[async_trait]
+pub trait Ledger: Send {
+    /// Makes `event` durable and shows it.
+    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError>;
+}
+
+/// A record could not be made durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct LedgerError {
+    /// In a person's words.
+    pub why: String,
+}
+
+/// The lock, as the loop sees it.
+#[async_trait]
+pub trait Hold: Send + Sync {
+    /// The lease's number, once it is certain that it is still held.
+    async fn hold(&self) -> Result<Fence, Taken>;
+}
+
+/// Another operator has the service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{by} has taken over")]
+pub struct Taken {
+    /// Who.
+    pub by: String,
+}
+
+/// The pure core, by its two functions; tests put broken ones in.
+#[derive(Clone, Copy)]
+pub struct Core {
+    /// [`crate::core::decide::decide`].
+    pub decide: fn(&State) -> Next,
+    /// [`State::apply`].
+    pub apply: fn(State, &Event) -> Result<State, Illegal>,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self {
+            decide,
+            apply: State::apply,
+        }
+    }
+}
+
+/// Something that was asked of a run from outside, and by whom.
+pub type Asked = (Ask, String);
+
+/// Why a run stopped without an end of its own.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Stopped {
+    /// The lease is another's.
+    #[error(transparent)]
+    Taken(#[from] Taken),
+    /// The journal does not take records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A bug: the core decided what it does not allow.
+    #[error("a bug in flipside: {0}")]
+    Illegal(#[from] Illegal),
+}
+
+/// The loop, with all it needs.
+pub struct Drive<'a> {
+    /// The core.
+    pub core: Core,
+    /// Performs actions.
+    pub performer: &'a Performer,
+    /// Where records go.
+    pub ledger: &'a mut dyn Ledger,
+    /// The lock.
+    pub lease: &'a dyn Hold,
+    /// What is asked of the run from outside.
+    pub asks: &'a mut mpsc::Receiver<Asked>,
+}
+
+impl Drive<'_> {
+    /// Drives a run to its end, or to where it must stop. The state says how far it came also where
+    /// it stopped.
+    pub async fn run(&mut self, state: &mut State) -> Result<Outcome, Stopped> {
+        loop {
+            while let Ok((ask, by)) = self.asks.try_recv() {
+                self.note(state, Event::Asked { ask, by }).await?;
+            }
+            match (self.core.decide)(state) {
+                Next::End(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
+                Next::End(outcome) => {
+                    self.note(state, Event::Closed { outcome }).await?;
+                    return Ok(outcome);
+                }
+                Next::Act(action) => {
+                    if action != Action::Observe {
+                        let intent = Event::Intended {
+                            action: action.clone(),
+                        };
+                        self.note(state, intent).await?;
+                    }
+                    let outcome = self.act(state, &action).await?;
+                    self.note(state, outcome).await?;
+                }
+            }
+        }
+    }
+
+    /// Performs `action`, unless something is asked that cannot wait for its end.
+    async fn act(&mut self, state: &State, action: &Action) -> Result<Event, Stopped> {
+        let fence = self.lease.hold().await?;
+        let performed = self.performer.perform(state, action, fence);
+        if !may_be_dropped(action) {
+            if *action
+                != (Action::TearDown {
+                    release: state.release(),
+                })
+                || state.ask != Some(Ask::Leave)
+            {
+                return Ok(performed.await);
+            }
+            let left = tokio::time::timeout(SIGNALLED, performed).await;
+            return Ok(left.unwrap_or_else(|_| Event::Asked {
+                ask: Ask::Yield,
+                by: format!("the end of {} s", SIGNALLED.as_secs()),
+            }));
+        }
+        tokio::select! {
+            biased;
+            Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
+            event = performed => Ok(event),
+        }
+    }
+
+    async fn note(&mut self, state: &mut State, event: Event) -> Result<(), Stopped> {
+        let next = (self.core.apply)(state.clone(), &event)?;
+        let fence = self.lease.hold().await?;
+        self.ledger.record(fence, &event).await?;
+        *state = next;
+        Ok(())
+    }
+}
+
+/// Acts that something asked from outside may cut short. What they leave is found by looking.
+fn may_be_dropped(action: &Action) -> bool {
+    match action {
+        Action::Prepare
+        | Action::StandUp
+        | Action::Prove
+        | Action::Verify { .. }
+        | Action::Drain { .. }
+        | Action::Watch { .. } => true,
+        Action::Observe
+        | Action::Mark { .. }
+        | Action::Switch { .. }
+        | Action::Retire { .. }
+        | Action::TearDown { .. } => false,
+    }
+}
+
+/// Whether a run may go on when its journal cannot be written: only a rollback may.
+#[must_use]
+pub fn goes_on_without_journal(verb: &Verb) -> bool {
+    match verb {
+        Verb::Rollback { .. } => true,
+        Verb::Deploy { .. } => false,
+    }
+}
