@@ -15,6 +15,7 @@ pub mod state;
 pub mod strategy;
 pub mod survey;
 pub mod verdict;
+pub mod words;
 pub mod world;
 
 pub use names::{Fence, Generation, Millis, Now, Release, RoleName, ServiceName, Slot};

@@ -1,1 +1,494 @@
+//! Events told in words: a pure fold, the same for live output, `history`, a replay and a test.
 //!
+//! Knows nothing of screens, colours or widths, and never decides anything. Text that comes from
+//! outside (reasons, log lines) loses its control characters here, so that a container cannot paint
+//! on an operator's terminal.
+
+use super::action::{Action, Ask, Move};
+use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
+use super::names::{Millis, Release};
+use super::routing::{Drained, Mark, Routing};
+use super::verdict::Outcome;
+use super::words::{clean, count, known, list, micros, millis, release_name};
+
+/// How many replicas of a failed environment have their logs told.
+const TOLD_LOGS: usize = 3;
+
+/// What a line means to its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Something begins, or is over without being a success or a failure.
+    Step,
+    /// Something worth having has been reached.
+    Good,
+    /// Something that a person should know, and that does not stop the run.
+    Warn,
+    /// Something failed.
+    Bad,
+    /// Belongs to the line above, and is shown wherever that is.
+    Detail,
+    /// Only for those who asked for more.
+    Aside,
+}
+
+/// One line, without its line end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it means.
+    pub tone: Tone,
+    /// What it says; no control characters.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serving {
+    Unknown,
+    Nothing,
+    Release(Release),
+}
+
+impl From<Option<Release>> for Serving {
+    fn from(live: Option<Release>) -> Self {
+        live.map_or(Self::Nothing, Self::Release)
+    }
+}
+
+/// The fold: one run of one service.
+#[derive(Debug, Clone)]
+pub struct Narrator {
+    service: String,
+    began: Option<Millis>,
+    verb: Option<Verb>,
+    serving: Serving,
+    left: Option<Release>,
+    act: Option<(Millis, Action)>,
+    replicas: usize,
+}
+
+impl Narrator {
+    /// Nothing told yet of a run of `service`.
+    pub fn new(service: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            began: None,
+            verb: None,
+            serving: Serving::Unknown,
+            left: None,
+            act: None,
+            replicas: 0,
+        }
+    }
+
+    /// The lines of one event; `at` is its time, in milliseconds since the epoch.
+    pub fn take(&mut self, at: Millis, event: &Event) -> Vec<Line> {
+        let mut told = Told::default();
+        self.began.get_or_insert(at);
+        match event {
+            Event::Opened(opened) => self.opened(opened, &mut told),
+            Event::Intended { action } => {
+                self.intended(at, action, &mut told);
+                self.act = Some((at, action.clone()));
+            }
+            Event::Asked { ask, by } => self.asked(ask, by, &mut told),
+            Event::Seen { what } => {
+                told.warn(format!("found without a record: {}", clean(what)));
+            }
+            Event::Observed { world } => {
+                let stand = count(world.environments.len() as u64, "environment");
+                told.aside(format!(
+                    "{stand} on the engine; {}",
+                    self.points(world.routing.as_ref())
+                ));
+                if let Some(routing) = &world.routing {
+                    self.serving = routing.live().into();
+                }
+                self.act = None;
+            }
+            outcome => {
+                let act = self.act.take();
+                self.outcome(at, act, outcome, &mut told);
+            }
+        }
+        told.0
+    }
+
+    /// What is under way now, for a screen: `probing shop@2`. `None` between two acts.
+    #[must_use]
+    pub fn doing(&self) -> Option<String> {
+        let (_, action) = self.act.as_ref()?;
+        Some(match action {
+            Action::Observe => "looking at engine and pointer".into(),
+            Action::Prepare => "preparing images".into(),
+            Action::StandUp => format!("standing up {}", self.candidate()),
+            Action::Prove => format!("probing {}", self.candidate()),
+            Action::Mark { release, .. } => format!("marking {}", self.name(*release)),
+            Action::Switch { to, .. } => format!("moving the pointer to {}", self.name(*to)),
+            Action::Verify { release } => {
+                format!("asking {} through the pointer", self.name(*release))
+            }
+            Action::Drain { .. } => match self.left {
+                Some(left) => format!("draining {}", self.name(left)),
+                None => "draining".into(),
+            },
+            Action::Watch { .. } => format!("baking {}", self.candidate()),
+            Action::Retire { releases } => format!("retiring {}", self.names(releases)),
+            Action::TearDown { release } => format!("removing {}", self.name(*release)),
+        })
+    }
+
+    fn opened(&mut self, opened: &Opened, told: &mut Told) {
+        self.serving = opened.live.into();
+        self.verb = Some(opened.verb.clone());
+        let by = clean(&opened.by);
+        match &opened.verb {
+            Verb::Deploy { release, .. } => {
+                let live = match opened.live {
+                    Some(live) => format!("{} is live", self.name(live)),
+                    None => "nothing is live yet".into(),
+                };
+                told.step(format!(
+                    "deploy {}, begun by `{by}`; {live}",
+                    self.name(*release)
+                ));
+            }
+            Verb::Rollback { from, to } => told.step(format!(
+                "roll back from {} to {}, begun by `{by}`",
+                self.name(*from),
+                self.name(*to)
+            )),
+        }
+    }
+
+    fn intended(&self, at: Millis, action: &Action, told: &mut Told) {
+        match action {
+            Action::StandUp => {
+                let slot = match &self.verb {
+                    Some(Verb::Deploy { slot, .. }) => format!(" in slot {slot}"),
+                    Some(Verb::Rollback { .. }) | None => String::new(),
+                };
+                told.step(format!("{} stands up{slot}", self.candidate()));
+            }
+            Action::Watch { until } => told.step(format!(
+                "bakes for {}; failing probes switch back by themselves",
+                millis(until.saturating_sub(at))
+            )),
+            Action::Switch {
+                to,
+                why: Move::Revert,
+                ..
+            } => told.warn(format!("the pointer goes back to {}", self.name(*to))),
+            Action::Mark { release, mark } => {
+                let mark = match mark {
+                    Mark::Proven => "proven".into(),
+                    Mark::Served(generation) => format!("served from generation {generation} on"),
+                    Mark::Withdrawn => "withdrawn".into(),
+                };
+                told.aside(format!("marks {} {mark}", self.name(*release)));
+            }
+            Action::Observe
+            | Action::Prepare
+            | Action::Prove
+            | Action::Switch { .. }
+            | Action::Verify { .. }
+            | Action::Drain { .. }
+            | Action::Retire { .. }
+            | Action::TearDown { .. } => {}
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        at: Millis,
+        act: Option<(Millis, Action)>,
+        event: &Event,
+        told: &mut Told,
+    ) {
+        let took = act
+            .as_ref()
+            .map(|(since, _)| millis(at.saturating_sub(*since)));
+        let action = act.map(|(_, action)| action);
+        match event {
+            Event::Prepared { images } => {
+                let ready = count(images.len() as u64, "image");
+                told.good(format!("{ready} ready and pinned{}", after(took)));
+                for (role, image) in images {
+                    told.aside(format!("`{role}` is {image}"));
+                }
+            }
+            Event::StoodUp { endpoints } => {
+                self.replicas = endpoints.len();
+                if endpoints.is_empty() {
+                    told.good(format!("every container runs{}", after(took)));
+                } else {
+                    let replicas = count(endpoints.len() as u64, "replica");
+                    told.good(format!("{replicas} started{}", after(took)));
+                    let places: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+                    told.aside(format!("at {}", list(&places)));
+                }
+            }
+            Event::Proven { checks } => {
+                let checks = count(*checks, "check");
+                told.good(match self.replicas {
+                    0 => format!("every replica passed all probes after {checks}"),
+                    n => format!(
+                        "{n} of {} passed all probes after {checks}",
+                        count(n as u64, "replica")
+                    ),
+                });
+            }
+            Event::Switched {
+                generation,
+                took_us,
+                ..
+            } => self.switched(action.as_ref(), *generation, *took_us, told),
+            Event::SwitchRefused { why, found } => {
+                told.bad(format!("the pointer was not moved: {}", refusal(*why)));
+                if found.is_some() {
+                    told.detail(self.points(found.as_deref()));
+                }
+                told.detail(format!("hint: flipside status {}", self.service));
+            }
+            Event::Verified { took_us } => told.good(format!(
+                "answered through the pointer {} after the move",
+                micros(*took_us)
+            )),
+            Event::Drained(drained) => {
+                let text = drained_text(drained);
+                match drained.cut {
+                    Some(0) => told.good(text),
+                    Some(_) => told.warn(text),
+                    None => told.step(text),
+                }
+            }
+            Event::Baked => told.good("baked: every probe still passes".into()),
+            Event::Retired { releases } if releases.is_empty() => {}
+            Event::Retired { releases } => {
+                if self.left.is_some_and(|left| releases.contains(&left)) {
+                    self.left = None;
+                }
+                told.step(format!("retired {}", self.names(releases)));
+            }
+            Event::TornDown { release } => told.step(format!("removed {}", self.name(*release))),
+            Event::Failed(failure) => self.failed(failure, told),
+            Event::Lost { why } => {
+                told.warn(format!("it is not known what became of it: {}", clean(why)));
+            }
+            Event::Closed { outcome } => self.closed(at, *outcome, told),
+            // The rest is told where it does not end an act.
+            Event::Marked
+            | Event::Opened(_)
+            | Event::Intended { .. }
+            | Event::Observed { .. }
+            | Event::Asked { .. }
+            | Event::Seen { .. } => {}
+        }
+    }
+
+    fn switched(&mut self, action: Option<&Action>, generation: u64, took: u64, told: &mut Told) {
+        let (to, from) = match (action, &self.verb) {
+            (Some(Action::Switch { to, from, .. }), _) => (Some(*to), *from),
+            (_, Some(Verb::Deploy { release, .. })) => (Some(*release), None),
+            (_, Some(Verb::Rollback { from, to })) => (Some(*to), Some(*from)),
+            (_, None) => (None, None),
+        };
+        self.left = from;
+        self.serving = to.map_or(Serving::Unknown, Serving::Release);
+        told.good(match to {
+            Some(to) => format!("pointer moved to {} in {}", self.name(to), micros(took)),
+            None => format!("pointer moved in {}", micros(took)),
+        });
+        told.aside(format!("generation {generation}"));
+    }
+
+    fn failed(&self, failure: &Failure, told: &mut Told) {
+        told.bad(clean(&failure.what));
+        let mut untold = 0;
+        for (number, replica) in failure.replicas.iter().enumerate() {
+            replica_lines(replica, number < TOLD_LOGS, told);
+            untold += u64::from(number >= TOLD_LOGS && !replica.logs.is_empty());
+        }
+        if untold > 0 {
+            told.detail(format!(
+                "the logs of {} more are left out",
+                count(untold, "replica")
+            ));
+        }
+        if let Some(hint) = &failure.hint {
+            told.detail(format!("hint: {}", clean(hint)));
+        }
+        // After a switch, the next lines say what becomes of it.
+        match self.serving {
+            Serving::Release(live) if self.left.is_none() && Some(live) != self.target() => {
+                told.good(format!("{} still serves", self.name(live)));
+            }
+            Serving::Nothing => told.step(format!("nothing serves `{}` yet", self.service)),
+            Serving::Release(_) | Serving::Unknown => {}
+        }
+    }
+
+    fn asked(&self, ask: &Ask, by: &str, told: &mut Told) {
+        let what = match ask {
+            Ask::Yield => "asks for the service: a rollback is waiting",
+            Ask::Abort => "asks to give the release up",
+            Ask::Promote => "asks for the next step",
+        };
+        told.warn(format!("`{}` {what}", clean(by)));
+    }
+
+    fn closed(&self, at: Millis, outcome: Outcome, told: &mut Told) {
+        let took = millis(at.saturating_sub(self.began.unwrap_or(at)));
+        let service = &self.service;
+        let serves = match self.serving {
+            Serving::Release(live) => format!("{} serves", self.name(live)),
+            Serving::Nothing => format!("nothing serves `{service}`"),
+            Serving::Unknown => "what served before serves".into(),
+        };
+        match outcome {
+            Outcome::Done => {
+                let live = match self.serving {
+                    Serving::Release(live) => format!("{} is live", self.name(live)),
+                    Serving::Nothing | Serving::Unknown => "done".into(),
+                };
+                told.good(format!("{live}, {took} after the start"));
+                match (&self.verb, self.left) {
+                    (Some(Verb::Rollback { .. }), Some(left)) => told.detail(format!(
+                        "{} stays up, withdrawn: flipside logs {service}",
+                        self.name(left)
+                    )),
+                    (_, Some(left)) => told.detail(format!(
+                        "{} stays up as standby: flipside rollback {service}",
+                        self.name(left)
+                    )),
+                    (_, None) => {}
+                }
+            }
+            Outcome::RolledBack => told.bad(format!(
+                "{} was switched back after {took}: {serves}",
+                self.candidate()
+            )),
+            Outcome::Refused => told.bad(format!(
+                "{} was given up after {took}: {serves}",
+                self.candidate()
+            )),
+            Outcome::Stuck => {
+                told.bad(format!(
+                    "stuck after {took}: a person must decide; {serves}"
+                ));
+                told.detail(format!("hint: flipside status {service}"));
+            }
+            Outcome::Interrupted => {
+                told.warn(format!("interrupted after {took}; {serves}"));
+                told.detail(format!("hint: flipside resume {service}"));
+            }
+        }
+    }
+
+    fn target(&self) -> Option<Release> {
+        match self.verb.as_ref()? {
+            Verb::Deploy { release, .. } => Some(*release),
+            Verb::Rollback { to, .. } => Some(*to),
+        }
+    }
+
+    fn candidate(&self) -> String {
+        match self.target() {
+            Some(release) => self.name(release),
+            None => "the candidate".into(),
+        }
+    }
+
+    fn name(&self, release: Release) -> String {
+        release_name(&self.service, release)
+    }
+
+    fn names(&self, releases: &[Release]) -> String {
+        let names: Vec<_> = releases.iter().map(|release| self.name(*release)).collect();
+        list(&names)
+    }
+
+    fn points(&self, routing: Option<&Routing>) -> String {
+        let Some(routing) = routing else {
+            return format!("the pointer knows nothing of `{}`", self.service);
+        };
+        let live = match routing.live() {
+            Some(live) => self.name(live),
+            None => "nothing".into(),
+        };
+        format!(
+            "the pointer names {live}, generation {}, written by `{}`: {}",
+            routing.generation,
+            clean(&routing.author),
+            clean(&routing.reason)
+        )
+    }
+}
+
+fn replica_lines(replica: &ReplicaReport, logs: bool, told: &mut Told) {
+    let reasons: Vec<_> = replica.reasons.iter().map(|reason| clean(reason)).collect();
+    let reasons = match reasons.is_empty() {
+        true => "no reason known".into(),
+        false => reasons.join("; "),
+    };
+    told.detail(format!("`{}`: {reasons}", clean(&replica.container)));
+    if !logs || replica.logs.is_empty() {
+        return;
+    }
+    told.detail(match replica.logs.len() {
+        1 => "  its last log line:".into(),
+        n => format!("  its last {n} log lines:"),
+    });
+    for line in &replica.logs {
+        told.detail(format!("    {}", clean(line)));
+    }
+}
+
+fn drained_text(drained: &Drained) -> String {
+    if drained.in_flight == Some(0) && drained.cut == Some(0) {
+        return "drained: nothing was in flight".into();
+    }
+    format!(
+        "drained: {} in flight, {} finished, {} cut",
+        known(drained.in_flight),
+        known(drained.finished),
+        known(drained.cut)
+    )
+}
+
+fn refusal(why: SwitchRefusal) -> &'static str {
+    match why {
+        SwitchRefusal::Moved => "somebody else has moved it",
+        SwitchRefusal::Fenced => "another operator has taken over",
+        SwitchRefusal::Drifted => "it does not say what the journal says",
+    }
+}
+
+fn after(took: Option<String>) -> String {
+    took.map_or_else(String::new, |took| format!(" after {took}"))
+}
+
+#[derive(Default)]
+struct Told(Vec<Line>);
+
+impl Told {
+    fn push(&mut self, tone: Tone, text: String) {
+        self.0.push(Line { tone, text });
+    }
+    fn step(&mut self, text: String) {
+        self.push(Tone::Step, text);
+    }
+    fn good(&mut self, text: String) {
+        self.push(Tone::Good, text);
+    }
+    fn warn(&mut self, text: String) {
+        self.push(Tone::Warn, text);
+    }
+    fn bad(&mut self, text: String) {
+        self.push(Tone::Bad, text);
+    }
+    fn detail(&mut self, text: String) {
+        self.push(Tone::Detail, text);
+    }
+    fn aside(&mut self, text: String) {
+        self.push(Tone::Aside, text);
+    }
+}

@@ -1,0 +1,190 @@
+//! The words of every expected error: what happened, and the way out.
+
+use super::{Error, Touched};
+use crate::core::words::{clean, list, release_name};
+
+impl Error {
+    /// What happened, to what, why; no full stop, no colour, most often one line.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::BadFlags { what, .. } | Self::PointerRefused { what, .. } => clean(what),
+            Self::NoPlan { looked } if looked.is_empty() => "no plan found".into(),
+            Self::NoPlan { looked } => {
+                format!("no plan found; looked for {}", list(&quoted(looked)))
+            }
+            Self::PlanRefused { rendered, .. } => rendered.trim_end().into(),
+            Self::EngineOutOfReach { engine, why, .. } => {
+                format!("engine `{engine}` is out of reach: {}", clean(why))
+            }
+            Self::PointerOutOfReach { pointer, why, .. } => {
+                format!("pointer `{pointer}` is out of reach: {}", clean(why))
+            }
+            Self::StoreOutOfReach { store, why, .. } => {
+                format!("the journal in `{store}` is out of reach: {}", clean(why))
+            }
+            Self::AnswerLost { of, why } => format!(
+                "{of} did not answer to the end, so it is not known what became of the call: {}",
+                clean(why)
+            ),
+            Self::EngineRefused(failure) => {
+                let mut message = clean(&failure.what);
+                for replica in &failure.replicas {
+                    let reasons = clean(&replica.reasons.join("; "));
+                    message += &format!("\n  `{}`: {reasons}", replica.container);
+                }
+                message
+            }
+            Self::HeldBy { service, holder } => {
+                format!("`{service}` is held by `{}`", clean(holder))
+            }
+            Self::TakenOver { service } => {
+                format!("another operator has taken `{service}` over; nothing more was done here")
+            }
+            Self::NothingToRollBackTo { service, why, kept } => {
+                let mut message = format!("`{service}` has no standby: {}", clean(why));
+                for kept in kept {
+                    let name = release_name(service, kept.release);
+                    message += &format!("\n  {name}: {}", kept.what);
+                }
+                message
+            }
+            Self::StandbyUnfit {
+                service,
+                release,
+                reasons,
+            } => {
+                let name = release_name(service, *release);
+                let mut message = format!("{name} is not fit to serve; nothing was moved");
+                for reason in reasons {
+                    message += &format!("\n  {}", clean(reason));
+                }
+                message
+            }
+            Self::NoMemory { service, candidate } => format!(
+                "neither journal nor marks say which release of `{service}` has served; {} is \
+                 the likeliest",
+                release_name(service, *candidate)
+            ),
+            Self::Drifted {
+                service,
+                expected,
+                found,
+            } => format!(
+                "the pointer of `{service}` names {found}, not {expected}; nothing was moved"
+            ),
+            Self::Stuck { service, what, .. } => format!("`{service}` is stuck: {}", clean(what)),
+            Self::NothingUnderWay { service, verb } => {
+                format!("nothing is under way for `{service}` that `{verb}` could act on")
+            }
+            Self::Interrupted { service } => {
+                format!("interrupted; what was done to `{service}` is recorded")
+            }
+            Self::UnknownService { name, known } if known.is_empty() => {
+                format!("no service `{}` here, nor any other", clean(name))
+            }
+            Self::UnknownService { name, known } => format!(
+                "no service `{}` here; there is {}",
+                clean(name),
+                list(&quoted(known))
+            ),
+            Self::NoService => "no service is deployed here".into(),
+            Self::SeveralServices { known } => {
+                format!("which service? there is {}", list(&quoted(known)))
+            }
+            Self::NeedsYes { what } => {
+                format!("would {what}, but no terminal is there to answer the question")
+            }
+            Self::Declined { what } => format!("did not {what}; nothing was touched"),
+            Self::TooNew { what, found, known } => {
+                format!("{what} has version {found}; this flipside reads versions up to {known}")
+            }
+            Self::Io { doing, why, .. } => format!("{doing}: {}", clean(why)),
+            Self::Bug { what } => format!("a bug in flipside: {}", clean(what)),
+        }
+    }
+
+    /// The exact flag or command that mends it, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::BadFlags { instead, .. } => return instead.clone(),
+            Self::PointerRefused { mend, .. } => return mend.clone(),
+            Self::EngineRefused(failure) => return failure.hint.clone(),
+            Self::NoPlan { .. } => "name it: flipside deploy PLAN".into(),
+            Self::PlanRefused { .. } => return None,
+            Self::EngineOutOfReach {
+                touched: Touched::Nothing,
+                ..
+            } => "is it running? name another with --engine URL".into(),
+            Self::PointerOutOfReach {
+                touched: Touched::Nothing,
+                ..
+            } => "nothing was touched; see `flipside status`".into(),
+            Self::StoreOutOfReach {
+                touched: Touched::Nothing,
+                ..
+            } => "name another place with --state URL; `flipside rollback` needs none".into(),
+            Self::EngineOutOfReach { .. }
+            | Self::PointerOutOfReach { .. }
+            | Self::StoreOutOfReach { .. }
+            | Self::AnswerLost { .. } => "flipside resume".into(),
+            Self::Io {
+                touched: Touched::Something,
+                ..
+            } => "flipside resume".into(),
+            Self::Io { .. } | Self::Bug { .. } | Self::Declined { .. } => return None,
+            Self::HeldBy { service, .. } => format!(
+                "see what it does: flipside status {service}; a rollback does not wait for it: \
+                 flipside rollback {service}"
+            ),
+            Self::TakenOver { service } => format!("flipside status {service}"),
+            Self::NothingToRollBackTo { service, kept, .. } => match kept.first() {
+                Some(kept) => format!("flipside rollback {service} --to {}", kept.release),
+                None => format!("flipside status {service}"),
+            },
+            Self::StandbyUnfit {
+                service, release, ..
+            } => format!(
+                "go back all the same: flipside rollback {service} --to {release} --force; its \
+                 logs: flipside logs {service} --release {release}"
+            ),
+            Self::NoMemory { service, candidate } => {
+                format!("flipside rollback {service} --to {candidate} --force")
+            }
+            Self::Drifted { service, .. } => format!("flipside status {service}"),
+            Self::Stuck { service, next, .. } => next
+                .clone()
+                .unwrap_or_else(|| format!("flipside status {service}")),
+            Self::NothingUnderWay { service, .. } => format!("flipside status {service}"),
+            Self::Interrupted { service } => format!("flipside resume {service}"),
+            Self::UnknownService { name, known } => match nearest(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "flipside status".into(),
+            },
+            Self::NoService => "flipside deploy PLAN".into(),
+            Self::SeveralServices { .. } => "name it after the verb".into(),
+            Self::NeedsYes { .. } => "--yes".into(),
+            Self::TooNew { .. } => {
+                "use a newer flipside; `flipside rollback` works with any".into()
+            }
+        })
+    }
+}
+
+fn quoted(names: &[String]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| format!("`{}`", clean(name)))
+        .collect()
+}
+
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let scored = known
+        .iter()
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(score, _)| *score > 0.8);
+    scored
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, other)| other)
+}
