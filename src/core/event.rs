@@ -76,6 +76,8 @@ pub enum Event {
         /// Which.
         releases: Vec<Release>,
     },
+    /// The pointer knows nothing of the service any more.
+    Disconnected,
     /// The candidate has been removed.
     TornDown {
         /// Which.
@@ -158,6 +160,16 @@ pub enum Verb {
         to: Release,
         /// What it must show first.
         proof: Proof,
+    },
+    /// Remove what nothing needs.
+    Prune {
+        /// Which.
+        releases: Vec<Release>,
+    },
+    /// Take the service away.
+    Down {
+        /// All that stands.
+        releases: Vec<Release>,
     },
 }
 
