@@ -83,9 +83,7 @@ impl RoleName {
         let bytes = name.as_bytes();
         let good = (1..=63).contains(&bytes.len())
             && bytes[0].is_ascii_alphanumeric()
-            && bytes
-                .iter()
-                .all(|&c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
+            && bytes.iter().all(|&c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
         if good {
             Ok(Self(name))
         } else {
@@ -189,11 +187,7 @@ impl FromStr for Slot {
         match name {
             "blue" => Ok(Self::Blue),
             "green" => Ok(Self::Green),
-            _ => Err(BadName {
-                name: name.into(),
-                what: "slot",
-                rule: "use `blue` or `green`",
-            }),
+            _ => Err(BadName { name: name.into(), what: "slot", rule: "use `blue` or `green`" }),
         }
     }
 }

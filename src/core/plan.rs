@@ -24,18 +24,12 @@ pub struct Text {
 impl Text {
     /// A value written out in the plan's own text.
     pub fn public(value: impl Into<String>) -> Self {
-        Self {
-            value: value.into(),
-            secret: false,
-        }
+        Self { value: value.into(), secret: false }
     }
 
     /// A value from outside the plan's text.
     pub fn secret(value: impl Into<String>) -> Self {
-        Self {
-            value: value.into(),
-            secret: true,
-        }
+        Self { value: value.into(), secret: true }
     }
 
     /// The value itself: for the engine and the wire, never for a message.
@@ -59,11 +53,7 @@ impl fmt::Display for Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.secret {
-            f.write_str("[secret]")
-        } else {
-            write!(f, "{:?}", self.value)
-        }
+        if self.secret { f.write_str("[secret]") } else { write!(f, "{:?}", self.value) }
     }
 }
 
@@ -112,10 +102,7 @@ pub struct Pools {
 
 impl Default for Pools {
     fn default() -> Self {
-        Self {
-            networks: (std::net::Ipv4Addr::new(10, 213, 0, 0), 16),
-            ports: (20000, 29999),
-        }
+        Self { networks: (std::net::Ipv4Addr::new(10, 213, 0, 0), 16), ports: (20000, 29999) }
     }
 }
 
@@ -260,20 +247,14 @@ struct HeaderRepr {
 
 impl From<HeaderRepr> for HeaderField {
     fn from(repr: HeaderRepr) -> Self {
-        Self {
-            name: repr.name,
-            value: repr.value.map(Text::public),
-        }
+        Self { name: repr.name, value: repr.value.map(Text::public) }
     }
 }
 
 impl From<HeaderField> for HeaderRepr {
     fn from(field: HeaderField) -> Self {
         let public = field.value.filter(|value| !value.is_secret());
-        Self {
-            name: field.name,
-            value: public.map(|value| value.reveal().to_owned()),
-        }
+        Self { name: field.name, value: public.map(|value| value.reveal().to_owned()) }
     }
 }
 

@@ -65,6 +65,20 @@ impl<'t> Fields<'t> {
         Some(field)
     }
 
+    /// Like [`Self::take_full`], where its absence is an error at `start` too.
+    pub(super) fn take_required(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        start: Span,
+        (message, help): (&str, &str),
+    ) -> Option<Field<'t>> {
+        if !self.left.contains_key(name) {
+            reader.wrong(start, message, help);
+        }
+        self.take_full(reader, name)
+    }
+
     /// The place of something below this map.
     pub(super) fn below(&self, name: &str) -> String {
         if self.path.is_empty() {
@@ -91,9 +105,6 @@ impl<'t> Fields<'t> {
             };
             let help = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.len() > 16 => {
-                    "remove it, or look for its name in the guide".to_owned()
-                }
                 None => format!("known here: {}", listed(self.known.iter().copied())),
             };
             reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);

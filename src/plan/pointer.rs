@@ -4,7 +4,7 @@ use super::fields::Field;
 use super::nearest::nearest;
 use super::networks::is_host;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use crate::core::plan::{PointerPlan, ProxyPlan};
 
 /// Kinds that will come.
@@ -12,20 +12,7 @@ const LATER: [&str; 10] = [
     "haproxy", "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "command",
 ];
 
-pub(super) fn pointer(
-    reader: &mut Reader<'_>,
-    field: Option<Field<'_>>,
-    root: Span,
-) -> Option<PointerPlan> {
-    const HELP: &str = "add `pointer: {proxy: {listen: \":8080\"}}`";
-    let Some(field) = field else {
-        reader.wrong(
-            root,
-            "this plan has no `pointer`, so nothing would send it traffic",
-            HELP,
-        );
-        return None;
-    };
+pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {
     let Value::Map(entries) = &field.node.value else {
         reader.expected(field.node, "`proxy: {listen: \":8080\"}`");
         return None;

@@ -23,30 +23,18 @@ pub(super) struct Around<'a> {
     pub pointer: Option<&'a PointerPlan>,
 }
 
+/// What to do about a plan that proves nothing.
+pub(super) const MISSING: (&str, &str) = (
+    "this plan has no `probes`, so nothing would prove a release fit to serve",
+    "add `probes: [{http: {path: /}}]`, or `probes: none` if that is meant",
+);
+
 /// The top level's `probes`; none only where the plan says so.
-pub(super) fn probes(
-    reader: &mut Reader<'_>,
-    field: Option<Field<'_>>,
-    root: Span,
-    around: &Around<'_>,
-) -> Vec<Probe> {
-    const HELP: &str = "add `probes: [{http: {path: /}}]`, or `probes: none` if that is meant";
-    let Some(field) = field else {
-        reader.wrong(
-            root,
-            "this plan has no `probes`, so nothing would prove a release fit to serve",
-            HELP,
-        );
-        return Vec::new();
-    };
+pub(super) fn probes(reader: &mut Reader<'_>, field: Field<'_>, around: &Around<'_>) -> Vec<Probe> {
     match &field.node.value {
-        Value::Null => {
-            reader.wrong(field.key, "`probes` has no value", HELP);
-            Vec::new()
-        }
         Value::Scalar { text, .. } if text == "none" => Vec::new(),
         Value::List(items) if items.is_empty() => {
-            reader.wrong(field.node.span, "this list of probes is empty", HELP);
+            reader.wrong(field.node.span, "this list of probes is empty", MISSING.1);
             Vec::new()
         }
         Value::List(items) => items

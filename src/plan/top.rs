@@ -41,25 +41,32 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         start: root.span.start,
         end: root.span.start,
     };
-    let written = fields.take_full(reader, "name");
+    let missing = (
+        "this plan has no `name`",
+        "add `name: shop`, the service's name, or give `--name`",
+    );
+    let written = match given_name {
+        Some(_) => fields.take_full(reader, "name"),
+        None => fields.take_required(reader, "name", start, missing),
+    };
     let service = name(reader, written, start, given_name);
     let declared = declared(reader, &mut fields);
-    let services = fields.take_full(reader, "services");
-    let roles = match services {
-        Some(field) => service::roles(reader, field.node, &declared, service.as_ref()),
-        None => {
-            reader.wrong(
-                start,
-                "this plan has no `services`",
-                "add `services: {web: {image: NAME:TAG}}`",
-            );
-            None
-        }
-    };
-    let pointed = fields.take_full(reader, "pointer");
-    let pointer = pointer::pointer(reader, pointed, start);
+    let missing = (
+        "this plan has no `services`",
+        "add `services: {web: {image: NAME:TAG}}`",
+    );
+    let services = fields.take_required(reader, "services", start, missing);
+    let roles =
+        services.and_then(|field| service::roles(reader, field.node, &declared, service.as_ref()));
+    let missing = (
+        "this plan has no `pointer`, so nothing would send it traffic",
+        "add `pointer: {proxy: {listen: \":8080\"}}`",
+    );
+    let pointer = fields
+        .take_required(reader, "pointer", start, missing)
+        .and_then(|field| pointer::pointer(reader, field));
     let expose = fields.take_full(reader, "expose");
-    let wanted = fields.take_even_empty("probes");
+    let wanted = fields.take_required(reader, "probes", start, probes::MISSING);
     let policy = policy(reader, &mut fields);
     let engine = fields
         .take_full(reader, "engine")
@@ -81,12 +88,13 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         exposed: exposed.as_ref(),
         pointer: pointer.as_ref(),
     };
-    let probes = probes::probes(reader, wanted, start, &around);
-    if probes.is_empty()
-        && policy.bake_ms > 0
-        && let Some(field) = wanted
-    {
-        reader.note(field.key, "without probes nothing can fail during the bake");
+    let wanted = wanted?;
+    let probes = probes::probes(reader, wanted, &around);
+    if probes.is_empty() && policy.bake_ms > 0 {
+        reader.note(
+            wanted.key,
+            "without probes nothing can fail during the bake",
+        );
     }
     Some(Plan {
         service: service?,
@@ -107,10 +115,6 @@ fn name(
     start: Span,
     given: Option<&str>,
 ) -> Option<ServiceName> {
-    let written = field.and_then(|field| {
-        let text = reader.public(field.node, "the service's name")?;
-        Some((text, field.node.span))
-    });
     if let Some(given) = given {
         return match ServiceName::new(given) {
             Ok(name) => Some(name),
@@ -124,14 +128,8 @@ fn name(
             }
         };
     }
-    if field.is_none() {
-        reader.wrong(
-            start,
-            "this plan has no `name`",
-            "add `name: shop`, the service's name, or give `--name`",
-        );
-    }
-    let (text, span) = written?;
+    let node = field?.node;
+    let (text, span) = (reader.public(node, "the service's name")?, node.span);
     match ServiceName::new(text) {
         Ok(name) => Some(name),
         Err(bad) => {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
 
 use super::error::Problem;
 
@@ -192,8 +192,8 @@ struct Builder<'a> {
 /// What keeps it from being read; several duplicate keys at once, anything else alone.
 pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
     let mut options = granit_parser::options! {
-        flow_nesting_limit: MOST_DEPTH + 8,
-        block_nesting_limit: MOST_DEPTH + 8,
+        flow_nesting_limit: MOST_DEPTH,
+        block_nesting_limit: MOST_DEPTH,
     };
     options.set_emit_comments(false);
     let mut builder = Builder {
@@ -233,24 +233,30 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
 }
 
 fn broken(source: &Source<'_>, error: &granit_parser::ScanError) -> Problem {
-    let marker = error.marker();
-    let place = match marker.byte_offset() {
-        Some(offset) => source.place(offset),
-        None => source.place(0),
-    };
-    let info = error.info();
-    let problem = source.problem(place, format!("this is not valid YAML: {info}"));
+    let place = source.place(error.marker().byte_offset().unwrap_or(0));
+    if *error.kind() == ErrorKind::RecursionLimitExceeded {
+        return too_deep(source, place);
+    }
+    let problem = source.problem(place, format!("this is not valid YAML: {}", error.info()));
     let line = source.text[..place.start]
         .rsplit(['\n', '\r'])
         .next()
         .unwrap_or("");
-    if source.text[place.start..].starts_with('\t') || line.contains('\t') {
-        problem.help("YAML is indented with spaces: replace the tab")
-    } else if info.contains("nesting") || info.contains("recursion") {
-        problem.help(format!("a plan is nested at most {MOST_DEPTH} levels deep"))
-    } else {
-        problem
-    }
+    let tab = source.text[place.start..].starts_with('\t') || line.contains('\t');
+    problem.help(match error.kind() {
+        ErrorKind::UnknownAnchor => {
+            "mark a value above with `&name`, or quote a text that begins with `*`"
+        }
+        _ if tab => "YAML is indented with spaces: replace the tab",
+        _ => "look at the indentation, brackets and quotes up to here",
+    })
+}
+
+fn too_deep(source: &Source<'_>, place: Span) -> Problem {
+    let message = format!("this is nested more than {MOST_DEPTH} levels deep");
+    source
+        .problem(place, message)
+        .help("no plan needs that: check the indentation and brackets")
 }
 
 impl Builder<'_> {
@@ -303,7 +309,7 @@ impl Builder<'_> {
                 };
                 let weight = node.weigh();
                 if self.stack.len() + weight.depth > MOST_DEPTH {
-                    return Err(self.too_deep(span));
+                    return Err(too_deep(self.source, span));
                 }
                 self.afford(weight, span)?;
                 let node = self.anchors[&id].clone();
@@ -323,16 +329,9 @@ impl Builder<'_> {
         }
     }
 
-    fn too_deep(&self, span: Span) -> Problem {
-        let message = format!("this is nested more than {MOST_DEPTH} levels deep");
-        self.source
-            .problem(span, message)
-            .help("no plan needs that: check the indentation")
-    }
-
     fn open(&mut self, frame: Frame, span: Span) -> Result<(), Problem> {
         if self.stack.len() >= MOST_DEPTH {
-            return Err(self.too_deep(span));
+            return Err(too_deep(self.source, span));
         }
         self.stack.push(frame);
         Ok(())

@@ -382,7 +382,7 @@ fn bind(
         reader.wrong(
             node.span,
             format!("`{source}` would be written to, and a release keeps no path of the deployer"),
-            "add `:ro` to copy it into the release, or use a named volume",
+            "add `:ro` (or `read_only: true`) to copy it into the release, or use a named volume",
         );
         return None;
     }
