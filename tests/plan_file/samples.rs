@@ -1,0 +1,1 @@
+//! The sample plans under `plans/` are good plans.
