@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::lease::Lease;
 use crate::perform::free_slot;
-use crate::plan::Loaded;
+use crate::core::plan::Plan;
 
 use super::asks::{self, Asks};
 use super::context::Context;
@@ -33,21 +33,28 @@ pub enum Drift {
 /// Every expected one that keeps a run from beginning or from ending by itself.
 pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
     let loaded = context.load_plan(&args.plan)?;
-    let operator = context.operator_of_plan(&loaded).await?;
+    let operator = context.operator_of_plan(&loaded.plan, &args.plan.set).await?;
     let drift = if args.force { Drift::Overwrite } else { Drift::Refuse };
     if args.dry_run {
-        return dry_run(&operator, &loaded, drift).await;
+        return dry_run(&operator, &loaded.plan, drift).await;
     }
-    let ended = deploy(&operator, loaded, drift).await?;
+    let record = serde_json::to_value(&loaded.record)
+        .map_err(|error| Error::Bug { what: format!("the plan cannot be recorded: {error}") })?;
+    let ended = deploy(&operator, loaded.plan, record, drift).await?;
     operator.report.finished(&operator.finished(&ended));
     Ok(exit_of(ended.outcome))
 }
 
-/// Deploys `loaded`.
+/// Deploys `plan`; `record` is what a resumed run reads it back from.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn deploy(operator: &Operator, loaded: Loaded, drift: Drift) -> Result<Ended, Error> {
+pub async fn deploy(
+    operator: &Operator,
+    plan: Plan,
+    record: serde_json::Value,
+    drift: Drift,
+) -> Result<Ended, Error> {
     operator.journal()?;
     let touched = Touched::Nothing;
     let of_pointer = |error| Error::of_pointer(operator.service.as_str(), error, touched);
@@ -60,14 +67,15 @@ pub async fn deploy(operator: &Operator, loaded: Loaded, drift: Drift) -> Result
     let engine = std::sync::Arc::clone(&operator.engine);
     let mut asks =
         asks::listen(engine, operator.service.clone(), std::sync::Arc::clone(&operator.report));
-    let ended = held(operator, loaded, drift, &lease, &mut asks).await;
+    let ended = held(operator, plan, record, drift, &lease, &mut asks).await;
     operator.let_go(lease).await;
     ended
 }
 
 async fn held(
     operator: &Operator,
-    loaded: Loaded,
+    plan: Plan,
+    record: serde_json::Value,
     drift: Drift,
     lease: &Lease,
     asks: &mut Asks,
@@ -86,13 +94,11 @@ async fn held(
     let (_, newest) = highest(&runs, &world, &view);
     let release = Release(newest.0 + 1);
     let slot = free_slot(&world, view.live);
-    let policy = loaded.plan.policy.clone();
+    let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
     let mut opened = operator.opening(verb, policy.clone(), &world, lease.fence(), release);
-    let record = serde_json::to_value(&loaded.record)
-        .map_err(|error| Error::Bug { what: format!("the plan cannot be recorded: {error}") })?;
     opened.plan = Some(record);
-    let spec = spec_of(loaded.plan, release, slot, &policy);
+    let spec = spec_of(plan, release, slot, &policy);
     let run = runs.first().map_or(1, |log| log.run + 1);
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     operator.begin(run, opened, Some(spec), &world, seen, lease, &mut asks.heard).await
@@ -163,7 +169,7 @@ fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
     }]
 }
 
-async fn dry_run(operator: &Operator, loaded: &Loaded, drift: Drift) -> Result<Exit, Error> {
+async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {
     let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
     let world = operator.look_or_absent().await?;
     refuse_drift(operator, &world, last_move(&runs).as_ref(), drift)?;
@@ -173,7 +179,7 @@ async fn dry_run(operator: &Operator, loaded: &Loaded, drift: Drift) -> Result<E
     let service = &operator.service;
     let slot = free_slot(&world, view.live);
     let now = (operator.clock)();
-    let retired = retirable(&world, &loaded.plan.policy, now);
+    let retired = retirable(&world, &plan.policy, now);
     let name = |release: &Release| format!("{service}@{release}");
     let mut lines = vec![format!("would deploy {} in slot {slot}", name(&release))];
     lines.push(match &view.live {
@@ -181,7 +187,7 @@ async fn dry_run(operator: &Operator, loaded: &Loaded, drift: Drift) -> Result<E
         None => "nothing is live yet".into(),
     });
     // The standby of now is one older once the new release is live.
-    let beyond = view.standby.iter().skip((loaded.plan.policy.keep.max(1) as usize).saturating_sub(1));
+    let beyond = view.standby.iter().skip((plan.policy.keep.max(1) as usize).saturating_sub(1));
     let mut gone: Vec<Release> = retired.into_iter().chain(beyond.copied()).collect();
     gone.sort_unstable();
     gone.dedup();

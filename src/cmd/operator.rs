@@ -4,7 +4,7 @@
 //! Knows engines, pointers and stores by their contracts only; `context.rs` makes the real ones.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -12,11 +12,12 @@ use crate::core::action::Ask;
 use crate::core::event::{Event, MarkKeeper, Opened, Verb};
 use crate::core::names::{Fence, Millis, Release, ServiceName};
 use crate::core::plan::{Plan, Policy};
+use crate::core::progress::Silent;
 use crate::core::routing::Drained;
 use crate::core::state::{Course, Stage, State};
 use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
-use crate::core::world::{Labels, World};
+use crate::core::world::{Environment, Labels, World};
 use crate::drive::{Asked, Core, Drive, Ledger, Stopped};
 use crate::engine::{Engine, Spec};
 use crate::error::{Error, Touched};
@@ -24,7 +25,8 @@ use crate::journal::{Journal, JournalError, RunLog};
 use crate::lease::{self, Acquired, Lease, Patience, Terms};
 use crate::perform::{Clock, Parts, Performer};
 use crate::pointer::Pointer;
-use crate::probe::Vantage;
+use crate::probe::{Proving, Unfit, Vantage};
+use crate::report::tables::Fit;
 use crate::report::{Finished, Report};
 
 use super::ledger::RunLedger;
@@ -151,7 +153,7 @@ impl Operator {
         .map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
-    /// Begins a run and drives it to its end.
+    /// Begins a run and drives it to its end; `seen` is what was found without a record.
     ///
     /// # Errors
     /// Where the run could not be opened, or had to stop.
@@ -161,6 +163,7 @@ impl Operator {
         opened: Opened,
         spec: Option<Spec>,
         world: &World,
+        seen: Vec<Event>,
         lease: &Lease,
         asks: &mut mpsc::Receiver<Asked>,
     ) -> Result<Ended, Error> {
@@ -173,6 +176,10 @@ impl Operator {
             RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
                 .await
                 .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        for event in &seen {
+            let recorded = ledger.record(lease.fence(), event).await;
+            recorded.map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        }
         self.drive(&performer, &mut ledger, lease, asks, state).await
     }
 
@@ -266,6 +273,89 @@ impl Operator {
             settled = Some(ended);
         }
         Ok(settled)
+    }
+
+    /// Settles what runs before a finished rollback left: a deploy that had switched is over with
+    /// it; one that had not is given up and removed.
+    ///
+    /// # Errors
+    /// As [`Operator::settle`].
+    pub async fn settle_older(
+        &self,
+        runs: &[RunLog],
+        lease: &Lease,
+        asks: &mut mpsc::Receiver<Asked>,
+    ) -> Result<(), Error> {
+        for log in runs.iter().rev() {
+            if log.outcome().is_some() || log.opened().is_none() {
+                continue;
+            }
+            let state = self.read_back(log)?;
+            let before_switch = matches!(state.course, Course::Forward(at) if at < Stage::Switched)
+                || state.course == Course::GivingUp;
+            let doubtful =
+                matches!(state.pending, Some(crate::core::action::Action::Switch { .. }));
+            if before_switch && !doubtful {
+                self.go_on(log, Some(Ask::Abort), lease, asks).await?;
+            } else {
+                self.supersede(log, lease).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an environment would serve, by one round of its network probes.
+    pub async fn fitness(&self, environment: &Environment) -> Fit {
+        if !environment.is_up() {
+            return Fit::No(vec!["not all of its containers run".into()]);
+        }
+        let probes = &environment.labels.probes;
+        let sink = Silent;
+        let proving = Proving {
+            engine: self.engine.as_ref(),
+            vantage: self.vantage.as_ref(),
+            service: &self.service,
+            environment,
+            probes,
+            sink: &sink,
+        };
+        let within = Duration::from_millis(environment.labels.policy.proof_ms);
+        match proving.round(within).await {
+            Err(Unfit::Failed(failure)) => Fit::No(vec![failure.what]),
+            Err(Unfit::Engine(error)) => Fit::Unknown(error.to_string()),
+            Err(Unfit::Vantage(error)) => Fit::Unknown(error.to_string()),
+            Ok(verdicts) => match crate::probe::unfit(environment, &verdicts) {
+                None => Fit::Yes,
+                Some(failure) => {
+                    let reasons = failure.replicas.iter().flat_map(|replica| {
+                        replica.reasons.iter().map(|why| format!("{}: {why}", replica.container))
+                    });
+                    let reasons: Vec<_> = reasons.collect();
+                    Fit::No(if reasons.is_empty() { vec![failure.what] } else { reasons })
+                }
+            },
+        }
+    }
+
+    /// Lets the lease go. What cannot be let go of runs out by itself.
+    pub async fn let_go(&self, lease: Lease) {
+        if let Err(error) = lease.release().await {
+            let seconds = self.terms.lifetime.as_secs();
+            self.report.warn(&format!("the lease runs out by itself in {seconds} s: {error}"));
+        }
+    }
+
+    /// Looks at engine and pointer, where the pointer may not be there yet.
+    ///
+    /// # Errors
+    /// Where the engine cannot be asked.
+    pub async fn look_or_absent(&self) -> Result<World, Error> {
+        let (environments, routing) =
+            tokio::join!(self.engine.inspect(&self.service), self.pointer.read());
+        let environments =
+            environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        let routing = routing.unwrap_or_default();
+        Ok(World { environments, routing, ..World::default() })
     }
 
     async fn drive(
