@@ -24,6 +24,10 @@ async fn with_answer(answer: &'static str) -> (Proxy, u16, Arc<Mutex<String>>) {
                 if head.is_empty() {
                     return;
                 }
+                // The last chunk of a body looks like a head of its own to this simple reader.
+                if !head.contains(" HTTP/1.1\r\n") {
+                    continue;
+                }
                 *keep.lock().await = head.to_lowercase();
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 if answer.contains("HTTP/1.0") {
