@@ -77,7 +77,7 @@ impl Problem {
 }
 
 /// Control characters could rewrite the terminal; they are shown as `U+FFFD`.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {
@@ -149,7 +149,7 @@ fn window(text: &str, column: usize) -> (String, usize) {
     )
 }
 
-/// Everything that is wrong with a plan, at most [`MOST_PROBLEMS`] of it, in the file's order.
+/// Everything that is wrong with a plan, at most [`MOST_PROBLEMS`] of it, by file and place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct PlanError {
     /// What is wrong, never empty.
@@ -160,7 +160,7 @@ pub struct PlanError {
 
 impl PlanError {
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| (problem.line, problem.column));
+        problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         problems.dedup();
         let more = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);

@@ -121,7 +121,6 @@ fn digest(reader: &Reader<'_>, path: &Path, place: &str) -> Result<(Found, Strin
                 .as_encoded_bytes();
             mac.update(&(name.len() as u64).to_le_bytes());
             mac.update(name);
-            mac.update(&mode(&kind).to_le_bytes());
             if kind.is_dir() {
                 mac.update(b"d");
                 open.push(at);
@@ -132,7 +131,7 @@ fn digest(reader: &Reader<'_>, path: &Path, place: &str) -> Result<(Found, Strin
                 mac.update(&(target.len() as u64).to_le_bytes());
                 mac.update(target);
             } else if kind.is_file() {
-                mac.update(b"f");
+                mac.update(if executable(&kind) { b"x" } else { b"f" });
                 mac.update(&kind.len().to_le_bytes());
                 contents(&at, &mut mac, &mut left)?;
             } else {
@@ -146,9 +145,11 @@ fn digest(reader: &Reader<'_>, path: &Path, place: &str) -> Result<(Found, Strin
     ))
 }
 
-fn mode(kind: &fs::Metadata) -> u32 {
+/// The one bit of a mode that a checkout keeps; the others differ with the caller's umask, and a
+/// run may be resumed from another machine.
+fn executable(kind: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    kind.permissions().mode() & 0o7777
+    kind.permissions().mode() & 0o100 != 0
 }
 
 fn contents(path: &Path, mac: &mut impl Mac, left: &mut u64) -> Result<(), Unfit> {
@@ -174,6 +175,24 @@ pub(super) fn absolute(text: &str) -> Option<String> {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     Some(format!("/{}", parts.join("/")))
+}
+
+/// Why a text cannot be the name of a volume or a network on the engine, if it cannot.
+pub(super) fn engine_name(text: &str) -> Result<(), &'static str> {
+    let good = text.len() <= 200
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+    if !good {
+        return Err(
+            "use 1 to 200 of a-z, A-Z, 0-9, `.`, `_` and `-`, with a letter or digit first",
+        );
+    }
+    if text.starts_with("flipside") && text[8..].starts_with(['.', '-']) {
+        return Err("names that begin with `flipside.` or `flipside-` are flipside's own");
+    }
+    Ok(())
 }
 
 /// Whether `path` is `above` or stands below it; both absolute.

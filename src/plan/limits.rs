@@ -14,20 +14,15 @@ const MOST_REPLICAS: u32 = 1000;
 pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Limits) {
     let mut limits = Limits::default();
     let mut replicas = 1;
+    let memory = role.take("mem_limit");
+    limits.memory = memory.and_then(|field| memory_limit(reader, field.node));
     let deploy = role.take("deploy");
     let place = role.below("deploy");
-    for (name, slot) in [("cpus", &mut limits.nano_cpus)] {
-        if let Some(field) = role.take(name) {
-            *slot = nano_cpus(reader, field.node);
-        }
+    if let Some(field) = role.take("cpus") {
+        limits.nano_cpus = nano_cpus(reader, field.node);
     }
-    for (name, slot) in [
-        ("mem_limit", &mut limits.memory),
-        ("shm_size", &mut limits.shm),
-    ] {
-        if let Some(field) = role.take(name) {
-            *slot = reader.size(field.node);
-        }
+    if let Some(field) = role.take("shm_size") {
+        limits.shm = reader.size(field.node);
     }
     if let Some(field) = role.take("pids_limit") {
         limits.pids = pids(reader, field.node);
@@ -92,7 +87,7 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
             agree(reader, field, "cpus", &mut limits.nano_cpus, found);
         }
         if let Some(field) = inner.take("memory") {
-            let found = reader.size(field.node);
+            let found = memory_limit(reader, field.node);
             agree(reader, field, "mem_limit", &mut limits.memory, found);
         }
         if let Some(field) = inner.take("pids") {
@@ -152,6 +147,20 @@ fn agree(
     } else if found.is_some() {
         *slot = found;
     }
+}
+
+/// A limit of memory; the engine takes no less than 6 MiB.
+fn memory_limit(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
+    let bytes = reader.size(node)?;
+    if bytes < 6 << 20 {
+        reader.wrong(
+            node.span,
+            "no container starts with so little memory",
+            "write `6MiB` or more",
+        );
+        return None;
+    }
+    Some(bytes)
 }
 
 fn nano_cpus(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {

@@ -284,6 +284,18 @@ fn interpret(
     if reader.problems.is_empty() {
         reader.missed();
     }
+    if recorded.is_none() {
+        let unused = inputs
+            .overrides
+            .keys()
+            .filter(|name| !reader.asked.contains(*name));
+        for name in unused.cloned().collect::<Vec<_>>() {
+            reader.note(
+                root.span,
+                format!("`--set {name}` is used nowhere in this plan"),
+            );
+        }
+    }
     match plan {
         Some(plan) if reader.problems.is_empty() => Ok(Loaded {
             plan,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::fields::Fields;
+use super::files;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
@@ -85,6 +86,10 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
             },
             None => (key.text.clone(), key.span),
         };
+        if let Err(help) = files::engine_name(&name) {
+            reader.wrong(span, format!("`{name}` is not a network's name"), help);
+            continue;
+        }
         // An old engine gives the default route to the first name, which must be the environment's.
         if name.as_str() < "0." {
             reader.wrong(span, format!("the external network `{name}` sorts before the environment's own, whose name begins with `0-`, and would take its default route"), "give that network another name");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::error::{Note, Problem};
+use super::error::{Note, Problem, printable};
 use super::fields::Fields;
 use super::nearest::{listed, nearest};
 use super::substitute::{self, Wanted};
@@ -33,6 +33,8 @@ pub(super) struct Reader<'a> {
     pub files: BTreeMap<String, String>,
     /// Names that the top level declares, rightly or wrongly, as `secrets.tls`.
     pub declared: BTreeSet<String>,
+    /// Every variable that was asked for.
+    pub asked: BTreeSet<String>,
     inputs: &'a Inputs<'a>,
     /// The record that this reading must agree with, where a run is resumed.
     recorded: Option<&'a PlanRecord>,
@@ -55,6 +57,7 @@ impl<'a> Reader<'a> {
             secrets: BTreeMap::new(),
             files: BTreeMap::new(),
             declared: BTreeSet::new(),
+            asked: BTreeSet::new(),
             inputs,
             recorded,
             dotenv: None,
@@ -78,7 +81,7 @@ impl<'a> Reader<'a> {
             file: self.source.file.to_owned(),
             line: span.line,
             column: span.column,
-            message: message.into(),
+            message: printable(&message.into()),
         });
     }
 
@@ -105,6 +108,7 @@ impl<'a> Reader<'a> {
 
     /// The caller's value of a variable: `--set`, then the variables, then `.env`.
     pub(super) fn variable(&mut self, name: &str) -> Option<String> {
+        self.asked.insert(name.to_owned());
         if let Some(value) = self
             .inputs
             .overrides

@@ -225,13 +225,19 @@ fn role(
     let stop_signal = fields
         .take("stop_signal")
         .and_then(|field| signal(reader, field.node));
-    let stop_grace_ms = fields
-        .take("stop_grace_period")
-        .and_then(|field| reader.duration(field.node))
-        .unwrap_or(10_000);
+    let mut stop_grace_ms = 10_000;
+    if let Some(field) = fields.take("stop_grace_period") {
+        stop_grace_ms = reader.duration(field.node).unwrap_or(stop_grace_ms);
+        if stop_grace_ms == 0 {
+            reader.note(
+                field.key,
+                "`stop_grace_period: 0s` kills the containers at once",
+            );
+        }
+    }
     let user = fields
         .take("user")
-        .and_then(|field| reader.public(field.node, "`UID`, `UID:GID` or a name"));
+        .and_then(|field| user(reader, field.node));
     let working_dir = fields
         .take("working_dir")
         .and_then(|field| directory(reader, field.node));
@@ -361,6 +367,21 @@ fn signal(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     };
     reader.wrong(node.span, format!("`{text}` is not a signal"), help);
     None
+}
+
+fn user(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let text = reader.public(node, "`UID`, `UID:GID` or a name")?;
+    let parts: Vec<_> = text.split(':').collect();
+    let good = |part: &&str| !part.is_empty() && !part.contains(char::is_whitespace);
+    if parts.len() > 2 || !parts.iter().all(good) {
+        reader.wrong(
+            node.span,
+            format!("`{text}` is not a user"),
+            "write `UID`, `UID:GID` or a name",
+        );
+        return None;
+    }
+    Some(text)
 }
 
 fn directory(reader: &mut Reader<'_>, node: &Node) -> Option<String> {

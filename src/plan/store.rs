@@ -87,6 +87,14 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
             ],
         );
         let given = name.as_ref().and_then(|(_, name)| name.clone());
+        let (text, span) = match (&name, &given) {
+            (Some((field, _)), Some(name)) => (name, field.node.span),
+            _ => (&key.text, key.span),
+        };
+        if let Err(help) = files::engine_name(text) {
+            reader.wrong(span, format!("`{text}` is not a volume's name"), help);
+            continue;
+        }
         let keep = match (external, chosen) {
             (true, Some((field, Some("per-release")))) => {
                 reader.wrong(

@@ -170,7 +170,12 @@ impl Expander<'_> {
         let found = found.filter(|value| !operator.starts_with(':') || !value.is_empty());
         let word = inside.start + name.len() + operator.len()..inside.end;
         match (operator.trim_start_matches(':'), found) {
-            ("+", Some(_)) | ("-", None) => self.run(word, depth + 1, out),
+            ("-", None) => self.run(word, depth + 1, out),
+            // Whether it is set is known only outside, so a change of that must be seen too.
+            ("+", Some(_)) => {
+                out.outside = true;
+                self.run(word, depth + 1, out)
+            }
             ("+", None) => Ok(()),
             ("?", None) => {
                 let said = &self.text[word];

@@ -455,6 +455,9 @@ fn volume(
                     let known = context.declared.volumes.keys().map(String::as_str);
                     let help = match nearest(&name, known) {
                         Some(near) => format!("did you mean `{near}`?"),
+                        None if reader.resolve(&name).exists() => {
+                            format!("write `./{name}` if what stands beside the plan is meant")
+                        }
                         None => format!("under the top-level `volumes:` add {decide}"),
                     };
                     reader.wrong(
