@@ -176,6 +176,7 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Mark { .. }
         | Action::Switch { .. }
         | Action::Retire { .. }
+        | Action::Disconnect
         | Action::TearDown { .. } => false,
     }
 }
@@ -185,6 +186,6 @@ fn may_be_dropped(action: &Action) -> bool {
 pub fn goes_on_without_journal(verb: &Verb) -> bool {
     match verb {
         Verb::Rollback { .. } => true,
-        Verb::Deploy { .. } => false,
+        Verb::Deploy { .. } | Verb::Prune { .. } | Verb::Down { .. } => false,
     }
 }

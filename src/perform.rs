@@ -190,6 +190,7 @@ impl Performer {
             Action::Drain { generation } => self.drain(state, *generation).await,
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(releases, fence).await,
+            Action::Disconnect => self.disconnect(fence).await,
             Action::TearDown { release } => self
                 .remove(*release, fence)
                 .await
@@ -459,6 +460,13 @@ impl Performer {
         Ok(Event::Retired {
             releases: releases.to_vec(),
         })
+    }
+
+    async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
+        tokio::time::timeout(POINTER, self.pointer.remove(fence))
+            .await
+            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
+        Ok(Event::Disconnected)
     }
 
     /// Removes an environment and what the pointer remembers of it.

@@ -59,6 +59,8 @@ pub enum Action {
         /// Which.
         releases: Vec<Release>,
     },
+    /// Make the pointer forget the service: nothing answers for it any more.
+    Disconnect,
     /// Remove the candidate, whole.
     TearDown {
         /// Which.

@@ -4,7 +4,7 @@
 use super::action::{Action, Ask, Move, Proof};
 use super::event::{MarkKeeper, Verb};
 use super::routing::Mark;
-use super::state::{Back, Course, LOST_LIMIT, Stage, State, Stood};
+use super::state::{Back, Clearing, Course, LOST_LIMIT, Stage, State, Stood};
 use super::strategy;
 use super::verdict::Outcome;
 
@@ -33,6 +33,7 @@ pub fn decide(state: &State) -> Next {
         Course::Forward(stage) => strategy::next(state, stage),
         Course::GivingUp => give_up(state),
         Course::Back(back) => go_back(state, back),
+        Course::Clearing(clearing) => clear(state, clearing),
         Course::Stuck => Next::End(Outcome::Stuck),
         Course::Closed(outcome) => Next::End(outcome),
     }
@@ -47,6 +48,18 @@ fn give_up(state: &State) -> Next {
     }
 }
 
+/// `prune` and `down`: what the opening record names goes, after the pointer has let go of it.
+fn clear(state: &State, clearing: Clearing) -> Next {
+    match (&state.opened.verb, clearing) {
+        (Verb::Down { .. }, Clearing::Opened) => Next::Act(Action::Disconnect),
+        (Verb::Down { releases } | Verb::Prune { releases }, Clearing::Disconnected)
+        | (Verb::Prune { releases }, Clearing::Opened) => Next::Act(Action::Retire {
+            releases: releases.clone(),
+        }),
+        _ => Next::End(Outcome::Done),
+    }
+}
+
 /// A rollback, or a deploy that failed after the switch: the same move with another reason.
 fn go_back(state: &State, back: Back) -> Next {
     let (from, to, why, proof) = match state.opened.verb {
@@ -55,6 +68,7 @@ fn go_back(state: &State, back: Back) -> Next {
             Some(before) => (release, before, Move::Revert, Proof::Trusted),
             None => return Next::End(Outcome::Stuck),
         },
+        Verb::Prune { .. } | Verb::Down { .. } => return Next::End(Outcome::Stuck),
     };
     let engine_marks = state.opened.marks == MarkKeeper::Engine;
     let expected = state

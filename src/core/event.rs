@@ -51,6 +51,7 @@ pub enum Event {
         /// The move's number.
         generation: Generation,
         /// When, in milliseconds since the epoch.
+        #[serde(rename = "moved_at")]
         at: Millis,
         /// From the call to the controller until its answer, in microseconds.
         took_us: u64,
@@ -76,6 +77,8 @@ pub enum Event {
         /// Which.
         releases: Vec<Release>,
     },
+    /// The pointer knows nothing of the service any more.
+    Disconnected,
     /// The candidate has been removed.
     TornDown {
         /// Which.
@@ -131,6 +134,7 @@ pub struct Opened {
     /// The pointer's generation when it began; `None` where it knew nothing of the service.
     pub generation: Option<Generation>,
     /// The lease's number.
+    #[serde(rename = "opened_with")]
     pub fence: Fence,
     /// The highest release number known when it began, its own included.
     pub highest: Release,
@@ -158,6 +162,16 @@ pub enum Verb {
         to: Release,
         /// What it must show first.
         proof: Proof,
+    },
+    /// Remove what nothing needs.
+    Prune {
+        /// Which.
+        releases: Vec<Release>,
+    },
+    /// Take the service away.
+    Down {
+        /// All that stands.
+        releases: Vec<Release>,
     },
 }
 

@@ -90,6 +90,10 @@ impl Narrator {
                 self.act = Some((at, action.clone()));
             }
             Event::Asked { ask, by } => self.asked(ask, by, &mut told),
+            Event::Resumed { by } => {
+                told.step(format!("`{}` goes on with it", clean(by)));
+                self.act = None;
+            }
             Event::Seen { what } => {
                 told.warn(format!("found without a record: {}", clean(what)));
             }
@@ -132,6 +136,7 @@ impl Narrator {
             },
             Action::Watch { .. } => format!("baking {}", self.candidate()),
             Action::Retire { releases } => format!("retiring {}", self.names(releases)),
+            Action::Disconnect => format!("taking `{}` off the pointer", self.service),
             Action::TearDown { release } => format!("removing {}", self.name(*release)),
         })
     }
@@ -151,11 +156,15 @@ impl Narrator {
                     self.name(*release)
                 ));
             }
-            Verb::Rollback { from, to } => told.step(format!(
+            Verb::Rollback { from, to, .. } => told.step(format!(
                 "roll back from {} to {}, begun by `{by}`",
                 self.name(*from),
                 self.name(*to)
             )),
+            Verb::Prune { releases } => told.step(format!("prune {}", self.names(releases))),
+            Verb::Down { .. } => {
+                told.step(format!("take `{}` down, begun by `{by}`", self.service));
+            }
         }
     }
 
@@ -164,7 +173,7 @@ impl Narrator {
             Action::StandUp => {
                 let slot = match &self.verb {
                     Some(Verb::Deploy { slot, .. }) => format!(" in slot {slot}"),
-                    Some(Verb::Rollback { .. }) | None => String::new(),
+                    _ => String::new(),
                 };
                 told.step(format!("{} stands up{slot}", self.candidate()));
             }
@@ -192,6 +201,7 @@ impl Narrator {
             | Action::Verify { .. }
             | Action::Drain { .. }
             | Action::Retire { .. }
+            | Action::Disconnect
             | Action::TearDown { .. } => {}
         }
     }
@@ -274,12 +284,17 @@ impl Narrator {
                 told.warn(format!("it is not known what became of it: {}", clean(why)));
             }
             Event::Closed { outcome } => self.closed(at, *outcome, told),
+            Event::Disconnected => {
+                self.serving = Serving::Nothing;
+                told.good(format!("nothing answers for `{}` any more", self.service));
+            }
             // The rest is told where it does not end an act.
             Event::Marked
             | Event::Opened(_)
             | Event::Intended { .. }
             | Event::Observed { .. }
             | Event::Asked { .. }
+            | Event::Resumed { .. }
             | Event::Seen { .. } => {}
         }
     }
@@ -288,8 +303,8 @@ impl Narrator {
         let (to, from) = match (action, &self.verb) {
             (Some(Action::Switch { to, from, .. }), _) => (Some(*to), *from),
             (_, Some(Verb::Deploy { release, .. })) => (Some(*release), None),
-            (_, Some(Verb::Rollback { from, to })) => (Some(*to), Some(*from)),
-            (_, None) => (None, None),
+            (_, Some(Verb::Rollback { from, to, .. })) => (Some(*to), Some(*from)),
+            _ => (None, None),
         };
         self.left = from;
         self.serving = to.map_or(Serving::Unknown, Serving::Release);
@@ -331,6 +346,7 @@ impl Narrator {
             Ask::Yield => "asks for the service: a rollback is waiting",
             Ask::Abort => "asks to give the release up",
             Ask::Promote => "asks for the next step",
+            Ask::Leave => "asks to stop",
         };
         told.warn(format!("`{}` {what}", clean(by)));
     }
@@ -387,6 +403,7 @@ impl Narrator {
         match self.verb.as_ref()? {
             Verb::Deploy { release, .. } => Some(*release),
             Verb::Rollback { to, .. } => Some(*to),
+            Verb::Prune { .. } | Verb::Down { .. } => None,
         }
     }
 

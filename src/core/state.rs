@@ -76,6 +76,8 @@ pub enum Course {
     GivingUp,
     /// The pointer goes back: a rollback, or a deploy that failed after the switch.
     Back(Back),
+    /// Environments are removed: `prune`, `down`.
+    Clearing(Clearing),
     /// Only a person can say how it goes on.
     Stuck,
     /// Over.
@@ -126,6 +128,17 @@ pub enum Back {
     Drained,
 }
 
+/// What a clearing has done last, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clearing {
+    /// Its opening record is written.
+    Opened,
+    /// The pointer knows nothing of the service (`down` only).
+    Disconnected,
+    /// The environments are gone.
+    Cleared,
+}
+
 /// An event that cannot follow.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{event} cannot follow: the run is at {course:?} with {pending} pending")]
@@ -154,6 +167,7 @@ impl State {
         let course = match opened.verb {
             Verb::Deploy { .. } => Course::Forward(Stage::Opened),
             Verb::Rollback { .. } => Course::Back(Back::Decided),
+            Verb::Prune { .. } | Verb::Down { .. } => Course::Clearing(Clearing::Opened),
         };
         Ok(Self {
             opened: opened.clone(),
@@ -330,6 +344,14 @@ impl State {
                 self.stood = Stood::Nothing;
             }
 
+            // Clearing.
+            (Course::Clearing(_), Some(Action::Disconnect), E::Disconnected) => {
+                self.reach_clearing(Clearing::Disconnected);
+            }
+            (Course::Clearing(_), Some(Action::Retire { .. }), E::Retired { .. }) => {
+                self.reach_clearing(Clearing::Cleared);
+            }
+
             // A failure turns a deploy round; on the way back only a person can help.
             (Course::Forward(stage), Some(_), E::Failed(failure)) => {
                 self.pending = None;
@@ -337,7 +359,7 @@ impl State {
                 self.failure = Some(failure.clone());
                 self.course = self.turned(stage);
             }
-            (Course::Back(_), Some(_), E::Failed(failure)) => {
+            (Course::Back(_) | Course::Clearing(_), Some(_), E::Failed(failure)) => {
                 self.pending = None;
                 self.lost = 0;
                 self.failure.get_or_insert_with(|| failure.clone());
@@ -356,6 +378,7 @@ impl State {
         match self.opened.verb {
             Verb::Deploy { release, .. } => release,
             Verb::Rollback { to, .. } => to,
+            Verb::Prune { .. } | Verb::Down { .. } => self.opened.live.unwrap_or_default(),
         }
     }
 
@@ -394,7 +417,7 @@ impl State {
                 A::Watch { .. } => stage == Stage::Verified,
                 A::Drain { .. } => matches!(stage, Stage::Verified | Stage::Baked),
                 A::Retire { .. } => stage == Stage::Drained,
-                A::Observe | A::Mark { .. } | A::TearDown { .. } => false,
+                A::Observe | A::Mark { .. } | A::TearDown { .. } | A::Disconnect => false,
             },
             Course::GivingUp => matches!(action, A::TearDown { .. }),
             Course::Back(back) => match action {
@@ -409,6 +432,11 @@ impl State {
                 } => back == Back::Served,
                 A::Verify { .. } => back >= Back::Moved && back <= Back::Withdrawn,
                 A::Drain { .. } => back == Back::Verified,
+                _ => false,
+            },
+            Course::Clearing(clearing) => match action {
+                A::Disconnect => clearing == Clearing::Opened,
+                A::Retire { .. } => clearing <= Clearing::Disconnected,
                 _ => false,
             },
             Course::Stuck | Course::Closed(_) => false,
@@ -426,6 +454,12 @@ impl State {
         self.pending = None;
         self.lost = 0;
         self.course = Course::Back(back);
+    }
+
+    fn reach_clearing(&mut self, clearing: Clearing) {
+        self.pending = None;
+        self.lost = 0;
+        self.course = Course::Clearing(clearing);
     }
 
     fn move_to(&mut self, moved: Moved) {
