@@ -102,7 +102,7 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
-        docker::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
+        docker::Client::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
     async fn operator(
