@@ -1,1 +1,242 @@
-//! The embedded load balancer.
+//! The embedded load balancer: a server that sends each request to the environment its routing
+//! table names, and whose table can be switched without dropping one.
+//!
+//! HTTP/1.1 on both sides. One thread per core carries traffic ([`worker`]), and one more takes
+//! orders over a Unix socket ([`socket`], [`desk`]). The table is saved before it is used
+//! ([`store`]) and restored at the start.
+//!
+//! It imports nothing else of this crate, speaks neither TLS to clients nor HTTP/2, and does not
+//! know what a deployment is: engines, probing schedules and decisions are other modules'.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use hyper::header::HeaderValue;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use desk::Desk;
+use store::Store;
+use worker::{Order, Shared, Worker};
+
+mod ask;
+mod backend;
+pub mod check;
+mod client;
+pub mod control;
+mod control_client;
+mod count;
+mod desk;
+mod headers;
+mod listen;
+mod pool;
+mod relay;
+mod routes;
+mod serve;
+mod settle;
+mod socket;
+pub mod store;
+pub mod table;
+mod tls;
+mod worker;
+
+/// How long requests may go on once the proxy has been told to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How often an address that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a proxy is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of the saved table, one file per service. Made where it is missing.
+    pub table: PathBuf,
+    /// Path of the control socket.
+    pub socket: PathBuf,
+    /// Group that may use the socket, by number.
+    pub socket_group: Option<u32>,
+    /// What the socket answers when asked who it is.
+    pub identity: String,
+    /// Threads that carry traffic; one per core where missing.
+    pub threads: Option<usize>,
+}
+
+/// Runs a proxy until SIGTERM or SIGINT, then lets requests end for up to ten seconds.
+///
+/// # Errors
+///
+/// Where the table cannot be read or the socket cannot be opened. An address that cannot be
+/// listened on is no error: it is tried again every second and reported by `hello`.
+pub fn run(options: Options) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ]
+    };
+    let server = Server::start(options)?;
+    runtime.block_on(async {
+        let [terminate, interrupt] = &mut signals;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    tracing::info!("stopping");
+    server.stop();
+    Ok(())
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Server {
+    workers: Vec<(mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
+    control: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Server {
+    /// Starts a proxy on threads of its own; when this returns the socket answers and what was
+    /// saved is served.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub fn start(options: Options) -> io::Result<Server> {
+        let threads = match options.threads {
+            Some(threads) => threads.max(1),
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let shared = Arc::new(Shared {
+            routes: ArcSwap::default(),
+            picking: (0..threads).map(|_| count::Picking::default()).collect(),
+            secret: secret()?,
+            clients_most: clients_most(threads),
+        });
+        let store = Store::open(&options.table)?;
+        let loaded = store.load()?;
+        for bad in &loaded.bad {
+            tracing::error!(file = bad.file, reason = bad.reason, "entry not served");
+        }
+        let control = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let socket = {
+            let _inside = control.enter();
+            socket::open(&options.socket, options.socket_group)?
+        };
+        let mut server = Server {
+            workers: Vec::with_capacity(threads),
+            control: None,
+        };
+        for index in 0..threads {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let (orders, obeying) = mpsc::unbounded_channel();
+            let shared = shared.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("proxy-{index}"))
+                .spawn(move || {
+                    let local = LocalSet::new();
+                    runtime.block_on(local.run_until(Worker::run(index, shared, obeying)));
+                })?;
+            server.workers.push((orders, thread));
+        }
+        let workers = server.workers.iter().map(|(orders, _)| orders.clone());
+        let desk = Desk::restore(shared, workers.collect(), store, loaded, options.identity);
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("proxy-control".to_owned())
+            .spawn(move || control.block_on(command(socket, Arc::new(desk), stopped)))?;
+        server.control = Some((stop, thread));
+        Ok(server)
+    }
+
+    /// Takes no more clients, lets requests end for up to ten seconds, and stops.
+    pub fn stop(mut self) {
+        self.end(STOP_LIMIT);
+    }
+
+    fn end(&mut self, limit: Duration) {
+        let limit = Instant::now() + limit;
+        for (orders, _) in &self.workers {
+            // A worker that cannot be told has ended.
+            if orders.send(Order::Stop(limit)).is_err() {
+                tracing::warn!("a worker had ended before");
+            }
+        }
+        for (_, thread) in self.workers.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker has panicked");
+            }
+        }
+        if let Some((stop, thread)) = self.control.take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the control thread has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+async fn command(
+    socket: tokio::net::UnixListener,
+    desk: Arc<Desk>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let retrying = async {
+        loop {
+            tokio::time::sleep(RETRY).await;
+            desk.retry_listeners().await;
+        }
+    };
+    tokio::select! {
+        () = socket::serve(socket, desk.clone()) => {}
+        () = retrying => {}
+        // Told by being dropped.
+        _ = stopped => {}
+    }
+}
+
+fn secret() -> io::Result<HeaderValue> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut value = HeaderValue::try_from(text).map_err(io::Error::other)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// How many clients one worker takes: half the file descriptors there are, since each client may
+/// need one more for its backend.
+fn clients_most(threads: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+            limit.current
+        }
+    };
+    let clients = descriptors.map_or(65_536, |number| number.min(131_072)) / 2;
+    (usize::try_from(clients).unwrap_or(32_768) / threads).clamp(64, 32_768)
+}

@@ -1,0 +1,240 @@
+//! One connection of a client, as its worker sees it: what it is doing, since when, and the order
+//! to close it.
+//!
+//! Time limits are checked by a sweep over all connections once a second, not by a timer for each
+//! request; they are late by up to two seconds and cost nothing while traffic flows.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::count::Lane;
+use super::headers::Peer;
+use super::pool::TICKS_PER_SECOND;
+use super::worker::Worker;
+
+/// Ticks for which a client may say nothing between two requests.
+const IDLE_TICKS: u32 = 75 * TICKS_PER_SECOND;
+/// Ticks a client may take for the head of one request.
+const HEAD_TICKS: u32 = 30 * TICKS_PER_SECOND;
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// What a connection has been told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Go on.
+    Nothing,
+    /// End after the request going on.
+    Finish,
+    /// End now.
+    Close,
+}
+
+/// One connection of a client.
+pub struct Client {
+    id: u64,
+    /// The worker it belongs to.
+    pub worker: Rc<Worker>,
+    /// Address of the listener it came in at, as the table names it.
+    pub listen: SocketAddr,
+    /// Who it is, for the headers.
+    pub peer: Peer,
+    wire: Arc<Wire>,
+    since: Cell<Option<u32>>,
+    lane: RefCell<Option<Arc<Lane>>>,
+    told: Cell<Told>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Client {
+    /// A connection that has just been accepted; it is known to `worker` until it is dropped.
+    pub fn new(id: u64, worker: Rc<Worker>, listen: SocketAddr, from: SocketAddr) -> Rc<Client> {
+        let client = Rc::new(Client {
+            id,
+            listen,
+            peer: Peer::new(from.ip(), listen.port()),
+            wire: Arc::new(Wire {
+                doing: AtomicU8::new(HEAD),
+                reset: AtomicBool::new(false),
+            }),
+            since: Cell::new(Some(worker.pool.now())),
+            lane: RefCell::new(None),
+            told: Cell::new(Told::Nothing),
+            waker: RefCell::new(None),
+            worker,
+        });
+        client.worker.note_client(id, &client);
+        client
+    }
+
+    /// Its stream, watched.
+    pub fn stream(&self, stream: TcpStream) -> ClientStream {
+        ClientStream {
+            stream,
+            wire: self.wire.clone(),
+        }
+    }
+
+    /// A whole head has come in.
+    pub fn is_asking(&self) {
+        self.wire.doing.store(BUSY, Ordering::Relaxed);
+        self.since.set(None);
+    }
+
+    /// Its request is counted by `lane`.
+    pub fn flies(&self, lane: Arc<Lane>) {
+        *self.lane.borrow_mut() = Some(lane);
+    }
+
+    /// Its request has ended.
+    pub fn is_done(&self) {
+        *self.lane.borrow_mut() = None;
+        self.wire.doing.store(IDLE, Ordering::Relaxed);
+        self.since.set(Some(self.worker.pool.now()));
+    }
+
+    /// Whether its request is counted by `lane`.
+    pub fn is_counted_by(&self, lane: &Arc<Lane>) -> bool {
+        let mine = self.lane.borrow();
+        mine.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, lane))
+    }
+
+    /// Closes it, in a way that no client takes for the end of an answer. Whether that is news.
+    pub fn cut(&self) -> bool {
+        self.wire.reset.store(true, Ordering::Relaxed);
+        let news = self.told.get() != Told::Close;
+        self.tell(Told::Close);
+        news
+    }
+
+    /// Tells it what to do.
+    pub fn tell(&self, told: Told) {
+        self.told.set(told);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// What it has been told; `cx` is woken when that changes.
+    pub fn told(&self, cx: &mut Context<'_>) -> Told {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        self.told.get()
+    }
+
+    /// Waits until it is told to end now.
+    pub async fn closed(&self) {
+        std::future::poll_fn(|cx| match self.told(cx) {
+            Told::Close => Poll::Ready(()),
+            Told::Nothing | Told::Finish => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Closes it where it has said nothing, or not enough, for too long.
+    pub fn sweep(&self) {
+        let now = self.worker.pool.now();
+        let since = self.since.get().unwrap_or(now);
+        let rested = now.wrapping_sub(since);
+        match self.wire.doing.load(Ordering::Relaxed) {
+            BUSY => {}
+            IDLE if rested >= IDLE_TICKS => self.tell(Told::Close),
+            IDLE => {}
+            // The first bytes after a rest do not look at the clock; the rest ends here.
+            _ if self.wire.doing.swap(HEAD + 2, Ordering::Relaxed) == HEAD => {
+                self.since.set(Some(now));
+            }
+            _ if rested >= HEAD_TICKS => self.tell(Told::Close),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.worker.forget_client(self.id);
+    }
+}
+
+/// The part of a [`Client`] that its stream touches.
+#[derive(Debug)]
+struct Wire {
+    doing: AtomicU8,
+    reset: AtomicBool,
+}
+
+/// The stream of a [`Client`].
+pub struct ClientStream {
+    stream: TcpStream,
+    wire: Arc<Wire>,
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if self.wire.reset.load(Ordering::Relaxed) {
+            let socket = socket2::SockRef::from(&self.stream);
+            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+                tracing::debug!(%error, "a cut connection ends without a reset");
+            }
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before && self.wire.doing.load(Ordering::Relaxed) == IDLE {
+            self.wire.doing.store(HEAD, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,517 @@
+//! The control plane: who may change the table, and in which order it is done.
+//!
+//! A write is refused, or it opens what it needs to listen on, saves, swaps the table, counts what
+//! was in flight, and only then closes what nobody listens on any more. Everything that can fail
+//! comes before the swap. Writes are done one after another; reading never waits for them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::control::{
+    Code, ControlError, Done, Entry, Hello, Listed, Listener, Mark, Read, Removed, Written,
+};
+use super::count::{Stint, Tally};
+use super::listen;
+use super::routes::{Routes, Service};
+use super::settle::{Ledger, Switch};
+use super::store::{BadEntry, Loaded, Store};
+use super::table::parse_listen;
+use super::worker::{Order, Shared};
+
+/// The control plane.
+pub struct Desk {
+    /// What the workers see.
+    pub shared: Arc<Shared>,
+    pub(super) workers: Vec<mpsc::UnboundedSender<Order>>,
+    store: Store,
+    identity: String,
+    pub(super) books: Mutex<Books>,
+}
+
+/// What only the control plane knows.
+#[derive(Default)]
+pub(super) struct Books {
+    bad: Vec<BadEntry>,
+    /// Every address some service listens on, and why it is not open, where it is not.
+    listeners: BTreeMap<SocketAddr, Option<String>>,
+    pub(super) ledgers: BTreeMap<String, Ledger>,
+}
+
+impl Desk {
+    /// Takes over what was saved: opens its listeners and routes to it.
+    ///
+    /// An address that cannot be opened is reported and tried again.
+    pub fn restore(
+        shared: Arc<Shared>,
+        workers: Vec<mpsc::UnboundedSender<Order>>,
+        store: Store,
+        loaded: Loaded,
+        identity: String,
+    ) -> Desk {
+        let mut books = Books {
+            bad: loaded.bad,
+            ..Books::default()
+        };
+        let mut services = BTreeMap::new();
+        for (name, entry) in loaded.entries {
+            let ledger = books.ledgers.entry(name.clone()).or_default();
+            let service = compile(&shared, ledger, entry);
+            services.insert(name, service);
+        }
+        let routes = Routes::new(services);
+        let listens = routes.listens();
+        shared.routes.store(Arc::new(routes));
+        let desk = Desk {
+            shared,
+            workers,
+            store,
+            identity,
+            books: Mutex::default(),
+        };
+        for address in listens {
+            desk.try_to_listen(&mut books, address);
+        }
+        Desk {
+            books: Mutex::new(books),
+            ..desk
+        }
+    }
+
+    /// Tries again to open what could not be opened.
+    pub async fn retry_listeners(&self) {
+        let mut books = self.books.lock().await;
+        let closed: Vec<SocketAddr> = books
+            .listeners
+            .iter()
+            .filter_map(|(address, error)| error.as_ref().map(|_| *address))
+            .collect();
+        for address in closed {
+            self.try_to_listen(&mut books, address);
+        }
+    }
+
+    fn try_to_listen(&self, books: &mut Books, address: SocketAddr) {
+        let error = match listen::open(address, self.workers.len()) {
+            Ok(sockets) => {
+                self.hand_out(address, sockets);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if books.listeners.get(&address) != Some(&error) {
+            match &error {
+                Some(error) => tracing::warn!(%address, %error, "cannot listen"),
+                None => tracing::info!(%address, "listening"),
+            }
+        }
+        books.listeners.insert(address, error);
+    }
+
+    /// Who this is.
+    pub async fn hello(&self) -> Hello {
+        let books = self.books.lock().await;
+        Hello {
+            identity: self.identity.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: super::control::PROTOCOL,
+            bad_entries: books.bad.clone(),
+            listeners: books
+                .listeners
+                .iter()
+                .map(|(address, error)| Listener {
+                    address: *address,
+                    error: error.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The entry of `service`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is one, but it cannot be read.
+    pub async fn read(&self, service: &str) -> Result<Read, ControlError> {
+        let found = self.entry(service);
+        if found.is_none()
+            && let Some(bad) = find_bad(&self.books.lock().await.bad, service)
+        {
+            return Err(bad_entry(bad));
+        }
+        Ok(Read {
+            entry: found.as_deref().cloned(),
+        })
+    }
+
+    /// Every entry.
+    pub fn list(&self) -> Listed {
+        let routes = self.shared.routes.load();
+        let entries = routes.services.values();
+        Listed {
+            entries: entries.map(|it| Entry::clone(&it.entry)).collect(),
+        }
+    }
+
+    fn entry(&self, service: &str) -> Option<Arc<Entry>> {
+        let routes = self.shared.routes.load();
+        routes.services.get(service).map(|it| it.entry.clone())
+    }
+
+    /// Makes `entry` true.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub async fn write(
+        &self,
+        expected: Option<u64>,
+        mut entry: Entry,
+    ) -> Result<Written, ControlError> {
+        entry
+            .check()
+            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
+        let mut books = self.books.lock().await;
+        let before = self.entry(&entry.service);
+        if let Some(before) = &before {
+            refuse_stale(before, entry.fence)?;
+            let made = expected.map_or(1, |expected| expected + 1);
+            if before.generation == made && before.says_the_same_as(&entry) {
+                // The answer to the first of these was lost on the way.
+                return Ok(Written {
+                    generation: made,
+                    in_flight_old: books
+                        .ledgers
+                        .get(&entry.service)
+                        .and_then(|ledger| ledger.switch(made))
+                        .map(|switch| switch.in_flight()),
+                });
+            }
+        }
+        let generation = before.as_ref().map(|before| before.generation);
+        if generation != expected {
+            return Err(generation_moved(
+                &entry.service,
+                expected,
+                before.as_deref(),
+            ));
+        }
+        entry.generation = expected.unwrap_or(0) + 1;
+        self.refuse_taken_host(&entry)?;
+        let address = parse_listen(&entry.listen)
+            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
+        let opened = match books.listeners.get(&address) {
+            Some(None) => None,
+            Some(Some(_)) | None => Some(
+                listen::open(address, self.workers.len())
+                    .map_err(|error| listen_failed(address, &error))?,
+            ),
+        };
+        self.make_room(&mut books, &entry.service)?;
+        let entry = Arc::new(entry);
+        self.save(entry.clone(), before).await?;
+
+        if let Some(sockets) = opened {
+            tracing::info!(%address, "listening");
+            self.hand_out(address, sockets);
+            books.listeners.insert(address, None);
+        }
+        let in_flight_old = self.swap(&mut books, &entry);
+        self.close_unused(&mut books);
+        tracing::info!(
+            service = entry.service,
+            generation = entry.generation,
+            author = entry.author,
+            reason = entry.reason,
+            "routing written"
+        );
+        Ok(Written {
+            generation: entry.generation,
+            in_flight_old: Some(in_flight_old),
+        })
+    }
+
+    /// Swaps in a table with `entry` and opens the account of what was in flight.
+    fn swap(&self, books: &mut Books, entry: &Arc<Entry>) -> u64 {
+        let ledger = books.ledgers.entry(entry.service.clone()).or_default();
+        let service = compile(&self.shared, ledger, entry.clone());
+        let mut services = self.shared.routes.load().services.clone();
+        services.insert(entry.service.clone(), service);
+        self.shared.routes.store(Arc::new(Routes::new(services)));
+        let retired = ledger.retire_all_but(entry);
+        let ended: Vec<u64> = retired.iter().map(|stint| stint.ended()).collect();
+        for picking in &self.shared.picking {
+            picking.settle();
+        }
+        let switch = Switch::new(retired, &ended);
+        let in_flight = switch.in_flight();
+        ledger.record(entry.generation, switch);
+        self.tell_all(|| Order::Routed);
+        in_flight
+    }
+
+    /// Notes that `mark` is true of `release`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub async fn mark(
+        &self,
+        service: &str,
+        release: u64,
+        fence: u64,
+        mark: Mark,
+    ) -> Result<Done, ControlError> {
+        self.amend(service, fence, |entry| {
+            let generation = entry.generation;
+            let marks = entry.marks.entry(release).or_default();
+            match mark {
+                Mark::Proven => marks.proven = true,
+                Mark::Served => marks.served = Some(generation),
+                Mark::Withdrawn => marks.withdrawn = true,
+            }
+        })
+        .await
+    }
+
+    /// Forgets the marks of `releases`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub async fn forget(
+        &self,
+        service: &str,
+        releases: &[u64],
+        fence: u64,
+    ) -> Result<Done, ControlError> {
+        self.amend(service, fence, |entry| {
+            entry.marks.retain(|release, _| !releases.contains(release));
+        })
+        .await
+    }
+
+    /// Changes an entry in a way that moves no traffic.
+    async fn amend(
+        &self,
+        service: &str,
+        fence: u64,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<Done, ControlError> {
+        let mut books = self.books.lock().await;
+        let before = self.entry(service).ok_or_else(|| unknown(service))?;
+        refuse_stale(&before, fence)?;
+        let mut entry = Entry::clone(&before);
+        entry.fence = fence;
+        change(&mut entry);
+        let generation = entry.generation;
+        if entry != *before {
+            let entry = Arc::new(entry);
+            self.save(entry.clone(), Some(before)).await?;
+            let ledger = books.ledgers.entry(service.to_owned()).or_default();
+            let compiled = compile(&self.shared, ledger, entry);
+            let mut services = self.shared.routes.load().services.clone();
+            services.insert(service.to_owned(), compiled);
+            self.shared.routes.store(Arc::new(Routes::new(services)));
+        }
+        Ok(Done { generation })
+    }
+
+    /// Takes `service` away, from the table and from disk.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub async fn remove(&self, service: &str, fence: u64) -> Result<Removed, ControlError> {
+        super::table::check_service_name(service)
+            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
+        let mut books = self.books.lock().await;
+        let before = self.entry(service);
+        if let Some(before) = &before {
+            refuse_stale(before, fence)?;
+        }
+        let existed = before.is_some() || find_bad(&books.bad, service).is_some();
+        if existed {
+            let (store, name) = (self.store.clone(), service.to_owned());
+            blocking(move || store.remove(&name)).await?;
+        }
+        let mut services = self.shared.routes.load().services.clone();
+        services.remove(service);
+        self.shared.routes.store(Arc::new(Routes::new(services)));
+        books.bad.retain(|bad| bad.service != service);
+        books.ledgers.remove(service);
+        self.tell_all(|| Order::Routed);
+        self.close_unused(&mut books);
+        Ok(Removed { existed })
+    }
+
+    fn refuse_taken_host(&self, entry: &Entry) -> Result<(), ControlError> {
+        let routes = self.shared.routes.load();
+        let Some((other, host)) = routes.conflict(entry) else {
+            return Ok(());
+        };
+        let what = if host.is_empty() {
+            "requests for any host".to_owned()
+        } else {
+            format!("host `{host}`")
+        };
+        let listen = &entry.listen;
+        let message = format!("service `{other}` already answers {what} on `{listen}`");
+        Err(ControlError::new(Code::HostTaken, message))
+    }
+
+    /// Moves an unreadable file out of the way of a new entry, unless a newer flipside wrote it.
+    fn make_room(&self, books: &mut Books, service: &str) -> Result<(), ControlError> {
+        match find_bad(&books.bad, service) {
+            None => Ok(()),
+            Some(bad) if bad.newer => Err(bad_entry(bad)),
+            Some(_) => {
+                self.store.set_aside(service).map_err(store_failed)?;
+                books.bad.retain(|bad| bad.service != service);
+                Ok(())
+            }
+        }
+    }
+
+    async fn save(
+        &self,
+        entry: Arc<Entry>,
+        before: Option<Arc<Entry>>,
+    ) -> Result<(), ControlError> {
+        let store = self.store.clone();
+        blocking(move || store.save(&entry, before.as_deref())).await
+    }
+
+    fn hand_out(&self, address: SocketAddr, sockets: Vec<TcpListener>) {
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            send(worker, Order::Listen(address, socket));
+        }
+    }
+
+    fn close_unused(&self, books: &mut Books) {
+        let used = self.shared.routes.load().listens();
+        books.listeners.retain(|address, error| {
+            let keep = used.contains(address);
+            if !keep && error.is_none() {
+                tracing::info!(%address, "no longer listening");
+                self.tell_all(|| Order::Unlisten(*address));
+            }
+            keep
+        });
+    }
+
+    fn tell_all(&self, order: impl Fn() -> Order) {
+        for worker in &self.workers {
+            send(worker, order());
+        }
+    }
+
+    /// Cuts what `stint` still counts; how many that were.
+    pub(super) async fn cut(&self, stint: &Arc<Stint>) -> u64 {
+        let mut cut = 0;
+        for worker in &self.workers {
+            let (reply, number) = oneshot::channel();
+            send(worker, Order::Cut(stint.clone(), reply));
+            // A worker that is gone has nothing left to cut.
+            cut += number.await.unwrap_or(0);
+        }
+        cut
+    }
+}
+
+fn send(worker: &mpsc::UnboundedSender<Order>, order: Order) {
+    if worker.send(order).is_err() {
+        tracing::debug!("a worker has stopped");
+    }
+}
+
+fn compile(shared: &Shared, ledger: &mut Ledger, entry: Arc<Entry>) -> Arc<Service> {
+    let workers = shared.picking.len();
+    Arc::new(Service::new(entry, |release| {
+        ledger.stint(release, || {
+            (0..workers).map(|_| Arc::new(Tally::default())).collect()
+        })
+    }))
+}
+
+async fn blocking(
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), ControlError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(store_failed),
+        Err(panicked) => Err(store_failed(io::Error::other(panicked))),
+    }
+}
+
+fn find_bad<'a>(bad: &'a [BadEntry], service: &str) -> Option<&'a BadEntry> {
+    bad.iter().find(|bad| bad.service == service)
+}
+
+fn refuse_stale(stored: &Entry, fence: u64) -> Result<(), ControlError> {
+    if fence >= stored.fence {
+        return Ok(());
+    }
+    let message = format!(
+        "fence {fence} is lower than {}, with which `{}` wrote `{}`",
+        stored.fence, stored.author, stored.service
+    );
+    Err(ControlError {
+        entry: Some(stored.clone()),
+        ..ControlError::new(Code::StaleFence, message)
+    })
+}
+
+fn generation_moved(service: &str, expected: Option<u64>, stored: Option<&Entry>) -> ControlError {
+    let message = match (expected, stored) {
+        (None, Some(stored)) => {
+            let generation = stored.generation;
+            format!("`{service}` was expected to be absent; it is at generation {generation}")
+        }
+        (Some(expected), Some(stored)) => {
+            let generation = stored.generation;
+            format!("`{service}` was expected at generation {expected}; it is at {generation}")
+        }
+        (Some(expected), None) => {
+            format!("`{service}` was expected at generation {expected}; it is absent")
+        }
+        (None, None) => format!("`{service}` is absent"),
+    };
+    ControlError {
+        entry: stored.cloned(),
+        ..ControlError::new(Code::GenerationMoved, message)
+    }
+}
+
+fn listen_failed(address: SocketAddr, error: &io::Error) -> ControlError {
+    ControlError {
+        address: Some(address.to_string()),
+        ..ControlError::new(
+            Code::ListenFailed,
+            format!("cannot listen on {address}: {error}"),
+        )
+    }
+}
+
+fn store_failed(error: io::Error) -> ControlError {
+    let message = format!("the table could not be saved, nothing was changed: {error}");
+    ControlError::new(Code::StoreFailed, message)
+}
+
+fn bad_entry(bad: &BadEntry) -> ControlError {
+    let message = format!(
+        "the saved entry `{}` cannot be read: {}",
+        bad.file, bad.reason
+    );
+    ControlError::new(Code::BadEntry, message)
+}
+
+/// There is no service of this name.
+pub(super) fn unknown(service: &str) -> ControlError {
+    ControlError::new(
+        Code::UnknownService,
+        format!("there is no service `{service}`"),
+    )
+}

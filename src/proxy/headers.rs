@@ -1,0 +1,236 @@
+//! What a proxy does to the headers of a message, by RFC 9110 section 7.6.
+//!
+//! Headers that concern one connection are taken away and put back for the next one. `Trailer`
+//! stays: it describes the message, and RFC 9110 no longer counts it among them.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
+const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// Carries the secret of this start of the proxy; never reaches a backend.
+pub const TRACE: HeaderName = HeaderName::from_static("flipside-trace");
+/// Tells which release answered, in the answer to a traced request only.
+pub const RELEASE: HeaderName = HeaderName::from_static("flipside-release");
+
+/// What the client is to the proxy, once per connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address as text.
+    address: HeaderValue,
+    /// Whether what it says about the hop before it is believed.
+    nearby: bool,
+    /// Port of the listener.
+    port: HeaderValue,
+}
+
+impl Peer {
+    /// A client at `ip` on a listener with `port`.
+    ///
+    /// An IPv4 client of a socket for both families is shown as IPv4.
+    pub fn new(ip: IpAddr, port: u16) -> Peer {
+        let ip = ip.to_canonical();
+        Peer {
+            address: HeaderValue::try_from(ip.to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            nearby: match ip {
+                IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+                IpAddr::V6(ip) => {
+                    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+                }
+            },
+            port: HeaderValue::from(port),
+        }
+    }
+}
+
+/// What a request wants besides an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing.
+    Answer,
+    /// To change the protocol of its connection.
+    Upgrade,
+    /// A transfer coding that this proxy does not speak.
+    UnknownCoding,
+}
+
+/// Makes the headers of a request fit for the backend.
+pub fn forward_request(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer: &Peer) -> Wish {
+    let mut trailers_welcome = false;
+    let mut chunked = false;
+    let mut upgrade = None;
+    if let Some(connection) = headers.remove_all(CONNECTION) {
+        upgrade = connection
+            .names_token("upgrade")
+            .then(|| headers.get(UPGRADE).cloned())
+            .flatten();
+        remove_named(headers, &connection);
+    }
+    if let Some(te) = headers.remove_all(TE) {
+        trailers_welcome = te.names_token("trailers");
+    }
+    if let Some(coding) = headers.remove_all(TRANSFER_ENCODING) {
+        chunked = true;
+        if !coding.is_only("chunked") {
+            return Wish::UnknownCoding;
+        }
+    }
+    headers.remove(UPGRADE);
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(PROXY_AUTHORIZATION);
+
+    if chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if trailers_welcome {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.append(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    add_forwarded(headers, host, peer);
+
+    // Speaking HTTP/2 past a proxy that reads HTTP/1 would hide the requests in it.
+    let harmless = |token: &HeaderValue| !token.as_bytes().eq_ignore_ascii_case(b"h2c");
+    match upgrade.filter(harmless) {
+        Some(protocol) => {
+            headers.insert(UPGRADE, protocol);
+            headers.append(CONNECTION, HeaderValue::from_static("Upgrade"));
+            Wish::Upgrade
+        }
+        None => {
+            headers.remove(HTTP2_SETTINGS);
+            Wish::Answer
+        }
+    }
+}
+
+/// Makes the headers of an answer fit for the client. `upgrade` keeps what a 101 needs.
+pub fn forward_answer(headers: &mut HeaderMap, wish: &Wish) {
+    let protocol = match wish {
+        Wish::Upgrade => headers.get(UPGRADE).cloned(),
+        Wish::Answer | Wish::UnknownCoding => None,
+    };
+    if let Some(connection) = headers.remove_all(CONNECTION) {
+        remove_named(headers, &connection);
+    }
+    for name in [
+        UPGRADE,
+        TE,
+        TRANSFER_ENCODING,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
+}
+
+fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer: &Peer) {
+    let before: Vec<u8> = headers
+        .get_all(&FORWARDED_FOR)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect::<Vec<_>>()
+        .join(&b", "[..]);
+    let chain = if before.is_empty() {
+        peer.address.clone()
+    } else {
+        let chain = [&before[..], b", ", peer.address.as_bytes()].concat();
+        HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.address.clone())
+    };
+    headers.insert(FORWARDED_FOR, chain);
+
+    // This proxy speaks no TLS to clients, so whoever does stands in front of it, on this machine
+    // or in the same private network; only such a neighbour knows the outer protocol, host, port.
+    let mut set = |name: HeaderName, value: &HeaderValue| {
+        if !(peer.nearby && headers.contains_key(&name)) {
+            headers.insert(name, value.clone());
+        }
+    };
+    set(FORWARDED_PROTO, &HeaderValue::from_static("http"));
+    set(FORWARDED_PORT, &peer.port);
+    match host {
+        Some(host) => set(FORWARDED_HOST, host),
+        None if peer.nearby => {}
+        None => {
+            headers.remove(FORWARDED_HOST);
+        }
+    }
+}
+
+/// Removes what a `Connection` header names, but nothing that routing or framing rests on.
+fn remove_named(headers: &mut HeaderMap, connection: &Lines) {
+    for token in connection.tokens() {
+        let Ok(name) = HeaderName::from_bytes(token) else {
+            continue;
+        };
+        let kept = [HOST, TE, UPGRADE, TRANSFER_ENCODING].contains(&name)
+            || name == hyper::header::CONTENT_LENGTH;
+        if !kept {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Every line of one header; the first is by far most often the only one.
+struct Lines {
+    first: HeaderValue,
+    rest: Vec<HeaderValue>,
+}
+
+impl Lines {
+    fn tokens(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.first)
+            .chain(&self.rest)
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !token.is_empty())
+    }
+
+    fn names_token(&self, wanted: &str) -> bool {
+        self.tokens().any(|token| {
+            let name = token.split(|byte| *byte == b';').next().unwrap_or(token);
+            name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
+        })
+    }
+
+    fn is_only(&self, wanted: &str) -> bool {
+        self.tokens()
+            .all(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
+    }
+}
+
+trait RemoveAll {
+    fn remove_all(&mut self, name: HeaderName) -> Option<Lines>;
+}
+
+impl RemoveAll for HeaderMap {
+    fn remove_all(&mut self, name: HeaderName) -> Option<Lines> {
+        match self.entry(name) {
+            hyper::header::Entry::Vacant(_) => None,
+            hyper::header::Entry::Occupied(entry) => {
+                let (_, mut lines) = entry.remove_entry_mult();
+                let first = lines.next()?;
+                let rest = lines.collect();
+                Some(Lines { first, rest })
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Sockets to listen on: one for each worker, on the same address.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that wait to be taken, per socket.
+const BACKLOG: i32 = 4096;
+
+/// Opens `number` sockets on `address`.
+///
+/// # Errors
+///
+/// Where anything at all already listens there: several sockets may share an address only because
+/// all of them are ours.
+pub fn open(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> {
+    match open_exactly(address, number) {
+        // A machine without IPv6 has no unspecified IPv6 address to listen on.
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && matches!(
+                    error.raw_os_error(),
+                    Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+                ) =>
+        {
+            let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            open_exactly(SocketAddr::new(ip, address.port()), number)
+        }
+        other => other,
+    }
+}
+
+fn open_exactly(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> {
+    // With SO_REUSEPORT the kernel would let this share an address with another process of the
+    // same user. A socket without it finds that out; it never listens and is closed at once.
+    let alone = socket(address)?;
+    alone.bind(&address.into())?;
+    drop(alone);
+    (0..number)
+        .map(|_| {
+            let socket = socket(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    Ok(socket)
+}

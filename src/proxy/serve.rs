@@ -1,0 +1,326 @@
+//! One request: which environment, which replica, there and back.
+//!
+//! The table is read for every request, so the first request after a switch goes to the new
+//! environment, on whatever connection it comes in. A body is neither buffered nor sent twice.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+
+use super::backend::{AnswerBody, Backend, BackendBody, Failure, RequestBody};
+use super::client::Client;
+use super::headers::{RELEASE, TRACE, Wish, forward_answer, forward_request};
+use super::pool::{Endpoint, Repeat};
+use super::worker::Flight;
+
+/// Why a request is answered by the proxy itself.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+        Refusal(status, text.into())
+    }
+
+    fn answer(self) -> Response<AnswerBody> {
+        let text = Bytes::from(self.1 + "\n");
+        let mut answer = Response::new(AnswerBody::Text(Some(text)));
+        *answer.status_mut() = self.0;
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        answer.headers_mut().insert(CONTENT_TYPE, plain);
+        answer
+    }
+}
+
+/// Answers one request of `client`.
+pub async fn serve(client: Rc<Client>, mut request: Request<Incoming>) -> Response<AnswerBody> {
+    client.is_asking();
+    let traced = request
+        .headers_mut()
+        .remove(TRACE)
+        .is_some_and(|secret| secret == client.worker.shared.secret);
+    let mut release = None;
+    let mut answer = match forward(&client, request, &mut release).await {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            if release.is_none() {
+                client.is_done();
+            }
+            refusal.answer()
+        }
+    };
+    if let (true, Some(release)) = (traced, release) {
+        answer
+            .headers_mut()
+            .insert(RELEASE, HeaderValue::from(release));
+    }
+    answer
+}
+
+async fn forward(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    release: &mut Option<u64>,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let host = host_of(&request)?;
+    let host_name = host.as_ref().map_or("", |host| host.to_str().unwrap_or(""));
+    if request.method() == Method::CONNECT {
+        let text = "CONNECT is not spoken here";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    let mut flight = depart(client, host_name)?;
+    *release = Some(flight.lane.release);
+
+    let (mut request, wish, upgrade) = prepare(request, host.as_ref(), client)?;
+    let repeat = if request.body().is_empty() && request.method().is_idempotent() {
+        Repeat::Safe
+    } else {
+        Repeat::Never
+    };
+    let mut tried: Vec<SocketAddr> = Vec::new();
+    let mut lost: u32 = 0;
+    let mut idle_welcome = true;
+    loop {
+        let endpoint = match choose(client, host_name, &mut flight, &mut tried) {
+            Some(endpoint) => endpoint,
+            None => return Err(unreachable(&flight, "no replica could be reached")),
+        };
+        *release = Some(flight.lane.release);
+        flight.goes_to(endpoint.clone());
+        let idle = if idle_welcome {
+            endpoint.take(repeat)
+        } else {
+            None
+        };
+        let mut backend = match idle {
+            Some(backend) => backend,
+            None => match Backend::connect(endpoint.clone()).await {
+                Ok(backend) => {
+                    endpoint.note_reached();
+                    backend
+                }
+                Err(error) => {
+                    tracing::debug!(address = %endpoint.address, %error, "no connection");
+                    endpoint.note_refused();
+                    tried.push(endpoint.address);
+                    continue;
+                }
+            },
+        };
+        if request.headers().get(HOST).is_none() {
+            let address = HeaderValue::try_from(backend.address().to_string());
+            request
+                .headers_mut()
+                .extend(address.ok().map(|it| (HOST, it)));
+        }
+        let spare = (repeat == Repeat::Safe).then(|| copy_of(&request));
+        match backend.exchange(request).await {
+            Ok(answer) => {
+                let class = usize::from(answer.status().as_u16() / 100).saturating_sub(1);
+                if let Some(count) = flight.lane.tally.statuses.get(class) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                return pass_back(answer, backend, flight, wish, upgrade);
+            }
+            // Nothing of it has left: this counts as no try at all, but with a new connection.
+            Err(Failure::Unsent(again)) if backend.reused => {
+                request = *again;
+                idle_welcome = false;
+            }
+            Err(Failure::Unsent(again)) => {
+                request = *again;
+                tried.push(endpoint.address);
+            }
+            Err(Failure::Lost(error)) => {
+                tracing::debug!(address = %endpoint.address, %error, "connection lost");
+                lost += 1;
+                request = match spare {
+                    Some(spare) if lost <= 2 => spare,
+                    _ => return Err(unreachable(&flight, "the replica closed without an answer")),
+                };
+                // A connection that had rested says nothing about its replica; a new one does.
+                if backend.reused {
+                    idle_welcome = false;
+                } else {
+                    tried.push(endpoint.address);
+                }
+            }
+            Err(Failure::Late) => {
+                flight
+                    .lane
+                    .tally
+                    .unreachable
+                    .fetch_add(1, Ordering::Relaxed);
+                let text = "the replica did not answer in time";
+                return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, text));
+            }
+        }
+    }
+}
+
+/// Chooses an environment and counts the request in, at one instant as seen by a switch.
+fn depart(client: &Rc<Client>, host: &str) -> Result<Flight, Refusal> {
+    let worker = &client.worker;
+    worker.shared.picking[worker.index].during(|| {
+        let routes = worker.shared.routes.load();
+        let Some(service) = routes.find(client.listen, host) else {
+            let text = format!("no service here answers for host `{host}`");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, text));
+        };
+        let Some(environment) = service.choose(|| worker.dice()) else {
+            let text = "no environment serves this yet";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        };
+        let lane = environment.stint.lane(worker.index).clone();
+        lane.tally.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(Flight::start(client.clone(), lane))
+    })
+}
+
+/// The replica to try next. Where the environment has none left but has meanwhile gone from the
+/// routing, the request, of which nothing has been sent, departs again.
+fn choose(
+    client: &Rc<Client>,
+    host: &str,
+    flight: &mut Flight,
+    tried: &mut Vec<SocketAddr>,
+) -> Option<Rc<Endpoint>> {
+    let worker = &client.worker;
+    for _ in 0..2 {
+        let routes = worker.shared.routes.load();
+        let environment = routes.find(client.listen, host).and_then(|service| {
+            service.environments.iter().find(|environment| {
+                let lane = environment.stint.lane(worker.index);
+                std::sync::Arc::ptr_eq(lane, &flight.lane)
+            })
+        });
+        match environment {
+            Some(environment) => return worker.pool.choose(&environment.endpoints, tried),
+            None => {
+                tried.clear();
+                *flight = depart(client, host).ok()?;
+                client.is_asking();
+                client.flies(flight.lane.clone());
+            }
+        }
+    }
+    None
+}
+
+fn unreachable(flight: &Flight, text: &str) -> Refusal {
+    flight
+        .lane
+        .tally
+        .unreachable
+        .fetch_add(1, Ordering::Relaxed);
+    Refusal::new(StatusCode::BAD_GATEWAY, text)
+}
+
+/// The host a request is for: that of an absolute target, else the `Host` header.
+fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refusal> {
+    let bad = |text: &str| Refusal::new(StatusCode::BAD_REQUEST, text);
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let named = hosts.next().cloned();
+    if hosts.next().is_some() {
+        return Err(bad("a request has one Host header"));
+    }
+    if named.is_none() && request.version() != Version::HTTP_10 {
+        return Err(bad("a request has a Host header"));
+    }
+    match request.uri().authority() {
+        Some(authority) => HeaderValue::try_from(authority.as_str())
+            .map(Some)
+            .map_err(|_| bad("the target's host is not valid")),
+        None => Ok(named),
+    }
+}
+
+type Prepared = (
+    Request<RequestBody>,
+    Wish,
+    Option<hyper::upgrade::OnUpgrade>,
+);
+
+fn prepare(
+    mut request: Request<Incoming>,
+    host: Option<&HeaderValue>,
+    client: &Client,
+) -> Result<Prepared, Refusal> {
+    let wish = forward_request(request.headers_mut(), host, &client.peer);
+    let upgrade = match wish {
+        Wish::Answer => None,
+        Wish::Upgrade => Some(hyper::upgrade::on(&mut request)),
+        Wish::UnknownCoding => {
+            let text = "this transfer coding is not spoken here";
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
+        }
+    };
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.authority().is_some() {
+        if let Some(host) = host {
+            parts.headers.insert(HOST, host.clone());
+        }
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Ok((
+        Request::from_parts(parts, RequestBody::new(body)),
+        wish,
+        upgrade,
+    ))
+}
+
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = HeaderMap::clone(request.headers());
+    copy
+}
+
+fn pass_back(
+    answer: Response<Incoming>,
+    backend: Box<Backend>,
+    flight: Flight,
+    wish: Wish,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let (mut parts, body) = answer.into_parts();
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(upgrade) = upgrade else {
+            return Err(unreachable(&flight, "the replica changed protocol unasked"));
+        };
+        forward_answer(&mut parts.headers, &wish);
+        tokio::task::spawn_local(tunnel(upgrade, backend, flight));
+        return Ok(Response::from_parts(parts, AnswerBody::Text(None)));
+    }
+    forward_answer(&mut parts.headers, &Wish::Answer);
+    let body = AnswerBody::Backend(BackendBody::new(body, backend, flight));
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Copies both ways after a change of protocol; in flight until both sides have ended.
+async fn tunnel(upgrade: hyper::upgrade::OnUpgrade, backend: Box<Backend>, flight: Flight) {
+    let copying = async {
+        let (upgraded, bare) = tokio::join!(upgrade, backend.into_upgraded());
+        let mut client = hyper_util::rt::TokioIo::new(upgraded.map_err(std::io::Error::other)?);
+        let (mut backend, first) = bare.ok_or(std::io::ErrorKind::ConnectionReset)?;
+        client.write_all(&first).await?;
+        copy_bidirectional(&mut client, &mut backend).await
+    };
+    tokio::select! {
+        copied = copying => if let Err(error) = copied {
+            tracing::debug!(%error, "a tunnel ended");
+        },
+        () = flight.client.closed() => {}
+    }
+}

@@ -1,0 +1,183 @@
+//! The table's directory: one file per service, each replaced whole or not at all.
+//!
+//! A file that cannot be read harms only itself: it stays where it is and is reported. It does not
+//! decide who may write what.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{Entry, VERSION};
+
+/// A file of the table that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadEntry {
+    /// The service, by its file's name.
+    pub service: String,
+    /// Name of the file in the table's directory.
+    pub file: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Whether a newer flipside wrote it; such a file is never replaced.
+    #[serde(default)]
+    pub newer: bool,
+}
+
+/// What the directory held at the start.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The entries that can be served.
+    pub entries: BTreeMap<String, Arc<Entry>>,
+    /// The files that cannot.
+    pub bad: Vec<BadEntry>,
+}
+
+/// The table's directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    /// Opens `directory`, creating it where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Where it can be neither found nor created.
+    pub fn open(directory: &Path) -> io::Result<Store> {
+        fs::create_dir_all(directory)?;
+        Ok(Store {
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Reads every entry.
+    ///
+    /// # Errors
+    ///
+    /// Only where the directory itself cannot be read.
+    pub fn load(&self) -> io::Result<Loaded> {
+        let mut loaded = Loaded::default();
+        for file in fs::read_dir(&self.directory)? {
+            let path = file?.path();
+            let (Some(stem), Some(name)) = (
+                path.file_stem().and_then(|stem| stem.to_str()),
+                path.file_name().and_then(|name| name.to_str()),
+            ) else {
+                continue;
+            };
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read(&path, stem) {
+                Ok(entry) => {
+                    loaded.entries.insert(stem.to_owned(), Arc::new(entry));
+                }
+                Err((reason, newer)) => loaded.bad.push(BadEntry {
+                    service: stem.to_owned(),
+                    file: name.to_owned(),
+                    reason,
+                    newer,
+                }),
+            }
+        }
+        loaded.bad.sort_by(|a, b| a.service.cmp(&b.service));
+        Ok(loaded)
+    }
+
+    /// Saves `entry`; once this returns it survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed, as far as the disk still answers: where the file was already replaced
+    /// and only the directory could not be synced, `before` is put back.
+    pub fn save(&self, entry: &Entry, before: Option<&Entry>) -> io::Result<()> {
+        let path = self.path(&entry.service);
+        self.replace(&path, entry)?;
+        self.sync().map_err(|error| {
+            let back = match before {
+                Some(before) => self.replace(&path, before),
+                None => fs::remove_file(&path),
+            };
+            match back {
+                Ok(()) => error,
+                Err(back) => io::Error::new(
+                    error.kind(),
+                    format!("{error}; the entry before could not be put back: {back}"),
+                ),
+            }
+        })
+    }
+
+    /// Removes the entry of `service`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be removed or the directory cannot be synced.
+    pub fn remove(&self, service: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(service)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.sync(),
+        }
+    }
+
+    /// Keeps an unreadable file under another name, out of the way of a new entry.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be renamed.
+    pub fn set_aside(&self, service: &str) -> io::Result<()> {
+        let path = self.path(service);
+        match fs::rename(&path, path.with_extension("json.bad")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn path(&self, service: &str) -> PathBuf {
+        self.directory.join(format!("{service}.json"))
+    }
+
+    fn replace(&self, path: &Path, entry: &Entry) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(entry)?;
+        text.push(b'\n');
+        let mut file = tempfile::Builder::new()
+            .prefix(".entry-")
+            .tempfile_in(&self.directory)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|failed| failed.error)?;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn read(path: &Path, service: &str) -> Result<Entry, (String, bool)> {
+    /// Enough of any version to know it.
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+
+    let text = fs::read(path).map_err(|error| (error.to_string(), false))?;
+    let version: Versioned =
+        serde_json::from_slice(&text).map_err(|error| (error.to_string(), false))?;
+    if version.v > VERSION {
+        let reason = format!("version {} was written by a newer flipside", version.v);
+        return Err((reason, true));
+    }
+    let entry: Entry = serde_json::from_slice(&text).map_err(|error| (error.to_string(), false))?;
+    entry.check().map_err(|reason| (reason, false))?;
+    if entry.service != service {
+        return Err((format!("it names the service `{}`", entry.service), false));
+    }
+    Ok(entry)
+}
