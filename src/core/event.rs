@@ -51,6 +51,7 @@ pub enum Event {
         /// The move's number.
         generation: Generation,
         /// When, in milliseconds since the epoch.
+        #[serde(rename = "moved_at")]
         at: Millis,
         /// From the call to the controller until its answer, in microseconds.
         took_us: u64,
@@ -133,6 +134,7 @@ pub struct Opened {
     /// The pointer's generation when it began; `None` where it knew nothing of the service.
     pub generation: Option<Generation>,
     /// The lease's number.
+    #[serde(rename = "opened_with")]
     pub fence: Fence,
     /// The highest release number known when it began, its own included.
     pub highest: Release,

@@ -135,11 +135,30 @@ text_name!(RoleName);
 
 /// The number of a release, counted per service from 1. 0 is what stood there before the first
 /// (`foreign`).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
 #[serde(transparent)]
 pub struct Release(pub u64);
+
+/// Takes a number, and also its decimal text: as the key of a map a release is text in JSON, and
+/// behind a tagged or flattened type serde does not turn it back into a number by itself.
+impl<'de> Deserialize<'de> for Release {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = Release;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a release number")
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Release, E> {
+                Ok(Release(number))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Release, E> {
+                text.parse().map(Release).map_err(E::custom)
+            }
+        }
+        from.deserialize_any(Number)
+    }
+}
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

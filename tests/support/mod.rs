@@ -1,1 +1,4 @@
 //! What the tests share.
+
+pub mod facts;
+pub mod faulty_store;

@@ -1,0 +1,357 @@
+//! One of each: a specimen of every event and action there is.
+
+use std::collections::BTreeMap;
+
+use flipside::core::action::{Action, Ask, Move};
+use flipside::core::event::{
+    Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
+};
+use flipside::core::names::{Release, RoleName, ServiceName, Slot};
+use flipside::core::plan::{
+    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProbeTls, ProxyPlan,
+    Text, Verify,
+};
+use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
+use flipside::core::verdict::Outcome;
+use flipside::core::world::{Container, ContainerState, Environment, Health, Labels, World};
+
+/// The service the specimens are about.
+pub fn shop() -> ServiceName {
+    ServiceName::new("shop").unwrap()
+}
+
+/// A role name.
+pub fn role(name: &str) -> RoleName {
+    RoleName::new(name).unwrap()
+}
+
+/// An opening event of a deploy.
+pub fn opened(release: u64) -> Event {
+    Event::Opened(Opened {
+        verb: Verb::Deploy {
+            release: Release(release),
+            slot: Slot::Green,
+        },
+        by: "ann@build".into(),
+        version: "0.1.0".into(),
+        policy: Policy::default(),
+        marks: MarkKeeper::Pointer,
+        live: Some(Release(release - 1)),
+        generation: Some(6),
+        fence: 11,
+        highest: Release(release),
+        plan: Some(serde_json::json!({"name": "shop"})),
+    })
+}
+
+/// A closing event.
+pub fn closed(outcome: Outcome) -> Event {
+    Event::Closed { outcome }
+}
+
+/// Every kind of probe, one of each.
+pub fn probes() -> Vec<Probe> {
+    let http = HttpProbe {
+        port: 8080,
+        method: "GET".into(),
+        path: "/up".into(),
+        headers: vec![
+            HeaderField {
+                name: "Host".into(),
+                value: Some(Text::public("shop.example")),
+            },
+            HeaderField {
+                name: "Authorization".into(),
+                value: None,
+            },
+        ],
+        status: vec![(200, 299)],
+        contains: Some("ok".into()),
+        tls: Some(ProbeTls {
+            server_name: Some("shop.example".into()),
+            verify: Verify::None,
+        }),
+    };
+    let kinds = [
+        ProbeKind::Http(http),
+        ProbeKind::Tcp { port: 8080 },
+        ProbeKind::Exec { command: vec![] },
+        ProbeKind::Health,
+    ];
+    kinds.into_iter().map(probe).collect()
+}
+
+/// A probe of `web` with usual numbers.
+pub fn probe(kind: ProbeKind) -> Probe {
+    Probe {
+        role: role("web"),
+        kind,
+        interval_ms: 1_000,
+        timeout_ms: 5_000,
+        initial_delay_ms: 0,
+        passes: 1,
+        failures: 3,
+        deadline_ms: 30_000,
+    }
+}
+
+/// Labels of an environment with these probes.
+pub fn labels(probes: Vec<Probe>) -> Labels {
+    Labels {
+        exposed: Exposed {
+            role: role("web"),
+            port: 8080,
+        },
+        probes,
+        pointer: PointerPlan::Proxy(ProxyPlan {
+            listen: ":8080".into(),
+            hosts: vec!["shop.example".into()],
+        }),
+        policy: Policy::default(),
+    }
+}
+
+fn container(replica: u32, state: ContainerState, health: Health) -> Container {
+    Container {
+        id: format!("c{replica}"),
+        name: format!("shop-42-web-{replica}"),
+        role: role("web"),
+        replica,
+        image_id: "sha256:aa".into(),
+        address: Some(std::net::Ipv4Addr::new(10, 213, 0, 2).into()),
+        state,
+        health,
+    }
+}
+
+/// A routing with a live release, a standby and everything else a routing may hold.
+pub fn routing() -> Routing {
+    let route = |release, slot, weight| Route {
+        release: Release(release),
+        slot,
+        weight,
+        endpoints: vec!["10.213.0.2:8080".parse().unwrap()],
+    };
+    let marks = |served, withdrawn| Marks {
+        proven: true,
+        served,
+        withdrawn,
+    };
+    Routing {
+        generation: 7,
+        fence: 11,
+        author: "ann@build".into(),
+        reason: "deploy shop@42".into(),
+        at: 1_700_000_000_000,
+        routes: vec![route(42, Slot::Green, 1), route(41, Slot::Blue, 0)],
+        marks: BTreeMap::from([
+            (Release(41), marks(Some(6), true)),
+            (Release(42), marks(None, false)),
+        ]),
+        deadline: Some(Deadline {
+            at: 1_700_000_060_000,
+            back_to: vec![route(41, Slot::Blue, 1)],
+        }),
+    }
+}
+
+/// A world with containers in every state.
+pub fn world() -> World {
+    let exited = |code, oom| ContainerState::Exited { code, oom };
+    let states = [
+        (ContainerState::Created, Health::None),
+        (ContainerState::Running, Health::Healthy),
+        (ContainerState::Paused, Health::Unhealthy),
+        (ContainerState::Restarting, Health::Starting),
+        (exited(137, true), Health::None),
+        (ContainerState::Gone, Health::None),
+    ];
+    let containers: Vec<_> = states
+        .into_iter()
+        .zip(1..)
+        .map(|((state, health), n)| container(n, state, health))
+        .collect();
+    World {
+        environments: vec![Environment {
+            release: Release(42),
+            slot: Slot::Green,
+            created: 1_700_000_000_000,
+            expected: 6,
+            parts: vec!["0-shop-42".into()],
+            labels: labels(probes()),
+            containers,
+        }],
+        routing: Some(routing()),
+        engine_marks: routing().marks,
+    }
+}
+
+/// Every action there is, at least once.
+pub fn actions() -> Vec<Action> {
+    let release = Release(42);
+    let switch = |why, from, expected| Action::Switch {
+        to: release,
+        from,
+        expected,
+        why,
+    };
+    let actions = vec![
+        Action::Observe,
+        Action::Prepare,
+        Action::StandUp,
+        Action::Prove,
+        Action::Mark {
+            release,
+            mark: Mark::Proven,
+        },
+        Action::Mark {
+            release,
+            mark: Mark::Served(7),
+        },
+        Action::Mark {
+            release,
+            mark: Mark::Withdrawn,
+        },
+        switch(Move::Promote, None, None),
+        switch(Move::RollBack, Some(Release(43)), Some(8)),
+        switch(Move::Revert, Some(Release(43)), Some(8)),
+        Action::Verify { release },
+        Action::Drain { generation: 7 },
+        Action::Watch {
+            until: 1_700_000_600_000,
+        },
+        Action::Retire {
+            releases: vec![Release(40)],
+        },
+        Action::TearDown { release },
+    ];
+    for action in &actions {
+        // A new action does not compile here until it has a specimen above.
+        match action {
+            Action::Observe
+            | Action::Prepare
+            | Action::StandUp
+            | Action::Prove
+            | Action::Mark { .. }
+            | Action::Switch { .. }
+            | Action::Verify { .. }
+            | Action::Drain { .. }
+            | Action::Watch { .. }
+            | Action::Retire { .. }
+            | Action::TearDown { .. } => {}
+        }
+    }
+    actions
+}
+
+/// Every event there is, at least once, every action among them.
+pub fn events() -> Vec<Event> {
+    let mut events = vec![opened(42)];
+    let intended = actions().into_iter();
+    events.extend(intended.map(|action| Event::Intended { action }));
+    let refused = |why, found| Event::SwitchRefused { why, found };
+    let asked = |ask| Event::Asked {
+        ask,
+        by: "bob@desk".into(),
+    };
+    events.extend([
+        Event::Opened(Opened {
+            verb: Verb::Rollback {
+                from: Release(42),
+                to: Release(41),
+            },
+            by: "bob@desk".into(),
+            version: "0.1.0".into(),
+            policy: Policy::default(),
+            marks: MarkKeeper::Engine,
+            live: None,
+            generation: None,
+            fence: 12,
+            highest: Release(42),
+            plan: None,
+        }),
+        Event::Observed {
+            world: Box::new(world()),
+        },
+        Event::Observed {
+            world: Box::default(),
+        },
+        Event::Prepared {
+            images: BTreeMap::from([(role("web"), "sha256:aa".into())]),
+        },
+        Event::StoodUp {
+            endpoints: vec!["[fd00::2]:8080".parse().unwrap()],
+        },
+        Event::Proven { checks: 5 },
+        Event::Marked,
+        Event::Switched {
+            generation: 7,
+            at: 1_700_000_000_500,
+            took_us: 900,
+        },
+        refused(SwitchRefusal::Moved, Some(Box::new(routing()))),
+        refused(SwitchRefusal::Fenced, None),
+        refused(SwitchRefusal::Drifted, None),
+        Event::Verified { took_us: 1_800 },
+        Event::Drained(Drained {
+            in_flight: Some(3),
+            finished: Some(2),
+            cut: None,
+        }),
+        Event::Baked,
+        Event::Retired {
+            releases: vec![Release(40)],
+        },
+        Event::TornDown {
+            release: Release(42),
+        },
+        Event::Failed(Failure {
+            what: "shop@42 is not fit".into(),
+            hint: Some("see `flipside logs shop`".into()),
+            replicas: vec![ReplicaReport {
+                container: "shop-42-web-1".into(),
+                reasons: vec!["connection refused".into()],
+                logs: vec![],
+            }],
+        }),
+        Event::Lost {
+            why: "the engine did not answer".into(),
+        },
+        asked(Ask::Yield),
+        asked(Ask::Abort),
+        asked(Ask::Promote),
+        Event::Seen {
+            what: "a rollback to 41 without a record".into(),
+        },
+        closed(Outcome::Interrupted),
+        closed(Outcome::Refused),
+        closed(Outcome::RolledBack),
+        closed(Outcome::Stuck),
+        closed(Outcome::Done),
+    ]);
+    for event in &events {
+        // A new event does not compile here until it has a specimen above.
+        match event {
+            Event::Opened(_)
+            | Event::Intended { .. }
+            | Event::Observed { .. }
+            | Event::Prepared { .. }
+            | Event::StoodUp { .. }
+            | Event::Proven { .. }
+            | Event::Marked
+            | Event::Switched { .. }
+            | Event::SwitchRefused { .. }
+            | Event::Verified { .. }
+            | Event::Drained(_)
+            | Event::Baked
+            | Event::Retired { .. }
+            | Event::TornDown { .. }
+            | Event::Failed(_)
+            | Event::Lost { .. }
+            | Event::Asked { .. }
+            | Event::Seen { .. }
+            | Event::Closed { .. } => {}
+        }
+    }
+    events
+}
