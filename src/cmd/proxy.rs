@@ -1,0 +1,371 @@
+//! `flipside proxy`: be the embedded proxy, relay to it, show it, take it down.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::Duration;
+
+use comfy_table::Table;
+use serde_json::json;
+
+use crate::cli::{Common, Control, Output, ProxyCtl, ProxyRun};
+use crate::core::names::ServiceName;
+use crate::core::plan::ProxyPlan;
+use crate::core::words::{clean, list};
+use crate::docker;
+use crate::error::{Error, Exit, Touched};
+use crate::pointer::PointerError;
+use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site};
+use crate::proxy;
+use crate::proxy::control::{Entry, Stats};
+
+/// The variable that puts the sockets' directory elsewhere, as tests need it.
+pub const RUN_DIR_VARIABLE: &str = "FLIPSIDE_RUN_DIR";
+/// How long the proxy may take to answer `status` and `down`.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long taking it down may take, its requests in flight included.
+const DOWN: Duration = Duration::from_secs(60);
+
+/// Which proxy the common flags mean.
+#[must_use]
+pub fn site(common: &Common, docker: docker::Client) -> Site {
+    let mut site = Site::new(docker, &common.proxy);
+    site.image.clone_from(&common.proxy_image);
+    site.control = match common.proxy_control {
+        Control::Auto => pointer::Control::Auto,
+        Control::Socket => pointer::Control::Socket,
+        Control::Exec => pointer::Control::Exec,
+    };
+    if let Some(directory) = std::env::var_os(RUN_DIR_VARIABLE) {
+        site.run_dir = directory.into();
+    }
+    site
+}
+
+/// The options of the pointer that the common flags and a service's plan mean.
+#[must_use]
+pub fn options(
+    common: &Common,
+    docker: docker::Client,
+    service: ServiceName,
+    plan: Option<ProxyPlan>,
+    newer: Newer,
+) -> ProxyOptions {
+    ProxyOptions {
+        site: site(common, docker),
+        service,
+        plan,
+        newer,
+    }
+}
+
+/// `flipside proxy run`: blocks until it is told to stop, on threads and runtimes of its own, so it
+/// must not be called inside one.
+///
+/// # Errors
+/// Where its table or its socket cannot be opened.
+pub fn run(args: &ProxyRun) -> Result<Exit, Error> {
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .try_init();
+    if let Err(already) = log {
+        tracing::debug!(%already, "the caller has a log of its own");
+    }
+    let failed = |doing: String, error: io::Error| Error::Io {
+        doing,
+        why: error.to_string(),
+        touched: Touched::Nothing,
+    };
+    // In its container the directory is the socket's alone; elsewhere it may be anybody's.
+    if let (1, Some(directory)) = (std::process::id(), args.socket.parent()) {
+        close_to_others(directory, args.socket_group)
+            .map_err(|error| failed(format!("closing `{}` to others", directory.display()), error))?;
+    }
+    proxy::run(proxy::Options {
+        table: args.table.clone(),
+        socket: args.socket.clone(),
+        socket_group: args.socket_group,
+        identity: args.identity.clone(),
+        threads: args.threads,
+    })
+    .map_err(|error| failed("running the proxy".into(), error))?;
+    Ok(Exit::Done)
+}
+
+fn close_to_others(directory: &Path, group: Option<u32>) -> io::Result<()> {
+    if group.is_some() {
+        chown(directory, None, group)?;
+    }
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o750))
+}
+
+/// `flipside proxy ctl`: until either end ends.
+///
+/// # Errors
+/// Where nothing listens on the socket, or copying fails.
+pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
+    let relayed = proxy::control::relay(&args.socket, tokio::io::stdin(), tokio::io::stdout());
+    relayed.await.map_err(|error| Error::PointerOutOfReach {
+        pointer: args.socket.display().to_string(),
+        why: error.to_string(),
+        touched: Touched::Nothing,
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `flipside proxy status`.
+///
+/// # Errors
+/// Where there is no proxy, or it cannot be asked.
+pub async fn status(common: &Common) -> Result<Exit, Error> {
+    let site = connect(common).await?;
+    let found = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await?;
+    let found = found.ok_or_else(|| absent(&site))?;
+    let text = match common.output {
+        Output::Json => format!("{}\n", as_json(&site.name, &found)),
+        Output::Human => as_text(&site.name, &found),
+    };
+    say(&text)?;
+    Ok(Exit::Done)
+}
+
+/// `flipside proxy down`: asks while the proxy serves anything, or cannot say whether it does.
+///
+/// # Errors
+/// Where it was not allowed, or the engine says no.
+pub async fn down(common: &Common) -> Result<Exit, Error> {
+    let site = connect(common).await?;
+    let looked = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await;
+    let serves = match looked {
+        Ok(found) => found.as_ref().and_then(serving),
+        // Stopped, deaf or broken: what its table holds is not known.
+        Err(Error::PointerOutOfReach { why, .. }) => {
+            Some(format!("which does not say what it serves ({})", clean(&why)))
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(serves) = serves {
+        let what = format!("take down the proxy `{}`, {serves}", site.name);
+        agree(common, &what)?;
+    }
+    let down = within(DOWN, &site, pointer::take_down(&site), Touched::Something).await?;
+    let text = match common.output {
+        Output::Json => {
+            let event = json!({"event": "proxy-down", "removed": down.removed, "left": down.left});
+            format!("{event}\n")
+        }
+        Output::Human => {
+            let mut text = String::new();
+            for name in &down.removed {
+                text += &format!("removed {name}\n");
+            }
+            for name in &down.left {
+                text += &format!("left {name}\n");
+            }
+            if text.is_empty() {
+                text = format!("there is no proxy `{}`\n", site.name);
+            }
+            text
+        }
+    };
+    say(&text)?;
+    Ok(Exit::Done)
+}
+
+async fn connect(common: &Common) -> Result<Site, Error> {
+    let connecting = docker::Client::connect(common.engine.as_deref());
+    let client = match tokio::time::timeout(ANSWER, connecting).await {
+        Ok(client) => client.map_err(|error| Error::of_engine(error, Touched::Nothing))?,
+        Err(_) => {
+            return Err(Error::EngineOutOfReach {
+                engine: common.engine.clone().unwrap_or_else(|| "the default one".into()),
+                why: no_answer(ANSWER),
+                touched: Touched::Nothing,
+            });
+        }
+    };
+    Ok(site(common, client))
+}
+
+async fn within<T>(
+    limit: Duration,
+    site: &Site,
+    asked: impl Future<Output = Result<T, PointerError>>,
+    touched: Touched,
+) -> Result<T, Error> {
+    let pointer = format!("proxy {}", site.name);
+    let answer = tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
+        let why = no_answer(limit);
+        Err(match touched {
+            Touched::Nothing => PointerError::OutOfReach { pointer, why },
+            Touched::Something => PointerError::Lost { pointer, why },
+        })
+    });
+    answer.map_err(|error| Error::of_pointer(&site.name, error, touched))
+}
+
+fn no_answer(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
+}
+
+fn absent(site: &Site) -> Error {
+    Error::PointerRefused {
+        what: format!("there is no proxy `{}` on engine {}", site.name, site.docker.address()),
+        mend: Some("the first deploy that needs it starts it; name another with --proxy NAME".into()),
+    }
+}
+
+/// What a person should know before it is taken down; `None` where it serves nothing.
+fn serving(found: &Overview) -> Option<String> {
+    let names = found.services.iter().map(|(entry, _)| entry.service.as_str());
+    let bad = found.hello.bad_entries.iter().map(|bad| bad.service.as_str());
+    let names: Vec<String> = names.chain(bad).map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| format!("which serves {}", list(&names)))
+}
+
+fn agree(common: &Common, what: &str) -> Result<(), Error> {
+    if common.yes {
+        return Ok(());
+    }
+    let what = what.to_owned();
+    if !io::stdin().is_terminal() {
+        return Err(Error::NeedsYes { what });
+    }
+    let failed = |error: io::Error| Error::Io {
+        doing: "asking".into(),
+        why: error.to_string(),
+        touched: Touched::Nothing,
+    };
+    let mut talk = io::stderr();
+    write!(talk, "{what}? [y/N] ").map_err(failed)?;
+    talk.flush().map_err(failed)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::Declined { what }),
+    }
+}
+
+fn say(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| Error::Io {
+            doing: "writing to standard output".into(),
+            why: error.to_string(),
+            touched: Touched::Nothing,
+        }),
+    }
+}
+
+fn as_json(name: &str, found: &Overview) -> serde_json::Value {
+    let services = found.services.iter().map(|(entry, stats)| {
+        let environments = entry.environments.iter().map(|environment| {
+            let counted = stats.releases.get(&environment.release);
+            json!({
+                "release": environment.release,
+                "slot": environment.slot,
+                "weight": environment.weight,
+                "endpoints": environment.endpoints,
+                "in_flight": counted.map_or(0, |counted| counted.in_flight),
+                "requests": counted.map_or(0, |counted| counted.requests),
+            })
+        });
+        json!({
+            "service": entry.service,
+            "listen": entry.listen,
+            "hosts": entry.hosts,
+            "generation": entry.generation,
+            "fence": entry.fence,
+            "author": entry.author,
+            "reason": entry.reason,
+            "at": entry.at_ms,
+            "in_flight": in_flight(stats),
+            "environments": environments.collect::<Vec<_>>(),
+            "marks": entry.marks,
+        })
+    });
+    json!({
+        "proxy": name,
+        "identity": found.hello.identity,
+        "version": found.hello.version,
+        "protocol": found.hello.protocol,
+        "listeners": found.hello.listeners,
+        "services": services.collect::<Vec<_>>(),
+        "bad_entries": found.hello.bad_entries,
+    })
+}
+
+fn as_text(name: &str, found: &Overview) -> String {
+    let hello = &found.hello;
+    let mut text = format!(
+        "proxy {name} · flipside {} · protocol {} · identity {}\n",
+        clean(&hello.version),
+        hello.protocol,
+        clean(&hello.identity)
+    );
+    for listener in &hello.listeners {
+        text += &match &listener.error {
+            None => format!("listens on {}\n", listener.address),
+            Some(error) => format!("cannot listen on {}: {}\n", listener.address, clean(error)),
+        };
+    }
+    for bad in &hello.bad_entries {
+        let (service, reason) = (clean(&bad.service), clean(&bad.reason));
+        text += &format!("does not serve {service}: {} cannot be read: {reason}\n", clean(&bad.file));
+    }
+    if found.services.is_empty() {
+        return text + "serves nothing\n";
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["SERVICE", "AT", "TRAFFIC", "IN FLIGHT", "GENERATION", "WRITTEN"]);
+    for (entry, stats) in &found.services {
+        table.add_row([
+            clean(&entry.service),
+            place(entry),
+            traffic(entry),
+            in_flight(stats).to_string(),
+            entry.generation.to_string(),
+            written(entry),
+        ]);
+    }
+    let lines = table.to_string();
+    let lines = lines.lines().map(|line| format!("{}\n", line.trim_end()));
+    text + &lines.collect::<String>()
+}
+
+fn place(entry: &Entry) -> String {
+    match entry.hosts.as_slice() {
+        [] => clean(&entry.listen),
+        hosts => format!("{} {}", clean(&entry.listen), clean(&hosts.join(", "))),
+    }
+}
+
+/// Which releases get traffic: `@2`, or `@1 90, @2 10` where several do.
+fn traffic(entry: &Entry) -> String {
+    let some: Vec<_> = entry.environments.iter().filter(|it| it.weight > 0).collect();
+    match some.as_slice() {
+        [] => "none".into(),
+        [one] => format!("@{}", one.release),
+        several => {
+            let shares = several.iter().map(|it| format!("@{} {}", it.release, it.weight));
+            shares.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn written(entry: &Entry) -> String {
+    let at = i64::try_from(entry.at_ms).ok();
+    let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    let at = at.map_or_else(|| "at an unknown time".into(), |at| format!("{at:.0}"));
+    format!("{at} {}: {}", clean(&entry.author), clean(&entry.reason))
+}
+
+fn in_flight(stats: &Stats) -> u64 {
+    stats.releases.values().map(|counted| counted.in_flight).sum()
+}
