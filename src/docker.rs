@@ -25,7 +25,8 @@ mod image;
 mod transport;
 
 pub use address::{Endpoint, Surroundings, Way};
-pub use image::{ScratchFile, ScratchSource, tar_stream};
+pub use image::{ScratchFile, ScratchSource};
+pub(crate) use image::{TarStream, header as plain_header, tar_stream};
 
 /// A day: the caller sets deadlines, and a build or a wait may take long.
 const NO_TIMEOUT_S: u64 = 86_400;
@@ -137,7 +138,10 @@ impl Client {
         };
         let exec = self.docker.create_exec(container, config).await;
         let exec = exec.map_err(|error| self.fault(error))?;
-        let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await;
+        let started = self
+            .docker
+            .start_exec(&exec.id, None::<StartExecOptions>)
+            .await;
         match started.map_err(|error| self.fault(error))? {
             StartExecResults::Attached { output, input } => {
                 let frames = output.filter_map(|frame| async {
@@ -218,7 +222,10 @@ fn classify(engine: &str, error: Error) -> EngineError {
         Error::DockerStreamError { error } => refused(error.trim()),
         Error::DockerContainerWaitError { error, .. } => refused(error),
         Error::IOError { err } => {
-            match err.get_ref().and_then(|e| e.downcast_ref::<transport::Broken>()) {
+            match err
+                .get_ref()
+                .and_then(|e| e.downcast_ref::<transport::Broken>())
+            {
                 Some(broken) if broken.may_have_acted => lost(broken.why.clone()),
                 Some(broken) => out(broken.why.clone()),
                 None => lost(err.to_string()),
@@ -302,7 +309,9 @@ fn url_safe_credentials(mut request: BollardRequest) -> BollardRequest {
         let Some(value) = request.headers_mut().get_mut(name) else {
             continue;
         };
-        let text = value.to_str().map(|text| text.replace('+', "-").replace('/', "_"));
+        let text = value
+            .to_str()
+            .map(|text| text.replace('+', "-").replace('/', "_"));
         if let Some(safe) = text.ok().and_then(|text| text.parse().ok()) {
             *value = safe;
         }

@@ -1,50 +1,79 @@
 //! Parse, run, exit: nothing else.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Parser;
-use flipside::cli::{Cli, ProxyVerb, Verb};
-use flipside::cmd;
-use flipside::error::{Error, Exit};
+use flipside::cli::{self, Cli, ProxyVerb, Verb};
+use flipside::cmd::{self, context::Context};
+use flipside::error::{Error, Exit, Touched};
+use flipside::report::{self, Loudness, Report};
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("error: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("\nhint: {hint}");
-            }
-            error.exit().into()
-        }
-    }
-}
-
-fn run(cli: &Cli) -> Result<Exit, Error> {
-    let Verb::Proxy(proxy) = &cli.verb else {
-        return Err(Error::Bug {
-            what: "this verb is not wired yet".into(),
-        });
+    let began = Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => return refused(&asked),
     };
-    let common = &cli.common;
-    match &proxy.verb {
-        // The proxy makes its own runtimes.
-        ProxyVerb::Run(args) => cmd::proxy::run(args),
-        ProxyVerb::Ctl(args) => on_a_runtime(cmd::proxy::ctl(args)),
-        ProxyVerb::Status => on_a_runtime(cmd::proxy::status(common)),
-        ProxyVerb::Down => on_a_runtime(cmd::proxy::down(common)),
-    }
+    let context = Context {
+        common: cli.common.clone(),
+        report: open(&cli.common),
+        began,
+    };
+    let exit = match run(&context, &cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            context.report.error(&error);
+            error.exit()
+        }
+    };
+    context.report.close();
+    exit.into()
 }
 
-fn on_a_runtime(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
+fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
+    // The proxy makes its own runtimes, one per core.
+    if let Verb::Proxy(cli::Proxy {
+        verb: ProxyVerb::Run(args),
+    }) = &cli.verb
+    {
+        return cmd::proxy::serve(args);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(|error| Error::Bug {
-            what: format!("no runtime: {error}"),
-        })?;
-    let done = runtime.block_on(work);
-    // Reading standard input blocks a thread that nothing can end.
+        .build();
+    let runtime = runtime.map_err(|error| Error::Io {
+        doing: "starting".into(),
+        why: error.to_string(),
+        touched: Touched::Nothing,
+    })?;
+    let exit = runtime.block_on(cmd::run(context, cli));
+    // What still blocks (a store that hangs) must not keep the process.
     runtime.shutdown_background();
-    done
+    exit
+}
+
+fn open(common: &cli::Common) -> Arc<dyn Report> {
+    let output = match common.output {
+        cli::Output::Human => report::Output::Human,
+        cli::Output::Json => report::Output::Json,
+    };
+    let loudness = match (common.quiet, common.verbose) {
+        (true, _) => Loudness::Quiet,
+        (false, 0) => Loudness::Normal,
+        (false, _) => Loudness::Verbose,
+    };
+    report::open(report::Options { output, loudness })
+}
+
+/// Help and version are answers; anything else is bad input.
+fn refused(asked: &clap::Error) -> ExitCode {
+    // A closed stream is no reason for another exit code.
+    let _ = asked.print();
+    if asked.use_stderr() {
+        Exit::BadInput.into()
+    } else {
+        Exit::Done.into()
+    }
 }

@@ -1,1 +1,11 @@
-//!
+//! The embedded proxy: real servers before and behind it, on loopback.
+
+mod checks;
+mod headers;
+mod kit;
+mod orders;
+mod routing;
+mod saving;
+mod switching;
+mod trouble;
+mod words;

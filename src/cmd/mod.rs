@@ -1,3 +1,41 @@
-//! One file per verb.
+//! One file per verb, or per family of verbs; and what they share: `context.rs` makes the real
+//! things, `operator.rs` does what every change of a service has around the loop.
 
+pub mod asks;
+pub mod check;
+pub mod clear;
+pub mod context;
+pub mod deploy;
+pub mod history;
+pub mod ledger;
+pub mod logs;
+pub mod operator;
 pub mod proxy;
+pub mod rollback;
+pub mod status;
+pub mod underway;
+
+use crate::cli::{Cli, Verb};
+use crate::error::{Error, Exit};
+use context::Context;
+
+/// Runs a verb.
+///
+/// # Errors
+/// Every expected one.
+pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
+    match &cli.verb {
+        Verb::Deploy(args) => deploy::run(context, args).await,
+        Verb::Rollback(args) => rollback::run(context, args).await,
+        Verb::Status(args) => status::run(context, args).await,
+        Verb::History(args) => history::run(context, args).await,
+        Verb::Resume(args) => underway::resume(context, args).await,
+        Verb::Abort(args) => underway::abort(context, args).await,
+        Verb::Promote(args) => underway::promote(context, args).await,
+        Verb::Check(args) => check::run(context, args).await,
+        Verb::Prune(args) => clear::prune(context, args).await,
+        Verb::Down(args) => clear::down(context, args).await,
+        Verb::Logs(args) => logs::run(context, args).await,
+        Verb::Proxy(args) => proxy::run(context, args).await,
+    }
+}

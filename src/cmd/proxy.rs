@@ -1,23 +1,25 @@
 //! `flipside proxy`: be the embedded proxy, relay to it, show it, take it down.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
-use comfy_table::Table;
+use comfy_table::{Table, presets};
 use serde_json::json;
 
-use crate::cli::{Common, Control, Output, ProxyCtl, ProxyRun};
+use crate::cli::{self, Common, Control, ProxyCtl, ProxyRun, ProxyVerb};
 use crate::core::names::ServiceName;
 use crate::core::plan::ProxyPlan;
 use crate::core::words::{clean, list};
 use crate::docker;
 use crate::error::{Error, Exit, Touched};
 use crate::pointer::PointerError;
-use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site};
+use crate::pointer::proxy::{self as pointer, Overview, ProxyOptions, Site, TakenDown};
 use crate::proxy;
 use crate::proxy::control::{Entry, Stats};
+
+use super::context::{Answer, Context};
 
 /// The variable that puts the sockets' directory elsewhere, as tests need it.
 pub const RUN_DIR_VARIABLE: &str = "FLIPSIDE_RUN_DIR";
@@ -49,14 +51,37 @@ pub fn options(
     docker: docker::Client,
     service: ServiceName,
     plan: Option<ProxyPlan>,
-    newer: Newer,
 ) -> ProxyOptions {
-    ProxyOptions {
-        site: site(common, docker),
-        service,
-        plan,
-        newer,
+    let site = site(common, docker);
+    ProxyOptions { site, service, plan }
+}
+
+/// Runs a verb of `flipside proxy`; [`serve`] is the one for `run`.
+///
+/// # Errors
+/// Every expected one.
+pub async fn run(context: &Context, args: &cli::Proxy) -> Result<Exit, Error> {
+    match &args.verb {
+        ProxyVerb::Run(_) => Err(Error::Bug {
+            what: "the proxy was to run inside a runtime".into(),
+        }),
+        ProxyVerb::Ctl(args) => ctl(args).await,
+        ProxyVerb::Status => status(context).await,
+        ProxyVerb::Down => down(context).await,
     }
+}
+
+/// Takes the proxy down if it serves nothing any more; for the last service of an engine.
+///
+/// # Errors
+/// Where it cannot be asked, its container is a stranger's, or the engine says no.
+pub async fn take_down_if_idle(context: &Context) -> Result<(), Error> {
+    let site = connect(context).await?;
+    let down = within(DOWN, &site, pointer::take_down_if_idle(&site), Touched::Something).await?;
+    if let Some(down) = down {
+        context.report.say(&lines(&down));
+    }
+    Ok(())
 }
 
 /// `flipside proxy run`: blocks until it is told to stop, on threads and runtimes of its own, so it
@@ -64,7 +89,7 @@ pub fn options(
 ///
 /// # Errors
 /// Where its table or its socket cannot be opened.
-pub fn run(args: &ProxyRun) -> Result<Exit, Error> {
+pub fn serve(args: &ProxyRun) -> Result<Exit, Error> {
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -102,10 +127,7 @@ fn close_to_others(directory: &Path, group: Option<u32>) -> io::Result<()> {
 }
 
 /// `flipside proxy ctl`: until either end ends.
-///
-/// # Errors
-/// Where nothing listens on the socket, or copying fails.
-pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
+async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
     let relayed = proxy::control::relay(&args.socket, tokio::io::stdin(), tokio::io::stdout());
     relayed.await.map_err(|error| Error::PointerOutOfReach {
         pointer: args.socket.display().to_string(),
@@ -116,27 +138,20 @@ pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
 }
 
 /// `flipside proxy status`.
-///
-/// # Errors
-/// Where there is no proxy, or it cannot be asked.
-pub async fn status(common: &Common) -> Result<Exit, Error> {
-    let site = connect(common).await?;
+async fn status(context: &Context) -> Result<Exit, Error> {
+    let site = connect(context).await?;
     let found = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await?;
-    let found = found.ok_or_else(|| absent(&site))?;
-    let text = match common.output {
-        Output::Json => format!("{}\n", as_json(&site.name, &found)),
-        Output::Human => as_text(&site.name, &found),
-    };
-    say(&text)?;
+    let found = found.ok_or_else(|| Error::PointerRefused {
+        what: format!("there is no proxy `{}` on engine {}", site.name, site.docker.address()),
+        mend: Some("the first deploy that needs it starts it; name another with --proxy NAME".into()),
+    })?;
+    context.report.data(&as_json(&site.name, &found), &as_text(&site.name, &found));
     Ok(Exit::Done)
 }
 
 /// `flipside proxy down`: asks while the proxy serves anything, or cannot say whether it does.
-///
-/// # Errors
-/// Where it was not allowed, or the engine says no.
-pub async fn down(common: &Common) -> Result<Exit, Error> {
-    let site = connect(common).await?;
+async fn down(context: &Context) -> Result<Exit, Error> {
+    let site = connect(context).await?;
     let looked = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await;
     let serves = match looked {
         Ok(found) => found.as_ref().and_then(serving),
@@ -146,47 +161,35 @@ pub async fn down(common: &Common) -> Result<Exit, Error> {
         }
         Err(error) => return Err(error),
     };
-    if let Some(serves) = serves {
+    if let (Some(serves), false) = (serves, context.common.yes) {
         let what = format!("take down the proxy `{}`, {serves}", site.name);
-        agree(common, &what)?;
+        if !context.may_ask() {
+            return Err(Error::NeedsYes { what });
+        }
+        if context.confirm(&context.report, &format!("{what}? [y/N] "))? == Answer::No {
+            return Err(Error::Declined { what });
+        }
     }
     let down = within(DOWN, &site, pointer::take_down(&site), Touched::Something).await?;
-    let text = match common.output {
-        Output::Json => {
-            let event = json!({"event": "proxy-down", "removed": down.removed, "left": down.left});
-            format!("{event}\n")
-        }
-        Output::Human => {
-            let mut text = String::new();
-            for name in &down.removed {
-                text += &format!("removed {name}\n");
-            }
-            for name in &down.left {
-                text += &format!("left {name}\n");
-            }
-            if text.is_empty() {
-                text = format!("there is no proxy `{}`\n", site.name);
-            }
-            text
-        }
+    let text = if down == TakenDown::default() {
+        format!("there is no proxy `{}`", site.name)
+    } else {
+        lines(&down)
     };
-    say(&text)?;
+    let event = json!({"event": "proxy-down", "removed": down.removed, "left": down.left});
+    context.report.data(&event, &text);
     Ok(Exit::Done)
 }
 
-async fn connect(common: &Common) -> Result<Site, Error> {
-    let connecting = docker::Client::connect(common.engine.as_deref());
-    let client = match tokio::time::timeout(ANSWER, connecting).await {
-        Ok(client) => client.map_err(|error| Error::of_engine(error, Touched::Nothing))?,
-        Err(_) => {
-            return Err(Error::EngineOutOfReach {
-                engine: common.engine.clone().unwrap_or_else(|| "the default one".into()),
-                why: no_answer(ANSWER),
-                touched: Touched::Nothing,
-            });
-        }
-    };
-    Ok(site(common, client))
+async fn connect(context: &Context) -> Result<Site, Error> {
+    let client = context.client(context.common.engine.as_deref()).await?;
+    Ok(site(&context.common, client))
+}
+
+fn lines(down: &TakenDown) -> String {
+    let removed = down.removed.iter().map(|name| format!("removed {name}"));
+    let left = down.left.iter().map(|name| format!("left {name}"));
+    removed.chain(left).collect::<Vec<_>>().join("\n")
 }
 
 async fn within<T>(
@@ -210,56 +213,12 @@ fn no_answer(limit: Duration) -> String {
     format!("no answer within {} s", limit.as_secs())
 }
 
-fn absent(site: &Site) -> Error {
-    Error::PointerRefused {
-        what: format!("there is no proxy `{}` on engine {}", site.name, site.docker.address()),
-        mend: Some("the first deploy that needs it starts it; name another with --proxy NAME".into()),
-    }
-}
-
 /// What a person should know before it is taken down; `None` where it serves nothing.
 fn serving(found: &Overview) -> Option<String> {
     let names = found.services.iter().map(|(entry, _)| entry.service.as_str());
     let bad = found.hello.bad_entries.iter().map(|bad| bad.service.as_str());
     let names: Vec<String> = names.chain(bad).map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| format!("which serves {}", list(&names)))
-}
-
-fn agree(common: &Common, what: &str) -> Result<(), Error> {
-    if common.yes {
-        return Ok(());
-    }
-    let what = what.to_owned();
-    if !io::stdin().is_terminal() {
-        return Err(Error::NeedsYes { what });
-    }
-    let failed = |error: io::Error| Error::Io {
-        doing: "asking".into(),
-        why: error.to_string(),
-        touched: Touched::Nothing,
-    };
-    let mut talk = io::stderr();
-    write!(talk, "{what}? [y/N] ").map_err(failed)?;
-    talk.flush().map_err(failed)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::Declined { what }),
-    }
-}
-
-fn say(text: &str) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.map_err(|error| Error::Io {
-            doing: "writing to standard output".into(),
-            why: error.to_string(),
-            touched: Touched::Nothing,
-        }),
-    }
 }
 
 fn as_json(name: &str, found: &Overview) -> serde_json::Value {
@@ -319,10 +278,10 @@ fn as_text(name: &str, found: &Overview) -> String {
         text += &format!("does not serve {service}: {} cannot be read: {reason}\n", clean(&bad.file));
     }
     if found.services.is_empty() {
-        return text + "serves nothing\n";
+        return text + "serves nothing";
     }
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["SERVICE", "AT", "TRAFFIC", "IN FLIGHT", "GENERATION", "WRITTEN"]);
     for (entry, stats) in &found.services {
         table.add_row([
@@ -334,9 +293,9 @@ fn as_text(name: &str, found: &Overview) -> String {
             written(entry),
         ]);
     }
-    let lines = table.to_string();
-    let lines = lines.lines().map(|line| format!("{}\n", line.trim_end()));
-    text + &lines.collect::<String>()
+    let table = table.to_string();
+    let rows: Vec<&str> = table.lines().map(str::trim_end).collect();
+    text + &rows.join("\n")
 }
 
 fn place(entry: &Entry) -> String {

@@ -134,21 +134,14 @@ fn current_context(config: &Path) -> Result<Option<String>, (String, String)> {
     Ok(file.current_context.filter(|name| !name.is_empty()))
 }
 
-fn context(
-    name: &str,
-    config: &Path,
-    around: &Surroundings,
-) -> Result<Endpoint, (String, String)> {
+fn context(name: &str, config: &Path, around: &Surroundings) -> Result<Endpoint, (String, String)> {
     let meant = format!("context {name}");
     let wrong = |why: String| (meant.clone(), why);
     let key: String = Sha256::digest(name.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let path = config
-        .join("contexts/meta")
-        .join(&key)
-        .join("meta.json");
+    let path = config.join("contexts/meta").join(&key).join("meta.json");
     let text = fs::read_to_string(&path).map_err(|error| {
         wrong(format!(
             "the Docker context cannot be read ({error}); `docker context ls` lists those there are"
@@ -185,7 +178,9 @@ fn parse(
         return Ok(endpoint(Way::Unix(address.into())));
     }
     let Some((scheme, rest)) = address.split_once("://") else {
-        return Err(wrong("write it as unix://PATH, tcp://HOST:PORT or ssh://USER@HOST"));
+        return Err(wrong(
+            "write it as unix://PATH, tcp://HOST:PORT or ssh://USER@HOST",
+        ));
     };
     let certificates = || {
         let asked = scheme == "https" || around.tls_verify.is_some();
@@ -198,7 +193,9 @@ fn parse(
         "tcp" | "http" | "https" => {
             let certificates = certificates();
             if scheme == "https" && certificates.is_none() {
-                return Err(wrong("set DOCKER_CERT_PATH to the directory with its certificates"));
+                return Err(wrong(
+                    "set DOCKER_CERT_PATH to the directory with its certificates",
+                ));
             }
             let default = if certificates.is_some() { 2376 } else { 2375 };
             let (host, port) = host_and_port(rest.trim_end_matches('/'), default)
@@ -212,7 +209,9 @@ fn parse(
                 None => Way::Tcp { host, port },
             }))
         }
-        _ => Err(wrong("its scheme is none of unix, tcp, http, https and ssh")),
+        _ => Err(wrong(
+            "its scheme is none of unix, tcp, http, https and ssh",
+        )),
     }
 }
 
@@ -275,7 +274,12 @@ mod tests {
         around.context = Some("default".into());
         assert_eq!(way(None, &around), Way::Unix("/var/run/docker.sock".into()));
         around.context = Some("none-such".into());
-        assert!(choose(None, &around).unwrap_err().1.contains("docker context ls"));
+        assert!(
+            choose(None, &around)
+                .unwrap_err()
+                .1
+                .contains("docker context ls")
+        );
         around.host = Some("tcp://near.example".into());
         assert_eq!(way(None, &around), tcp("near.example", 2375));
         assert_eq!(way(Some("unix:///x"), &around), Way::Unix("/x".into()));

@@ -20,13 +20,13 @@ use crate::engine::EngineError;
 const KEPT_LINES: usize = 50;
 
 /// A tar archive written by a thread of its own while it is sent.
-pub struct TarStream {
+pub(crate) struct TarStream {
     receiver: mpsc::Receiver<Bytes>,
     failure: Arc<OnceLock<String>>,
 }
 
 /// Writes a tar with `fill`, on a thread of its own, as fast as the stream is read.
-pub fn tar_stream<F>(fill: F) -> TarStream
+pub(crate) fn tar_stream<F>(fill: F) -> TarStream
 where
     F: FnOnce(&mut tar::Builder<Box<dyn Write>>) -> io::Result<()> + Send + 'static,
 {
@@ -182,7 +182,9 @@ impl Client {
                 }
             }
         }
-        said.image.take().ok_or_else(|| said.failed(name, "the builder named no image"))
+        said.image
+            .take()
+            .ok_or_else(|| said.failed(name, "the builder named no image"))
     }
 }
 
@@ -228,7 +230,10 @@ impl Said {
     fn failed(&self, name: &str, why: &str) -> EngineError {
         let step = self.step.as_deref().map(|step| format!(" at `{step}`"));
         EngineError::Failed(Failure {
-            what: format!("the build of `{name}` failed{}: {why}", step.unwrap_or_default()),
+            what: format!(
+                "the build of `{name}` failed{}: {why}",
+                step.unwrap_or_default()
+            ),
             hint: None,
             replicas: vec![ReplicaReport {
                 container: format!("build of {name}"),
@@ -282,7 +287,13 @@ mod tests {
     #[test]
     fn a_failure_names_the_step_and_holds_its_lines_only() {
         let mut said = Said::default();
-        for text in ["Step 1/2 : FROM x\n", "old\n", "Step 2/2 : RUN y\n", "so", "rry\n"] {
+        for text in [
+            "Step 1/2 : FROM x\n",
+            "old\n",
+            "Step 2/2 : RUN y\n",
+            "so",
+            "rry\n",
+        ] {
             let info = BuildInfo {
                 stream: Some(text.into()),
                 ..BuildInfo::default()
@@ -292,7 +303,10 @@ mod tests {
         let EngineError::Failed(failure) = said.failed("web", "exit 1") else {
             panic!("not a refusal");
         };
-        assert_eq!(failure.what, "the build of `web` failed at `Step 2/2 : RUN y`: exit 1");
+        assert_eq!(
+            failure.what,
+            "the build of `web` failed at `Step 2/2 : RUN y`: exit 1"
+        );
         assert_eq!(failure.replicas[0].logs, ["sorry"]);
     }
 }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bollard::errors::Error;
 use bollard::BollardRequest;
+use bollard::errors::Error;
 use hickory_resolver::TokioResolver;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -81,7 +81,10 @@ impl Target {
     }
 
     /// Sends one request on a connection of its own.
-    pub(super) async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn send(
+        &self,
+        mut request: BollardRequest,
+    ) -> Result<Response<Incoming>, Error> {
         let reads_only = matches!(*request.method(), Method::GET | Method::HEAD);
         let broken = |may_have_acted: bool, why: String| Error::IOError {
             err: io::Error::other(Broken {
@@ -91,16 +94,19 @@ impl Target {
         };
         let stream = self.connect().await.map_err(|why| broken(false, why))?;
         let lost = |error: hyper::Error| broken(!reads_only, words(&error));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(connection.with_upgrades());
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
         let path: Uri = path.parse().map_err(|err| Error::InvalidURIError { err })?;
         *request.uri_mut() = path;
         let host = match self {
             Self::Unix(_) => HeaderValue::from_static("docker"),
-            Self::Tcp { host, .. } | Self::Tls { host, .. } => {
-                HeaderValue::from_str(host).map_err(|err| Error::HttpClientError { err: err.into() })?
-            }
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => HeaderValue::from_str(host)
+                .map_err(|err| Error::HttpClientError { err: err.into() })?,
         };
         request.headers_mut().insert(HOST, host);
         sender.send_request(request).await.map_err(lost)
@@ -150,7 +156,9 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Calls are small and wait for their answers.
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| error.to_string())?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -185,7 +193,10 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
 
 fn tls_config(directory: &Path) -> Result<rustls::ClientConfig, String> {
     let wrong = |name: &str, error: &dyn fmt::Display| {
-        format!("`{}` cannot be used: {error}", directory.join(name).display())
+        format!(
+            "`{}` cannot be used: {error}",
+            directory.join(name).display()
+        )
     };
     let certificates = |name: &str| -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_file_iter(directory.join(name))

@@ -1,1 +1,318 @@
-//! The plan file.
+//! The plan file: reading, checking, explaining what is wrong with it.
+//!
+//! [`load`] turns a file into a checked [`Plan`], [`reload`] does the same for a resumed run from
+//! what its opening record kept, [`find`] says which file is meant where none is named. Roles are
+//! described in Compose's words, a strict part of them: what is not understood is refused with its
+//! place, never ignored.
+//!
+//! Nothing here touches an engine or a pointer, writes a file or reads the process's variables.
+//! A role with `run: never` is not read beyond that word and is no part of the plan.
+
+mod command;
+mod dotenv;
+mod environment;
+mod error;
+mod expose;
+mod fields;
+mod files;
+mod grants;
+mod healthcheck;
+mod image;
+mod limits;
+mod nearest;
+mod networks;
+mod order;
+mod pointer;
+mod probes;
+mod read;
+mod service;
+mod store;
+mod substitute;
+mod top;
+mod tree;
+mod units;
+mod volumes;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
+
+use crate::core::plan::Plan;
+use read::Reader;
+use tree::{Source, Value};
+
+/// How much text a plan may have, in bytes.
+pub const MOST_BYTES: u64 = 1 << 20;
+
+/// What a plan is read with. Holds secrets, so it has no `Debug`.
+pub struct Inputs<'a> {
+    /// `--set K=V`.
+    pub overrides: &'a BTreeMap<String, String>,
+    /// The caller's variables.
+    pub vars: &'a BTreeMap<String, String>,
+    /// `--name`.
+    pub name: Option<&'a str>,
+    /// The key of the digests that stand for secrets.
+    pub digest_key: &'a [u8; 32],
+}
+
+/// A plan that has been read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub plan: Plan,
+    /// What a resumed run needs to read the same again.
+    pub record: PlanRecord,
+    /// What is worth saying and no error.
+    pub notes: Vec<Note>,
+}
+
+/// What is kept of a plan, so that a resumed run never reads an edited file. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The file, as it was named.
+    pub path: String,
+    /// The absolute directory against which its relative paths stand.
+    pub directory: String,
+    /// Its text, with no variable substituted.
+    pub text: String,
+    /// `--name`, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Variables met in public places, as read.
+    #[serde(default)]
+    pub public: BTreeMap<String, String>,
+    /// Place of each secret (`services.web.environment.DB_PASSWORD`) → HMAC-SHA256 in hexadecimal.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// Place of each file or directory copied (`secrets.tls.file`) → the same.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// Reads and checks the plan at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn load(path: &Path, inputs: &Inputs<'_>) -> Result<Loaded, PlanError> {
+    let file = path.display().to_string();
+    let bytes = bytes_of(path, &file)?;
+    let text = text_of(&file, &bytes)?;
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Problem::whole(&file, format!("cannot be placed: {error}")))?;
+    let directory = absolute.parent().unwrap_or(&absolute).to_path_buf();
+    interpret(&file, &directory, text, inputs.name, inputs, None)
+}
+
+/// Reads the plan of a run that is resumed: text and public values from its record, secrets and
+/// files from where they are today.
+///
+/// # Errors
+/// As [`load`]; and where a secret or a file is missing or is not what the run was begun with.
+pub fn reload(record: &PlanRecord, inputs: &Inputs<'_>) -> Result<Loaded, PlanError> {
+    let directory = Path::new(&record.directory);
+    let name = record.name.as_deref();
+    interpret(
+        &record.path,
+        directory,
+        &record.text,
+        name,
+        inputs,
+        Some(record),
+    )
+}
+
+/// The plan that is meant: `given`, else `flipside.yaml` in `dir`, else the only file in `plans/`.
+///
+/// # Errors
+/// Where there is none, or more than one.
+pub fn find(given: Option<&Path>, dir: &Path) -> Result<PathBuf, PlanError> {
+    if let Some(given) = given {
+        return Ok(given.to_path_buf());
+    }
+    let usual: Vec<_> = ["flipside.yaml", "flipside.yml"]
+        .iter()
+        .map(|name| dir.join(name))
+        .filter(|path| path.is_file())
+        .collect();
+    if let [first, others @ ..] = usual.as_slice() {
+        return match others {
+            [] => Ok(first.clone()),
+            _ => Err(
+                Problem::whole("flipside.yaml", "stands beside `flipside.yml`")
+                    .help("remove one of them, or name the plan: `-f flipside.yaml`")
+                    .into(),
+            ),
+        };
+    }
+    let mut plans = Vec::new();
+    match std::fs::read_dir(dir.join("plans")) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry
+                    .map_err(|error| Problem::whole("plans", format!("cannot be read: {error}")))?
+                    .path();
+                if path
+                    .extension()
+                    .is_some_and(|kind| kind == "yaml" || kind == "yml")
+                    && path.is_file()
+                {
+                    plans.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(Problem::whole("plans", format!("cannot be read: {error}")).into());
+        }
+    }
+    plans.sort();
+    match plans.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Problem::whole("flipside.yaml", "there is no plan here")
+            .help("write one, or name it: `-f PLAN`")
+            .into()),
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .filter_map(|path| path.file_name())
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            let listed = nearest::listed(names.iter().map(String::as_str));
+            Err(
+                Problem::whole("plans", format!("holds more than one plan: {listed}"))
+                    .help(format!("name the one you mean: `-f plans/{}`", names[0]))
+                    .into(),
+            )
+        }
+    }
+}
+
+fn bytes_of(path: &Path, file: &str) -> Result<Vec<u8>, Problem> {
+    let unreadable = |error: std::io::Error| {
+        let problem = Problem::whole(file, format!("cannot be read: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => problem.help("name the plan: `-f PLAN`"),
+            _ => problem,
+        }
+    };
+    let opened = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    opened
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(
+            Problem::at(file, 1, 1, "this is larger than 1 MiB, which no plan is")
+                .help("is this the right file? data belongs in files that the plan names"),
+        );
+    }
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let readable = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
+    };
+    let place = Source {
+        file,
+        text: readable,
+    }
+    .place(readable.find('\0').unwrap_or(readable.len()));
+    let at = |message: &str| Problem::at(file, place.line, place.column, message);
+    if utf16 {
+        Err(at("this is not UTF-8 text (it looks like UTF-16)").help("save the file as UTF-8"))
+    } else if bytes.contains(&0) {
+        Err(at("this is a binary file").help("a plan is YAML text: is this the right file?"))
+    } else if readable.len() < bytes.len() {
+        Err(at("this is not UTF-8 text").help("save the file as UTF-8"))
+    } else {
+        Ok(readable)
+    }
+}
+
+fn interpret(
+    file: &str,
+    directory: &Path,
+    text: &str,
+    name: Option<&str>,
+    inputs: &Inputs<'_>,
+    recorded: Option<&PlanRecord>,
+) -> Result<Loaded, PlanError> {
+    let source = Source {
+        file,
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+    };
+    let root = tree::parse(&source).map_err(PlanError::new)?;
+    let mut doubled = Vec::new();
+    tree::duplicates(&source, &root, &mut doubled);
+    if !doubled.is_empty() {
+        return Err(PlanError::new(doubled));
+    }
+    if root.is_null() {
+        let problem = source.problem(
+            tree::Span {
+                line: 1,
+                column: 1,
+                ..root.span
+            },
+            "this plan is empty",
+        );
+        return Err(problem
+            .help("begin with `name:`, `services:`, `probes:` and `pointer:`")
+            .into());
+    }
+    if !matches!(root.value, Value::Map(_)) {
+        let problem = source.problem(
+            root.span,
+            format!("a plan is a map of keys, and this is {}", root.kind()),
+        );
+        return Err(problem
+            .help("begin with `name:`, `services:`, `probes:` and `pointer:`")
+            .into());
+    }
+    let mut reader = Reader::new(source, directory.to_path_buf(), inputs, recorded);
+    let plan = top::plan(&mut reader, &root, name);
+    if reader.problems.is_empty() {
+        reader.missed();
+    }
+    if recorded.is_none() {
+        let unused = inputs
+            .overrides
+            .keys()
+            .filter(|name| !reader.asked.contains(*name));
+        for name in unused.cloned().collect::<Vec<_>>() {
+            reader.note(
+                root.span,
+                format!("`--set {name}` is used nowhere in this plan"),
+            );
+        }
+    }
+    match plan {
+        Some(plan) if reader.problems.is_empty() => Ok(Loaded {
+            plan,
+            record: PlanRecord {
+                path: file.to_owned(),
+                directory: directory.display().to_string(),
+                text: text.to_owned(),
+                name: name.map(str::to_owned),
+                public: reader.public,
+                secrets: reader.secrets,
+                files: reader.files,
+            },
+            notes: reader.notes,
+        }),
+        _ if reader.problems.is_empty() => {
+            Err(Problem::at(file, 1, 1, "this plan could not be understood").into())
+        }
+        _ => Err(PlanError::new(reader.problems)),
+    }
+}

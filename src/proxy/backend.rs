@@ -262,6 +262,7 @@ pub struct BackendBody {
     from: Incoming,
     backend: Option<Box<Backend>>,
     flight: Option<Flight>,
+    failed: Option<hyper::Error>,
 }
 
 impl BackendBody {
@@ -271,6 +272,38 @@ impl BackendBody {
             from,
             backend: Some(backend),
             flight: Some(flight),
+            failed: None,
+        }
+    }
+
+    /// The next frame, or the error that comes instead.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut frame = Pin::new(&mut self.from).poll_frame(cx);
+        if frame.is_pending() {
+            if let Some(backend) = &mut self.backend {
+                backend.drive(cx);
+            }
+            frame = Pin::new(&mut self.from).poll_frame(cx);
+        }
+        match frame {
+            // hyper drops what it has not flushed when a body fails; one pause lets it flush, so
+            // that the client gets what there was of the answer before it breaks off.
+            Poll::Ready(Some(Err(error))) => {
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            other => other,
         }
     }
 
@@ -299,23 +332,10 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let body = match &mut *self {
-            AnswerBody::Text(text) => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
-            }
-            AnswerBody::Backend(body) => body,
-        };
-        let mut frame = Pin::new(&mut body.from).poll_frame(cx);
-        if frame.is_pending() {
-            if let Some(backend) = &mut body.backend {
-                backend.drive(cx);
-            }
-            frame = Pin::new(&mut body.from).poll_frame(cx);
+        match &mut *self {
+            AnswerBody::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            AnswerBody::Backend(body) => body.poll_next(cx),
         }
-        if let Poll::Ready(None) = frame {
-            body.finish();
-        }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -423,10 +423,15 @@ pub(super) fn from_io(error: &std::io::Error, address: SocketAddr) -> Reason {
 
 /// What an error of HTTP means for somebody waiting for `address`.
 pub(super) fn from_hyper(error: &hyper::Error, address: SocketAddr) -> Reason {
+    // hyper wraps what it found on the wire in what it did about it; the inner one is the reason.
+    let mut error = error;
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             return from_io(io, address);
+        }
+        if let Some(inner) = inner.downcast_ref::<hyper::Error>() {
+            error = inner;
         }
         source = inner.source();
     }

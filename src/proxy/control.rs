@@ -165,7 +165,7 @@ pub struct ControlError {
     pub message: String,
     /// With [`Code::StaleFence`] and [`Code::GenerationMoved`]: what the entry is instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry: Option<Entry>,
+    pub entry: Option<Box<Entry>>,
     /// With [`Code::ListenFailed`]: the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

@@ -33,7 +33,7 @@ impl Picking {
     pub fn settle(&self) {
         fence(Ordering::SeqCst);
         let seen = self.0.load(Ordering::SeqCst);
-        if seen % 2 == 0 {
+        if seen.is_multiple_of(2) {
             return;
         }
         while self.0.load(Ordering::Acquire) == seen {

@@ -459,7 +459,7 @@ fn refuse_stale(stored: &Entry, fence: u64) -> Result<(), ControlError> {
         stored.fence, stored.author, stored.service
     );
     Err(ControlError {
-        entry: Some(stored.clone()),
+        entry: Some(Box::new(stored.clone())),
         ..ControlError::new(Code::StaleFence, message)
     })
 }
@@ -480,7 +480,7 @@ fn generation_moved(service: &str, expected: Option<u64>, stored: Option<&Entry>
         (None, None) => format!("`{service}` is absent"),
     };
     ControlError {
-        entry: stored.cloned(),
+        entry: stored.cloned().map(Box::new),
         ..ControlError::new(Code::GenerationMoved, message)
     }
 }

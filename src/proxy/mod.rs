@@ -125,13 +125,7 @@ impl Server {
         for bad in &loaded.bad {
             tracing::error!(file = bad.file, reason = bad.reason, "entry not served");
         }
-        let control = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let socket = {
-            let _inside = control.enter();
-            socket::open(&options.socket, options.socket_group)?
-        };
+        let socket = socket::open(&options.socket, options.socket_group)?;
         let mut server = Server {
             workers: Vec::with_capacity(threads),
             control: None,
@@ -153,6 +147,9 @@ impl Server {
         let workers = server.workers.iter().map(|(orders, _)| orders.clone());
         let desk = Desk::restore(shared, workers.collect(), store, loaded, options.identity);
         let (stop, stopped) = oneshot::channel();
+        let control = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let thread = std::thread::Builder::new()
             .name("proxy-control".to_owned())
             .spawn(move || control.block_on(command(socket, Arc::new(desk), stopped)))?;
@@ -194,10 +191,14 @@ impl Drop for Server {
 }
 
 async fn command(
-    socket: tokio::net::UnixListener,
+    socket: std::os::unix::net::UnixListener,
     desk: Arc<Desk>,
     stopped: oneshot::Receiver<()>,
 ) {
+    let socket = match tokio::net::UnixListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(%error, "the control socket cannot be used"),
+    };
     let retrying = async {
         loop {
             tokio::time::sleep(RETRY).await;

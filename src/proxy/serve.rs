@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::body::{Bytes, Incoming};
@@ -73,7 +74,8 @@ async fn forward(
         let text = "CONNECT is not spoken here";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
     }
-    let mut flight = depart(client, host_name)?;
+    let (mut flight, first) = depart(client, host_name)?;
+    let mut first = Some(first);
     *release = Some(flight.lane.release);
 
     let (mut request, wish, upgrade) = prepare(request, host.as_ref(), client)?;
@@ -86,9 +88,12 @@ async fn forward(
     let mut lost: u32 = 0;
     let mut idle_welcome = true;
     loop {
-        let endpoint = match choose(client, host_name, &mut flight, &mut tried) {
-            Some(endpoint) => endpoint,
-            None => return Err(unreachable(&flight, "no replica could be reached")),
+        let next = match first.take() {
+            Some(first) => first,
+            None => choose(client, host_name, &mut flight, &mut tried),
+        };
+        let Some(endpoint) = next else {
+            return Err(unreachable(&flight, "no replica could be reached"));
         };
         *release = Some(flight.lane.release);
         flight.goes_to(endpoint.clone());
@@ -163,8 +168,9 @@ async fn forward(
     }
 }
 
-/// Chooses an environment and counts the request in, at one instant as seen by a switch.
-fn depart(client: &Rc<Client>, host: &str) -> Result<Flight, Refusal> {
+/// Chooses an environment and a replica and counts the request in, at one instant as seen by a
+/// switch.
+fn depart(client: &Rc<Client>, host: &str) -> Result<(Flight, Option<Rc<Endpoint>>), Refusal> {
     let worker = &client.worker;
     worker.shared.picking[worker.index].during(|| {
         let routes = worker.shared.routes.load();
@@ -178,7 +184,8 @@ fn depart(client: &Rc<Client>, host: &str) -> Result<Flight, Refusal> {
         };
         let lane = environment.stint.lane(worker.index).clone();
         lane.tally.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Flight::start(client.clone(), lane))
+        let endpoint = worker.pool.choose(&environment.endpoints, &[]);
+        Ok((Flight::start(client.clone(), lane), endpoint))
     })
 }
 
@@ -191,25 +198,24 @@ fn choose(
     tried: &mut Vec<SocketAddr>,
 ) -> Option<Rc<Endpoint>> {
     let worker = &client.worker;
-    for _ in 0..2 {
-        let routes = worker.shared.routes.load();
-        let environment = routes.find(client.listen, host).and_then(|service| {
-            service.environments.iter().find(|environment| {
-                let lane = environment.stint.lane(worker.index);
-                std::sync::Arc::ptr_eq(lane, &flight.lane)
-            })
-        });
-        match environment {
-            Some(environment) => return worker.pool.choose(&environment.endpoints, tried),
-            None => {
-                tried.clear();
-                *flight = depart(client, host).ok()?;
-                client.is_asking();
-                client.flies(flight.lane.clone());
-            }
-        }
+    let routes = worker.shared.routes.load();
+    let environment = routes.find(client.listen, host).and_then(|service| {
+        service.environments.iter().find(|environment| {
+            let lane = environment.stint.lane(worker.index);
+            Arc::ptr_eq(lane, &flight.lane)
+        })
+    });
+    if let Some(environment) = environment {
+        return worker.pool.choose(&environment.endpoints, tried);
     }
-    None
+    let (again, endpoint) = depart(client, host).ok()?;
+    flight.lane.tally.requests.fetch_sub(1, Ordering::Relaxed);
+    tried.clear();
+    *flight = again;
+    // The flight before has just said that this client has nothing more to wait for.
+    client.is_asking();
+    client.flies(flight.lane.clone());
+    endpoint
 }
 
 fn unreachable(flight: &Flight, text: &str) -> Refusal {

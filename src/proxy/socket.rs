@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 64;
 /// # Errors
 ///
 /// Where another process answers there, or it cannot be made.
-pub fn open(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+pub fn open(path: &Path, group: Option<u32>) -> io::Result<StdUnixListener> {
     if StdUnixStream::connect(path).is_ok() {
         let message = format!("another proxy answers at `{}`", path.display());
         return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
@@ -46,7 +46,8 @@ pub fn open(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     {
         return Err(error);
     }
-    let listener = UnixListener::bind(&new)?;
+    let listener = StdUnixListener::bind(&new)?;
+    listener.set_nonblocking(true)?;
     if group.is_some() {
         chown(&new, None, group)?;
     }

@@ -140,14 +140,14 @@ pub(super) fn mark(mark: Mark) -> control::Mark {
 
 /// What the proxy's refusal means.
 pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName) -> PointerError {
-    let found = |entry: Option<Entry>| match entry.map(|entry| routing(entry, site)) {
-        None => Ok(None),
-        Some(Ok(routing)) => Ok(Some(Box::new(routing))),
-        Some(Err(error)) => Err(error),
-    };
-    let moved = |why, entry| match found(entry) {
-        Ok(found) => PointerError::Refused { why, found },
-        Err(error) => error,
+    let moved = |why, entry: Option<Box<Entry>>| {
+        match entry.map(|entry| routing(*entry, site)).transpose() {
+            Ok(found) => PointerError::Refused {
+                why,
+                found: found.map(Box::new),
+            },
+            Err(error) => error,
+        }
     };
     let hint = match refusal.code {
         Code::StaleFence => return moved(SwitchRefusal::Fenced, refusal.entry),

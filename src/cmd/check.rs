@@ -1,0 +1,32 @@
+//! `flipside check`: read a plan and say what is wrong with it. Touches nothing.
+
+use crate::cli::PlanArgs;
+use crate::core::plan::Run;
+use crate::error::{Error, Exit};
+
+use super::context::Context;
+
+/// Runs the verb.
+///
+/// # Errors
+/// Everything that is wrong with the plan.
+pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
+    let loaded = context.load_plan(args)?;
+    let plan = &loaded.plan;
+    let roles = plan.roles.values().filter(|role| role.run != Run::Never).count();
+    let text = format!(
+        "{} is good: service `{}`, {}, {}, exposes {}:{}",
+        loaded.record.path,
+        plan.service,
+        crate::core::words::count(roles as u64, "role"),
+        crate::core::words::count(plan.probes.len() as u64, "probe"),
+        plan.exposed.role,
+        plan.exposed.port
+    );
+    let notes: Vec<_> = loaded.notes.iter().map(ToString::to_string).collect();
+    let value = serde_json::json!({
+        "event": "checked", "plan": loaded.record.path, "service": plan.service, "notes": notes,
+    });
+    context.report.data(&value, &text);
+    Ok(Exit::Done)
+}

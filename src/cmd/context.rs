@@ -1,0 +1,251 @@
+//! The real things behind a verb: this machine's engine, store, streams and clock.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::cli::{Common, PlanArgs, ServiceArg};
+use crate::core::names::{Millis, ServiceName};
+use crate::core::plan::{Plan, PointerPlan, ProxyPlan};
+use crate::docker;
+use crate::drive::Core;
+use crate::engine::Engine;
+use crate::engine::docker::Docker;
+use crate::error::{Error, Touched};
+use crate::journal::{self, Journal, JournalError};
+use crate::lease::Terms;
+use crate::perform::Clock;
+use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
+use crate::pointer::proxy::ProxyPointer;
+use crate::report::Report;
+
+use super::operator::{Operator, Reload, of_journal};
+
+/// What a person said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Go on.
+    Yes,
+    /// Leave it.
+    No,
+}
+
+/// What all verbs share.
+pub struct Context {
+    /// Flags that every verb takes.
+    pub common: Common,
+    /// Where everything goes that is shown.
+    pub report: Arc<dyn Report>,
+    /// When the process began.
+    pub began: Instant,
+}
+
+impl Context {
+    /// Reads and checks the plan that `args` mean.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_plan(&self, args: &PlanArgs) -> Result<Loaded, Error> {
+        let key = self.digest_key()?;
+        let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
+        let name = args.name.as_deref();
+        let inputs = Inputs { overrides: &overrides, vars: &vars, name, digest_key: &key };
+        let here = std::path::Path::new("");
+        let path = plan::find(args.path(), here).map_err(refused)?;
+        let loaded = plan::load(&path, &inputs).map_err(refused)?;
+        for note in &loaded.notes {
+            self.report.warn(&note.to_string());
+        }
+        Ok(loaded)
+    }
+
+    /// One who acts on the service of `plan`; `set` is what `--set` gave it.
+    ///
+    /// # Errors
+    /// Where the engine cannot be asked.
+    pub async fn operator_of_plan(
+        &self,
+        plan: &Plan,
+        set: &[(String, String)],
+    ) -> Result<Operator, Error> {
+        let engine = plan.engine.as_deref().or(self.common.engine.as_deref());
+        let client = self.client(engine).await?;
+        let PointerPlan::Proxy(proxy) = &plan.pointer;
+        Ok(self.operator(client, plan.service.clone(), Some(proxy.clone()), set).await)
+    }
+
+    /// One who acts on a service that is there.
+    ///
+    /// # Errors
+    /// Where there is none such, or the engine cannot be asked.
+    pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
+        self.operator_of_run(arg, &[]).await
+    }
+
+    /// One who goes on with a service's run; `set` is what `--set` gave its plan.
+    ///
+    /// # Errors
+    /// As [`Context::operator_of_service`].
+    pub async fn operator_of_run(
+        &self,
+        arg: &ServiceArg,
+        set: &[(String, String)],
+    ) -> Result<Operator, Error> {
+        let client = self.client(self.common.engine.as_deref()).await?;
+        let service = self.choose(&client, arg).await?;
+        Ok(self.operator(client, service, None, set).await)
+    }
+
+    /// The engine's client.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
+        docker::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
+    }
+
+    async fn operator(
+        &self,
+        client: docker::Client,
+        service: ServiceName,
+        proxy: Option<ProxyPlan>,
+        set: &[(String, String)],
+    ) -> Operator {
+        let options = super::proxy::options(&self.common, client.clone(), service.clone(), proxy);
+        let pointer = Arc::new(ProxyPointer::new(options));
+        Operator {
+            service,
+            engine: Arc::new(Docker::new(client)),
+            pointer: Arc::clone(&pointer) as Arc<_>,
+            vantage: pointer,
+            journal: self.journal().await,
+            report: Arc::clone(&self.report),
+            clock: wall_clock(),
+            author: author(),
+            terms: Terms::default(),
+            core: Core::default(),
+            reload: self.reload(set),
+            began: self.began,
+        }
+    }
+
+    /// The journal that the flags name.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub async fn journal(&self) -> Result<Journal, JournalError> {
+        match &self.common.state {
+            Some(url) => Journal::open(url).await,
+            None => Journal::open(&journal::default_location().to_string_lossy()).await,
+        }
+    }
+
+    /// The key of the digests that stand for secrets lies beside the journal where that is a
+    /// directory, else where it would be.
+    fn digest_key(&self) -> Result<[u8; 32], Error> {
+        let beside = self.common.state.as_deref().map(|url| url.trim_start_matches("file://"));
+        let directory = match beside {
+            Some(path) if !path.contains("://") => std::path::PathBuf::from(path),
+            _ => journal::default_location(),
+        };
+        journal::digest_key(&directory).map_err(|error| of_journal(error, Touched::Nothing))
+    }
+
+    fn reload(&self, set: &[(String, String)]) -> Reload {
+        let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
+        let key = self.digest_key();
+        Arc::new(move |record| {
+            let record: PlanRecord = serde_json::from_value(record.clone()).map_err(|error| {
+                Error::Bug { what: format!("a recorded plan cannot be read: {error}") }
+            })?;
+            let key = key.clone()?;
+            let (vars, name) = (variables(), record.name.as_deref());
+            let inputs = Inputs { overrides: &overrides, vars: &vars, name, digest_key: &key };
+            Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)
+        })
+    }
+
+    /// The service that is meant: the one named, else the only one on the engine.
+    async fn choose(
+        &self,
+        client: &docker::Client,
+        arg: &ServiceArg,
+    ) -> Result<ServiceName, Error> {
+        if let Some(name) = &arg.service {
+            return ServiceName::new(name.as_str())
+                .map_err(|bad| Error::BadFlags { what: bad.to_string(), instead: None });
+        }
+        let known = Docker::new(client.clone())
+            .services()
+            .await
+            .map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        match known.as_slice() {
+            [] => Err(Error::NoService),
+            [only] => Ok(only.clone()),
+            _ => Err(Error::SeveralServices {
+                known: known.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+
+    /// Whether a question may be asked: a terminal is there to answer it, and `--yes` was not said.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        !self.common.yes && std::io::stdin().is_terminal()
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Where the answer cannot be read.
+    pub fn confirm(&self, report: &Arc<dyn Report>, question: &str) -> Result<Answer, Error> {
+        report.ask(question);
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(|error| Error::Io {
+            doing: "reading the answer".into(),
+            why: error.to_string(),
+            touched: Touched::Nothing,
+        })?;
+        Ok(match line.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Answer::Yes,
+            _ => Answer::No,
+        })
+    }
+}
+
+/// What a refused plan means to a command.
+fn refused(error: PlanError) -> Error {
+    let problems = error
+        .problems
+        .iter()
+        .map(|problem| serde_json::to_value(problem).unwrap_or_else(|_| problem.to_string().into()))
+        .collect();
+    Error::PlanRefused { rendered: error.to_string(), problems }
+}
+
+/// The caller's variables, those that are text.
+fn variables() -> BTreeMap<String, String> {
+    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((key.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The wall clock.
+#[must_use]
+pub fn wall_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    })
+}
+
+/// `user@host`.
+#[must_use]
+pub fn author() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let host = rustix::system::uname();
+    format!("{user}@{}", host.nodename().to_string_lossy())
+}

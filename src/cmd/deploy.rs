@@ -1,0 +1,204 @@
+//! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
+
+use std::sync::Arc;
+
+use crate::cli;
+use crate::core::event::{Event, Verb};
+use crate::core::names::Release;
+use crate::core::routing::Routing;
+use crate::core::state::{Moved, State};
+use crate::core::survey::{is_drift, retirable, survey};
+use crate::core::verdict::Outcome;
+use crate::core::world::World;
+use crate::error::{Error, Exit, Touched, exit_of};
+use crate::journal::RunLog;
+use crate::lease::Lease;
+use crate::perform::free_slot;
+use crate::core::plan::Plan;
+
+use super::asks::{self, Asks};
+use super::context::Context;
+use super::operator::{Ended, Operator, highest, of_journal, spec_of};
+
+/// What a deploy does with a routing that somebody else has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// Says so, and leaves it.
+    Refuse,
+    /// Overwrites it.
+    Overwrite,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Every expected one that keeps a run from beginning or from ending by itself.
+pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
+    let loaded = context.load_plan(&args.plan)?;
+    let operator = context.operator_of_plan(&loaded.plan, &args.plan.set).await?;
+    let drift = if args.force { Drift::Overwrite } else { Drift::Refuse };
+    if args.dry_run {
+        return dry_run(&operator, &loaded.plan, drift).await;
+    }
+    let record = serde_json::to_value(&loaded.record)
+        .map_err(|error| Error::Bug { what: format!("the plan cannot be recorded: {error}") })?;
+    let ended = deploy(&operator, loaded.plan, record, drift).await?;
+    operator.report.finished(&operator.finished(&ended));
+    Ok(exit_of(ended.outcome))
+}
+
+/// Deploys `plan`; `record` is what a resumed run reads it back from.
+///
+/// # Errors
+/// As [`run`].
+pub async fn deploy(
+    operator: &Operator,
+    plan: Plan,
+    record: serde_json::Value,
+    drift: Drift,
+) -> Result<Ended, Error> {
+    operator.journal()?;
+    let touched = Touched::Nothing;
+    let of_pointer = |error| Error::of_pointer(operator.service.as_str(), error, touched);
+    operator.pointer.ready(operator.report.as_ref()).await.map_err(of_pointer)?;
+    let (runs, routing) = tokio::join!(operator.runs(), operator.pointer.read());
+    let runs = runs.map_err(|error| of_journal(error, touched))?;
+    let world = World { routing: routing.map_err(of_pointer)?, ..World::default() };
+    let (floor, _) = highest(&runs, &world, &survey(&world));
+    let lease = operator.acquire(floor).await?;
+    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
+    let ended = held(operator, plan, record, drift, &lease, &mut asks).await;
+    operator.let_go(&lease).await;
+    ended
+}
+
+async fn held(
+    operator: &Operator,
+    plan: Plan,
+    record: serde_json::Value,
+    drift: Drift,
+    lease: &Lease,
+    asks: &mut Asks,
+) -> Result<Ended, Error> {
+    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
+        && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
+    {
+        return Ok(settled);
+    }
+    let world = operator.look().await?;
+    let known = last_move(&runs);
+    refuse_drift(operator, &world, known.as_ref(), drift)?;
+
+    let view = survey(&world);
+    let (_, newest) = highest(&runs, &world, &view);
+    let release = Release(newest.0 + 1);
+    let slot = free_slot(&world, view.live);
+    let policy = plan.policy.clone();
+    let verb = Verb::Deploy { release, slot };
+    let mut opened = operator.opening(verb, policy.clone(), &world, lease.fence(), release);
+    opened.plan = Some(record);
+    let spec = spec_of(plan, release, slot, &policy);
+    let run = runs.first().map_or(1, |log| log.run + 1);
+    let seen = unrecorded(known.as_ref(), world.routing.as_ref());
+    operator.begin(run, opened, Some(spec), &world, seen, lease, &mut asks.heard).await
+}
+
+/// The last move that the journal knows of.
+fn last_move(runs: &[RunLog]) -> Option<Moved> {
+    let states = runs.iter().filter_map(|log| {
+        State::fold(log.records.iter().map(|record| &record.event)).ok()
+    });
+    states.filter_map(|state| state.moved).next()
+}
+
+/// A routing that names something else than what stands, or that has forgotten the service, is a
+/// hand's or an accident's; it is shown, and not overwritten.
+fn refuse_drift(
+    operator: &Operator,
+    world: &World,
+    known: Option<&Moved>,
+    drift: Drift,
+) -> Result<(), Error> {
+    let lost = world.routing.is_none()
+        && known.is_some_and(|moved| world.environments.iter().any(|e| e.release == moved.to));
+    if drift == Drift::Overwrite || !(lost || is_drift(world)) {
+        return Ok(());
+    }
+    let expected = match known {
+        Some(moved) => {
+            let stands = world.environments.iter().find(|e| e.release == moved.to);
+            let endpoints = stands.map(crate::core::world::Environment::endpoints);
+            format!("{}@{}{}", operator.service, moved.to, places(&endpoints.unwrap_or_default()))
+        }
+        None => "an environment that stands on the engine".into(),
+    };
+    let found = world.routing.as_ref().map_or_else(
+        || "nothing".into(),
+        |routing| {
+            let routes = routing.routes.iter().filter(|route| route.weight > 0);
+            let named: Vec<_> = routes
+                .map(|r| format!("{}@{}{}", operator.service, r.release, places(&r.endpoints)))
+                .collect();
+            format!("{} (written by `{}`: {})", named.join(", "), routing.author, routing.reason)
+        },
+    );
+    Err(Error::Drifted { service: operator.service.to_string(), expected, found })
+}
+
+fn places(endpoints: &[std::net::SocketAddr]) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
+    let endpoints: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    format!(" at {}", endpoints.join(", "))
+}
+
+/// A move that the journal does not know of: a rollback without it, another operator's store.
+fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
+    let (Some(known), Some(routing)) = (known, routing) else { return Vec::new() };
+    if routing.generation <= known.generation {
+        return Vec::new();
+    }
+    let live = routing.live().map_or("nothing".into(), |live| format!("release {live}"));
+    vec![Event::Seen {
+        what: format!(
+            "the pointer has moved to {live} (generation {}, by `{}`: {})",
+            routing.generation, routing.author, routing.reason
+        ),
+    }]
+}
+
+async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {
+    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let world = operator.look_or_absent().await?;
+    refuse_drift(operator, &world, last_move(&runs).as_ref(), drift)?;
+    let view = survey(&world);
+    let (_, newest) = highest(&runs, &world, &view);
+    let release = Release(newest.0 + 1);
+    let service = &operator.service;
+    let slot = free_slot(&world, view.live);
+    let now = (operator.clock)();
+    let retired = retirable(&world, &plan.policy, now);
+    let name = |release: &Release| format!("{service}@{release}");
+    let mut lines = vec![format!("would deploy {} in slot {slot}", name(&release))];
+    lines.push(match &view.live {
+        Some(live) => format!("{} is live and would stay up as standby", name(live)),
+        None => "nothing is live yet".into(),
+    });
+    // The standby of now is one older once the new release is live.
+    let beyond = view.standby.iter().skip((plan.policy.keep.max(1) as usize).saturating_sub(1));
+    let mut gone: Vec<Release> = retired.into_iter().chain(beyond.copied()).collect();
+    gone.sort_unstable();
+    gone.dedup();
+    if !gone.is_empty() {
+        let names: Vec<_> = gone.iter().map(name).collect();
+        lines.push(format!("would then retire {}", names.join(", ")));
+    }
+    let value = serde_json::json!({
+        "event": "dry-run", "service": service, "release": release, "slot": slot,
+        "live": view.live, "retires": gone,
+    });
+    operator.report.data(&value, &lines.join("\n"));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,296 @@
+//! `flipside rollback`: back to the standby, now. A pointer move and nothing else: it needs the
+//! engine and the pointer; journal, plan, registry and checkout may all be gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli;
+use crate::core::action::{Ask, Proof};
+use crate::core::event::Verb;
+use crate::core::names::{Fence, Millis, Release};
+use crate::core::survey::{View, survey};
+use crate::core::verdict::Outcome;
+use crate::core::world::{Environment, World};
+use crate::error::{Error, Exit, Kept, Touched, exit_of};
+use crate::lease::{self, Acquired, Lease, Reply};
+use crate::report::tables::Fit;
+
+use super::asks;
+use super::context::{Answer, Context};
+use super::operator::{Ended, Operator, highest};
+
+/// How long the holder of the lease has to answer before the service is taken over.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How often a holder that has answered is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a holder that has answered may take to stop what it does.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The release to go back to; `None`: the best standby.
+    pub to: Option<Release>,
+    /// What it must show.
+    pub proof: Proof,
+}
+
+/// What would be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Way {
+    /// The release that is left.
+    pub from: Release,
+    /// The release that is gone back to.
+    pub to: Release,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Every expected one that keeps the pointer from being moved.
+pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error> {
+    let operator = context.operator_of_service(&args.service).await?;
+    let proof = if args.force { Proof::Trusted } else { Proof::Round };
+    let wanted = Wanted { to: args.to.map(Release), proof };
+    let world = operator.look().await?;
+    let way = choose(&operator, &world, wanted)?;
+    if args.dry_run {
+        return dry_run(&operator, &world, &way).await;
+    }
+    if context.may_ask() {
+        let question = question(&operator, &world, &way).await;
+        if context.confirm(&operator.report, &question)? == Answer::No {
+            let what = format!("{} stays on {}@{}", operator.service, operator.service, way.from);
+            return Err(Error::Declined { what });
+        }
+    }
+    let ended = roll_back(&operator, wanted, world).await?;
+    operator.report.finished(&operator.finished(&ended));
+    let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
+    if let (true, Some(failure)) = (refused, &ended.state.failure) {
+        let mut reasons: Vec<String> =
+            failure.replicas.iter().flat_map(|replica| replica.reasons.clone()).collect();
+        if reasons.is_empty() {
+            reasons.push(failure.what.clone());
+        }
+        let service = operator.service.to_string();
+        return Err(Error::StandbyUnfit { service, release: way.to, reasons });
+    }
+    Ok(exit_of(ended.outcome))
+}
+
+/// Rolls back.
+///
+/// # Errors
+/// As [`run`].
+pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Result<Ended, Error> {
+    let runs = operator.runs().await;
+    let known = runs.as_deref().unwrap_or_default();
+    let (floor, _) = highest(known, &world, &View::default());
+    let (lease, contended) = seize(operator, floor).await?;
+    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
+    let ended = held(operator, wanted, world, contended, &lease, &mut asks.heard).await;
+    operator.let_go(&lease).await;
+    ended
+}
+
+/// Whether somebody else had the service just before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contended {
+    No,
+    Yes,
+}
+
+async fn held(
+    operator: &Operator,
+    wanted: Wanted,
+    mut world: World,
+    contended: Contended,
+    lease: &Lease,
+    asks: &mut tokio::sync::mpsc::Receiver<crate::drive::Asked>,
+) -> Result<Ended, Error> {
+    if contended == Contended::Yes {
+        world = operator.look().await?;
+    }
+    let way = choose(operator, &world, wanted)?;
+    let runs = operator.runs().await;
+    let known = runs.as_deref().unwrap_or_default();
+    let view = survey(&world);
+    let (_, newest) = highest(known, &world, &view);
+    let target = find(&world, way.to)?;
+    let policy = target.labels.policy.clone();
+    let verb = Verb::Rollback { from: way.from, to: way.to, proof: wanted.proof };
+    let opened = operator.opening(verb, policy, &world, lease.fence(), newest);
+    let run = known.first().map_or(1, |log| log.run + 1);
+    let ended = operator.begin(run, opened, None, &world, Vec::new(), lease, asks).await?;
+    if ended.outcome == Outcome::Done
+        && let Ok(runs) = &runs
+        && let Err(error) = operator.settle_older(runs, lease, asks).await
+    {
+        // The pointer has moved; what an earlier run left can wait for the next command.
+        operator.report.warn(&format!("an earlier run could not be settled: {error}"));
+    }
+    Ok(ended)
+}
+
+/// Takes the lease; from a living holder by asking, from one that does not answer by force.
+async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contended), Error> {
+    let of_engine = |error| Error::of_engine(error, Touched::Nothing);
+    let service = &operator.service;
+    let holder = match operator.try_acquire(floor).await? {
+        Acquired::Got(lease) => return Ok((Arc::new(lease), Contended::No)),
+        Acquired::HeldBy(holder) => holder,
+    };
+    operator.report.say(&format!("{holder} holds `{service}`: asking for it"));
+    let engine = Arc::clone(&operator.engine);
+    let asked = lease::ask(engine, service, &Ask::Yield, &operator.author).await;
+    if let Some(asked) = asked.map_err(of_engine)? {
+        let reply = asked.answered(ANSWER).await.map_err(of_engine)?;
+        if reply == Reply::Silent {
+            asked.withdraw().await.map_err(of_engine)?;
+            operator.report.warn(&format!("{holder} does not answer: taking over"));
+            return Ok((take_over(operator, floor).await?, Contended::Yes));
+        }
+    }
+    let end = tokio::time::Instant::now() + HAND_OVER;
+    while tokio::time::Instant::now() < end {
+        if let Acquired::Got(lease) = operator.try_acquire(floor).await? {
+            return Ok((Arc::new(lease), Contended::Yes));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    operator.report.warn(&format!("{holder} does not let go: taking over"));
+    Ok((take_over(operator, floor).await?, Contended::Yes))
+}
+
+async fn take_over(operator: &Operator, floor: Fence) -> Result<Arc<Lease>, Error> {
+    let engine = Arc::clone(&operator.engine);
+    let (service, who) = (&operator.service, operator.who());
+    match lease::take_over(engine, service, &who, floor, operator.terms).await {
+        Ok(Acquired::Got(lease)) => Ok(Arc::new(lease)),
+        Ok(Acquired::HeldBy(holder)) => {
+            let (service, holder) = (service.to_string(), holder.to_string());
+            Err(Error::HeldBy { service, holder })
+        }
+        Err(error) => Err(Error::of_engine(error, Touched::Nothing)),
+    }
+}
+
+/// Which way a rollback goes, by what stands and what the pointer says.
+///
+/// # Errors
+/// Where there is nothing to go back to, or nothing says that it ever served.
+pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way, Error> {
+    let view = survey(world);
+    let service = operator.service.to_string();
+    let nothing = |why: String| Error::NothingToRollBackTo {
+        service: service.clone(),
+        why,
+        kept: kept(world, &view),
+    };
+    let Some(from) = view.live else {
+        return Err(nothing("the pointer names no release of it".into()));
+    };
+    let to = match wanted.to {
+        Some(to) if to == from => return Err(nothing(format!("{service}@{to} is live already"))),
+        Some(to) => to,
+        None => match view.standby.first() {
+            Some(&standby) => standby,
+            None => match older(world, &view, from) {
+                // Marks are gone; only a person can say that this one has served.
+                Some(candidate) if wanted.proof == Proof::Trusted => candidate,
+                Some(candidate) => return Err(Error::NoMemory { service, candidate }),
+                None => return Err(nothing("no older environment is kept".into())),
+            },
+        },
+    };
+    if !world.environments.iter().any(|environment| environment.release == to) {
+        return Err(nothing(format!("{service}@{to} does not stand any more")));
+    }
+    let remembered = view.standby.contains(&to) || view.withdrawn.contains(&to);
+    if !remembered && wanted.proof == Proof::Round {
+        return Err(Error::NoMemory { service, candidate: to });
+    }
+    Ok(Way { from, to })
+}
+
+/// The newest environment older than the live one of which nothing at all is remembered.
+fn older(world: &World, view: &View, live: Release) -> Option<Release> {
+    let forgotten = |release: &Release| !view.marks.contains_key(release);
+    world.environments.iter().map(|e| e.release).filter(|r| *r < live).filter(forgotten).max()
+}
+
+fn kept(world: &World, view: &View) -> Vec<Kept> {
+    let what = |release: Release| {
+        let kind = if Some(release) == view.live {
+            "live"
+        } else if view.withdrawn.contains(&release) {
+            "withdrawn"
+        } else if view.standby.contains(&release) {
+            "standby"
+        } else {
+            "never served"
+        };
+        let up = world.environments.iter().any(|e| e.release == release && e.is_up());
+        if up { kind.to_owned() } else { format!("{kind}, down") }
+    };
+    let stands = world.environments.iter().map(|environment| environment.release);
+    let others = stands.filter(|&release| Some(release) != view.live);
+    others.map(|release| Kept { release, what: what(release) }).collect()
+}
+
+fn find(world: &World, release: Release) -> Result<&Environment, Error> {
+    world.environments.iter().find(|environment| environment.release == release).ok_or_else(|| {
+        Error::Bug { what: format!("release {release} was chosen and does not stand") }
+    })
+}
+
+async fn question(operator: &Operator, world: &World, way: &Way) -> String {
+    let service = &operator.service;
+    let fit = match find(world, way.to) {
+        Ok(target) => match operator.fitness(target).await {
+            Fit::Yes => "fit right now".to_owned(),
+            Fit::No(reasons) => format!("NOT fit: {}", reasons.join("; ")),
+            Fit::Unknown(why) => format!("not checked: {why}"),
+        },
+        Err(error) => error.to_string(),
+    };
+    let (from, to) = (age(operator, world, way.from), age(operator, world, way.to));
+    format!(
+        "from  {service}@{}  live, {from} old\nto    {service}@{}  {to} old, {fit}\n\
+         roll back? [y/N] ",
+        way.from, way.to
+    )
+}
+
+fn age(operator: &Operator, world: &World, release: Release) -> String {
+    let created: Option<Millis> =
+        world.environments.iter().find(|e| e.release == release).map(|e| e.created);
+    created.map_or("?".into(), |created| {
+        crate::core::words::millis((operator.clock)().saturating_sub(created))
+    })
+}
+
+async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, Error> {
+    let service = &operator.service;
+    let target = find(world, way.to)?;
+    let reasons = match operator.fitness(target).await {
+        Fit::Yes => Vec::new(),
+        Fit::No(reasons) => reasons,
+        Fit::Unknown(why) => vec![why],
+    };
+    if !reasons.is_empty() {
+        return Err(Error::StandbyUnfit {
+            service: service.to_string(),
+            release: way.to,
+            reasons,
+        });
+    }
+    let value = serde_json::json!({
+        "event": "dry-run", "service": service, "from": way.from, "to": way.to, "fit": true,
+    });
+    let text =
+        format!("would roll back from {service}@{} to {service}@{}, which is fit", way.from, way.to);
+    operator.report.data(&value, &text);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,158 @@
+//! `flipside status`: what is live, what stands by, what the pointer says, and where journal, engine
+//! and pointer disagree.
+
+use crate::cli::ServiceArg;
+use crate::core::event::Verb;
+use crate::core::names::Release;
+use crate::core::state::State;
+use crate::core::survey::survey;
+use crate::core::world::{Environment, World};
+use crate::error::{Error, Exit, Touched};
+use crate::journal::RunLog;
+use crate::lease;
+use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
+use crate::report::table_width;
+
+use super::context::Context;
+use super::operator::Operator;
+
+/// Runs the verb.
+///
+/// # Errors
+/// Where the engine cannot be asked, or knows nothing of the service.
+pub async fn run(context: &Context, arg: &ServiceArg) -> Result<Exit, Error> {
+    let operator = context.operator_of_service(arg).await?;
+    let view = look(&operator).await?;
+    let now = (operator.clock)();
+    operator.report.data(&status_json(&view), &status_text(&view, now, table_width()));
+    Ok(Exit::Done)
+}
+
+/// All that `status` says.
+///
+/// # Errors
+/// As [`run`].
+pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
+    let (environments, routing, runs, holder) = tokio::join!(
+        operator.engine.inspect(&operator.service),
+        operator.pointer.read(),
+        operator.runs(),
+        lease::holder(operator.engine.as_ref(), &operator.service),
+    );
+    let environments =
+        environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    let mut disagreements = Vec::new();
+    let routing = routing.unwrap_or_else(|error| {
+        disagreements.push(error.to_string());
+        None
+    });
+    let runs = runs.unwrap_or_else(|error| {
+        disagreements.push(error.to_string());
+        Vec::new()
+    });
+    if environments.is_empty() && routing.is_none() && runs.is_empty() && disagreements.is_empty() {
+        let known = operator.engine.services().await.unwrap_or_default();
+        return Err(Error::UnknownService {
+            name: operator.service.to_string(),
+            known: known.iter().map(ToString::to_string).collect(),
+        });
+    }
+    let world = World { environments, routing, ..World::default() };
+    let view = survey(&world);
+    disagreements.extend(view.disagreements.iter().cloned());
+    disagreements.extend(against_journal(operator, &world, view.live, &runs));
+    let agrees = disagreements.is_empty();
+
+    let show = async |release: Release| match find(&world, release) {
+        Some(environment) => Some(show(operator, environment).await),
+        None => None,
+    };
+    let live = match view.live {
+        Some(live) => show(live).await,
+        None => None,
+    };
+    let mut standby = Vec::new();
+    for &release in &view.standby {
+        standby.extend(show(release).await);
+    }
+    let mut withdrawn = Vec::new();
+    for &release in &view.withdrawn {
+        withdrawn.extend(show(release).await);
+    }
+    let candidate = match view.candidates.first() {
+        Some(&candidate) => show(candidate).await,
+        None => None,
+    };
+    Ok(StatusView {
+        service: operator.service.to_string(),
+        live,
+        standby,
+        candidate,
+        withdrawn,
+        pointer: PointerView { kind: "proxy".into(), routing: world.routing.clone(), agrees },
+        lease: holder.ok().flatten().map(|holder| holder.to_string()),
+        disagreements,
+        unfinished: runs.first().and_then(unfinished),
+    })
+}
+
+async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView {
+    let mut image_ids: Vec<_> =
+        environment.containers.iter().map(|container| container.image_id.clone()).collect();
+    image_ids.sort_unstable();
+    image_ids.dedup();
+    EnvironmentView {
+        release: environment.release,
+        slot: environment.slot,
+        created: environment.created,
+        fit: operator.fitness(environment).await,
+        endpoints: environment.endpoints(),
+        image_ids,
+    }
+}
+
+/// Where the journal's last move and the pointer differ.
+fn against_journal(
+    operator: &Operator,
+    world: &World,
+    live: Option<Release>,
+    runs: &[RunLog],
+) -> Option<String> {
+    let moved = runs.iter().find_map(|log| {
+        State::fold(log.records.iter().map(|record| &record.event)).ok()?.moved
+    })?;
+    let service = &operator.service;
+    match (&world.routing, live) {
+        (None, _) => Some(format!(
+            "the journal says that {service}@{} is live, and the pointer knows nothing of {service}",
+            moved.to
+        )),
+        (Some(routing), Some(live)) if live != moved.to => Some(format!(
+            "the journal says that {service}@{} is live, and the pointer names {service}@{live} \
+             (generation {}, by `{}`: {})",
+            moved.to, routing.generation, routing.author, routing.reason
+        )),
+        (Some(_), _) => None,
+    }
+}
+
+fn unfinished(log: &RunLog) -> Option<String> {
+    if log.outcome().is_some() {
+        return None;
+    }
+    let opened = log.opened()?;
+    let service = &log.service;
+    let what = match &opened.verb {
+        Verb::Deploy { release, .. } => format!("deploy {service}@{release}"),
+        Verb::Rollback { from, to, .. } => {
+            format!("rollback from {service}@{from} to {service}@{to}")
+        }
+        Verb::Prune { .. } => "prune".into(),
+        Verb::Down { .. } => "down".into(),
+    };
+    Some(format!("{what}, begun by `{}`", opened.by))
+}
+
+fn find(world: &World, release: Release) -> Option<&Environment> {
+    world.environments.iter().find(|environment| environment.release == release)
+}

@@ -1,0 +1,178 @@
+//! Files of variables (`env_file`, `.env`) in Compose's syntax: `NAME=value`, quotes, comments,
+//! `export`, values over several lines in quotes.
+//!
+//! Their values are secrets: a problem names file and line and never shows the line.
+
+use super::error::Problem;
+use super::substitute;
+
+/// How large such a file may be, in bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// The variables in the file's order; `None` for a name without `=`, which passes the caller's
+/// value through. `lookup` answers what the file itself does not define.
+///
+/// # Errors
+/// The first line that is no variable.
+pub(super) fn parse(
+    file: &str,
+    bytes: &[u8],
+    lookup: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<Vec<(String, Option<String>)>, Problem> {
+    if bytes.len() > MOST_BYTES {
+        return Err(Problem::whole(file, "is larger than 1 MiB").help("is this the right file?"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1;
+        Problem::at(file, line, 1, "this is not UTF-8 text").help("save the file as UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    let mut rest = text;
+    let mut number = 0;
+    while !rest.is_empty() {
+        number += 1;
+        let at = |message: &str, help: &str| Problem::at(file, number, 1, message).help(help);
+        let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        rest = after;
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        let name_end = line
+            .find(|c: char| c == '=' || c.is_whitespace())
+            .unwrap_or(line.len());
+        let name = &line[..name_end];
+        let good = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        if !good {
+            return Err(at(
+                "this line does not begin with a variable's name",
+                "write `NAME=value`",
+            ));
+        }
+        let Some(value) = line[name_end..].trim_start().strip_prefix('=') else {
+            if line.len() > name_end {
+                return Err(at(
+                    "this line has no `=` after its name",
+                    "write `NAME=value`",
+                ));
+            }
+            found.push((name.to_owned(), None));
+            continue;
+        };
+        let value = value.trim_start();
+        let quote = value.chars().next().filter(|c| "'\"".contains(*c));
+        let raw = match quote {
+            None => unquoted(value).to_owned(),
+            Some(quote) => {
+                let mut body = value[1..].to_owned();
+                let mut lines = 0;
+                let end = loop {
+                    if let Some(end) = closing(&body, quote) {
+                        break end;
+                    }
+                    if rest.is_empty() {
+                        return Err(at("the quote that begins here is never closed", "close it"));
+                    }
+                    let (more, after) = rest.split_once('\n').unwrap_or((rest, ""));
+                    body.push('\n');
+                    body.push_str(more.trim_end_matches('\r'));
+                    rest = after;
+                    lines += 1;
+                };
+                let trailing = body[end + 1..].trim();
+                if !trailing.is_empty() && !trailing.starts_with('#') {
+                    return Err(at(
+                        "there is text after the closing quote",
+                        "quote the whole value",
+                    ));
+                }
+                body.truncate(end);
+                let body = if quote == '"' { unescape(&body) } else { body };
+                let value = if quote == '"' {
+                    expand(&body, &found, lookup, &at)?
+                } else {
+                    body
+                };
+                found.push((name.to_owned(), Some(value)));
+                number += lines;
+                continue;
+            }
+        };
+        let value = expand(&raw, &found, lookup, &at)?;
+        found.push((name.to_owned(), Some(value)));
+    }
+    Ok(found)
+}
+
+fn expand(
+    raw: &str,
+    found: &[(String, Option<String>)],
+    lookup: &mut dyn FnMut(&str) -> Option<String>,
+    at: &dyn Fn(&str, &str) -> Problem,
+) -> Result<String, Problem> {
+    let expanded = substitute::expand(raw, &mut |name, _| {
+        let own = found.iter().rev().find(|(key, _)| key == name);
+        own.and_then(|(_, value)| value.clone())
+            .or_else(|| lookup(name))
+    });
+    expanded.map(|expanded| expanded.value).map_err(|_| {
+        at(
+            "this value has a `$` that names no variable which is set",
+            "put it in 'single quotes'",
+        )
+    })
+}
+
+/// An unquoted value ends where a comment begins.
+fn unquoted(value: &str) -> &str {
+    if value.starts_with('#') {
+        return "";
+    }
+    let end = [" #", "\t#"]
+        .iter()
+        .filter_map(|mark| value.find(mark))
+        .min();
+    value[..end.unwrap_or(value.len())].trim_end()
+}
+
+fn closing(body: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    for (index, c) in body.char_indices() {
+        if c == quote && !escaped {
+            return Some(index);
+        }
+        escaped = c == '\\' && !escaped && quote == '"';
+    }
+    None
+}
+
+fn unescape(body: &str) -> String {
+    let mut out = String::new();
+    let mut chars = body.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('$') => out.push_str("$$"),
+            Some(c @ ('\\' | '"' | '\'')) => out.push(c),
+            Some(other) => out.extend(['\\', other]),
+            None => out.push('\\'),
+        }
+    }
+    out
+}

@@ -1,0 +1,239 @@
+//! `environment`, `env_file`, `labels` and `args`: names with values, as a map or as a list.
+
+use std::collections::BTreeMap;
+
+use super::dotenv;
+use super::fields::Fields;
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+use crate::core::plan::Text;
+
+/// Variables that are not sealed yet, because a later source may replace them.
+type Unsealed = BTreeMap<String, (Text, Span)>;
+
+/// `env_file` and `environment`, the latter winning.
+pub(super) fn environment(
+    reader: &mut Reader<'_>,
+    role: &mut Fields<'_>,
+) -> BTreeMap<String, Text> {
+    let mut found = Unsealed::new();
+    let place = role.below("environment");
+    if let Some(field) = role.take("env_file") {
+        env_files(reader, field.node, &mut found);
+    }
+    if let Some(field) = role.take("environment") {
+        variables(
+            reader,
+            field.node,
+            "`NAME: value`, or a list of `NAME=value`",
+            &mut found,
+        );
+    }
+    seal(reader, &place, found)
+}
+
+/// `build.args`.
+pub(super) fn arguments(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+) -> BTreeMap<String, Text> {
+    let mut found = Unsealed::new();
+    variables(
+        reader,
+        node,
+        "`NAME: value`, or a list of `NAME=value`",
+        &mut found,
+    );
+    seal(reader, place, found)
+}
+
+fn seal(reader: &mut Reader<'_>, place: &str, found: Unsealed) -> BTreeMap<String, Text> {
+    found
+        .into_iter()
+        .map(|(name, (text, span))| {
+            reader.seal(span, &format!("{place}.{name}"), &text);
+            (name, text)
+        })
+        .collect()
+}
+
+fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsealed) {
+    match &node.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                if !named(reader, key.span, &key.text) {
+                    continue;
+                }
+                let text = match &value.value {
+                    Value::Null => reader.variable(&key.text).map(Text::secret),
+                    Value::Scalar { text, .. } => reader.unsealed_part(value, text),
+                    _ => {
+                        reader.expected(value, "one value");
+                        None
+                    }
+                };
+                if let Some(text) = text {
+                    found.insert(key.text.clone(), (text, value.span));
+                }
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                let Value::Scalar { text, .. } = &item.value else {
+                    reader.expected(item, "`NAME=value`");
+                    continue;
+                };
+                let (name, value) = match text.split_once('=') {
+                    Some((name, value)) => (name, Some(value)),
+                    None => (text.as_str(), None),
+                };
+                if !named(reader, item.span, name) {
+                    continue;
+                }
+                let text = match value {
+                    Some(value) => reader.unsealed_part(item, value),
+                    None => reader.variable(name).map(Text::secret),
+                };
+                if let Some(text) = text {
+                    found.insert(name.to_owned(), (text, item.span));
+                }
+            }
+        }
+        _ => reader.expected(node, what),
+    }
+}
+
+/// A variable's name stands in the plan itself: it is public, and what it is called decides
+/// nothing that could be secret.
+fn named(reader: &mut Reader<'_>, span: Span, name: &str) -> bool {
+    let good =
+        !name.is_empty() && !name.contains(['=', '$', '\0']) && !name.contains(char::is_whitespace);
+    if !good {
+        reader.wrong(
+            span,
+            "this begins with no variable's name",
+            "write `NAME=value`, the name itself without `$` or blanks",
+        );
+    }
+    good
+}
+
+/// Whether an `env_file` may be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Required {
+    Yes,
+    No,
+}
+
+fn env_files(reader: &mut Reader<'_>, node: &Node, found: &mut Unsealed) {
+    const WHAT: &str = "a path, or a list of paths";
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    for item in items {
+        let mut required = Required::Yes;
+        let path = match &item.value {
+            Value::Map(_) => {
+                let Some(mut fields) = reader.fields(item, "env_file", WHAT) else {
+                    continue;
+                };
+                if let Some(field) = fields.take("required")
+                    && reader.boolean(field.node) == Some(false)
+                {
+                    required = Required::No;
+                }
+                let path = fields.take("path");
+                let span = fields.span;
+                fields.finish(
+                    reader,
+                    &[("format", "remove it: the format is Compose's own")],
+                );
+                match path {
+                    Some(field) => reader.public(field.node, "a path"),
+                    None => {
+                        reader.wrong(span, "this `env_file` has no `path`", "add `path:`");
+                        None
+                    }
+                }
+            }
+            _ => reader.public(item, WHAT),
+        };
+        if let Some(path) = path {
+            env_file(reader, item, &path, required, found);
+        }
+    }
+}
+
+fn env_file(
+    reader: &mut Reader<'_>,
+    item: &Node,
+    path: &str,
+    required: Required,
+    found: &mut Unsealed,
+) {
+    let bytes = match std::fs::read(reader.resolve(path)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && required == Required::No => {
+            return;
+        }
+        Err(error) => {
+            let message = format!("the file `{path}` cannot be read: {error}");
+            reader.wrong(item.span, message, "relative paths begin at the plan's directory; `{path: …, required: false}` lets it be missing");
+            return;
+        }
+    };
+    let parsed = dotenv::parse(path, &bytes, &mut |name| reader.variable(name));
+    match parsed {
+        Ok(entries) => {
+            for (name, value) in entries {
+                if let Some(value) = value.or_else(|| reader.variable(&name)) {
+                    found.insert(name, (Text::secret(value), item.span));
+                }
+            }
+        }
+        Err(problem) => reader.problems.push(problem),
+    }
+}
+
+/// `labels`.
+pub(super) fn labels(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut insert = |reader: &mut Reader<'_>, span: Span, key: &str, value: String| {
+        if key.starts_with("flipside.") {
+            reader.wrong(
+                span,
+                format!("the label `{key}` is flipside's own"),
+                "choose a name that does not begin with `flipside.`",
+            );
+        } else if key.is_empty() {
+            reader.wrong(span, "this label has no name", "write `name: value`");
+        } else {
+            found.insert(key.to_owned(), value);
+        }
+    };
+    match &node.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let text = match &value.value {
+                    Value::Null => Some(String::new()),
+                    _ => reader.public(value, "one value"),
+                };
+                if let Some(text) = text {
+                    insert(reader, key.span, &key.text, text);
+                }
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                if let Some(text) = reader.public(item, "`name=value`") {
+                    let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+                    insert(reader, item.span, key, value.to_owned());
+                }
+            }
+        }
+        _ => reader.expected(node, "`name: value`, or a list of `name=value`"),
+    }
+    found
+}

@@ -1,0 +1,118 @@
+//! The keys of one map, taken by name, so that what nobody asked for is known to be a mistake.
+
+use std::collections::BTreeMap;
+
+use super::nearest::{listed, nearest};
+use super::read::Reader;
+use super::tree::{Key, Node, Span};
+
+/// The entries of one map. What is not taken before [`Fields::finish`] is unknown.
+pub(super) struct Fields<'t> {
+    pub path: String,
+    pub span: Span,
+    left: BTreeMap<&'t str, (Span, &'t Node)>,
+    known: Vec<&'static str>,
+}
+
+/// A value together with the place of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'t> {
+    pub key: Span,
+    pub node: &'t Node,
+}
+
+impl<'t> Fields<'t> {
+    pub(super) fn new(path: &str, span: Span, entries: &'t [(Key, Node)]) -> Self {
+        let left = entries
+            .iter()
+            .map(|(key, value)| (key.text.as_str(), (key.span, value)));
+        Self {
+            path: path.to_owned(),
+            span,
+            left: left.collect(),
+            known: Vec::new(),
+        }
+    }
+
+    /// The value at `name`; one that is left empty counts as absent, as in Compose.
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Field<'t>> {
+        self.take_even_empty(name)
+            .filter(|field| !field.node.is_null())
+    }
+
+    pub(super) fn take_even_empty(&mut self, name: &'static str) -> Option<Field<'t>> {
+        self.known.push(name);
+        self.left
+            .remove(name)
+            .map(|(key, node)| Field { key, node })
+    }
+
+    /// The value at `name`, whose being left empty is an error.
+    pub(super) fn take_full(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+    ) -> Option<Field<'t>> {
+        let field = self.take_even_empty(name)?;
+        if field.node.is_null() {
+            reader.wrong(
+                field.key,
+                format!("`{name}` has no value"),
+                "write one, or remove the line",
+            );
+            return None;
+        }
+        Some(field)
+    }
+
+    /// Like [`Self::take_full`], where its absence is an error at `start` too.
+    pub(super) fn take_required(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        start: Span,
+        (message, help): (&str, &str),
+    ) -> Option<Field<'t>> {
+        if !self.left.contains_key(name) {
+            reader.wrong(start, message, help);
+        }
+        self.take_full(reader, name)
+    }
+
+    /// The place of something below this map.
+    pub(super) fn below(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+
+    /// Reports what was not taken: with its advice where `advised` has some, else as unknown.
+    pub(super) fn finish(self, reader: &mut Reader<'_>, advised: &[(&str, &str)]) {
+        for (name, (span, _)) in &self.left {
+            if let Some((_, advice)) = advised.iter().find(|(key, _)| key == name) {
+                reader.wrong(
+                    *span,
+                    format!("`{name}` is not supported in this version"),
+                    *advice,
+                );
+                continue;
+            }
+            let place = match self.path.as_str() {
+                "" => "a plan".to_owned(),
+                path => format!("`{path}`"),
+            };
+            let help = match nearest(name, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", listed(self.known.iter().copied())),
+            };
+            reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);
+        }
+    }
+
+    /// Lets go of what a person may write for other tools.
+    pub(super) fn ignore_extensions(&mut self) {
+        self.left.retain(|name, _| !name.starts_with("x-"));
+    }
+}

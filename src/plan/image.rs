@@ -1,0 +1,242 @@
+//! `image`, `build` and `pull_policy`.
+
+use super::environment;
+use super::fields::Fields;
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+use crate::core::plan::{Build, ImageSource, Pull};
+
+/// Where a role's image comes from.
+pub(super) fn source(
+    reader: &mut Reader<'_>,
+    role: &mut Fields<'_>,
+    key: Span,
+) -> Option<ImageSource> {
+    let place = role.below("build");
+    let image = role.take("image");
+    let build = role.take("build");
+    let tag = image.map(|field| reference(reader, field.node));
+    match (tag, build) {
+        (Some(tag), None) => {
+            let tag = tag?;
+            if let Some(field) = image {
+                note_floating(reader, field.node.span, &tag);
+            }
+            Some(ImageSource::Pull(tag))
+        }
+        (tag, Some(field)) => {
+            let built = self::build(reader, field.node, &place)?;
+            Some(ImageSource::Build(Build {
+                tag: tag.flatten(),
+                ..built
+            }))
+        }
+        (None, None) => {
+            reader.wrong(
+                key,
+                "this role has neither `image` nor `build`",
+                "add `image: NAME:TAG` or `build: DIRECTORY`",
+            );
+            None
+        }
+    }
+}
+
+/// An image reference, checked roughly: the engine has the last word.
+fn reference(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let text = reader.public(node, "an image such as `registry/name:1.2`")?;
+    let name = text.split('@').next().unwrap_or("");
+    let path = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    let repository = &name[..name.len() - path.len() + path.find(':').unwrap_or(path.len())];
+    let below_registry = match repository.split_once('/') {
+        Some((registry, rest)) if registry.contains(['.', ':']) || registry == "localhost" => rest,
+        _ => repository,
+    };
+    let good = !below_registry.is_empty()
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"._-/:@+".contains(&c))
+        && !below_registry.bytes().any(|c| c.is_ascii_uppercase())
+        && text.as_bytes()[0].is_ascii_alphanumeric()
+        && !text.ends_with([':', '@', '/']);
+    if !good {
+        reader.wrong(
+            node.span,
+            format!("`{text}` is not an image reference"),
+            "write it as `name:tag` or `registry/name@sha256:…`, the name in lower case",
+        );
+        return None;
+    }
+    Some(text)
+}
+
+fn note_floating(reader: &mut Reader<'_>, span: Span, image: &str) {
+    if image.contains('@') {
+        return;
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once(':') {
+        None => reader.note(span, format!("`{image}` has no tag, so it means whatever is newest on the day: pin a version or a digest")),
+        Some((_, "latest")) => reader.note(span, format!("`{image}` means whatever is newest on the day: pin a version or a digest")),
+        Some(_) => {}
+    }
+}
+
+fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
+    if !matches!(node.value, Value::Map(_)) {
+        let text = reader.public(node, "a directory, or `context: DIRECTORY`")?;
+        let context = context(reader, node, &text)?;
+        let dockerfile = dockerfile(reader, node, &context, "Dockerfile".to_owned())?;
+        return Some(Build {
+            context,
+            dockerfile,
+            args: Default::default(),
+            target: None,
+            tag: None,
+        });
+    }
+    let mut fields = reader.fields(node, place, "a directory, or `context: DIRECTORY`")?;
+    let args_place = fields.below("args");
+    let given = fields.take("context");
+    let file = fields.take("dockerfile");
+    let args = fields.take("args");
+    let stage = fields.take("target");
+    let span = fields.span;
+    fields.finish(
+        reader,
+        &[
+            ("dockerfile_inline", "write the Dockerfile as a file"),
+            ("cache_from", "remove it"),
+            ("cache_to", "remove it"),
+            (
+                "secrets",
+                "build secrets need BuildKit: build the image outside and name it under `image:`",
+            ),
+            ("ssh", "build the image outside and name it under `image:`"),
+            (
+                "platforms",
+                "remove it: images are built for the engine they run on",
+            ),
+            ("network", "remove it"),
+            ("labels", "write `LABEL` in the Dockerfile"),
+            ("tags", "write the tag as `image:` beside `build:`"),
+            (
+                "additional_contexts",
+                "build the image outside and name it under `image:`",
+            ),
+            ("no_cache", "remove it"),
+            ("pull", "write `pull_policy: always` on the role"),
+        ],
+    );
+    let args = args
+        .map(|field| environment::arguments(reader, field.node, &args_place))
+        .unwrap_or_default();
+    let target = match stage {
+        Some(field) => Some(reader.public(field.node, "the name of a stage")?),
+        None => None,
+    };
+    let Some(given) = given else {
+        reader.wrong(
+            span,
+            "this `build` has no `context`",
+            "add `context: DIRECTORY`",
+        );
+        return None;
+    };
+    let text = reader.public(given.node, "a directory")?;
+    let context = context(reader, given.node, &text)?;
+    let (name, at) = match file {
+        Some(field) => (
+            reader.public(field.node, "a path inside the context")?,
+            field.node,
+        ),
+        None => ("Dockerfile".to_owned(), given.node),
+    };
+    let dockerfile = dockerfile(reader, at, &context, name)?;
+    Some(Build {
+        context,
+        dockerfile,
+        args,
+        target,
+        tag: None,
+    })
+}
+
+fn context(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<std::path::PathBuf> {
+    if text.contains("://") || text.starts_with("git@") {
+        reader.wrong(
+            node.span,
+            "a build context that is fetched is not supported",
+            "check it out first and name the directory",
+        );
+        return None;
+    }
+    let path = reader.resolve(text);
+    if !path.is_dir() {
+        let message = format!("the build context `{text}` is not a directory");
+        reader.wrong(
+            node.span,
+            message,
+            "relative paths begin at the plan's directory",
+        );
+        return None;
+    }
+    Some(path)
+}
+
+fn dockerfile(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    context: &std::path::Path,
+    name: String,
+) -> Option<String> {
+    let inside = !std::path::Path::new(&name).components().any(|part| {
+        !matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::CurDir
+        )
+    });
+    if !inside {
+        reader.wrong(
+            node.span,
+            format!("the Dockerfile `{name}` is outside its build context"),
+            "write a path relative to the context, below it",
+        );
+        return None;
+    }
+    if !context.join(&name).is_file() {
+        let message = format!("there is no Dockerfile `{name}` in the build context");
+        reader.wrong(
+            node.span,
+            message,
+            "name it: `dockerfile: PATH`, relative to the context",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+/// `pull_policy`.
+pub(super) fn pull(
+    reader: &mut Reader<'_>,
+    role: &mut Fields<'_>,
+    image: Option<&ImageSource>,
+) -> Pull {
+    let Some(field) = role.take("pull_policy") else {
+        return Pull::default();
+    };
+    let choices = ["always", "missing", "if_not_present", "never", "build"];
+    match reader.choice(field.node, "pull policy", &choices) {
+        Some("always") => Pull::Always,
+        Some("never") => Pull::Never,
+        Some("build") if matches!(image, Some(ImageSource::Pull(_))) => {
+            reader.wrong(
+                field.node.span,
+                "this role has no `build` to build it from",
+                "add `build: DIRECTORY`, or choose `missing`",
+            );
+            Pull::Missing
+        }
+        _ => Pull::Missing,
+    }
+}

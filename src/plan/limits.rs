@@ -1,0 +1,280 @@
+//! `deploy`, `cpus`, `mem_limit`, `pids_limit`, `shm_size` and `ulimits`: how many and how large.
+
+use std::collections::BTreeMap;
+
+use super::fields::{Field, Fields};
+use super::read::Reader;
+use super::tree::{Node, Value};
+use crate::core::plan::Limits;
+
+/// How many containers one role may have.
+const MOST_REPLICAS: u32 = 1000;
+
+/// Replicas, at least 1, and the limits of each.
+pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Limits) {
+    let mut limits = Limits::default();
+    let mut replicas = 1;
+    let memory = role.take("mem_limit");
+    limits.memory = memory.and_then(|field| memory_limit(reader, field.node));
+    let deploy = role.take("deploy");
+    let place = role.below("deploy");
+    if let Some(field) = role.take("cpus") {
+        limits.nano_cpus = nano_cpus(reader, field.node);
+    }
+    if let Some(field) = role.take("shm_size") {
+        limits.shm = reader.size(field.node);
+    }
+    if let Some(field) = role.take("pids_limit") {
+        limits.pids = pids(reader, field.node);
+    }
+    if let Some(field) = deploy
+        && let Some(mut fields) = reader.fields(field.node, &place, "`replicas:` and `resources:`")
+    {
+        if let Some(field) = fields.take("replicas") {
+            replicas = replica_count(reader, field.node);
+        }
+        if let Some(field) = fields.take("resources") {
+            resources(reader, field.node, &fields.below("resources"), &mut limits);
+        }
+        fields.finish(
+            reader,
+            &[
+                ("mode", "remove it: `replicas` says how many there are"),
+                (
+                    "restart_policy",
+                    "remove it: containers are restarted unless they are stopped",
+                ),
+                (
+                    "update_config",
+                    "remove it: a new release never updates an old one",
+                ),
+                ("rollback_config", "remove it: a rollback is a pointer move"),
+                ("placement", "remove it: there is one engine"),
+                ("labels", "write `labels` on the role itself"),
+                ("endpoint_mode", "remove it"),
+            ],
+        );
+    }
+    (replicas, limits)
+}
+
+fn replica_count(reader: &mut Reader<'_>, node: &Node) -> u32 {
+    let zero = matches!(&node.value, Value::Scalar { text, .. } if text == "0");
+    if zero {
+        reader.wrong(
+            node.span,
+            "a role has at least one replica",
+            "write `run: never` on the role to leave it out",
+        );
+        return 1;
+    }
+    reader.count(node, 1, MOST_REPLICAS).unwrap_or(1)
+}
+
+fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Limits) {
+    let Some(mut fields) = reader.fields(node, place, "`limits:` and `reservations:`") else {
+        return;
+    };
+    if let Some(field) = fields.take("limits")
+        && let Some(mut inner) = reader.fields(
+            field.node,
+            &fields.below("limits"),
+            "`cpus`, `memory` and `pids`",
+        )
+    {
+        if let Some(field) = inner.take("cpus") {
+            let found = nano_cpus(reader, field.node);
+            agree(reader, field, "cpus", &mut limits.nano_cpus, found);
+        }
+        if let Some(field) = inner.take("memory") {
+            let found = memory_limit(reader, field.node);
+            agree(reader, field, "mem_limit", &mut limits.memory, found);
+        }
+        if let Some(field) = inner.take("pids") {
+            let found = pids(reader, field.node);
+            agree(reader, field, "pids_limit", &mut limits.pids, found);
+        }
+        inner.finish(reader, &[("devices", "remove it")]);
+    }
+    if let Some(field) = fields.take("reservations")
+        && let Some(mut inner) =
+            reader.fields(field.node, &fields.below("reservations"), "`memory`")
+    {
+        if let Some(field) = inner.take("memory") {
+            limits.memory_reservation = reader.size(field.node);
+            if let (Some(reserved), Some(limit)) = (limits.memory_reservation, limits.memory)
+                && reserved > limit
+            {
+                reader.wrong(
+                    field.node.span,
+                    "more memory is reserved than the limit allows",
+                    "lower the reservation or raise the limit",
+                );
+            }
+        }
+        if let Some(field) = inner.take("cpus") {
+            nano_cpus(reader, field.node);
+            reader.note(
+                field.key,
+                "an engine on its own reserves no CPUs: this line changes nothing",
+            );
+        }
+        inner.finish(
+            reader,
+            &[
+                ("devices", "devices are not supported: remove it"),
+                ("pids", "write it under `limits`"),
+            ],
+        );
+    }
+    fields.finish(reader, &[]);
+}
+
+/// Two places that say the same thing must not say different things.
+fn agree(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    other: &str,
+    slot: &mut Option<i64>,
+    found: Option<i64>,
+) {
+    if slot.is_some() && found.is_some() && *slot != found {
+        reader.wrong(
+            field.node.span,
+            format!("this differs from the role's `{other}`"),
+            format!("remove one of them: `{other}` or this line"),
+        );
+    } else if found.is_some() {
+        *slot = found;
+    }
+}
+
+/// A limit of memory; the engine takes no less than 6 MiB.
+fn memory_limit(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
+    let bytes = reader.size(node)?;
+    if bytes < 6 << 20 {
+        reader.wrong(
+            node.span,
+            "no container starts with so little memory",
+            "write `6MiB` or more",
+        );
+        return None;
+    }
+    Some(bytes)
+}
+
+fn nano_cpus(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
+    let text = reader.public(node, "a number of CPUs such as `0.5`")?;
+    let digits = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    match text
+        .parse::<f64>()
+        .ok()
+        .filter(|cpus| digits && *cpus > 0.0 && *cpus <= 4096.0)
+    {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 4096 CPUs")]
+        Some(cpus) => Some((cpus * 1e9).round() as i64),
+        None => {
+            reader.wrong(
+                node.span,
+                format!("`{text}` is not a number of CPUs"),
+                "write a number such as `0.5` or `2`",
+            );
+            None
+        }
+    }
+}
+
+fn pids(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
+    let count = reader.number(node, -1, i64::from(u32::MAX))?;
+    if count == 0 {
+        reader.wrong(
+            node.span,
+            "a limit of 0 processes starts nothing",
+            "write a number such as `512`, or `-1` for no limit",
+        );
+        return None;
+    }
+    Some(count)
+}
+
+/// `ulimits`: name → soft and hard.
+pub(super) fn ulimits(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+) -> BTreeMap<String, (i64, i64)> {
+    const NAMES: [&str; 16] = [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ];
+    let Value::Map(entries) = &node.value else {
+        reader.expected(
+            node,
+            "`nofile: 65536` or `nofile: {soft: 1024, hard: 65536}`",
+        );
+        return BTreeMap::new();
+    };
+    let mut found = BTreeMap::new();
+    for (key, value) in entries {
+        if !NAMES.contains(&key.text.as_str()) {
+            let help = match super::nearest::nearest(&key.text, NAMES) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", super::nearest::listed(NAMES)),
+            };
+            reader.wrong(key.span, format!("`{}` is not a limit", key.text), help);
+            continue;
+        }
+        let pair = match &value.value {
+            Value::Map(_) => {
+                let place = format!("{place}.{}", key.text);
+                let Some(mut fields) = reader.fields(value, &place, "`soft` and `hard`") else {
+                    continue;
+                };
+                let soft = fields
+                    .take("soft")
+                    .and_then(|field| reader.number(field.node, -1, i64::MAX));
+                let hard = fields
+                    .take("hard")
+                    .and_then(|field| reader.number(field.node, -1, i64::MAX));
+                fields.finish(reader, &[]);
+                match (soft, hard) {
+                    (Some(soft), Some(hard)) => Some((soft, hard)),
+                    _ => {
+                        reader.wrong(
+                            value.span,
+                            "this limit needs both `soft` and `hard`",
+                            "write `{soft: 1024, hard: 65536}`",
+                        );
+                        None
+                    }
+                }
+            }
+            _ => reader.number(value, -1, i64::MAX).map(|both| (both, both)),
+        };
+        if let Some((soft, hard)) = pair {
+            if hard != -1 && (soft == -1 || soft > hard) {
+                reader.wrong(
+                    value.span,
+                    "the soft limit is above the hard one",
+                    "raise `hard` or lower `soft`",
+                );
+            }
+            found.insert(key.text.clone(), (soft, hard));
+        }
+    }
+    found
+}

@@ -1,0 +1,308 @@
+//! `networks`, `extra_hosts`, `dns` and `hostname`.
+//!
+//! An environment has one network of its own; a plan's own networks are folded into it, external
+//! ones are joined beside it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::fields::Fields;
+use super::files;
+use super::nearest::{listed, nearest};
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+
+/// A network of the top level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Folded into the environment's.
+    Own,
+    /// By its name on the engine.
+    External(String),
+}
+
+/// The top level's `networks`.
+pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, Network> {
+    let mut found = BTreeMap::new();
+    let Value::Map(entries) = &node.value else {
+        reader.expected(node, "`NAME: {}` for each network");
+        return found;
+    };
+    for (key, value) in entries {
+        let place = format!("networks.{}", key.text);
+        let Some(mut fields) = reader.fields(value, &place, "`external: true`, or nothing") else {
+            continue;
+        };
+        let external = fields
+            .take("external")
+            .and_then(|field| reader.boolean(field.node))
+            .unwrap_or(false);
+        let name = fields.take("name");
+        if let Some(field) = fields.take("driver")
+            && let Some(driver) = reader.public(field.node, "`bridge`")
+            && driver != "bridge"
+        {
+            reader.wrong(
+                field.node.span,
+                format!("the network driver `{driver}` is not supported"),
+                "remove the line, or make the network yourself and mark it `external: true`",
+            );
+        }
+        fields.finish(
+            reader,
+            &[
+                (
+                    "internal",
+                    "make the network yourself and mark it `external: true`",
+                ),
+                ("ipam", "addresses come from `pools: {networks: …}`"),
+                (
+                    "driver_opts",
+                    "make the network yourself and mark it `external: true`",
+                ),
+                ("attachable", "remove it"),
+                ("labels", "remove it"),
+                (
+                    "enable_ipv6",
+                    "make the network yourself and mark it `external: true`",
+                ),
+            ],
+        );
+        if !external {
+            if let Some(field) = name {
+                reader.wrong(
+                    field.key,
+                    "a network of the environment's own has no fixed name",
+                    "remove `name`, or add `external: true` if it exists already",
+                );
+            }
+            found.insert(key.text.clone(), Network::Own);
+            continue;
+        }
+        let (name, span) = match name {
+            Some(field) => match reader.public(field.node, "a network's name") {
+                Some(name) => (name, field.node.span),
+                None => continue,
+            },
+            None => (key.text.clone(), key.span),
+        };
+        if let Err(help) = files::engine_name(&name) {
+            reader.wrong(span, format!("`{name}` is not a network's name"), help);
+            continue;
+        }
+        // An old engine gives the default route to the first name, which must be the environment's.
+        if name.as_str() < "0." {
+            reader.wrong(span, format!("the external network `{name}` sorts before the environment's own, whose name begins with `0-`, and would take its default route"), "give that network another name");
+        }
+        found.insert(key.text.clone(), Network::External(name));
+    }
+    found
+}
+
+/// A role's `networks`: the external ones it joins.
+pub(super) fn joined(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+    declared: &BTreeMap<String, Network>,
+) -> Vec<String> {
+    let mut names: Vec<(String, Span)> = Vec::new();
+    match &node.value {
+        Value::List(items) => {
+            for item in items {
+                if let Some(name) = reader.public(item, "a network's name") {
+                    names.push((name, item.span));
+                }
+            }
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                names.push((key.text.clone(), key.span));
+                let place = format!("{place}.{}", key.text);
+                let Some(fields) = reader.fields(value, &place, "nothing") else {
+                    continue;
+                };
+                fields.finish(
+                    reader,
+                    &[
+                        ("aliases", "remove it: a role is reached by its own name"),
+                        (
+                            "ipv4_address",
+                            "remove it: addresses are assigned from `pools`",
+                        ),
+                        (
+                            "ipv6_address",
+                            "remove it: addresses are assigned from `pools`",
+                        ),
+                        ("priority", "remove it"),
+                    ],
+                );
+            }
+        }
+        _ => reader.expected(node, "a list of networks"),
+    }
+    let mut joined = Vec::new();
+    for (name, span) in names {
+        match declared.get(&name) {
+            Some(Network::External(_)) if joined.contains(&name) => {}
+            Some(Network::External(_)) => joined.push(name),
+            Some(Network::Own) => {}
+            None if name == "default" => {}
+            None => {
+                let help = match nearest(&name, declared.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!(
+                        "add it to the top-level `networks`: `{name}: {{}}`, or `{name}: {{external: true}}` if it exists already"
+                    ),
+                };
+                reader.wrong(span, format!("the network `{name}` is not declared"), help);
+            }
+        }
+    }
+    joined
+}
+
+/// `extra_hosts`: name and address.
+pub(super) fn extra_hosts(reader: &mut Reader<'_>, node: &Node) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    match &node.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                for address in reader.words(value, "an address, or a list of addresses") {
+                    extra_host(reader, value.span, &key.text, &address, &mut found);
+                }
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                let Some(text) = reader.public(item, "`name=address`") else {
+                    continue;
+                };
+                match text.split_once('=').or_else(|| text.split_once(':')) {
+                    Some((name, address)) => {
+                        extra_host(reader, item.span, name, address, &mut found)
+                    }
+                    None => reader.wrong(
+                        item.span,
+                        format!("`{text}` has no address"),
+                        "write `name=address`",
+                    ),
+                }
+            }
+        }
+        _ => reader.expected(node, "a list of `name=address`, or a map"),
+    }
+    found
+}
+
+fn extra_host(
+    reader: &mut Reader<'_>,
+    span: Span,
+    name: &str,
+    address: &str,
+    found: &mut Vec<(String, String)>,
+) {
+    let bare = address.trim().trim_start_matches('[').trim_end_matches(']');
+    if name.trim().is_empty() {
+        reader.wrong(span, "this host has no name", "write `name=address`");
+    } else if bare == "host-gateway" {
+        reader.wrong(
+            span,
+            "`host-gateway` is not supported in this version",
+            "write the address itself, or join an external network",
+        );
+    } else if bare.parse::<IpAddr>().is_err() {
+        reader.wrong(
+            span,
+            format!("`{bare}` is not an address"),
+            "write `name=192.0.2.1`",
+        );
+    } else {
+        found.push((name.trim().to_owned(), bare.to_owned()));
+    }
+}
+
+/// `dns`.
+pub(super) fn dns(reader: &mut Reader<'_>, node: &Node) -> Vec<IpAddr> {
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, "an address, or a list of addresses") else {
+            continue;
+        };
+        match text.parse() {
+            Ok(address) => found.push(address),
+            Err(_) => reader.wrong(
+                item.span,
+                format!("`{text}` is not an address"),
+                "write it as `192.0.2.53`",
+            ),
+        }
+    }
+    found
+}
+
+/// `hostname`.
+pub(super) fn hostname(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> Option<String> {
+    let field = role.take("hostname")?;
+    let text = reader.public(field.node, "a host name")?;
+    if !is_host(&text) || text.len() > 63 {
+        reader.wrong(
+            field.node.span,
+            format!("`{text}` is not a host name"),
+            "use 1 to 63 of a-z, 0-9, `-` and `.`",
+        );
+        return None;
+    }
+    Some(text)
+}
+
+/// Whether a text is a DNS name (RFC 1123), without a port and without a wildcard.
+pub(super) fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+        })
+}
+
+/// The external networks of a plan, by the name roles use.
+pub(super) fn external(declared: BTreeMap<String, Network>) -> BTreeMap<String, String> {
+    declared
+        .into_iter()
+        .filter_map(|(key, network)| match network {
+            Network::External(name) => Some((key, name)),
+            Network::Own => None,
+        })
+        .collect()
+}
+
+/// Says so where folding takes away a separation that the plan asked for.
+pub(super) fn note_folding(
+    reader: &mut Reader<'_>,
+    span: Span,
+    declared: &BTreeMap<String, Network>,
+) {
+    let own: Vec<_> = declared
+        .iter()
+        .filter(|(_, network)| **network == Network::Own)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    if own.len() > 1 {
+        reader.note(
+            span,
+            format!(
+                "{} become one network: an environment has one of its own",
+                listed(own)
+            ),
+        );
+    }
+}

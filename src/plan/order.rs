@@ -1,0 +1,157 @@
+//! `depends_on`: what a role waits for, and that nothing waits for itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::nearest::nearest;
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+use crate::core::RoleName;
+use crate::core::plan::{Condition, Role};
+
+/// What a role names, before it is known whether those roles exist.
+pub(super) type Wishes = Vec<(String, Span, Condition)>;
+
+/// A role's `depends_on`.
+pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishes {
+    let mut found = Wishes::new();
+    match &node.value {
+        Value::List(items) => {
+            for item in items {
+                if let Some(name) = reader.public(item, "a role's name") {
+                    found.push((name, item.span, Condition::Started));
+                }
+            }
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let place = format!("{place}.{}", key.text);
+                let Some(mut fields) = reader.fields(value, &place, "`condition: …`") else {
+                    continue;
+                };
+                let condition = match fields.take("condition") {
+                    Some(field) => condition(reader, field.node),
+                    None => Condition::Started,
+                };
+                if let Some(field) = fields.take("required")
+                    && reader.boolean(field.node) == Some(false)
+                {
+                    reader.wrong(
+                        field.node.span,
+                        "`required: false` is not supported in this version",
+                        "remove the line, or the dependency",
+                    );
+                }
+                fields.finish(
+                    reader,
+                    &[(
+                        "restart",
+                        "remove it: an environment is never changed once it is up",
+                    )],
+                );
+                found.push((key.text.clone(), key.span, condition));
+            }
+        }
+        _ => reader.expected(
+            node,
+            "a list of roles, or `ROLE: {condition: service_healthy}`",
+        ),
+    }
+    found
+}
+
+fn condition(reader: &mut Reader<'_>, node: &Node) -> Condition {
+    let choices = [
+        "service_started",
+        "service_healthy",
+        "service_completed_successfully",
+    ];
+    match reader.choice(node, "condition", &choices) {
+        Some("service_healthy") => Condition::Healthy,
+        Some("service_completed_successfully") => {
+            reader.wrong(node.span, "`service_completed_successfully` is not supported in this version: there are no jobs yet", "run the job before the deploy, or in the role's own entrypoint");
+            Condition::Started
+        }
+        _ => Condition::Started,
+    }
+}
+
+/// Turns wishes into the roles' `depends_on`, and refuses what is unknown, left out or circular.
+pub(super) fn settle(
+    reader: &mut Reader<'_>,
+    roles: &mut BTreeMap<RoleName, Role>,
+    left_out: &BTreeSet<String>,
+    wishes: &BTreeMap<RoleName, Wishes>,
+) {
+    let known: Vec<RoleName> = roles.keys().cloned().collect();
+    let mut edges: BTreeMap<&RoleName, Vec<(RoleName, Span)>> = BTreeMap::new();
+    for (role, wanted) in wishes {
+        for (name, span, condition) in wanted {
+            let Some(other) = known.iter().find(|known| known.as_str() == name) else {
+                let (message, help) = if left_out.contains(name) {
+                    (
+                        format!("`{name}` is left out by its `run: never`"),
+                        "remove the dependency, or the `run: never`".to_owned(),
+                    )
+                } else {
+                    let help = match nearest(name, known.iter().map(RoleName::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "name a role that stands under `services`".to_owned(),
+                    };
+                    (format!("there is no role `{name}`"), help)
+                };
+                reader.wrong(*span, message, help);
+                continue;
+            };
+            let disabled = roles[other].healthcheck.as_ref().is_some_and(|check| {
+                check
+                    .test
+                    .first()
+                    .is_some_and(|word| word.reveal() == "NONE")
+            });
+            if *condition == Condition::Healthy && disabled {
+                reader.wrong(
+                    *span,
+                    format!("`{name}` can never be healthy: its healthcheck is disabled"),
+                    "write `condition: service_started`",
+                );
+            }
+            edges.entry(role).or_default().push((other.clone(), *span));
+            if let Some(role) = roles.get_mut(role) {
+                role.depends_on.insert(other.clone(), *condition);
+            }
+        }
+    }
+    if let Some((path, span)) = circle(&edges) {
+        let names: Vec<_> = path.iter().map(|role| role.as_str()).collect();
+        reader.wrong(
+            span,
+            format!("these roles wait for each other: {}", names.join(" → ")),
+            "remove one of the dependencies",
+        );
+    }
+}
+
+/// A way from a role back to itself, first and last the same, and where its last step is written.
+fn circle<'a>(
+    edges: &'a BTreeMap<&RoleName, Vec<(RoleName, Span)>>,
+) -> Option<(Vec<&'a RoleName>, Span)> {
+    let mut done: BTreeSet<&RoleName> = BTreeSet::new();
+    for start in edges.keys() {
+        let mut path: Vec<(&RoleName, usize)> = vec![(start, 0)];
+        while let Some((role, next)) = path.pop() {
+            let Some((other, span)) = edges.get(role).and_then(|others| others.get(next)) else {
+                done.insert(role);
+                continue;
+            };
+            path.push((role, next + 1));
+            if let Some(index) = path.iter().position(|(role, _)| *role == other) {
+                let around = path[index..].iter().map(|(role, _)| *role);
+                return Some((around.chain([other]).collect(), *span));
+            }
+            if !done.contains(other) {
+                path.push((other, 0));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,262 @@
+//! The top level's `volumes`, `secrets`, `configs` and `shared_paths`: what roles may mount.
+
+use std::collections::BTreeMap;
+
+use super::files;
+use super::networks::Network;
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+use crate::core::plan::{FileSource, Text};
+
+/// What the top level declares for roles to use.
+#[derive(Default)]
+pub(super) struct Declared {
+    pub volumes: BTreeMap<String, Volume>,
+    pub secrets: BTreeMap<String, FileSource>,
+    pub configs: BTreeMap<String, FileSource>,
+    pub networks: BTreeMap<String, Network>,
+    /// Absolute host paths that roles may bind, themselves and what is below them.
+    pub shared_paths: Vec<String>,
+}
+
+/// A named volume.
+pub(super) struct Volume {
+    pub key: Span,
+    pub keep: Keep,
+}
+
+/// How long its data is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Nothing says so.
+    Undecided,
+    /// Each release begins with an empty one.
+    PerRelease,
+    /// All releases use one, by its name on the engine where the plan gives it.
+    AcrossReleases(Option<String>),
+}
+
+/// The top level's `volumes`.
+pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, Volume> {
+    let mut found = BTreeMap::new();
+    let Value::Map(entries) = &node.value else {
+        reader.expected(node, "`NAME: {keep: across-releases}` for each volume");
+        return found;
+    };
+    for (key, value) in entries {
+        let place = format!("volumes.{}", key.text);
+        let Some(mut fields) = reader.fields(
+            value,
+            &place,
+            "`keep: across-releases` or `keep: per-release`",
+        ) else {
+            continue;
+        };
+        let external = fields
+            .take("external")
+            .and_then(|field| reader.boolean(field.node))
+            .unwrap_or(false);
+        let choices = ["across-releases", "per-release"];
+        let chosen = fields.take("keep").map(|field| {
+            (
+                field,
+                reader.choice(field.node, "way to keep a volume", &choices),
+            )
+        });
+        let name = fields
+            .take("name")
+            .map(|field| (field, reader.public(field.node, "a volume's name")));
+        if let Some(field) = fields.take("driver")
+            && let Some(driver) = reader.public(field.node, "`local`")
+            && driver != "local"
+        {
+            reader.wrong(
+                field.node.span,
+                format!("the volume driver `{driver}` is not supported"),
+                "make the volume yourself and mark it `external: true`",
+            );
+        }
+        fields.finish(
+            reader,
+            &[
+                (
+                    "driver_opts",
+                    "make the volume yourself and mark it `external: true`",
+                ),
+                ("labels", "remove it"),
+            ],
+        );
+        let given = name.as_ref().and_then(|(_, name)| name.clone());
+        let (text, span) = match (&name, &given) {
+            (Some((field, _)), Some(name)) => (name, field.node.span),
+            _ => (&key.text, key.span),
+        };
+        if let Err(help) = files::engine_name(text) {
+            reader.wrong(span, format!("`{text}` is not a volume's name"), help);
+            continue;
+        }
+        let keep = match (external, chosen) {
+            (true, Some((field, Some("per-release")))) => {
+                reader.wrong(
+                    field.node.span,
+                    "an external volume outlives every release",
+                    "remove `keep`, or `external`",
+                );
+                continue;
+            }
+            (true, _) => Keep::AcrossReleases(Some(given.unwrap_or_else(|| key.text.clone()))),
+            (false, Some((_, Some("across-releases")))) => Keep::AcrossReleases(given),
+            (false, Some((_, Some(_)))) => {
+                if let Some((field, _)) = name {
+                    reader.wrong(
+                        field.key,
+                        "a volume of each release's own has no fixed name",
+                        "remove `name`",
+                    );
+                }
+                Keep::PerRelease
+            }
+            (false, Some((_, None))) => continue,
+            (false, None) => Keep::Undecided,
+        };
+        found.insert(
+            key.text.clone(),
+            Volume {
+                key: key.span,
+                keep,
+            },
+        );
+    }
+    found
+}
+
+/// Which of the two sections is read: they differ in what may give the contents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Secrets,
+    Configs,
+}
+
+impl Section {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::Configs => "configs",
+        }
+    }
+}
+
+/// The top level's `secrets` or `configs`.
+pub(super) fn contents(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    section: Section,
+) -> BTreeMap<String, FileSource> {
+    let mut found = BTreeMap::new();
+    let Value::Map(entries) = &node.value else {
+        reader.expected(node, "`NAME: {file: PATH}` for each");
+        return found;
+    };
+    for (key, value) in entries {
+        let place = format!("{}.{}", section.as_str(), key.text);
+        reader.declared.insert(place.clone());
+        let Some(mut fields) =
+            reader.fields(value, &place, "`file: PATH` or `environment: VARIABLE`")
+        else {
+            continue;
+        };
+        let file = fields.take("file");
+        let variable = fields.take("environment");
+        let content = match section {
+            Section::Configs => fields.take("content"),
+            Section::Secrets => None,
+        };
+        let mut advised = vec![
+            (
+                "external",
+                "an engine on its own keeps none: write `file: PATH` or `environment: VARIABLE`",
+            ),
+            ("name", "remove it"),
+            ("labels", "remove it"),
+            ("driver", "remove it"),
+            ("template_driver", "remove it"),
+        ];
+        if section == Section::Secrets {
+            advised.push(("content", "a secret is not written into a plan: write `file: PATH` or `environment: VARIABLE`"));
+        }
+        let (file_place, variable_place, content_place) = (
+            fields.below("file"),
+            fields.below("environment"),
+            fields.below("content"),
+        );
+        let before = reader.problems.len();
+        fields.finish(reader, &advised);
+        let refused = reader.problems.len() > before;
+        let source = match (file, variable, content) {
+            (Some(field), None, None) => files::given_file(reader, field.node, &file_place),
+            (None, Some(field), None) => {
+                let Some(name) = reader.public(field.node, "the name of a variable") else {
+                    continue;
+                };
+                match reader.variable(&name) {
+                    Some(value) => {
+                        let text = Text::secret(value);
+                        reader.seal(field.node.span, &variable_place, &text);
+                        Some(FileSource::Value(text))
+                    }
+                    None => {
+                        reader.wrong(
+                            field.node.span,
+                            format!("the variable `{name}` is not set"),
+                            format!("add `--set {name}=…`"),
+                        );
+                        None
+                    }
+                }
+            }
+            (None, None, Some(field)) => reader
+                .text(field.node, &content_place, "the contents as text")
+                .map(FileSource::Value),
+            (None, None, None) if refused => None,
+            _ => {
+                reader.wrong(
+                    key.span,
+                    format!("`{}` needs exactly one source", key.text),
+                    match section {
+                        Section::Secrets => "write `file: PATH` or `environment: VARIABLE`",
+                        Section::Configs => {
+                            "write `file: PATH`, `environment: VARIABLE` or `content: TEXT`"
+                        }
+                    },
+                );
+                None
+            }
+        };
+        if let Some(source) = source {
+            found.insert(key.text.clone(), source);
+        }
+    }
+    found
+}
+
+/// The top level's `shared_paths`.
+pub(super) fn shared_paths(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let Some(items) = reader.list(node, "a list of absolute paths") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, "an absolute path") else {
+            continue;
+        };
+        match files::absolute(&text) {
+            Some(path) => found.push(path),
+            None => reader.wrong(
+                item.span,
+                format!("`{text}` is not an absolute path"),
+                "write a path of the engine's host that begins with `/`, without `..`",
+            ),
+        }
+    }
+    found
+}

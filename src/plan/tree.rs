@@ -1,0 +1,490 @@
+//! YAML text into a tree whose every key and value knows where it stands.
+//!
+//! Untyped on purpose: scalars keep their source text, so that variables are substituted before
+//! anything is typed. Building is iterative and bounded in depth, nodes and text, whatever aliases
+//! ask for; deeper, longer or repeated input is refused, never followed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
+
+use super::error::Problem;
+
+/// How deep lists and maps may be nested.
+pub(super) const MOST_DEPTH: usize = 64;
+/// How many nodes a plan may have once its aliases are expanded.
+const MOST_NODES: usize = 50_000;
+/// How much text it may have then, in bytes.
+const MOST_TEXT: usize = 4 << 20;
+
+/// A place in the plan: line and column from 1, and the bytes it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Span {
+    pub line: usize,
+    pub column: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// A key of a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub text: String,
+    pub span: Span,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub value: Value,
+    pub span: Span,
+}
+
+/// A value as written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Scalar { text: String, plain: bool },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+impl Node {
+    pub(super) fn is_null(&self) -> bool {
+        self.value == Value::Null
+    }
+
+    /// What it is, for "expected X, found Y"; never its text.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "nothing",
+            Value::Scalar { plain: true, .. } => "a single value",
+            Value::Scalar { plain: false, .. } => "text in quotes",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    fn weigh(&self) -> Weight {
+        let mut weight = Weight {
+            nodes: 1,
+            text: 0,
+            depth: 0,
+        };
+        match &self.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => weight.text = text.len(),
+            Value::List(items) => items.iter().for_each(|item| weight.add(item.weigh())),
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    weight.add(value.weigh());
+                    weight.text += key.text.len();
+                }
+            }
+        }
+        weight
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Weight {
+    nodes: usize,
+    text: usize,
+    depth: usize,
+}
+
+impl Weight {
+    fn add(&mut self, child: Self) {
+        self.nodes += child.nodes;
+        self.text += child.text;
+        self.depth = self.depth.max(child.depth + 1);
+    }
+}
+
+/// The text of a plan with its name and where its lines begin.
+pub(super) struct Source<'a> {
+    pub file: &'a str,
+    pub text: &'a str,
+}
+
+impl Source<'_> {
+    /// A problem at `span`, with the line shown.
+    pub(super) fn problem(&self, span: Span, message: impl Into<String>) -> Problem {
+        let start = self.text[..span.start.min(self.text.len())]
+            .rfind(['\n', '\r'])
+            .map_or(0, |index| index + 1);
+        let rest = &self.text[start..];
+        let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
+        let covered = self.text.get(span.start..span.end).unwrap_or("");
+        let marked = covered
+            .split(['\n', '\r'])
+            .next()
+            .unwrap_or("")
+            .chars()
+            .count();
+        Problem::at(self.file, span.line, span.column, message).source(line, marked.max(1))
+    }
+
+    /// The place of a byte.
+    pub(super) fn place(&self, offset: usize) -> Span {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &self.text[..offset];
+        let breaks = before.bytes().enumerate().filter(|&(index, byte)| {
+            byte == b'\n' || byte == b'\r' && self.text.as_bytes().get(index + 1) != Some(&b'\n')
+        });
+        let line = breaks.count() + 1;
+        let start = before.rfind(['\n', '\r']).map_or(0, |index| index + 1);
+        Span {
+            line,
+            column: before[start..].chars().count() + 1,
+            start: offset,
+            end: offset,
+        }
+    }
+
+    fn span(&self, span: granit_parser::Span) -> Span {
+        let start = span.start.byte_offset().unwrap_or(0).min(self.text.len());
+        let end = span
+            .end
+            .byte_offset()
+            .unwrap_or(start)
+            .clamp(start, self.text.len());
+        Span {
+            line: span.start.line().max(1),
+            column: span.start.col() + 1,
+            start,
+            end,
+        }
+    }
+}
+
+enum Frame {
+    List {
+        items: Vec<Node>,
+        span: Span,
+        anchor: usize,
+    },
+    Map {
+        entries: Vec<(Key, Node)>,
+        key: Option<Key>,
+        merges: Vec<Node>,
+        span: Span,
+        anchor: usize,
+    },
+}
+
+struct Builder<'a> {
+    source: &'a Source<'a>,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+    nodes: usize,
+    text: usize,
+    problems: Vec<Problem>,
+}
+
+/// Reads the one document of a plan.
+///
+/// # Errors
+/// What keeps it from being read; several duplicate keys at once, anything else alone.
+pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
+    let mut options = granit_parser::options! {
+        flow_nesting_limit: MOST_DEPTH,
+        block_nesting_limit: MOST_DEPTH,
+    };
+    options.set_emit_comments(false);
+    let mut builder = Builder {
+        source,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        nodes: 0,
+        text: 0,
+        problems: Vec::new(),
+    };
+    let mut documents = 0;
+    for next in Parser::new_from_str_with_options(source.text, options) {
+        let taken = match next {
+            Err(error) => Err(broken(source, &error)),
+            Ok((Event::DocumentStart(..), span)) if documents == 1 => {
+                let problem = source.problem(source.span(span), "a second document begins here");
+                Err(problem.help("a plan is one document: remove the `---` or split the file"))
+            }
+            Ok((event, span)) => {
+                documents += usize::from(matches!(event, Event::DocumentStart(..)));
+                builder.take(event, source.span(span))
+            }
+        };
+        if let Err(problem) = taken {
+            builder.problems.push(problem);
+            return Err(builder.problems);
+        }
+    }
+    if !builder.problems.is_empty() {
+        return Err(builder.problems);
+    }
+    Ok(builder.root.unwrap_or(Node {
+        value: Value::Null,
+        span: source.place(0),
+    }))
+}
+
+fn broken(source: &Source<'_>, error: &granit_parser::ScanError) -> Problem {
+    let place = source.place(error.marker().byte_offset().unwrap_or(0));
+    if *error.kind() == ErrorKind::RecursionLimitExceeded {
+        return too_deep(source, place);
+    }
+    let problem = source.problem(place, format!("this is not valid YAML: {}", error.info()));
+    let line = source.text[..place.start]
+        .rsplit(['\n', '\r'])
+        .next()
+        .unwrap_or("");
+    let tab = source.text[place.start..].starts_with('\t') || line.contains('\t');
+    problem.help(match error.kind() {
+        ErrorKind::UnknownAnchor => {
+            "mark a value above with `&name`, or quote a text that begins with `*`"
+        }
+        _ if tab => "YAML is indented with spaces: replace the tab",
+        _ => "look at the indentation, brackets and quotes up to here",
+    })
+}
+
+fn too_deep(source: &Source<'_>, place: Span) -> Problem {
+    let message = format!("this is nested more than {MOST_DEPTH} levels deep");
+    source
+        .problem(place, message)
+        .help("no plan needs that: check the indentation and brackets")
+}
+
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span)?;
+                let forced = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                let plain = style == ScalarStyle::Plain && !forced;
+                let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let value = if null {
+                    Value::Null
+                } else {
+                    Value::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    }
+                };
+                self.finish(Node { value, span }, anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span)?;
+                self.open(
+                    Frame::List {
+                        items: Vec::new(),
+                        span,
+                        anchor,
+                    },
+                    span,
+                )
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span)?;
+                let frame = Frame::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    merges: Vec::new(),
+                    span,
+                    anchor,
+                };
+                self.open(frame, span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(id) => {
+                let Some(node) = self.anchors.get(&id) else {
+                    let problem = self
+                        .source
+                        .problem(span, "this alias stands inside its anchor");
+                    return Err(problem.help("write the value out"));
+                };
+                let weight = node.weigh();
+                if self.stack.len() + weight.depth > MOST_DEPTH {
+                    return Err(too_deep(self.source, span));
+                }
+                self.afford(weight, span)?;
+                let node = self.anchors[&id].clone();
+                self.attach(node)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_tag(&self, tag: Option<&Tag>, span: Span) -> Result<(), Problem> {
+        match tag {
+            Some(tag) if !tag.is_yaml_core_schema() && tag.original() != "!" => {
+                let message = format!("the tag `{}` is not supported", tag.original());
+                Err(self.source.problem(span, message).help("remove the tag"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, frame: Frame, span: Span) -> Result<(), Problem> {
+        if self.stack.len() >= MOST_DEPTH {
+            return Err(too_deep(self.source, span));
+        }
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        match self.stack.pop() {
+            Some(Frame::List {
+                items,
+                span,
+                anchor,
+            }) => self.finish(
+                Node {
+                    value: Value::List(items),
+                    span,
+                },
+                anchor,
+            ),
+            Some(Frame::Map {
+                mut entries,
+                merges,
+                span,
+                anchor,
+                ..
+            }) => {
+                self.merge(&mut entries, merges)?;
+                self.finish(
+                    Node {
+                        value: Value::Map(entries),
+                        span,
+                    },
+                    anchor,
+                )
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Merge keys: what is written out wins over what is merged, earlier maps over later ones.
+    fn merge(&mut self, entries: &mut Vec<(Key, Node)>, merges: Vec<Node>) -> Result<(), Problem> {
+        for merged in merges {
+            let maps = match merged.value {
+                Value::List(items) => items,
+                _ => vec![merged],
+            };
+            for map in maps {
+                let Value::Map(found) = map.value else {
+                    let message = format!("`<<` merges maps, and this is {}", map.kind());
+                    let problem = self.source.problem(map.span, message);
+                    return Err(problem.help("write `<<: *name` where `&name` marks a map"));
+                };
+                let known: BTreeMap<_, _> = entries
+                    .iter()
+                    .map(|(key, _)| (key.text.clone(), ()))
+                    .collect();
+                entries.extend(
+                    found
+                        .into_iter()
+                        .filter(|(key, _)| !known.contains_key(&key.text)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+        let own = match &node.value {
+            Value::Scalar { text, .. } => Weight {
+                nodes: 1,
+                text: text.len(),
+                depth: 0,
+            },
+            _ => Weight {
+                nodes: 1,
+                text: 0,
+                depth: 0,
+            },
+        };
+        self.afford(own, node.span)?;
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.attach(node)
+    }
+
+    fn afford(&mut self, weight: Weight, span: Span) -> Result<(), Problem> {
+        self.nodes += weight.nodes;
+        self.text += weight.text;
+        if self.nodes > MOST_NODES || self.text > MOST_TEXT {
+            let problem = self.source.problem(
+                span,
+                format!("with its aliases expanded, this plan has more than {MOST_NODES} values or 4 MiB of text"),
+            );
+            return Err(problem.help("use fewer aliases (`*name`)"));
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, node: Node) -> Result<(), Problem> {
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Frame::List { items, .. }) => items.push(node),
+            Some(Frame::Map {
+                entries,
+                key,
+                merges,
+                ..
+            }) => match key.take() {
+                None => *key = Some(self.source.key(node)?),
+                Some(name) if name.text == "<<" => merges.push(node),
+                Some(name) => entries.push((name, node)),
+            },
+        }
+        Ok(())
+    }
+}
+
+impl Source<'_> {
+    fn key(&self, node: Node) -> Result<Key, Problem> {
+        match node.value {
+            Value::Scalar { text, .. } => Ok(Key {
+                text,
+                span: node.span,
+            }),
+            _ => {
+                let message = format!("a key must be a name, and this is {}", node.kind());
+                Err(self.problem(node.span, message).help("write `name: value`"))
+            }
+        }
+    }
+}
+
+/// Keys that stand twice in one map, wherever they are.
+pub(super) fn duplicates(source: &Source<'_>, node: &Node, found: &mut Vec<Problem>) {
+    match &node.value {
+        Value::Map(entries) => {
+            let mut seen: HashMap<&str, Span> = HashMap::new();
+            for (key, value) in entries {
+                if let Some(first) = seen.get(key.text.as_str()) {
+                    let message = format!("the key `{}` stands twice in one map", key.text);
+                    let problem = source.problem(key.span, message);
+                    found.push(
+                        problem.help(format!("it is on line {} already: remove one", first.line)),
+                    );
+                } else {
+                    seen.insert(&key.text, key.span);
+                }
+                duplicates(source, value, found);
+            }
+        }
+        Value::List(items) => items
+            .iter()
+            .for_each(|item| duplicates(source, item, found)),
+        Value::Null | Value::Scalar { .. } => {}
+    }
+}

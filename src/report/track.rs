@@ -1,0 +1,149 @@
+//! What is under way, folded from [`Progress`]: at most a handful of rows, the same for a terminal's
+//! bars and for a heartbeat line.
+
+use std::collections::BTreeMap;
+
+use crate::core::names::Millis;
+use crate::core::progress::Progress;
+use crate::core::words::{clean, count, millis};
+
+/// How many replicas' reasons are shown at a time.
+const REASONS: usize = 3;
+/// How many images' pulls are shown one by one.
+const PULLS: usize = 4;
+
+/// One row: text, and how far along it is where that can be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) text: String,
+    /// How much is done, of how much.
+    pub(super) part: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    pulls: BTreeMap<String, (u64, u64)>,
+    build: Option<(String, String)>,
+    start: Option<(u32, u32)>,
+    proving: Option<(u32, u32)>,
+    reasons: BTreeMap<String, (u32, String)>,
+    drain: Option<u64>,
+    bake: Option<(Millis, Millis)>,
+    wait: Option<String>,
+}
+
+impl Track {
+    /// Takes a step. Answers a line where something new has begun that deserves one.
+    pub(super) fn take(&mut self, step: Progress) -> Option<String> {
+        match step {
+            Progress::Pull { image, done, total } => {
+                let image = clean(&image);
+                let new = format!("pulling `{image}`");
+                let first = self.pulls.insert(image, (done, total)).is_none();
+                return first.then_some(new);
+            }
+            Progress::Build { role, line } => {
+                let (role, line) = (clean(&role), clean(line.trim_end()));
+                let same = matches!(&self.build, Some((before, _)) if *before == role);
+                let new = format!("building the image of `{role}`");
+                self.build = Some((role, line));
+                return (!same).then_some(new);
+            }
+            Progress::Start { done, total } => self.start = Some((done, total)),
+            Progress::Check {
+                container,
+                attempt,
+                reason: Some(reason),
+            } => {
+                self.reasons
+                    .insert(clean(&container), (attempt, clean(&reason)));
+            }
+            Progress::Check { container, .. } => {
+                self.reasons.remove(&clean(&container));
+            }
+            Progress::Proving { done, total } => self.proving = Some((done, total)),
+            Progress::Drain { left } => self.drain = Some(left),
+            Progress::Bake { left_ms } => {
+                let whole = self.bake.map_or(left_ms, |(_, whole)| whole.max(left_ms));
+                self.bake = Some((left_ms, whole));
+            }
+            Progress::Wait { what } => {
+                let what = clean(&what);
+                let new = format!("waiting for {what}");
+                let same = self.wait.as_ref() == Some(&what);
+                self.wait = Some(what);
+                return (!same).then_some(new);
+            }
+        }
+        None
+    }
+
+    /// What is under way, the coarse before the fine.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut row = |text: String, part| rows.push(Row { text, part });
+        let of = |done: u32, total: u32| Some((done.into(), total.into()));
+        if let Some(what) = &self.wait {
+            row(format!("waiting for {what}"), None);
+        }
+        let going = self
+            .pulls
+            .iter()
+            .filter(|(_, (done, total))| done < total || *total == 0);
+        let going: Vec<_> = going.collect();
+        for (image, (done, total)) in going.iter().take(PULLS) {
+            let of = format!("{} of {}  `{image}`", octets(*done), octets(*total));
+            match total {
+                0 => row(format!("`{image}`"), None),
+                _ => row(of, Some((*done, *total))),
+            }
+        }
+        if going.len() > PULLS {
+            row(format!("and {} more", going.len() - PULLS), None);
+        }
+        if let Some((role, line)) = &self.build {
+            row(format!("`{role}`: {line}"), None);
+        }
+        if let Some((done, total)) = self.start {
+            let containers = count(total.into(), "container");
+            row(format!("{done} of {containers} started"), of(done, total));
+        }
+        if let Some((done, total)) = self.proving {
+            let replicas = count(total.into(), "replica");
+            row(format!("{done} of {replicas} passed"), of(done, total));
+        }
+        for (container, (attempt, reason)) in self.reasons.iter().take(REASONS) {
+            row(format!("`{container}`: {reason} (check {attempt})"), None);
+        }
+        if self.reasons.len() > REASONS {
+            row(format!("and {} more", self.reasons.len() - REASONS), None);
+        }
+        if let Some(left) = self.drain {
+            row(format!("{} in flight", count(left, "request")), None);
+        }
+        if let Some((left, whole)) = self.bake {
+            let part = (whole.saturating_sub(left), whole);
+            row(
+                format!("{} left", millis(left.div_ceil(1000) * 1000)),
+                Some(part),
+            );
+        }
+        rows
+    }
+
+    /// All rows in one line, for where there are no bars.
+    pub(super) fn summary(&self) -> Option<String> {
+        let texts: Vec<_> = self.rows().into_iter().map(|row| row.text).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+}
+
+/// `34 MiB`, `1.2 GiB`.
+fn octets(number: u64) -> String {
+    match number {
+        0..0x400 => format!("{number} B"),
+        0x400..0x10_0000 => format!("{} KiB", number >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", number >> 20),
+        _ => format!("{}.{} GiB", number >> 30, ((number % (1 << 30)) * 10) >> 30),
+    }
+}

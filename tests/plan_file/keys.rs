@@ -1,0 +1,585 @@
+//! What each key of a good plan becomes.
+
+use std::collections::BTreeMap;
+
+use flipside::core::plan::{
+    Condition, FileContent, FileSource, ImageSource, MountSource, PointerPlan, ProbeKind, Pull,
+    Text, Verify,
+};
+use flipside::core::{RoleName, ServiceName};
+
+use super::fixture::{Fixture, MARKER, with_role, with_top};
+
+fn words(words: &[Text]) -> Vec<&str> {
+    words.iter().map(Text::reveal).collect()
+}
+
+fn web() -> RoleName {
+    RoleName::new("web").unwrap()
+}
+
+#[test]
+fn environment_as_a_map_keeps_source_text_and_passes_through() {
+    let fixture = Fixture::new();
+    let role = fixture.role(
+        "environment:\n  PORT: 1.10\n  ON: yes\n  HEX: 0x1F\n  BIG: 1e3\n  TRUE: true\n  QUOTED: \"a b\"\n  \
+         PASSWORD:\n  ABSENT:\n  EMPTY: \"\"\n  MIXED: v${TAG}\n  DOLLAR: a$$b\n  DEFAULT: ${NOPE:-x}\n  \
+         SET_EMPTY: ${EMPTY}",
+    );
+    let found: BTreeMap<_, _> = role
+        .environment
+        .iter()
+        .map(|(name, text)| (name.as_str(), (text.reveal(), text.is_secret())))
+        .collect();
+    let expected = BTreeMap::from([
+        ("PORT", ("1.10", false)),
+        ("ON", ("yes", false)),
+        ("HEX", ("0x1F", false)),
+        ("BIG", ("1e3", false)),
+        ("TRUE", ("true", false)),
+        ("QUOTED", ("a b", false)),
+        ("PASSWORD", (MARKER, true)),
+        ("EMPTY", ("", false)),
+        ("MIXED", ("v1.2", true)),
+        ("DOLLAR", ("a$b", false)),
+        ("DEFAULT", ("x", false)),
+        ("SET_EMPTY", ("", true)),
+    ]);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn environment_as_a_list_and_env_files_merge_with_environment_winning() {
+    let fixture = Fixture::new();
+    let role = fixture.role(
+        "env_file: [app.env, {path: nope.env, required: false}]\nenvironment: [SHARED=plan, PASSWORD, ABSENT, E=]",
+    );
+    let found: BTreeMap<_, _> = role
+        .environment
+        .iter()
+        .map(|(name, text)| (name.as_str(), (text.reveal(), text.is_secret())))
+        .collect();
+    let expected = BTreeMap::from([
+        ("A", ("1", true)),
+        ("B", (MARKER, true)),
+        ("C", ("x\ny", true)),
+        ("E", ("", false)),
+        ("PASSWORD", (MARKER, true)),
+        ("SHARED", ("plan", false)),
+    ]);
+    assert_eq!(found, expected);
+    let one = fixture.role("env_file: ./app.env");
+    assert_eq!(one.environment["SHARED"].reveal(), "file");
+}
+
+#[test]
+fn env_files_are_read_as_compose_reads_them() {
+    let fixture = Fixture::new();
+    let text = "\u{feff}# c\n\nPLAIN=a b # c\nHASH=a#b\nEMPTY_VALUE=\nSINGLE='a $X # \\n'\nDOUBLE=\"a\\tb\\\"c\\\\\" # c\n\
+                MANY=\"one\ntwo\"\nREF=${PLAIN}!\nCALLER=${TAG}\nESCAPED=\"\\$HOME\"\nexport  SPACED = x \r\nTAG\nUNKNOWN\n\
+                LATER=$MANY\n";
+    std::fs::write(fixture.file("all.env"), text).unwrap();
+    let role = fixture.role("env_file: all.env");
+    let found: BTreeMap<_, _> = role
+        .environment
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.reveal()))
+        .collect();
+    let expected = BTreeMap::from([
+        ("PLAIN", "a b"),
+        ("HASH", "a#b"),
+        ("EMPTY_VALUE", ""),
+        ("SINGLE", "a $X # \\n"),
+        ("DOUBLE", "a\tb\"c\\"),
+        ("MANY", "one\ntwo"),
+        ("REF", "a b!"),
+        ("CALLER", "1.2"),
+        ("ESCAPED", "$HOME"),
+        ("SPACED", "x"),
+        ("TAG", "1.2"),
+        ("LATER", "one\ntwo"),
+    ]);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn commands_are_lists_or_split_like_a_shell() {
+    let fixture = Fixture::new();
+    let role = fixture
+        .role("command: sh -c 'echo \"a b\"' c\\ d \"e\\\"f\" ''\nentrypoint: [/app, 1, true]");
+    assert_eq!(
+        words(&role.command.unwrap()),
+        ["sh", "-c", "echo \"a b\"", "c d", "e\"f", ""]
+    );
+    assert_eq!(words(&role.entrypoint.unwrap()), ["/app", "1", "true"]);
+    let cleared = fixture.role("command: \"\"\nentrypoint: []");
+    assert_eq!(
+        (cleared.command, cleared.entrypoint),
+        (Some(vec![]), Some(vec![]))
+    );
+    let absent = fixture.role("command:\ninit: true");
+    assert_eq!((absent.command, absent.entrypoint), (None, None));
+    let secret = fixture
+        .role("command: run --password ${PASSWORD}")
+        .command
+        .unwrap();
+    assert!(secret.iter().all(Text::is_secret));
+    assert_eq!(secret[2].reveal(), MARKER);
+    let list = fixture
+        .role("command: [run, \"${PASSWORD}\"]")
+        .command
+        .unwrap();
+    assert_eq!(
+        list.iter().map(Text::is_secret).collect::<Vec<_>>(),
+        [false, true]
+    );
+}
+
+#[test]
+fn images_and_builds() {
+    let fixture = Fixture::new();
+    assert_eq!(
+        fixture.role("image: a/b:${TAG}").image,
+        ImageSource::Pull("a/b:1.2".into())
+    );
+    for good in [
+        "app",
+        "localhost/app:1",
+        "reg.example:5000/Team/app",
+        "a@sha256:00",
+        "a/b-c_d.e:1-x",
+    ] {
+        let said = fixture.said(with_role(&format!("image: {good}")));
+        assert_eq!(
+            said.starts_with("accepted"),
+            !good.contains("Team"),
+            "{good}: {said}"
+        );
+    }
+    let ImageSource::Build(short) = fixture.role("build: ./app").image else {
+        panic!()
+    };
+    assert_eq!(
+        (short.context, short.dockerfile.as_str()),
+        (fixture.file("app"), "Dockerfile")
+    );
+    let lines = "image: shop:1\nbuild:\n  context: app\n  dockerfile: ./Dockerfile\n  args: [A=1, PASSWORD, ABSENT]\n  \
+                 target: final\npull_policy: build";
+    let ImageSource::Build(long) = fixture.role(lines).image else {
+        panic!()
+    };
+    assert_eq!(long.tag.as_deref(), Some("shop:1"));
+    assert_eq!(long.target.as_deref(), Some("final"));
+    assert_eq!(long.args["A"], Text::public("1"));
+    assert_eq!(long.args["PASSWORD"], Text::secret(MARKER));
+    assert_eq!(long.args.len(), 2);
+    for (word, pull) in [
+        ("always", Pull::Always),
+        ("missing", Pull::Missing),
+        ("if_not_present", Pull::Missing),
+        ("never", Pull::Never),
+    ] {
+        assert_eq!(fixture.role(&format!("pull_policy: {word}")).pull, pull);
+    }
+}
+
+#[test]
+fn volumes_short_and_long() {
+    let fixture = Fixture::new();
+    let role = fixture.role(
+        "volumes:\n- ./site:/srv/site/:ro\n- ./nginx.conf:/etc/nginx.conf:ro\n- /cache\n- uploads:/data\n\
+         - {type: volume, source: db, target: /db, read_only: true}\n- {type: bind, source: ./site, target: /www, read_only: true}\n\
+         - {type: tmpfs, target: /tmp, tmpfs: {size: 64m, mode: 01777}}\n- tmp:/scratch\n- old:/old\n\
+         - /var/run/docker.sock:/var/run/docker.sock\ntmpfs: [/run, \"/var/tmp:size=64m,mode=1777\"]\n---\n\
+         volumes:\n  uploads: {keep: across-releases}\n  db: {external: true, name: pg}\n  tmp: {keep: per-release}\n  \
+         old: {external: true}\nshared_paths: [/var/run]",
+    );
+    let copied: Vec<_> = role.files.iter().map(|file| file.target.as_str()).collect();
+    assert_eq!(copied, ["/srv/site", "/etc/nginx.conf", "/www"]);
+    assert_eq!(
+        role.files[0].content,
+        FileContent::Directory(fixture.file("site"))
+    );
+    let FileContent::File { source, .. } = &role.files[1].content else {
+        panic!()
+    };
+    assert_eq!(*source, FileSource::Path(fixture.file("nginx.conf")));
+    let mounted: Vec<_> = role
+        .mounts
+        .iter()
+        .map(|mount| (mount.target.as_str(), mount.source.clone(), mount.read_only))
+        .collect();
+    let expected = [
+        ("/cache", MountSource::PerRelease(None), false),
+        ("/data", MountSource::Shared("shop_uploads".into()), false),
+        ("/db", MountSource::Shared("pg".into()), true),
+        (
+            "/scratch",
+            MountSource::PerRelease(Some("tmp".into())),
+            false,
+        ),
+        ("/old", MountSource::Shared("old".into()), false),
+        (
+            "/var/run/docker.sock",
+            MountSource::Host("/var/run/docker.sock".into()),
+            false,
+        ),
+    ];
+    assert_eq!(mounted, expected);
+    let tmpfs: Vec<_> = role
+        .tmpfs
+        .iter()
+        .map(|(path, options)| (path.as_str(), options.as_str()))
+        .collect();
+    assert_eq!(
+        tmpfs,
+        [
+            ("/run", ""),
+            ("/tmp", "size=67108864,mode=1777"),
+            ("/var/tmp", "size=64m,mode=1777")
+        ]
+    );
+}
+
+#[test]
+fn secrets_and_configs_short_and_long() {
+    let fixture = Fixture::new();
+    let role = fixture.role(
+        "secrets: [tls, {source: pw, target: db/pw, uid: \"70\", gid: 71, mode: 0400}]\n\
+         configs: [motd, {source: made, target: /etc/made}]\n---\n\
+         secrets: {tls: {file: ./tls.key}, pw: {environment: PASSWORD}}\n\
+         configs: {motd: {content: \"hello $$USER\"}, made: {content: \"pw=${PASSWORD}\"}}",
+    );
+    let found: Vec<_> = role
+        .files
+        .iter()
+        .map(|file| match &file.content {
+            FileContent::File {
+                source,
+                uid,
+                gid,
+                mode,
+            } => (file.target.as_str(), source.clone(), *uid, *gid, *mode),
+            FileContent::Directory(_) => panic!(),
+        })
+        .collect();
+    let expected = [
+        (
+            "/run/secrets/tls",
+            FileSource::Path(fixture.file("tls.key")),
+            0,
+            0,
+            0o444,
+        ),
+        (
+            "/run/secrets/db/pw",
+            FileSource::Value(Text::secret(MARKER)),
+            70,
+            71,
+            0o400,
+        ),
+        (
+            "/motd",
+            FileSource::Value(Text::public("hello $USER")),
+            0,
+            0,
+            0o444,
+        ),
+        (
+            "/etc/made",
+            FileSource::Value(Text::secret(format!("pw={MARKER}"))),
+            0,
+            0,
+            0o444,
+        ),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn health_checks() {
+    let fixture = Fixture::new();
+    let check = |lines: &str| {
+        fixture
+            .role(&format!("healthcheck: {lines}"))
+            .healthcheck
+            .unwrap()
+    };
+    let shell = check(
+        "{test: \"curl -f localhost || exit 1\", interval: 1m30s, timeout: 500ms, retries: 3, start_period: 1.5s}",
+    );
+    assert_eq!(
+        words(&shell.test),
+        ["CMD-SHELL", "curl -f localhost || exit 1"]
+    );
+    assert_eq!(
+        (shell.interval_ms, shell.timeout_ms),
+        (Some(90_000), Some(500))
+    );
+    assert_eq!(
+        (shell.start_period_ms, shell.retries),
+        (Some(1_500), Some(3))
+    );
+    let list = check("{test: [CMD, curl, \"${PASSWORD}\"]}");
+    assert_eq!(words(&list.test), ["CMD", "curl", MARKER]);
+    assert!(list.test[2].is_secret());
+    assert_eq!(words(&check("{disable: true}").test), ["NONE"]);
+    assert_eq!(words(&check("{interval: 5s}").test), [""; 0]);
+}
+
+#[test]
+fn limits_and_replicas() {
+    let fixture = Fixture::new();
+    let role = fixture.role("cpus: 0.5\nmem_limit: 256m\npids_limit: 100\nshm_size: 64MiB\ndeploy: {replicas: \"${REPLICAS}\"}");
+    assert_eq!(role.replicas, 3);
+    assert_eq!(role.limits.nano_cpus, Some(500_000_000));
+    assert_eq!(role.limits.memory, Some(256 << 20));
+    assert_eq!(
+        (role.limits.pids, role.limits.shm),
+        (Some(100), Some(64 << 20))
+    );
+    let deploy = fixture.role(
+        "deploy: {resources: {limits: {cpus: '1.5', memory: 1g, pids: -1}, reservations: {memory: 512mb}}}\n\
+         ulimits: {nofile: 1024, core: {soft: 0, hard: -1}}",
+    );
+    assert_eq!(deploy.limits.nano_cpus, Some(1_500_000_000));
+    assert_eq!(
+        (deploy.limits.memory, deploy.limits.memory_reservation),
+        (Some(1 << 30), Some(512 << 20))
+    );
+    assert_eq!(deploy.limits.pids, Some(-1));
+    assert_eq!(deploy.ulimits["nofile"], (1024, 1024));
+    assert_eq!(deploy.ulimits["core"], (0, -1));
+}
+
+#[test]
+fn the_plain_keys() {
+    let fixture = Fixture::new();
+    let role = fixture.role(
+        "restart: \"no\"\nstop_signal: quit\nstop_grace_period: 1m\nuser: 1000:1000\nworking_dir: /srv\nread_only: true\n\
+         cap_add: [cap_net_admin]\ncap_drop: [ALL]\nsecurity_opt: [\"no-new-privileges:false\"]\nlabels: {a: 1, b: }\n\
+         init: true\nextra_hosts: [\"a:192.0.2.1\", \"b=[2001:db8::1]\", \"c:2001:db8::2\"]\ndns: 192.0.2.53\n\
+         hostname: web-1.example\nexpose: [80, \"443/tcp\"]\nnetworks: [default, edge]\nx-mine: {anything: goes}\n---\n\
+         networks: {edge: {external: true, name: edge-net}, default: }",
+    );
+    assert_eq!(role.stop_signal.as_deref(), Some("SIGQUIT"));
+    assert_eq!(role.stop_grace_ms, 60_000);
+    assert_eq!(role.user.as_deref(), Some("1000:1000"));
+    assert_eq!(role.working_dir.as_deref(), Some("/srv"));
+    assert!(role.read_only);
+    assert_eq!(
+        (role.cap_add, role.cap_drop),
+        (vec!["NET_ADMIN".to_owned()], vec!["ALL".to_owned()])
+    );
+    assert_eq!(role.security_opt, ["no-new-privileges:false"]);
+    assert_eq!(
+        role.labels,
+        BTreeMap::from([("a".into(), "1".into()), ("b".into(), String::new())])
+    );
+    assert_eq!(role.init, Some(true));
+    let hosts: Vec<_> = role
+        .extra_hosts
+        .iter()
+        .map(|(name, address)| format!("{name} {address}"))
+        .collect();
+    assert_eq!(hosts, ["a 192.0.2.1", "b 2001:db8::1", "c 2001:db8::2"]);
+    assert_eq!(
+        role.dns,
+        ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(role.hostname.as_deref(), Some("web-1.example"));
+    assert_eq!(role.expose, [80, 443]);
+    assert_eq!(role.networks, ["edge"]);
+    let map = fixture.role("labels: [a=1, b]\nextra_hosts: {a: 192.0.2.1, b: [192.0.2.2, 192.0.2.3]}\nnetworks: {edge: }\n---\nnetworks: {edge: {external: true}}");
+    assert_eq!(map.labels.len(), 2);
+    assert_eq!(map.extra_hosts.len(), 3);
+    assert_eq!(map.networks, ["edge"]);
+    let defaults = fixture.role("");
+    assert_eq!((defaults.stop_grace_ms, defaults.replicas), (10_000, 1));
+}
+
+#[test]
+fn dependencies_as_a_list_and_a_map_and_roles_left_out() {
+    let fixture = Fixture::new();
+    let text = with_top(
+        "services:\n  web: {image: \"app:1\", depends_on: {db: {condition: service_healthy, required: true}, cache: {condition: service_started}}}\n  \
+         cache: {image: \"redis:7\", depends_on: [db]}\n  db: {image: \"pg:1\"}\n  \
+         old: {run: never, ports: [\"80:80\"], image: \"${NOT_SET}\"}",
+    );
+    let plan = fixture.load(text).unwrap().plan;
+    let names: Vec<_> = plan.roles.keys().map(RoleName::as_str).collect();
+    assert_eq!(names, ["cache", "db", "web"]);
+    let db = RoleName::new("db").unwrap();
+    assert_eq!(plan.roles[&web()].depends_on[&db], Condition::Healthy);
+    assert_eq!(
+        plan.roles[&RoleName::new("cache").unwrap()].depends_on[&db],
+        Condition::Started
+    );
+}
+
+#[test]
+fn probes_and_their_defaults() {
+    let fixture = Fixture::new();
+    let text = with_top(
+        "services: {web: {image: \"app:1\"}, db: {image: \"pg:1\", expose: [5432]}}\n\
+         pointer: {proxy: {listen: \":80\", hosts: [Shop.Example., b.example, shop.example]}}\n\
+         probes:\n  - http:\n  - http: {path: \"/up?a=b\", port: 81, method: HEAD, headers: {X: \"${PASSWORD}\"}, host: h, status: [200, 300-399], contains: ok, tls: {server_name: n, verify: none}, interval: 2s, timeout: 1s, initial_delay: 1s, passes: 2, failures: 4, deadline: 10s}\n  \
+         - tcp: {role: db}\n  - exec: {role: db, command: pg_isready -U \"a b\"}\n  - health: {role: db}\n  - http: {status: 200-299, tls: true}",
+    );
+    let plan = fixture.load(text).unwrap().plan;
+    let [first, second, tcp, exec, health, tls] = plan.probes.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (first.interval_ms, first.timeout_ms, first.initial_delay_ms),
+        (1_000, 5_000, 0)
+    );
+    assert_eq!(
+        (first.passes, first.failures, first.deadline_ms),
+        (1, 3, 60_000)
+    );
+    let ProbeKind::Http(http) = &first.kind else {
+        panic!()
+    };
+    assert_eq!(
+        (http.port, http.method.as_str(), http.path.as_str()),
+        (8080, "GET", "/")
+    );
+    assert_eq!(http.status, [(200, 299)]);
+    assert_eq!(http.headers.len(), 1);
+    assert_eq!(http.headers[0].name, "Host");
+    assert_eq!(http.headers[0].value, Some(Text::public("shop.example")));
+    let ProbeKind::Http(http) = &second.kind else {
+        panic!()
+    };
+    assert_eq!(
+        (http.port, http.method.as_str(), http.path.as_str()),
+        (81, "HEAD", "/up?a=b")
+    );
+    assert_eq!(http.status, [(200, 200), (300, 399)]);
+    assert_eq!(http.contains.as_deref(), Some("ok"));
+    assert_eq!(http.tls.as_ref().unwrap().verify, Verify::None);
+    assert_eq!(http.headers[0].value, Some(Text::secret(MARKER)));
+    assert_eq!(http.headers[1].value, Some(Text::public("h")));
+    assert_eq!(
+        (second.passes, second.failures, second.deadline_ms),
+        (2, 4, 10_000)
+    );
+    assert_eq!(
+        (tcp.role.as_str(), &tcp.kind),
+        ("db", &ProbeKind::Tcp { port: 5432 })
+    );
+    let ProbeKind::Exec { command } = &exec.kind else {
+        panic!()
+    };
+    assert_eq!(words(command), ["pg_isready", "-U", "a b"]);
+    assert_eq!(health.kind, ProbeKind::Health);
+    let ProbeKind::Http(http) = &tls.kind else {
+        panic!()
+    };
+    assert_eq!(http.tls.as_ref().unwrap().verify, Verify::Full);
+    let PointerPlan::Proxy(proxy) = &plan.pointer;
+    assert_eq!(proxy.hosts, ["shop.example", "b.example"]);
+}
+
+#[test]
+fn the_top_level() {
+    let mut fixture = Fixture::new();
+    let text = with_top(
+        "engine: ssh://root@${WORD}\nstrategy: all-at-once\nbake: 10m\ndrain: {limit: 0s}\nstand_up: {deadline: 1h}\n\
+         rollback: {proof: 2s}\nstandby: {keep: 2, for: 1d, mode: running}\npools: {networks: 10.0.0.0/8, ports: 1-65535}\n\
+         networks: {e: {external: true, name: edge}}\nx-mine: [1]",
+    );
+    let plan = fixture.load(&text).unwrap().plan;
+    assert_eq!(plan.service.as_str(), "shop");
+    assert_eq!(plan.engine.as_deref(), Some("ssh://root@abc"));
+    assert_eq!(
+        (
+            plan.policy.bake_ms,
+            plan.policy.drain_ms,
+            plan.policy.stand_up_ms
+        ),
+        (600_000, 0, 3_600_000)
+    );
+    assert_eq!(
+        (
+            plan.policy.proof_ms,
+            plan.policy.keep,
+            plan.policy.keep_for_ms
+        ),
+        (2_000, 2, 86_400_000)
+    );
+    assert_eq!((plan.pools.networks.1, plan.pools.ports), (8, (1, 65535)));
+    assert_eq!(
+        plan.external_networks,
+        BTreeMap::from([("e".into(), "edge".into())])
+    );
+    assert_eq!(
+        fixture
+            .load(with_top("drain: 5s"))
+            .unwrap()
+            .plan
+            .policy
+            .drain_ms,
+        5_000
+    );
+    fixture.name = Some("shop-staging".into());
+    assert_eq!(
+        fixture.load(&text).unwrap().plan.service,
+        ServiceName::new("shop-staging").unwrap()
+    );
+    fixture.name = Some("No".into());
+    assert!(
+        fixture
+            .said(&text)
+            .starts_with("flipside.yaml:1:1: `--name No` is not a service name")
+    );
+}
+
+#[test]
+fn variables_come_from_set_then_the_caller_then_the_file_beside_the_plan() {
+    let mut fixture = Fixture::new();
+    std::fs::write(fixture.file(".env"), "TAG=file\nONLY=file\nWORD='file'\n").unwrap();
+    fixture.overrides.insert("WORD".into(), "set".into());
+    let image = |image: &str| match fixture.role(&format!("image: \"{image}\"")).image {
+        ImageSource::Pull(image) => image,
+        ImageSource::Build(_) => panic!(),
+    };
+    assert_eq!(image("a:${TAG}-${ONLY}-$WORD"), "a:1.2-file-set");
+    assert_eq!(image("a:${EMPTY:-default}${EMPTY-no}"), "a:default");
+    assert_eq!(image("a:${NOPE:-${NOR:-${TAG}}}"), "a:1.2");
+    assert_eq!(
+        image("a:x${TAG:+set}${NOPE:+no}${EMPTY:+no}${EMPTY+yes}"),
+        "a:xsetyes"
+    );
+    assert_eq!(image("a:${TAG?no}${TAG:?no}"), "a:1.21.2");
+    assert_eq!(image("a:${NOPE:-x}$TAG"), "a:x1.2");
+    std::fs::write(fixture.file(".env"), format!("{MARKER}\n= {MARKER}\n")).unwrap();
+    let said = fixture.said(with_role("image: a:${ELSEWHERE}"));
+    assert!(
+        said.starts_with(".env:2:1: this line does not begin with a variable's name"),
+        "{said}"
+    );
+}
+
+#[test]
+fn anchors_merges_quotes_byte_order_marks_and_line_ends() {
+    let fixture = Fixture::new();
+    let text = "\u{feff}---\r\nname: 'shop'\r\nx-base: &base\r\n  image: app:1 # a comment\r\n  init: true\r\n  environment: {A: 1}\r\n\
+                services:\r\n  web:\r\n    <<: *base\r\n    init: false\r\n  api: {<<: [*base, {user: me}]}\r\nexpose: web:80\r\n\
+                probes: none\r\npointer: {proxy: {listen: :80}}\r\n...\r\n";
+    let plan = fixture.load(text).unwrap().plan;
+    assert_eq!(plan.roles[&web()].init, Some(false));
+    assert_eq!(plan.roles[&web()].environment["A"].reveal(), "1");
+    let api = &plan.roles[&RoleName::new("api").unwrap()];
+    assert_eq!((api.init, api.user.as_deref()), (Some(true), Some("me")));
+    let said = fixture.said(text.replace("init: false", "inti: false"));
+    assert!(
+        said.starts_with("flipside.yaml:10:5: `inti` is not a key of `services.web`\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n 10 |     inti: false\n    |     ^^^^\n"),
+        "{said}"
+    );
+}

@@ -1,0 +1,155 @@
+//! What is refused, and the exact words. Each case of `golden/plan_refusals.txt` is
+//!
+//! ```text
+//! ## role: a title
+//! lines of the role `web`; or with `top:`, of the top level; or with `plan:`, the whole file
+//! =>
+//! what is said
+//! ```
+//!
+//! `FLIPSIDE_BLESS=1` writes the answers of the day into the file, for a person to read.
+
+use std::fmt::Write as _;
+
+use super::fixture::{Fixture, with_role, with_top};
+
+const TABLE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/golden/plan_refusals.txt"
+);
+
+#[test]
+fn every_refusal_says_where_and_what_to_write_instead() {
+    let table = std::fs::read_to_string(TABLE).unwrap();
+    let fixture = Fixture::new();
+    let mut written = String::new();
+    let mut wrong = Vec::new();
+    let mut cases = 0;
+    for case in table
+        .split("\n## ")
+        .map(|case| case.trim_start_matches("## "))
+    {
+        let (title, rest) = case.split_once('\n').unwrap();
+        let (input, expected) = rest.split_once("\n=>").unwrap_or((rest, ""));
+        let input = input.trim_end_matches('\n');
+        let (kind, _) = title.split_once(": ").unwrap();
+        let text = match kind {
+            "plan" => format!("{input}\n"),
+            "role" => with_role(input),
+            "top" => with_top(input),
+            other => panic!("no such kind of case: {other}"),
+        };
+        let said = fixture.said(&text);
+        if said != expected.trim_matches('\n') {
+            wrong.push(format!(
+                "## {title}\n--- expected\n{}\n--- said\n{said}",
+                expected.trim()
+            ));
+        }
+        write!(written, "## {title}\n{input}\n=>\n{said}\n\n").unwrap();
+        cases += 1;
+    }
+    if std::env::var_os("FLIPSIDE_BLESS").is_some() {
+        std::fs::write(TABLE, format!("{}\n", written.trim_end())).unwrap();
+    } else {
+        assert!(
+            wrong.is_empty(),
+            "{} of {cases} differ:\n\n{}",
+            wrong.len(),
+            wrong.join("\n\n")
+        );
+    }
+}
+
+#[test]
+fn what_is_no_text_is_refused_kindly() {
+    let fixture = Fixture::new();
+    let deep = "[".repeat(20_000);
+    let deep_block: String = (0..300)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let last = level - 1;
+        let items = vec![format!("*a{last}"); 9].join(", ");
+        bomb += &format!("a{level}: &a{level} [{items}]\n");
+    }
+    let first = |said: String| said.lines().next().unwrap().to_owned();
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (Vec::new(), "flipside.yaml:1:1: this plan is empty"),
+        (
+            b"# only a comment\n".to_vec(),
+            "flipside.yaml:1:1: this plan is empty",
+        ),
+        (
+            b"name: \xff\xfe".to_vec(),
+            "flipside.yaml:1:7: this is not UTF-8 text",
+        ),
+        (
+            b"\xff\xfen\0a\0".to_vec(),
+            "flipside.yaml:1:1: this is not UTF-8 text (it looks like UTF-16)",
+        ),
+        (
+            b"\x7fELF\x02\x01\x01\0\0\0".to_vec(),
+            "flipside.yaml:1:8: this is a binary file",
+        ),
+        (
+            vec![b'a'; 5 << 20],
+            "flipside.yaml:1:1: this is larger than 1 MiB, which no plan is",
+        ),
+        (
+            format!("name: shop\nx: {deep}").into_bytes(),
+            "flipside.yaml:2:68: this is nested more than 64 levels deep",
+        ),
+        (
+            deep_block.into_bytes(),
+            "flipside.yaml:65:65: this is nested more than 64 levels deep",
+        ),
+        (
+            bomb.into_bytes(),
+            "flipside.yaml:5:35: with its aliases expanded, this plan has more than 50000 values or 4 MiB of text",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(first(fixture.said(&bytes)), expected);
+    }
+}
+
+#[test]
+fn a_plan_that_is_not_there_or_no_file_is_refused() {
+    let fixture = Fixture::new();
+    let missing = flipside::plan::load(&fixture.file("nope.yaml"), &fixture.inputs()).unwrap_err();
+    assert!(
+        missing
+            .to_string()
+            .contains("nope.yaml: cannot be read: No such file"),
+        "{missing}"
+    );
+    let directory = flipside::plan::load(&fixture.file("site"), &fixture.inputs()).unwrap_err();
+    assert!(
+        directory
+            .to_string()
+            .contains("site: cannot be read: Is a directory"),
+        "{directory}"
+    );
+}
+
+#[test]
+fn twenty_problems_are_shown_and_the_rest_counted() {
+    let fixture = Fixture::new();
+    let lines: String = (0..30)
+        .map(|number| format!("bogus{number}: 1\n"))
+        .collect();
+    let error = fixture.load(with_top(&lines)).unwrap_err();
+    assert_eq!((error.problems.len(), error.more), (20, 10));
+    assert!(
+        error.to_string().ends_with("\n\nand 10 more problems"),
+        "{error}"
+    );
+    let json = serde_json::to_value(&error).unwrap();
+    assert_eq!(
+        json["problems"][0]["message"],
+        "`bogus0` is not a key of a plan"
+    );
+    assert_eq!(json["problems"][0]["line"], 6);
+}

@@ -1,0 +1,170 @@
+//! The table on disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use flipside::proxy::Server;
+use flipside::proxy::control::Code;
+use flipside::proxy::table::{Deadline, Marks};
+
+use super::kit::{Proxy, Wire, entry, eventually, free_port, named};
+use super::orders::refusal;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_after_a_restart() {
+    let mut proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    let mut wanted = entry("shop", port, &[(1, 3, &[shop]), (2, 0, &[])]);
+    wanted.marks = BTreeMap::from([(
+        1,
+        Marks {
+            proven: true,
+            served: Some(1),
+            withdrawn: false,
+        },
+    )]);
+    wanted.deadline = Some(Deadline {
+        at_ms: 5,
+        back_to: wanted.environments.clone(),
+    });
+    wanted.preview = Some(serde_json::json!({"header": "x-preview"}));
+    wanted.hosts = vec!["shop.example".into()];
+    proxy.route(wanted.clone()).await;
+    proxy.restart().await;
+    wanted.generation = 1;
+    assert_eq!(proxy.control.read("shop").await.unwrap(), Some(wanted));
+    assert_eq!(
+        Wire::open(port).await.get("shop.example", "/").await.body,
+        "shop"
+    );
+    let left: Vec<_> = fs::read_dir(&proxy.options.table).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_entry_harms_only_itself() {
+    let mut proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    proxy.route(entry("shop", port, &[(1, 1, &[shop])])).await;
+    drop(proxy.server.take());
+    let good = fs::read_to_string(proxy.table_file("shop")).unwrap();
+    let newer = good
+        .replace("\"v\": 1", "\"v\": 2")
+        .replace("shop", "newer");
+    fs::write(proxy.table_file("newer"), &newer).unwrap();
+    fs::write(proxy.table_file("garbage"), b"\x00\xff").unwrap();
+    fs::write(proxy.table_file("other"), &good).unwrap();
+    fs::write(
+        proxy.table_file("shop"),
+        good.replacen('{', "{\"later\": {\"x\": 1},", 1),
+    )
+    .unwrap();
+    proxy.restart().await;
+
+    assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
+    let hello = proxy.control.hello().await.unwrap();
+    let bad: Vec<_> = hello
+        .bad_entries
+        .iter()
+        .map(|it| it.service.as_str())
+        .collect();
+    assert_eq!(bad, ["garbage", "newer", "other"]);
+    assert!(hello.bad_entries[1].reason.contains("newer flipside"));
+    assert_eq!(
+        refusal(proxy.control.read("newer").await).code,
+        Code::BadEntry
+    );
+
+    let mut again = entry("newer", port, &[]);
+    again.hosts = vec!["newer.example".into()];
+    assert_eq!(
+        refusal(proxy.control.write(None, again).await).code,
+        Code::BadEntry
+    );
+    assert_eq!(
+        fs::read_to_string(proxy.table_file("newer")).unwrap(),
+        newer
+    );
+
+    let mut again = entry("garbage", port, &[]);
+    again.hosts = vec!["garbage.example".into()];
+    proxy.control.write(None, again).await.unwrap();
+    let aside = proxy.options.table.join("garbage.json.bad");
+    assert_eq!(
+        fs::read(aside).unwrap(),
+        b"\x00\xff",
+        "kept, out of the way"
+    );
+    assert_eq!(proxy.control.hello().await.unwrap().bad_entries.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_saving_fails_nothing_changes() {
+    let proxy = Proxy::start().await;
+    let (port, other) = (free_port(), free_port());
+    let (one, two) = (named("one").await, named("two").await);
+    proxy.route(entry("shop", port, &[(1, 1, &[one])])).await;
+    // Tests may run as root, whom no mode keeps out; a directory that is gone keeps out everybody.
+    let away = proxy.options.table.with_extension("away");
+    fs::rename(&proxy.options.table, &away).unwrap();
+    let error = refusal(
+        proxy
+            .control
+            .write(Some(1), entry("shop", port, &[(2, 1, &[two])]))
+            .await,
+    );
+    assert_eq!(error.code, Code::StoreFailed);
+    let error = refusal(proxy.control.write(None, entry("new", other, &[])).await);
+    assert_eq!(error.code, Code::StoreFailed);
+    let marking = proxy
+        .control
+        .mark("shop", 1, 1, flipside::proxy::control::Mark::Proven);
+    assert_eq!(refusal(marking.await).code, Code::StoreFailed);
+    assert_eq!(Wire::open(port).await.get("x", "/").await.body, "one");
+    assert!(
+        tokio::net::TcpStream::connect(("127.0.0.1", other))
+            .await
+            .is_err()
+    );
+    let now = proxy.control.read("shop").await.unwrap().unwrap();
+    assert_eq!((now.generation, now.marks.len()), (1, 0));
+
+    fs::rename(&away, &proxy.options.table).unwrap();
+    proxy.route(entry("shop", port, &[(2, 1, &[two])])).await;
+    assert_eq!(Wire::open(port).await.get("x", "/").await.body, "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_taken_at_the_start_is_reported_and_tried_again() {
+    let mut proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    proxy.route(entry("shop", port, &[(1, 1, &[shop])])).await;
+    drop(proxy.server.take());
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    proxy.restart().await;
+    let listeners = proxy.control.hello().await.unwrap().listeners;
+    assert!(listeners[0].error.as_ref().unwrap().contains("in use"));
+    drop(taken);
+    eventually("it listens", || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+    })
+    .await;
+    assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
+    assert_eq!(
+        proxy.control.hello().await.unwrap().listeners[0].error,
+        None
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_proxies_do_not_share_a_socket() {
+    let proxy = Proxy::start().await;
+    let error = Server::start(proxy.options.clone()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    proxy.control.hello().await.unwrap();
+}
