@@ -8,11 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::core::action::Ask;
-use crate::core::names::ServiceName;
 use crate::drive::Asked;
-use crate::engine::Engine;
 use crate::error::Exit;
-use crate::lease;
+use crate::lease::Lease;
 use crate::report::Report;
 
 /// How often the engine is asked for requests.
@@ -28,11 +26,11 @@ pub struct Asks {
 /// Begins to listen. From here on the first SIGINT or SIGTERM is a request, the second ends the
 /// process at once, and SIGHUP is ignored.
 #[must_use]
-pub fn listen(engine: Arc<dyn Engine>, service: ServiceName, report: Arc<dyn Report>) -> Asks {
+pub fn listen(lease: Arc<Lease>, report: Arc<dyn Report>) -> Asks {
     let (asked, heard) = mpsc::channel(8);
     let mut tasks = JoinSet::new();
     tasks.spawn(signals(asked.clone(), Arc::clone(&report)));
-    tasks.spawn(requests(engine, service, asked, report));
+    tasks.spawn(requests(lease, asked, report));
     Asks { heard, _tasks: tasks }
 }
 
@@ -63,8 +61,7 @@ async fn signals(asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
 }
 
 async fn requests(
-    engine: Arc<dyn Engine>,
-    service: ServiceName,
+    lease: Arc<Lease>,
     asked: mpsc::Sender<Asked>,
     report: Arc<dyn Report>,
 ) {
@@ -74,7 +71,7 @@ async fn requests(
     let mut warned = false;
     loop {
         ticks.tick().await;
-        let pending = match lease::pending(engine.as_ref(), &service).await {
+        let pending = match lease.pending().await {
             Ok(pending) => pending,
             Err(error) if warned => {
                 tracing::debug!("requests cannot be read: {error}");
@@ -90,7 +87,7 @@ async fn requests(
             if asked.send((request.ask.clone(), request.by.clone())).await.is_err() {
                 return;
             }
-            if let Err(error) = lease::answer(engine.as_ref(), &service, &request).await {
+            if let Err(error) = lease.answer(&request).await {
                 report.warn(&format!("a request of {} stays unanswered: {error}", request.by));
             }
         }

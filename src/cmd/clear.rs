@@ -32,7 +32,7 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
     }
     let (lease, mut asks) = hold(&operator).await?;
     let pruned = prune_held(&operator, &lease, &mut asks).await;
-    operator.let_go(lease).await;
+    operator.let_go(&lease).await;
     pruned
 }
 
@@ -86,7 +86,7 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
     }
     let (lease, mut asks) = hold(&operator).await?;
     let ended = down_held(&operator, &lease, &mut asks).await;
-    operator.let_go(lease).await;
+    operator.let_go(&lease).await;
     let ended = ended?;
     if ended.outcome == Outcome::Done {
         super::proxy::take_down_if_idle(context).await?;
@@ -118,14 +118,13 @@ async fn clear(
     operator.begin(run, opened, None, world, Vec::new(), lease, &mut asks.heard).await
 }
 
-async fn hold(operator: &Operator) -> Result<(Lease, Asks), Error> {
+async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
     operator.journal()?;
     let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
     let routing = operator.pointer.read().await.unwrap_or_default();
     let world = World { routing, ..World::default() };
     let lease = operator.acquire(highest(&runs, &world, &View::default()).0).await?;
-    let engine = Arc::clone(&operator.engine);
-    let asks = asks::listen(engine, operator.service.clone(), Arc::clone(&operator.report));
+    let asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
     Ok((lease, asks))
 }
 

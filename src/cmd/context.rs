@@ -102,7 +102,7 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
-        docker::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
+        docker::Client::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
     async fn operator(
@@ -152,19 +152,25 @@ impl Context {
         }
     }
 
+    /// The key of the digests that stand for secrets lies beside the journal where that is a
+    /// directory, else where it would be.
     fn digest_key(&self) -> Result<[u8; 32], Error> {
-        journal::digest_key(&journal::default_location())
-            .map_err(|error| of_journal(error, Touched::Nothing))
+        let beside = self.common.state.as_deref().map(|url| url.trim_start_matches("file://"));
+        let directory = match beside {
+            Some(path) if !path.contains("://") => std::path::PathBuf::from(path),
+            _ => journal::default_location(),
+        };
+        journal::digest_key(&directory).map_err(|error| of_journal(error, Touched::Nothing))
     }
 
     fn reload(&self, set: &[(String, String)]) -> Reload {
         let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
+        let key = self.digest_key();
         Arc::new(move |record| {
             let record: PlanRecord = serde_json::from_value(record.clone()).map_err(|error| {
                 Error::Bug { what: format!("a recorded plan cannot be read: {error}") }
             })?;
-            let key = journal::digest_key(&journal::default_location())
-                .map_err(|error| of_journal(error, Touched::Nothing))?;
+            let key = key.clone()?;
             let (vars, name) = (variables(), record.name.as_deref());
             let inputs = Inputs { overrides: &overrides, vars: &vars, name, digest_key: &key };
             Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)

@@ -1,5 +1,7 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
+use std::sync::Arc;
+
 use crate::cli;
 use crate::core::event::{Event, Verb};
 use crate::core::names::Release;
@@ -64,11 +66,9 @@ pub async fn deploy(
     let world = World { routing: routing.map_err(of_pointer)?, ..World::default() };
     let (floor, _) = highest(&runs, &world, &survey(&world));
     let lease = operator.acquire(floor).await?;
-    let engine = std::sync::Arc::clone(&operator.engine);
-    let mut asks =
-        asks::listen(engine, operator.service.clone(), std::sync::Arc::clone(&operator.report));
+    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
     let ended = held(operator, plan, record, drift, &lease, &mut asks).await;
-    operator.let_go(lease).await;
+    operator.let_go(&lease).await;
     ended
 }
 

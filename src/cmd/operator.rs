@@ -18,11 +18,11 @@ use crate::core::state::{Course, Stage, State};
 use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, Labels, World};
-use crate::drive::{Asked, Core, Drive, Ledger, Stopped};
+use crate::drive::{Asked, Core, Drive, Hold, Ledger, Stopped, Taken};
 use crate::engine::{Engine, Spec};
 use crate::error::{Error, Touched};
 use crate::journal::{Journal, JournalError, RunLog};
-use crate::lease::{self, Acquired, Lease, Patience, Terms};
+use crate::lease::{self, Acquired, Lease, LeaseLost, Patience, Terms, Who};
 use crate::perform::{Clock, Parts, Performer};
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Unfit, Vantage};
@@ -126,9 +126,9 @@ impl Operator {
     ///
     /// # Errors
     /// [`Error::HeldBy`], and where the engine cannot be asked.
-    pub async fn acquire(&self, floor: Fence) -> Result<Lease, Error> {
+    pub async fn acquire(&self, floor: Fence) -> Result<Arc<Lease>, Error> {
         match self.try_acquire(floor).await? {
-            Acquired::Got(lease) => Ok(lease),
+            Acquired::Got(lease) => Ok(Arc::new(lease)),
             Acquired::HeldBy(holder) => Err(Error::HeldBy {
                 service: self.service.to_string(),
                 holder: holder.to_string(),
@@ -144,13 +144,20 @@ impl Operator {
         lease::acquire(
             Arc::clone(&self.engine),
             &self.service,
-            &self.author,
+            &self.who(),
             floor,
             self.terms,
             Patience::Refuse,
         )
         .await
         .map_err(|error| Error::of_engine(error, Touched::Nothing))
+    }
+
+    /// This process, as the lease shows it to others.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        let state = self.journal.as_ref().map_or("nowhere", |journal| journal.address());
+        Who::here(&self.author, state)
     }
 
     /// Begins a run and drives it to its end; `seen` is what was found without a record.
@@ -338,7 +345,7 @@ impl Operator {
     }
 
     /// Lets the lease go. What cannot be let go of runs out by itself.
-    pub async fn let_go(&self, lease: Lease) {
+    pub async fn let_go(&self, lease: &Lease) {
         if let Err(error) = lease.release().await {
             let seconds = self.terms.lifetime.as_secs();
             self.report.warn(&format!("the lease runs out by itself in {seconds} s: {error}"));
@@ -546,5 +553,15 @@ struct Relay(Arc<dyn Report>);
 impl crate::core::progress::Sink for Relay {
     fn progress(&self, step: crate::core::progress::Progress) {
         self.0.progress(step);
+    }
+}
+
+#[async_trait::async_trait]
+impl Hold for Lease {
+    async fn hold(&self) -> Result<Fence, Taken> {
+        Lease::hold(self).await.map_err(|lost| match lost {
+            LeaseLost::Taken { by } => Taken { by: by.to_string() },
+            lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken { by: lost.to_string() },
+        })
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::cli;
 use crate::core::action::{Ask, Proof};
 use crate::core::event::Verb;
-use crate::core::names::{Millis, Release};
+use crate::core::names::{Fence, Millis, Release};
 use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
-use crate::lease::{self, Acquired, Lease};
+use crate::lease::{self, Acquired, Lease, Reply};
 use crate::report::tables::Fit;
 
 use super::asks;
@@ -21,6 +21,8 @@ use super::operator::{Ended, Operator, highest};
 
 /// How long the holder of the lease has to answer before the service is taken over.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How often a holder that has answered is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long a holder that has answered may take to stop what it does.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
@@ -86,10 +88,9 @@ pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Res
     let known = runs.as_deref().unwrap_or_default();
     let (floor, _) = highest(known, &world, &View::default());
     let (lease, contended) = seize(operator, floor).await?;
-    let engine = Arc::clone(&operator.engine);
-    let mut asks = asks::listen(engine, operator.service.clone(), Arc::clone(&operator.report));
+    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
     let ended = held(operator, wanted, world, contended, &lease, &mut asks.heard).await;
-    operator.let_go(lease).await;
+    operator.let_go(&lease).await;
     ended
 }
 
@@ -133,38 +134,46 @@ async fn held(
 }
 
 /// Takes the lease; from a living holder by asking, from one that does not answer by force.
-async fn seize(operator: &Operator, floor: u64) -> Result<(Lease, Contended), Error> {
+async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contended), Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
-    let engine = &operator.engine;
+    let service = &operator.service;
     let holder = match operator.try_acquire(floor).await? {
-        Acquired::Got(lease) => return Ok((lease, Contended::No)),
+        Acquired::Got(lease) => return Ok((Arc::new(lease), Contended::No)),
         Acquired::HeldBy(holder) => holder,
     };
-    operator.report.say(&format!("{holder} holds {}: asking for it", operator.service));
-    let asked =
-        lease::ask(Arc::clone(engine), &operator.service, Ask::Yield, &operator.author)
-            .await
-            .map_err(of_engine)?;
-    if asked.answered(ANSWER).await.map_err(of_engine)? {
-        let end = tokio::time::Instant::now() + HAND_OVER;
-        while tokio::time::Instant::now() < end {
-            if let Acquired::Got(lease) = operator.try_acquire(floor).await? {
-                return Ok((lease, Contended::Yes));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    operator.report.say(&format!("{holder} holds `{service}`: asking for it"));
+    let engine = Arc::clone(&operator.engine);
+    let asked = lease::ask(engine, service, &Ask::Yield, &operator.author).await;
+    if let Some(asked) = asked.map_err(of_engine)? {
+        let reply = asked.answered(ANSWER).await.map_err(of_engine)?;
+        if reply == Reply::Silent {
+            asked.withdraw().await.map_err(of_engine)?;
+            operator.report.warn(&format!("{holder} does not answer: taking over"));
+            return Ok((take_over(operator, floor).await?, Contended::Yes));
         }
-    } else {
-        asked.withdraw().await.map_err(of_engine)?;
     }
-    operator.report.warn(&format!("{holder} does not answer: taking over"));
-    let taken = lease::take_over(
-        Arc::clone(engine),
-        &operator.service,
-        &operator.author,
-        floor,
-        operator.terms,
-    );
-    Ok((taken.await.map_err(of_engine)?, Contended::Yes))
+    let end = tokio::time::Instant::now() + HAND_OVER;
+    while tokio::time::Instant::now() < end {
+        if let Acquired::Got(lease) = operator.try_acquire(floor).await? {
+            return Ok((Arc::new(lease), Contended::Yes));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    operator.report.warn(&format!("{holder} does not let go: taking over"));
+    Ok((take_over(operator, floor).await?, Contended::Yes))
+}
+
+async fn take_over(operator: &Operator, floor: Fence) -> Result<Arc<Lease>, Error> {
+    let engine = Arc::clone(&operator.engine);
+    let (service, who) = (&operator.service, operator.who());
+    match lease::take_over(engine, service, &who, floor, operator.terms).await {
+        Ok(Acquired::Got(lease)) => Ok(Arc::new(lease)),
+        Ok(Acquired::HeldBy(holder)) => {
+            let (service, holder) = (service.to_string(), holder.to_string());
+            Err(Error::HeldBy { service, holder })
+        }
+        Err(error) => Err(Error::of_engine(error, Touched::Nothing)),
+    }
 }
 
 /// Which way a rollback goes, by what stands and what the pointer says.

@@ -11,7 +11,7 @@ use crate::core::world::World;
 use crate::core::survey::View;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::{self, Acquired, Lease};
+use crate::lease::{self, Acquired, Lease, Reply};
 
 use super::asks;
 use super::context::Context;
@@ -99,29 +99,37 @@ async fn go_on(
     ask: Option<Ask>,
     lease: Lease,
 ) -> Result<Ended, Error> {
-    let engine = Arc::clone(&operator.engine);
-    let mut asks = asks::listen(engine, operator.service.clone(), Arc::clone(&operator.report));
+    let lease = Arc::new(lease);
+    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
     // Read again, now that nobody else writes.
     let ended = match unfinished(operator, verb).await {
         Ok(log) => operator.go_on(&log, ask, &lease, &mut asks.heard).await,
         Err(error) => Err(error),
     };
-    operator.let_go(lease).await;
+    operator.let_go(&lease).await;
     ended
 }
 
 /// Leaves a request with the holder and waits until it has been taken.
 async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
-    let engine = Arc::clone(&operator.engine);
-    let asked = lease::ask(engine, &operator.service, ask, &operator.author)
-        .await
-        .map_err(of_engine)?;
-    if asked.answered(ANSWER).await.map_err(of_engine)? {
-        operator.report.say(&format!("{holder} has been told; `flipside status` shows the rest"));
-        return Ok(Exit::Done);
+    let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
+    let asked = lease::ask(engine, service, &ask, &operator.author).await.map_err(of_engine)?;
+    let reply = match &asked {
+        Some(asked) => asked.answered(ANSWER).await.map_err(of_engine)?,
+        None => Reply::Gone,
+    };
+    let holder = match reply {
+        Reply::Taken => {
+            let what = format!("{holder} has been told; `flipside status {service}` shows the rest");
+            operator.report.say(&what);
+            return Ok(Exit::Done);
+        }
+        Reply::Gone => format!("{holder}, who has just let go: try again"),
+        Reply::Silent => format!("{holder}, who does not answer"),
+    };
+    if let Some(asked) = asked {
+        asked.withdraw().await.map_err(of_engine)?;
     }
-    asked.withdraw().await.map_err(of_engine)?;
-    let service = operator.service.to_string();
-    Err(Error::HeldBy { service, holder: format!("{holder}, who does not answer") })
+    Err(Error::HeldBy { service: service.to_string(), holder })
 }

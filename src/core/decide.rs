@@ -117,3 +117,165 @@ pub(super) fn promote(state: &State) -> Next {
 pub(super) fn may_leave(state: &State, stage: Stage) -> bool {
     state.ask == Some(Ask::Leave) && stage >= Stage::Verified
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+mod tests {
+    use super::*;
+    use crate::core::event::{Event, Failure, Opened};
+    use crate::core::names::{Release, Slot};
+    use crate::core::plan::Policy;
+    use crate::core::routing::Drained;
+    use crate::core::world::World;
+
+    fn opened(verb: Verb, live: Option<u64>, bake_ms: u64) -> Event {
+        Event::Opened(Opened {
+            verb,
+            by: "ann@host".into(),
+            version: "0".into(),
+            policy: Policy { bake_ms, ..Policy::default() },
+            marks: MarkKeeper::Pointer,
+            live: live.map(Release),
+            generation: live.map(|_| 7),
+            fence: 1,
+            highest: Release(3),
+            plan: None,
+        })
+    }
+
+    fn deploy(live: Option<u64>, bake_ms: u64) -> Event {
+        opened(Verb::Deploy { release: Release(3), slot: Slot::Blue }, live, bake_ms)
+    }
+
+    /// Answers every act as `answer` says and collects their names.
+    fn acts(first: Event, answer: impl Fn(&Action) -> Event) -> (Vec<String>, Outcome) {
+        let mut state = State::open(&first).unwrap();
+        let mut names = Vec::new();
+        loop {
+            match decide(&state) {
+                Next::End(outcome) => return (names, outcome),
+                Next::Act(action) => {
+                    let name = format!("{action:?}");
+                    let name = name.split([' ', '{']).next().unwrap().to_owned();
+                    let why = match &action {
+                        Action::Switch { why, .. } => format!("{name}:{why:?}"),
+                        _ => name,
+                    };
+                    names.push(why);
+                    assert!(names.len() < 40, "no end: {names:?}");
+                    if action != Action::Observe {
+                        let intent = Event::Intended { action: action.clone() };
+                        state = state.apply(&intent).unwrap();
+                    }
+                    state = state.apply(&answer(&action)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn good(action: &Action) -> Event {
+        match action {
+            Action::Observe => Event::Observed { world: Box::new(World::default()) },
+            Action::Prepare => Event::Prepared { images: Default::default() },
+            Action::StandUp => Event::StoodUp { endpoints: Vec::new() },
+            Action::Prove => Event::Proven { checks: 1 },
+            Action::Mark { .. } => Event::Marked,
+            Action::Switch { expected, .. } => {
+                Event::Switched { generation: expected.unwrap_or(0) + 1, at: 5, took_us: 9 }
+            }
+            Action::Verify { .. } => Event::Verified { took_us: 9 },
+            Action::Drain { .. } => Event::Drained(Drained::default()),
+            Action::Watch { .. } => Event::Baked,
+            Action::Retire { releases } => Event::Retired { releases: releases.clone() },
+            Action::Disconnect => Event::Disconnected,
+            Action::TearDown { release } => Event::TornDown { release: *release },
+        }
+    }
+
+    fn failing(which: &'static str) -> impl Fn(&Action) -> Event {
+        move |action| {
+            if format!("{action:?}").starts_with(which) {
+                Event::Failed(Failure { what: "no".into(), ..Failure::default() })
+            } else {
+                good(action)
+            }
+        }
+    }
+
+    #[test]
+    fn a_deploy_proves_before_it_switches_and_drains_after() {
+        let (names, outcome) = acts(deploy(Some(2), 1000), good);
+        let expected =
+            "Prepare StandUp Prove Switch:Promote Verify Watch Drain Observe".split(' ');
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn a_failure_before_the_switch_never_touches_the_pointer() {
+        for (which, acted) in [
+            ("Prepare", "Prepare"),
+            ("StandUp", "Prepare StandUp TearDown"),
+            ("Prove", "Prepare StandUp Prove TearDown"),
+        ] {
+            let (names, outcome) = acts(deploy(Some(2), 0), failing(which));
+            assert_eq!(names.join(" "), acted);
+            assert_eq!(outcome, Outcome::Refused);
+        }
+    }
+
+    #[test]
+    fn a_failed_bake_moves_the_pointer_back() {
+        let (names, outcome) = acts(deploy(Some(2), 1000), failing("Watch"));
+        let acted = "Prepare StandUp Prove Switch:Promote Verify Watch Switch:Revert Verify Drain";
+        assert_eq!(names.join(" "), acted);
+        assert_eq!(outcome, Outcome::RolledBack);
+    }
+
+    #[test]
+    fn a_first_release_that_fails_its_bake_is_left_to_a_person() {
+        let (_, outcome) = acts(deploy(None, 1000), failing("Watch"));
+        assert_eq!(outcome, Outcome::Stuck);
+    }
+
+    #[test]
+    fn a_rollback_is_a_move_and_nothing_else_before_it() {
+        let verb = Verb::Rollback { from: Release(3), to: Release(2), proof: Proof::Round };
+        let (names, outcome) = acts(opened(verb, Some(3), 0), good);
+        assert_eq!(names.join(" "), "Switch:RollBack Verify Drain");
+        assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn an_unfit_standby_is_left_to_a_person() {
+        let verb = Verb::Rollback { from: Release(3), to: Release(2), proof: Proof::Round };
+        let (names, outcome) = acts(opened(verb, Some(3), 0), failing("Switch"));
+        assert_eq!(names.join(" "), "Switch:RollBack");
+        assert_eq!(outcome, Outcome::Stuck);
+    }
+
+    #[test]
+    fn an_intent_without_an_outcome_is_settled_by_looking() {
+        let mut state = State::open(&deploy(Some(2), 0)).unwrap();
+        state = state.apply(&Event::Intended { action: Action::Prepare }).unwrap();
+        assert_eq!(decide(&state), Next::Act(Action::Observe));
+        let world = Box::new(World::default());
+        state = state.apply(&Event::Observed { world }).unwrap();
+        assert_eq!(decide(&state), Next::Act(Action::Prepare));
+    }
+
+    #[test]
+    fn outcomes_that_keep_getting_lost_leave_the_run_open() {
+        let (_, outcome) = acts(deploy(Some(2), 0), |_| Event::Lost { why: "gone".into() });
+        assert_eq!(outcome, Outcome::Interrupted);
+    }
+
+    #[test]
+    fn an_event_that_answers_nothing_is_illegal() {
+        let state = State::open(&deploy(Some(2), 0)).unwrap();
+        assert!(state.clone().apply(&Event::Proven { checks: 1 }).is_err());
+        assert!(state.clone().apply(&Event::Intended { action: Action::Prove }).is_err());
+        let done = state.apply(&Event::Closed { outcome: Outcome::Done }).unwrap();
+        assert!(done.apply(&Event::Intended { action: Action::Prepare }).is_err());
+    }
+}

@@ -1,7 +1,7 @@
 //! The state machine of a release, and the vocabulary around it.
 //!
 //! Pure: no async, no I/O, no clock, no randomness, no logging, and nothing of ours imported from
-//! outside this module. Time comes in as a [`Now`], the world as a [`world::World`].
+//! outside this module. Time and the world come in with events.
 
 pub mod action;
 pub mod decide;
@@ -18,4 +18,4 @@ pub mod verdict;
 pub mod words;
 pub mod world;
 
-pub use names::{Fence, Generation, Millis, Now, Release, RoleName, ServiceName, Slot};
+pub use names::{Fence, Generation, Millis, Release, RoleName, ServiceName, Slot};

@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds: of a duration, or since 1970-01-01T00:00:00Z where a field is called `at`.
 pub type Millis = u64;
 
-/// The instant at which a decision is taken, in milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Now(pub Millis);
-
 /// Counts the moves of one service's pointer; 0 before the first.
 pub type Generation = u64;
 

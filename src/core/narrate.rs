@@ -368,7 +368,7 @@ impl Narrator {
                 told.good(format!("{live}, {took} after the start"));
                 match (&self.verb, self.left) {
                     (Some(Verb::Rollback { .. }), Some(left)) => told.detail(format!(
-                        "{} stays up, withdrawn: flipside logs {service}",
+                        "{} stays up, withdrawn: flipside logs {service} --release {left}",
                         self.name(left)
                     )),
                     (_, Some(left)) => told.detail(format!(
@@ -462,6 +462,9 @@ fn replica_lines(replica: &ReplicaReport, logs: bool, told: &mut Told) {
 fn drained_text(drained: &Drained) -> String {
     if drained.in_flight == Some(0) && drained.cut == Some(0) {
         return "drained: nothing was in flight".into();
+    }
+    if *drained == Drained::default() {
+        return "drained: what was in flight, finished and cut is unknown".into();
     }
     format!(
         "drained: {} in flight, {} finished, {} cut",

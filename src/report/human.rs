@@ -225,13 +225,14 @@ impl Report for Human {
         if let Some(took) = finished.switch_us {
             numbers.push(format!("switch {}", micros(took)));
         }
-        if !numbers.is_empty() {
-            numbers.push(format!(
-                "requests in flight {}, cut {}",
-                known(finished.requests_in_flight),
-                known(finished.requests_cut)
-            ));
+        if numbers.is_empty() {
+            return;
         }
+        numbers.push(format!(
+            "requests in flight {}, cut {}",
+            known(finished.requests_in_flight),
+            known(finished.requests_cut)
+        ));
         numbers.push(format!("{} in all", millis(finished.elapsed_ms)));
         let line = Line {
             tone: Tone::Detail,

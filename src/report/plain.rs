@@ -95,12 +95,14 @@ impl Painter<Stamped> for Plain {
                 }
             }
             Told::Progress(step) => {
-                if let (Loudness::Verbose, Progress::Build { role, line }) = (self.loudness, &step)
-                {
-                    self.step(at, format!("`{}`: {}", clean(role), clean(line.trim_end())));
-                }
-                if let Some(new) = self.track.take(step) {
-                    self.step(at, new);
+                let said = match (self.loudness, &step) {
+                    (Loudness::Verbose, Progress::Build { role, line }) => {
+                        Some(format!("`{}`: {}", clean(role), clean(line.trim_end())))
+                    }
+                    _ => None,
+                };
+                for text in self.track.take(step).into_iter().chain(said) {
+                    self.step(at, text);
                 }
             }
             Told::Text(text) => {

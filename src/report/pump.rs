@@ -141,10 +141,11 @@ impl<M: Message> Pump<M> {
     /// left is given up.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = self.shared.lock();
-        if state.stage != Stage::Ended {
-            state.stage = Stage::Closing;
-            self.shared.work.notify_one();
+        if matches!(state.stage, Stage::Closing | Stage::Ended) {
+            return;
         }
+        state.stage = Stage::Closing;
+        self.shared.work.notify_one();
         drop(state);
         self.flush(deadline);
     }

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::routing::Routing;
 use crate::core::verdict::Outcome;
-use crate::core::words::{clean, known, millis, release_name};
+use crate::core::words::{clean, known, list, millis, release_name};
 
 /// Everything `status SERVICE` shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,17 +104,15 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     let mut text = first_line(view, now) + "\n";
     let environments = environments(view);
     if !environments.is_empty() {
-        let mut table = calm(
-            width,
-            ["", "release", "slot", "stood up", "fit", "endpoints"],
-        );
+        let heads = ["", "release", "slot", "stood up", "fit", "endpoints"];
+        let mut rows = Vec::new();
         for (what, environment) in &environments {
             let endpoints: Vec<_> = environment
                 .endpoints
                 .iter()
                 .map(ToString::to_string)
                 .collect();
-            table.add_row([
+            rows.push([
                 (*what).to_owned(),
                 release_name(service, environment.release),
                 environment.slot.to_string(),
@@ -126,7 +125,7 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
                 endpoints.join("\n"),
             ]);
         }
-        text += &format!("\n{}\n", finish(table));
+        text += &format!("\n{}\n", calm(width, heads, &rows, &[]));
     }
     let mut notes = Vec::new();
     for (_, environment) in &environments {
@@ -195,9 +194,9 @@ pub fn history_text(service: &str, rows: &[HistoryRow], width: u16) -> String {
         "outcome",
         "cut",
     ];
-    let mut table = calm(width, heads);
+    let mut cells = Vec::new();
     for row in rows {
-        table.add_row([
+        cells.push([
             row.run.to_string(),
             what(service, &row.verb),
             clean(&row.by),
@@ -207,12 +206,7 @@ pub fn history_text(service: &str, rows: &[HistoryRow], width: u16) -> String {
             known(row.cut),
         ]);
     }
-    for right in [0, 6] {
-        if let Some(column) = table.column_mut(right) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = finish(table) + "\n";
+    let mut text = calm(width, heads, &cells, &[0, 6]) + "\n";
     let troubles: Vec<_> = rows
         .iter()
         .filter_map(|row| Some((row.run, row.trouble.as_ref()?)))
@@ -328,8 +322,10 @@ fn environment_json(environment: &EnvironmentView) -> Value {
 
 fn row_json(row: &HistoryRow) -> Value {
     let (verb, release, from) = match &row.verb {
-        Verb::Deploy { release, .. } => ("deploy", release, None),
-        Verb::Rollback { from, to } => ("rollback", to, Some(from)),
+        Verb::Deploy { release, .. } => ("deploy", Some(release), None),
+        Verb::Rollback { from, to, .. } => ("rollback", Some(to), Some(from)),
+        Verb::Prune { .. } => ("prune", None, None),
+        Verb::Down { .. } => ("down", None, None),
     };
     json!({
         "run": row.run,
@@ -348,7 +344,12 @@ fn row_json(row: &HistoryRow) -> Value {
 fn what(service: &str, verb: &Verb) -> String {
     match verb {
         Verb::Deploy { release, .. } => format!("deploy {}", release_name(service, *release)),
-        Verb::Rollback { from, to } => {
+        Verb::Prune { releases } => {
+            let names: Vec<_> = releases.iter().map(|r| release_name(service, *r)).collect();
+            format!("prune {}", list(&names))
+        }
+        Verb::Down { .. } => "down".into(),
+        Verb::Rollback { from, to, .. } => {
             let ends = [*from, *to].map(|release| release_name(service, release));
             format!("rollback {}", ends.join(" to "))
         }
@@ -382,26 +383,50 @@ fn ago(at: Millis, now: Millis) -> String {
     }
 }
 
-/// A table without lines, its columns two blanks apart.
-fn calm<const N: usize>(width: u16, heads: [&str; N]) -> Table {
+/// Rows without lines around them, the columns two blanks apart; where that is wider than `width`,
+/// a block per row.
+fn calm<const N: usize>(
+    width: u16,
+    heads: [&str; N],
+    rows: &[[String; N]],
+    right: &[usize],
+) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width)
-        .set_header(heads);
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(heads)
+        .add_rows(rows);
     for number in 0..N {
         if let Some(column) = table.column_mut(number) {
             column.set_padding((0, 2));
+            if right.contains(&number) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
     }
-    table
-}
-
-fn finish(table: Table) -> String {
     let lines: Vec<_> = table
         .lines()
         .map(|line| line.trim_end().to_owned())
         .collect();
-    lines.join("\n")
+    match lines.iter().all(|line| line.width() <= width.into()) {
+        true => lines.join("\n"),
+        false => blocks(heads, rows),
+    }
+}
+
+fn blocks<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+    let indent = heads.iter().map(|head| head.width()).max().unwrap_or(0) + 2;
+    let mut blocks = Vec::new();
+    for row in rows {
+        let mut block = Vec::new();
+        for (head, cell) in heads.iter().zip(row) {
+            for (number, line) in cell.lines().enumerate() {
+                let head = if number == 0 { *head } else { "" };
+                block.push(format!("{head:indent$}{line}"));
+            }
+        }
+        blocks.push(block.join("\n"));
+    }
+    blocks.join("\n\n")
 }

@@ -108,7 +108,10 @@ impl Terminal {
         }
         let mut rows = self.track.rows();
         if let Some(doing) = doing {
-            let text = format!("{doing}  {}", millis(lasts / 100 * 100));
+            let text = match lasts / 1000 {
+                0 => doing.clone(),
+                s => format!("{doing}  {}", millis(s * 1000)),
+            };
             rows.insert(0, Row { text, part: None });
         }
         let head = usize::from(doing.is_some());

@@ -123,7 +123,10 @@ impl Track {
         }
         if let Some((left, whole)) = self.bake {
             let part = (whole.saturating_sub(left), whole);
-            row(format!("{} left", millis(left / 1000 * 1000)), Some(part));
+            row(
+                format!("{} left", millis(left.div_ceil(1000) * 1000)),
+                Some(part),
+            );
         }
         rows
     }

@@ -8,12 +8,13 @@ use flipside::core::event::{
 };
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProbeTls, ProxyPlan,
-    Text, Verify,
+    Exposed, HeaderField, HttpProbe, ImageSource, Limits, Plan, PointerPlan, Policy, Pools, Probe,
+    ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels, World};
+use flipside::engine::Spec;
 
 /// The service the specimens are about.
 pub fn shop() -> ServiceName {
@@ -354,4 +355,77 @@ pub fn events() -> Vec<Event> {
         }
     }
     events
+}
+
+/// A role with an image and this many replicas, and nothing else said.
+pub fn some_role(replicas: u32) -> Role {
+    Role {
+        run: Run::Always,
+        image: ImageSource::Pull("shop:1".into()),
+        pull: Pull::Missing,
+        command: None,
+        entrypoint: None,
+        environment: BTreeMap::new(),
+        files: vec![],
+        mounts: vec![],
+        tmpfs: BTreeMap::new(),
+        healthcheck: None,
+        depends_on: BTreeMap::new(),
+        replicas,
+        limits: Limits::default(),
+        stop_signal: None,
+        stop_grace_ms: 10_000,
+        user: None,
+        working_dir: None,
+        read_only: false,
+        cap_add: vec![],
+        cap_drop: vec![],
+        security_opt: vec![],
+        ulimits: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        init: None,
+        extra_hosts: vec![],
+        dns: vec![],
+        networks: vec![],
+        hostname: None,
+        expose: vec![],
+    }
+}
+
+/// A plan of `shop` with these roles and probes.
+pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
+    let said = labels(probes);
+    let roles = roles.iter();
+    Plan {
+        service: shop(),
+        roles: roles
+            .map(|&(name, replicas)| (role(name), some_role(replicas)))
+            .collect(),
+        external_networks: BTreeMap::new(),
+        exposed: said.exposed,
+        probes: said.probes,
+        pointer: said.pointer,
+        policy: said.policy,
+        engine: None,
+        pools: Pools::default(),
+    }
+}
+
+/// What one release of a plan shall be.
+pub fn spec(release: u64, plan: &Plan) -> Spec {
+    Spec {
+        release: Release(release),
+        slot: if release.is_multiple_of(2) {
+            Slot::Green
+        } else {
+            Slot::Blue
+        },
+        labels: Labels {
+            exposed: plan.exposed.clone(),
+            probes: plan.probes.clone(),
+            pointer: plan.pointer.clone(),
+            policy: plan.policy.clone(),
+        },
+        plan: plan.clone(),
+    }
 }

@@ -1,1 +1,159 @@
-//! Environments on a Docker engine.
+//! Environments on a Docker engine (20.10 and newer, or what speaks its API).
+//!
+//! All state is the engine's own: names and labels say what belongs to which release. Nothing here
+//! touches what does not carry our labels, retries a refused call but for the next free subnet, or
+//! knows of pointers and journals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::try_join;
+
+use super::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use crate::core::names::{Release, ServiceName};
+use crate::core::plan::Text;
+use crate::core::progress::Sink;
+use crate::core::routing::{Mark, Marks};
+use crate::core::world::{Container, Environment};
+use crate::docker::{Client, label_filter};
+
+mod context;
+mod create;
+mod credentials;
+mod dockerfile;
+mod files;
+mod inspect;
+mod logs;
+mod names;
+mod network;
+mod prepare;
+mod stand_up;
+mod tear_down;
+mod tokens;
+
+/// A Docker engine.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    client: Client,
+}
+
+impl Docker {
+    /// Environments on the engine that `client` speaks to.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Connects, see [`Client::connect`].
+    ///
+    /// # Errors
+    /// [`EngineError::OutOfReach`] where no engine answers.
+    pub async fn connect(address: Option<&str>) -> Result<Self, EngineError> {
+        Ok(Self::new(Client::connect(address).await?))
+    }
+
+    /// The client, for others who need the same engine.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+#[async_trait]
+impl Engine for Docker {
+    fn address(&self) -> &str {
+        self.client.address()
+    }
+
+    async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Result<Images, EngineError> {
+        prepare::prepare(self, spec, sink).await
+    }
+
+    async fn stand_up(
+        &self,
+        spec: &Spec,
+        images: &Images,
+        sink: &dyn Sink,
+    ) -> Result<Environment, EngineError> {
+        stand_up::stand_up(self, spec, images, sink).await
+    }
+
+    async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError> {
+        inspect::environments(self, service, None).await
+    }
+
+    async fn container(&self, id: &str) -> Result<Option<Container>, EngineError> {
+        inspect::container(self, id).await
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
+        let any = || label_filter(&[(names::SERVICE, "")]);
+        let (containers, networks, volumes) = try_join!(
+            inspect::containers(self, any()),
+            inspect::networks(self, any()),
+            inspect::volumes(self, any()),
+        )?;
+        let of_containers = containers
+            .into_iter()
+            .filter_map(|container| container.labels);
+        let of_networks = networks.into_iter().filter_map(|network| network.labels);
+        let of_volumes = volumes.into_iter().map(|volume| volume.labels);
+        let all = of_containers.chain(of_networks).chain(of_volumes);
+        let names = all.filter_map(|mut labels| labels.remove(names::SERVICE));
+        let names: BTreeSet<_> = names
+            .filter_map(|name| ServiceName::new(name).ok())
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+
+    async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
+        tear_down::tear_down(self, service, release).await
+    }
+
+    async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {
+        logs::tail(self, container, tail).await
+    }
+
+    async fn follow(
+        &self,
+        containers: &[String],
+        tail: u32,
+        lines: mpsc::Sender<LogLine>,
+    ) -> Result<(), EngineError> {
+        logs::follow(self, containers, tail, lines).await
+    }
+
+    async fn exec(&self, container: &str, command: &[Text]) -> Result<Executed, EngineError> {
+        logs::exec(self, container, command).await
+    }
+
+    async fn marks(&self, service: &ServiceName) -> Result<BTreeMap<Release, Marks>, EngineError> {
+        tokens::marks(self, service).await
+    }
+
+    async fn mark(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mark: Mark,
+    ) -> Result<(), EngineError> {
+        tokens::mark(self, service, release, mark).await
+    }
+
+    async fn claim(&self, service: &ServiceName, token: &Token) -> Result<Token, EngineError> {
+        tokens::claim(self, service, token).await
+    }
+
+    async fn tokens(&self, service: &ServiceName) -> Result<Vec<Token>, EngineError> {
+        tokens::tokens(self, service).await
+    }
+
+    async fn drop_token(&self, _: &ServiceName, name: &str) -> Result<(), EngineError> {
+        tokens::drop_token(self, name).await
+    }
+
+    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
+        logs::ended(self, id).await
+    }
+}

@@ -1,0 +1,289 @@
+//! What things are called on the engine, and what their labels say.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::core::names::{Release, RoleName, ServiceName, Slot};
+use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan};
+use crate::core::world::Labels;
+use crate::docker::label_filter;
+
+/// The version of the labels written here. Newer ones are read as far as they can be understood.
+const VERSION: &str = "1";
+
+pub(super) const SERVICE: &str = "flipside.service";
+pub(super) const RELEASE: &str = "flipside.release";
+pub(super) const ROLE: &str = "flipside.role";
+pub(super) const REPLICA: &str = "flipside.replica";
+pub(super) const KIND: &str = "flipside.kind";
+const SLOT: &str = "flipside.slot";
+const EXPECTED: &str = "flipside.expected";
+const EXPOSED: &str = "flipside.exposed";
+const PROBES: &str = "flipside.probes";
+const POINTER: &str = "flipside.pointer";
+const POLICY: &str = "flipside.policy";
+
+/// What a labelled thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A part of an environment.
+    Environment,
+    /// A container that is only there to be filled through.
+    Helper,
+    /// A mark.
+    Mark,
+    /// A token.
+    Token,
+    /// An image built here.
+    Image,
+}
+
+impl Kind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Helper => "helper",
+            Self::Mark => "mark",
+            Self::Token => "token",
+            Self::Image => "image",
+        }
+    }
+
+    /// Whether the labels are those of this kind; what carries no kind is part of an environment.
+    pub(super) fn is(self, labels: &HashMap<String, String>) -> bool {
+        let kind = labels.get(KIND).map_or("environment", String::as_str);
+        kind == self.as_str()
+    }
+}
+
+/// `SERVICE-RELEASE-ROLE-REPLICA`.
+pub(super) fn container(
+    service: &ServiceName,
+    release: Release,
+    role: &RoleName,
+    replica: u32,
+) -> String {
+    format!("{service}-{release}-{role}-{replica}")
+}
+
+/// `0-flipside.SERVICE.RELEASE`: first by name among a container's networks, because an old engine
+/// gives the default route to the first name.
+pub(super) fn network(service: &ServiceName, release: Release) -> String {
+    format!("0-flipside.{service}.{release}")
+}
+
+/// A volume of a release: `flipside.SERVICE.RELEASE.REST`.
+pub(super) fn volume(service: &ServiceName, release: Release, rest: &str) -> String {
+    format!("flipside.{service}.{release}.{rest}")
+}
+
+/// The labels of everything of a service.
+pub(super) fn of_service(service: &ServiceName, kind: Kind) -> HashMap<String, String> {
+    let pairs = [
+        ("flipside.v", VERSION),
+        (SERVICE, service.as_str()),
+        (KIND, kind.as_str()),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    pairs.into_iter().map(owned).collect()
+}
+
+/// The labels of everything of a release.
+pub(super) fn of_release(
+    service: &ServiceName,
+    release: Release,
+    kind: Kind,
+) -> HashMap<String, String> {
+    let mut labels = of_service(service, kind);
+    labels.insert(RELEASE.into(), release.to_string());
+    labels
+}
+
+/// The labels of an environment's network and containers: they alone must do for a rollback.
+pub(super) fn of_environment(
+    service: &ServiceName,
+    release: Release,
+    slot: Slot,
+    expected: u32,
+    what: &Labels,
+) -> HashMap<String, String> {
+    let mut labels = of_release(service, release, Kind::Environment);
+    labels.insert(SLOT.into(), slot.to_string());
+    labels.insert(EXPECTED.into(), expected.to_string());
+    let exposed = format!("{}:{}", what.exposed.role, what.exposed.port);
+    labels.insert(EXPOSED.into(), exposed);
+    let encoded = [
+        (PROBES, serde_json::to_string(&what.probes)),
+        (POINTER, serde_json::to_string(&what.pointer)),
+        (POLICY, serde_json::to_string(&what.policy)),
+    ];
+    for (key, text) in encoded {
+        // Only maps with keys other than text cannot be written, and these types have none.
+        labels.insert(key.into(), text.unwrap_or_default());
+    }
+    labels
+}
+
+/// `label` filters for everything of a service, or of one release of it.
+pub(super) fn filter(
+    service: &ServiceName,
+    release: Option<Release>,
+) -> HashMap<String, Vec<String>> {
+    let release = release.map(|release| release.to_string());
+    let mut labels = vec![(SERVICE, service.as_str())];
+    if let Some(release) = &release {
+        labels.push((RELEASE, release));
+    }
+    label_filter(&labels)
+}
+
+/// The release that labels name.
+pub(super) fn release(labels: &HashMap<String, String>) -> Option<Release> {
+    labels.get(RELEASE)?.parse().ok().map(Release)
+}
+
+/// Role and replica of a container; what cannot be read becomes role `unknown`, replica 0, so that
+/// the container is still seen and removed with its environment.
+pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
+    let role = labels.get(ROLE).and_then(|name| RoleName::new(name).ok());
+    let replica = labels.get(REPLICA).and_then(|text| text.parse().ok());
+    match (role, replica) {
+        (Some(role), Some(replica)) => (role, replica),
+        (Some(role), None) => (role, 0),
+        (None, _) => (unknown_role(), 0),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the literal is a good name")]
+fn unknown_role() -> RoleName {
+    RoleName::new("unknown").expect("a good name")
+}
+
+/// What the labels of one part say of its whole environment.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Said {
+    pub(super) slot: Slot,
+    pub(super) expected: u32,
+    pub(super) labels: Labels,
+}
+
+/// Reads what [`of_environment`] wrote; `None` where any part of it cannot be understood.
+pub(super) fn read(labels: &HashMap<String, String>) -> Option<Said> {
+    let (role, port) = labels.get(EXPOSED)?.rsplit_once(':')?;
+    Some(Said {
+        slot: labels.get(SLOT)?.parse().ok()?,
+        expected: labels.get(EXPECTED)?.parse().ok()?,
+        labels: Labels {
+            exposed: Exposed {
+                role: RoleName::new(role).ok()?,
+                port: port.parse().ok()?,
+            },
+            probes: json(labels, PROBES)?,
+            pointer: json(labels, POINTER)?,
+            policy: json(labels, POLICY)?,
+        },
+    })
+}
+
+fn json<T: DeserializeOwned>(labels: &HashMap<String, String>, key: &str) -> Option<T> {
+    serde_json::from_str(labels.get(key)?).ok()
+}
+
+/// What stands in for labels that no part of an environment has in a readable form: nothing is
+/// exposed, and one container more than there are is expected, so that it never counts as up.
+pub(super) fn unreadable(slot: Slot, containers: usize) -> Said {
+    Said {
+        slot,
+        expected: u32::try_from(containers).unwrap_or(u32::MAX - 1) + 1,
+        labels: Labels {
+            exposed: Exposed {
+                role: unknown_role(),
+                port: 0,
+            },
+            probes: Vec::new(),
+            pointer: PointerPlan::Proxy(ProxyPlan {
+                listen: String::new(),
+                hosts: Vec::new(),
+            }),
+            policy: Policy::default(),
+        },
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::core::plan::{HeaderField, HttpProbe, Probe, ProbeKind, Text};
+
+    fn sample() -> Labels {
+        Labels {
+            exposed: Exposed {
+                role: RoleName::new("web").unwrap(),
+                port: 8080,
+            },
+            probes: vec![Probe {
+                role: RoleName::new("web").unwrap(),
+                kind: ProbeKind::Http(HttpProbe {
+                    port: 8080,
+                    method: "GET".into(),
+                    path: "/up".into(),
+                    headers: vec![HeaderField {
+                        name: "Authorization".into(),
+                        value: Some(Text::secret("hunter2")),
+                    }],
+                    status: vec![(200, 299)],
+                    contains: None,
+                    tls: None,
+                }),
+                interval_ms: 1000,
+                timeout_ms: 1000,
+                initial_delay_ms: 0,
+                passes: 1,
+                failures: 3,
+                deadline_ms: 60_000,
+            }],
+            pointer: PointerPlan::Proxy(ProxyPlan {
+                listen: ":80".into(),
+                hosts: vec!["shop.example".into()],
+            }),
+            policy: Policy::default(),
+        }
+    }
+
+    #[test]
+    fn labels_read_back_what_was_written_but_no_secret() {
+        let service = ServiceName::new("shop").unwrap();
+        let labels = of_environment(&service, Release(7), Slot::Green, 3, &sample());
+        assert!(!format!("{labels:?}").contains("hunter2"));
+        let said = read(&labels).unwrap();
+        assert_eq!((said.slot, said.expected), (Slot::Green, 3));
+        let mut expected = sample();
+        let ProbeKind::Http(http) = &mut expected.probes[0].kind else {
+            panic!("an http probe");
+        };
+        http.headers[0].value = None;
+        assert_eq!(said.labels, expected);
+        assert_eq!(release(&labels), Some(Release(7)));
+    }
+
+    #[test]
+    fn broken_labels_are_said_to_be_unreadable() {
+        let service = ServiceName::new("shop").unwrap();
+        let mut labels = of_environment(&service, Release(7), Slot::Blue, 3, &sample());
+        labels.insert(PROBES.into(), "[{\"newer\":true}]".into());
+        assert_eq!(read(&labels), None);
+        assert_eq!(role(&labels).0.as_str(), "unknown");
+        assert_eq!(unreadable(Slot::Blue, 2).expected, 3);
+    }
+
+    #[test]
+    fn a_newer_version_with_more_labels_is_read() {
+        let service = ServiceName::new("shop").unwrap();
+        let mut labels = of_environment(&service, Release(7), Slot::Blue, 3, &sample());
+        labels.insert("flipside.v".into(), "2".into());
+        labels.insert("flipside.weather".into(), "fine".into());
+        assert!(read(&labels).is_some());
+    }
+}

@@ -1,0 +1,321 @@
+//! Resolving, pulling and building the image of every role, and pinning it to an id of the engine.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::auth::DockerCredentials;
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::context::{self, Ignore};
+use super::credentials::{self, Reference};
+use super::{Docker, dockerfile, files, names};
+use crate::core::names::{RoleName, ServiceName};
+use crate::core::plan::{Build, ImageSource, Pull, Run};
+use crate::core::progress::{Progress, Sink};
+use crate::docker::{found, refused, refused_hint, tar_stream};
+use crate::engine::{EngineError, Images, Spec};
+
+/// How many images are pulled or built at a time.
+const AT_A_TIME: usize = 4;
+
+/// An image that some roles share.
+struct Job<'a> {
+    source: &'a ImageSource,
+    pull: Pull,
+    roles: Vec<&'a RoleName>,
+}
+
+/// See [`crate::engine::Engine::prepare`].
+pub(super) async fn prepare(
+    engine: &Docker,
+    spec: &Spec,
+    sink: &dyn Sink,
+) -> Result<Images, EngineError> {
+    files::check(&spec.plan)?;
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for (name, role) in &spec.plan.roles {
+        if role.run == Run::Never {
+            continue;
+        }
+        let same = |job: &&mut Job<'_>| *job.source == role.image && job.pull == role.pull;
+        match jobs.iter_mut().find(same) {
+            Some(job) => job.roles.push(name),
+            None => jobs.push(Job {
+                source: &role.image,
+                pull: role.pull,
+                roles: vec![name],
+            }),
+        }
+    }
+    let service = &spec.plan.service;
+    let pinning: Vec<_> = jobs
+        .iter()
+        .map(|job| pin(engine, service, job, sink))
+        .collect();
+    let images: Vec<_> = stream::iter(pinning)
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    let pinned = images
+        .into_iter()
+        .flat_map(|(roles, image): (Vec<RoleName>, String)| {
+            roles.into_iter().map(move |role| (role, image.clone()))
+        });
+    Ok(pinned.collect())
+}
+
+async fn pin(
+    engine: &Docker,
+    service: &ServiceName,
+    job: &Job<'_>,
+    sink: &dyn Sink,
+) -> Result<(Vec<RoleName>, String), EngineError> {
+    let role = job.roles[0];
+    let image = match job.source {
+        ImageSource::Pull(reference) => resolve(engine, role, reference, job.pull, sink).await?,
+        ImageSource::Build(plan) => build(engine, service, role, plan, sink).await?,
+    };
+    Ok((job.roles.iter().copied().cloned().collect(), image))
+}
+
+/// The id of an image on the engine; `None` where it is not there.
+async fn local(engine: &Docker, reference: &str) -> Result<Option<String>, EngineError> {
+    let client = &engine.client;
+    let answer = found(client.docker.inspect_image(reference).await);
+    let answer = answer.map_err(|error| client.fault(error))?;
+    Ok(answer.and_then(|image| image.id))
+}
+
+async fn resolve(
+    engine: &Docker,
+    role: &RoleName,
+    reference: &str,
+    policy: Pull,
+    sink: &dyn Sink,
+) -> Result<String, EngineError> {
+    let missing = || {
+        refused_hint(
+            format!(
+                "role `{role}`: the image `{reference}` is not on the engine, and `pull_policy: never` forbids pulling it"
+            ),
+            format!(
+                "`docker load` or `docker build` it there, or take `pull_policy:` away from `{role}`"
+            ),
+        )
+    };
+    match policy {
+        Pull::Never => return local(engine, reference).await?.ok_or_else(missing),
+        Pull::Missing => {
+            if let Some(id) = local(engine, reference).await? {
+                return Ok(id);
+            }
+        }
+        Pull::Always => {}
+    }
+    pull(engine, role, reference, sink).await?;
+    let id = local(engine, reference).await?;
+    id.ok_or_else(|| refused(format!("`{reference}` was pulled and is not on the engine")))
+}
+
+async fn pull(
+    engine: &Docker,
+    role: &RoleName,
+    text: &str,
+    sink: &dyn Sink,
+) -> Result<(), EngineError> {
+    let reference = Reference::new(text);
+    let login = credentials::find(&reference.registry).await?;
+    let options = CreateImageOptions {
+        from_image: Some(reference.name.clone()),
+        tag: Some(reference.tag.clone()),
+        ..CreateImageOptions::default()
+    };
+    let client = &engine.client;
+    let known = login.is_some();
+    let mut answers = Box::pin(client.docker.create_image(Some(options), None, login));
+    let mut layers = Layers::default();
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(info) => {
+                if let Some((done, total)) = layers.take(info) {
+                    sink.progress(Progress::Pull {
+                        image: text.to_owned(),
+                        done,
+                        total,
+                    });
+                }
+            }
+            Err(error) => {
+                return Err(match client.fault(error) {
+                    EngineError::Failed(failure) => {
+                        let (what, hint) = pull_words(text, &reference, &failure.what, known);
+                        refused_hint(format!("role `{role}`: {what}"), hint)
+                    }
+                    other => other,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the engine said of a pull that failed, and what mends it.
+fn pull_words(text: &str, reference: &Reference, said: &str, known: bool) -> (String, String) {
+    let registry = &reference.registry;
+    let lower = said.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["manifest unknown", "not found: manifest", "manifest for"]) {
+        let what = format!("the image `{text}` does not exist: {said}");
+        return (what, "name a tag that has been pushed".into());
+    }
+    if has(&[
+        "denied",
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+    ]) {
+        let what =
+            format!("the registry `{registry}` refuses `{text}`, or has no such image: {said}");
+        let hint = match known {
+            true => format!("its credentials were sent; `docker login {registry}` renews them"),
+            false => format!("no credentials are known; `docker login {registry}` gives some"),
+        };
+        return (what, hint);
+    }
+    if has(&[
+        "no such host",
+        "server misbehaving",
+        "dial tcp",
+        "connection refused",
+        "timeout",
+    ]) {
+        let what = format!("the registry `{registry}` cannot be reached by the engine: {said}");
+        let hint = "check its name and the engine's network, or load the image beforehand";
+        return (what, hint.into());
+    }
+    let what = format!("the image `{text}` cannot be pulled: {said}");
+    (
+        what,
+        format!("try `docker pull {text}` on the engine's host"),
+    )
+}
+
+/// Bytes of the layers that are being pulled.
+#[derive(Default)]
+struct Layers(HashMap<String, (u64, u64)>);
+
+impl Layers {
+    /// The sums, where an answer has changed them.
+    fn take(&mut self, info: CreateImageInfo) -> Option<(u64, u64)> {
+        let id = info.id?;
+        let layer = self.0.entry(id).or_default();
+        match info.status.as_deref()? {
+            "Downloading" => {
+                let detail = info.progress_detail?;
+                let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+                let done = count(detail.current).unwrap_or_default();
+                *layer = (done, count(detail.total).unwrap_or(layer.1).max(done));
+            }
+            "Download complete" | "Pull complete" => layer.0 = layer.1,
+            _ => return None,
+        }
+        let sum = |(done, total): (u64, u64), layer: &(u64, u64)| (done + layer.0, total + layer.1);
+        Some(self.0.values().fold((0, 0), sum))
+    }
+}
+
+async fn build(
+    engine: &Docker,
+    service: &ServiceName,
+    role: &RoleName,
+    plan: &Build,
+    sink: &dyn Sink,
+) -> Result<String, EngineError> {
+    let file = plan.dockerfile.trim_start_matches("./");
+    if Path::new(file).is_absolute() || Path::new(file).starts_with("..") {
+        return Err(refused_hint(
+            format!(
+                "role `{role}`: the Dockerfile `{file}` lies outside the build context `{}`",
+                plan.context.display()
+            ),
+            "widen the context, or move the Dockerfile into it",
+        ));
+    }
+    let path = plan.context.join(file);
+    let text = tokio::fs::read_to_string(&path)
+        .await
+        .map_err(|error| refused(format!("role `{role}`: `{}`: {error}", path.display())))?;
+    dockerfile::check(&path.display().to_string(), &text)?;
+    let ignored = match tokio::fs::read_to_string(plan.context.join(".dockerignore")).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(refused(format!("role `{role}`: `.dockerignore`: {error}"))),
+    };
+    let ignore = Ignore::new(&ignored, &[file, ".dockerignore"]);
+    let context = plan.context.clone();
+    let tar = tar_stream(move |tar| context::append(tar, &context, &ignore));
+    let args = plan.args.iter();
+    let options = BuildImageOptions {
+        dockerfile: file.to_owned(),
+        t: plan.tag.clone(),
+        rm: true,
+        forcerm: true,
+        buildargs: Some(
+            args.map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+                .collect(),
+        ),
+        labels: Some(names::of_service(service, names::Kind::Image)),
+        target: plan.target.clone().unwrap_or_default(),
+        ..BuildImageOptions::default()
+    };
+    let logins = logins(&dockerfile::bases(&text)).await?;
+    let each = |line: &str| {
+        sink.progress(Progress::Build {
+            role: role.to_string(),
+            line: line.to_owned(),
+        });
+    };
+    engine
+        .client
+        .build(role.as_str(), options, logins, tar, each)
+        .await
+}
+
+/// Credentials for the registries that stages start from.
+async fn logins(
+    bases: &[String],
+) -> Result<Option<HashMap<String, DockerCredentials>>, EngineError> {
+    let mut logins = HashMap::new();
+    for base in bases {
+        let registry = Reference::new(base).registry;
+        if let Some(login) = credentials::find(&registry).await? {
+            let key = login.serveraddress.clone().unwrap_or(registry);
+            logins.insert(key, login);
+        }
+    }
+    Ok((!logins.is_empty()).then_some(logins))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_pull_is_said_in_words() {
+        let text = "reg.example/web:9";
+        let reference = Reference::new(text);
+        let words = |said: &str| pull_words(text, &reference, said, false);
+        let (what, _) = words("manifest for reg.example/web:9 not found: manifest unknown");
+        assert!(what.contains("does not exist"), "{what}");
+        let (what, hint) = words(
+            "pull access denied for x, repository does not exist or may require 'docker login'",
+        );
+        assert!(what.contains("refuses"), "{what}");
+        assert!(hint.contains("docker login reg.example"), "{hint}");
+        let (what, _) =
+            words("Get https://reg.example/v2/: dial tcp: lookup reg.example: no such host");
+        assert!(what.contains("cannot be reached"), "{what}");
+    }
+}

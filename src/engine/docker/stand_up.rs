@@ -1,0 +1,515 @@
+//! Making what is missing of an environment: network and files in parallel, then every container,
+//! each started as soon as what it depends on allows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, Network, NetworkConnectRequest,
+};
+use bollard::query_parameters::CreateContainerOptions;
+use futures_util::future::try_join_all;
+use tokio::sync::{Semaphore, watch};
+use tokio::try_join;
+
+use super::create::{self, Wanted};
+use super::files::{self, Filling};
+use super::inspect;
+use super::network::{self, Subnet};
+use super::{Docker, logs, names};
+use crate::core::event::{Failure, ReplicaReport};
+use crate::core::names::RoleName;
+use crate::core::plan::{Condition, Plan, Role, Run};
+use crate::core::progress::{Progress, Sink};
+use crate::core::world::{ContainerState, Environment, Health};
+use crate::docker::{found, refused, refused_hint, status};
+use crate::engine::{EngineError, Images, Spec};
+
+/// How many containers are created, and how many started, at a time.
+const AT_A_TIME: usize = 4;
+
+/// The last log lines shown of a container that failed.
+const LOG_LINES: u32 = 50;
+
+/// The longest wait between two looks at a container that shall become healthy.
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
+
+/// What is known of a role while it is being started.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stage {
+    started: u32,
+    healthy: bool,
+}
+
+struct Work<'a> {
+    engine: &'a Docker,
+    spec: &'a Spec,
+    sink: &'a dyn Sink,
+    creating: Semaphore,
+    starting: Semaphore,
+    stages: BTreeMap<&'a RoleName, watch::Sender<Stage>>,
+    running: AtomicU32,
+    total: u32,
+}
+
+/// The roles that have containers.
+fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> {
+    plan.roles
+        .iter()
+        .filter(|(_, role)| role.run == Run::Always)
+}
+
+/// See [`crate::engine::Engine::stand_up`].
+pub(super) async fn stand_up(
+    engine: &Docker,
+    spec: &Spec,
+    images: &Images,
+    sink: &dyn Sink,
+) -> Result<Environment, EngineError> {
+    let (plan, release) = (&spec.plan, spec.release);
+    files::check(plan)?;
+    check_order(plan)?;
+    let total = roles(plan).map(|(_, role)| role.replicas).sum();
+    let filters = names::filter(&plan.service, Some(release));
+    let (there, networks) = try_join!(
+        inspect::containers(engine, filters),
+        network::list(&engine.client),
+    )?;
+    check_external(engine, spec, &networks)?;
+    let work = Work {
+        engine,
+        spec,
+        sink,
+        creating: Semaphore::new(AT_A_TIME),
+        starting: Semaphore::new(AT_A_TIME),
+        stages: roles(plan)
+            .map(|(name, _)| (name, watch::Sender::default()))
+            .collect(),
+        running: AtomicU32::new(0),
+        total,
+    };
+    let done = work.run(images, &there, &networks).await;
+    // From here on parts may have been made: "nothing was done" would be untrue.
+    done.map_err(acted)?;
+    let mut environments = inspect::environments(engine, &plan.service, Some(release))
+        .await
+        .map_err(acted)?;
+    environments
+        .pop()
+        .ok_or_else(|| refused("the environment has vanished while it was stood up"))
+}
+
+/// Turns "nothing was done" into "not known how much".
+pub(super) fn acted(error: EngineError) -> EngineError {
+    match error {
+        EngineError::OutOfReach { engine, why } => EngineError::Lost { engine, why },
+        other => other,
+    }
+}
+
+impl<'a> Work<'a> {
+    async fn run(
+        &self,
+        images: &Images,
+        there: &[ContainerSummary],
+        networks: &[Network],
+    ) -> Result<(), EngineError> {
+        let plan = &self.spec.plan;
+        let by_name: HashMap<_, _> = there
+            .iter()
+            .map(|container| (inspect::container_name(container), container))
+            .collect();
+        let image = |role: &RoleName| {
+            let image = images.get(role).map(String::as_str);
+            image.ok_or_else(|| refused(format!("role `{role}` has no image: it was not prepared")))
+        };
+        let filling = try_join_all(roles(plan).map(|(name, role)| async move {
+            let state = filling(there, name);
+            files::volumes(self.engine, self.spec, (name, role), image(name)?, state).await
+        }));
+        let (subnet, _) = try_join!(self.network(networks), filling)?;
+        let labels = self.labels();
+        let mut wanted = Vec::new();
+        let mut index = 0;
+        for (name, role) in roles(plan) {
+            let image_entrypoint = match create::states_entrypoint(role) {
+                true => Some(self.image_entrypoint(image(name)?).await?),
+                false => None,
+            };
+            for replica in 1..=role.replicas {
+                wanted.push(Wanted {
+                    service: &plan.service,
+                    release: self.spec.release,
+                    name,
+                    role,
+                    image: image(name)?,
+                    image_entrypoint: image_entrypoint.clone(),
+                    replica,
+                    network: "",
+                    address: subnet.address(index),
+                    labels: &labels,
+                    api: self.engine.client.api(),
+                });
+                index += 1;
+            }
+        }
+        let network = names::network(&plan.service, self.spec.release);
+        for wanted in &mut wanted {
+            wanted.network = &network;
+        }
+        let started = try_join_all(wanted.iter().map(|wanted| {
+            let there = by_name.get(&wanted.container()).copied();
+            self.container(wanted, there)
+        }));
+        let watched = try_join_all(self.awaited().into_iter().map(|role| self.healthy(role)));
+        try_join!(started, watched)?;
+        Ok(())
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let spec = self.spec;
+        let service = &spec.plan.service;
+        names::of_environment(service, spec.release, spec.slot, self.total, &spec.labels)
+    }
+
+    async fn network(&self, networks: &[Network]) -> Result<Subnet, EngineError> {
+        let plan = &self.spec.plan;
+        let name = names::network(&plan.service, self.spec.release);
+        let Some(there) = networks.iter().find(|n| n.name.as_deref() == Some(&name)) else {
+            let labels = self.labels();
+            let pool = plan.pools.networks;
+            return network::create(self.engine, &name, labels, pool, self.total, networks).await;
+        };
+        let ours = there.labels.as_ref().and_then(names::release);
+        let subnet = network::subnets(there).into_iter().next();
+        match (ours, subnet) {
+            (Some(_), Some(subnet)) => Ok(subnet),
+            _ => Err(refused_hint(
+                format!("the network `{name}` is there and was not made by flipside"),
+                format!("`docker network rm {name}` removes it, if nothing needs it"),
+            )),
+        }
+    }
+
+    async fn image_entrypoint(&self, image: &str) -> Result<Vec<String>, EngineError> {
+        let client = &self.engine.client;
+        let answer = client.docker.inspect_image(image).await;
+        let answer = answer.map_err(|error| client.fault(error))?;
+        Ok(answer
+            .config
+            .and_then(|config| config.entrypoint)
+            .unwrap_or_default())
+    }
+
+    /// Creates one container where it is missing, gives it its files and networks, and starts it
+    /// when its turn has come.
+    async fn container(
+        &self,
+        wanted: &Wanted<'_>,
+        there: Option<&ContainerSummary>,
+    ) -> Result<(), EngineError> {
+        use ContainerSummaryStateEnum as S;
+        let state = there.and_then(|container| container.state.as_ref());
+        let name = wanted.container();
+        match state {
+            Some(S::RUNNING | S::RESTARTING | S::PAUSED) => {}
+            Some(S::EXITED) => self.start_in_turn(wanted, &name).await?,
+            Some(S::CREATED) => {
+                self.equip(wanted, &name).await?;
+                self.start_in_turn(wanted, &name).await?;
+            }
+            _ => {
+                self.create(wanted, &name).await?;
+                self.equip(wanted, &name).await?;
+                self.start_in_turn(wanted, &name).await?;
+            }
+        }
+        let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.sink.progress(Progress::Start {
+            done,
+            total: self.total,
+        });
+        if let Some(stage) = self.stages.get(wanted.name) {
+            stage.send_modify(|stage| stage.started += 1);
+        }
+        Ok(())
+    }
+
+    async fn create(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+        let client = &self.engine.client;
+        let _turn = self.creating.acquire().await.map_err(closed)?;
+        let options = CreateContainerOptions {
+            name: Some(name.to_owned()),
+            ..CreateContainerOptions::default()
+        };
+        let created = client
+            .docker
+            .create_container(Some(options), wanted.body())
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(409) => self.conflict(wanted, name).await,
+            Err(error) => Err(about(name, "cannot be created", client.fault(error))),
+        }
+    }
+
+    /// The name is taken: by ourselves, at the same time, or by a stranger.
+    async fn conflict(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+        let client = &self.engine.client;
+        let answer = found(client.docker.inspect_container(name, None).await);
+        let labels = answer
+            .map_err(|error| client.fault(error))?
+            .and_then(|container| container.config?.labels)
+            .unwrap_or_default();
+        let service = labels.get(names::SERVICE).map(String::as_str);
+        let ours = service == Some(wanted.service.as_str())
+            && names::release(&labels) == Some(wanted.release)
+            && names::role(&labels) == (wanted.name.clone(), wanted.replica);
+        if ours {
+            return Ok(());
+        }
+        Err(refused_hint(
+            format!("the name `{name}` is taken by a container that is not of this release"),
+            format!(
+                "`docker rm {name}` removes it, if nothing needs it; or deploy under another --name"
+            ),
+        ))
+    }
+
+    async fn equip(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+        let client = &self.engine.client;
+        if let Some(tar) = files::single_files(wanted.role) {
+            files::put(self.engine, name, tar).await?;
+        }
+        for key in &wanted.role.networks {
+            let Some(network) = self.spec.plan.external_networks.get(key) else {
+                continue;
+            };
+            let request = NetworkConnectRequest {
+                container: name.to_owned(),
+                // No alias: one there would name blue and green alike.
+                endpoint_config: Some(EndpointSettings::default()),
+            };
+            match client.docker.connect_network(network, request).await {
+                Ok(()) => {}
+                Err(error) => match client.fault(error) {
+                    EngineError::Failed(failure) if failure.what.contains("already exists") => {}
+                    EngineError::Failed(failure) => {
+                        let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
+                        return Err(refused(what));
+                    }
+                    other => return Err(other),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_in_turn(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+        for (role, condition) in &wanted.role.depends_on {
+            let (Some(stage), Some(other)) =
+                (self.stages.get(role), self.spec.plan.roles.get(role))
+            else {
+                continue;
+            };
+            let mut stage = stage.subscribe();
+            let ready = |stage: &Stage| match condition {
+                Condition::Started => stage.started >= other.replicas,
+                Condition::Healthy => stage.healthy,
+            };
+            stage.wait_for(ready).await.map_err(closed)?;
+        }
+        let _turn = self.starting.acquire().await.map_err(closed)?;
+        let client = &self.engine.client;
+        match client.docker.start_container(name, None).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(about(name, "did not start", client.fault(error))),
+        }
+    }
+
+    /// The roles that others wait for to be healthy.
+    fn awaited(&self) -> HashSet<&'a RoleName> {
+        let all = roles(&self.spec.plan).flat_map(|(_, role)| &role.depends_on);
+        let healthy = all.filter(|(_, condition)| **condition == Condition::Healthy);
+        let names = healthy.map(|(name, _)| name);
+        names
+            .filter(|name| self.stages.contains_key(name))
+            .collect()
+    }
+
+    /// Waits until every container of a role is healthy; an end of one is a failure at once.
+    async fn healthy(&self, role: &RoleName) -> Result<(), EngineError> {
+        let (Some(stage), Some(plan)) = (self.stages.get(role), self.spec.plan.roles.get(role))
+        else {
+            return Ok(());
+        };
+        let all_started = |stage: &Stage| stage.started >= plan.replicas;
+        stage
+            .subscribe()
+            .wait_for(all_started)
+            .await
+            .map_err(closed)?;
+        for replica in 1..=plan.replicas {
+            let service = &self.spec.plan.service;
+            let name = names::container(service, self.spec.release, role, replica);
+            let mut wait = Duration::from_millis(20);
+            while !self.is_healthy(&name).await? {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_LOOK);
+            }
+        }
+        stage.send_modify(|stage| stage.healthy = true);
+        Ok(())
+    }
+
+    async fn is_healthy(&self, name: &str) -> Result<bool, EngineError> {
+        let container = inspect::container(self.engine, name).await?;
+        let why = match container.map(|c| (c.state, c.health)) {
+            Some((ContainerState::Running, Health::Healthy)) => return Ok(true),
+            Some((ContainerState::Running, Health::Starting)) => return Ok(false),
+            Some((ContainerState::Running, Health::None)) => {
+                return Err(refused_hint(
+                    format!("`{name}` is waited for to be healthy and has no health check"),
+                    "give it a `healthcheck:`, or wait for `condition: service_started`",
+                ));
+            }
+            Some((ContainerState::Running, Health::Unhealthy)) => {
+                "its health check failed as often as it may".to_owned()
+            }
+            Some((ContainerState::Exited { code, oom }, _)) => ended(code, oom),
+            Some((ContainerState::Restarting, _)) => self.why_restarting(name).await?,
+            Some((ContainerState::Created | ContainerState::Paused | ContainerState::Gone, _))
+            | None => "it does not run any more".to_owned(),
+        };
+        let logs = logs::tail(self.engine, name, LOG_LINES)
+            .await
+            .unwrap_or_default();
+        Err(EngineError::Failed(Failure {
+            what: format!("`{name}`, which others wait for, did not become healthy: {why}"),
+            hint: None,
+            replicas: vec![ReplicaReport {
+                container: name.to_owned(),
+                reasons: vec![why],
+                logs,
+            }],
+        }))
+    }
+
+    /// How a container ended that the engine is starting again.
+    async fn why_restarting(&self, name: &str) -> Result<String, EngineError> {
+        let client = &self.engine.client;
+        let answer = found(client.docker.inspect_container(name, None).await);
+        let state = answer
+            .map_err(|error| client.fault(error))?
+            .and_then(|container| container.state)
+            .unwrap_or_default();
+        Ok(ended(
+            state.exit_code.unwrap_or_default(),
+            state.oom_killed.unwrap_or_default(),
+        ))
+    }
+}
+
+fn ended(code: i64, oom: bool) -> String {
+    match oom {
+        true => format!("exit {code}, OOM-killed"),
+        false => format!("exit {code}"),
+    }
+}
+
+/// A semaphore or channel of ours that was closed: only while everything is being dropped.
+fn closed<E>(_: E) -> EngineError {
+    refused("standing up was given up")
+}
+
+fn about(name: &str, did: &str, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed(failure) => EngineError::Failed(Failure {
+            what: format!("container `{name}` {did}: {}", failure.what),
+            hint: failure.hint,
+            replicas: vec![ReplicaReport {
+                container: name.to_owned(),
+                reasons: vec![failure.what],
+                logs: Vec::new(),
+            }],
+        }),
+        other => other,
+    }
+}
+
+/// A role whose containers have been started has whole volumes: they are filled before that.
+fn filling(there: &[ContainerSummary], role: &RoleName) -> Filling {
+    let started = there.iter().any(|container| {
+        let of_role = container
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::ROLE));
+        of_role.is_some_and(|name| name == role.as_str())
+            && container.state != Some(ContainerSummaryStateEnum::CREATED)
+    });
+    match started {
+        true => Filling::Done,
+        false => Filling::Needed,
+    }
+}
+
+/// Refuses roles that wait for each other, or for one that is not there.
+fn check_order(plan: &Plan) -> Result<(), EngineError> {
+    let mut ready: HashSet<&RoleName> = HashSet::new();
+    let all: Vec<_> = roles(plan).collect();
+    loop {
+        let before = ready.len();
+        for (name, role) in &all {
+            let waits = |other: &RoleName| {
+                let runs = all.iter().any(|(name, _)| *name == other);
+                runs && !ready.contains(other)
+            };
+            if !role.depends_on.keys().any(waits) {
+                ready.insert(name);
+            }
+        }
+        if ready.len() == all.len() {
+            return Ok(());
+        }
+        if ready.len() == before {
+            let stuck = all.iter().filter(|(name, _)| !ready.contains(name));
+            let stuck: Vec<_> = stuck.map(|(name, _)| format!("`{name}`")).collect();
+            return Err(refused_hint(
+                format!("the roles {} wait for each other", stuck.join(", ")),
+                "take one of their `depends_on:` away",
+            ));
+        }
+    }
+}
+
+/// External networks must be there; on old engines they must not come before the environment's own
+/// by name, because the default route goes to the first.
+fn check_external(engine: &Docker, spec: &Spec, networks: &[Network]) -> Result<(), EngineError> {
+    let own = names::network(&spec.plan.service, spec.release);
+    for (role, key) in roles(&spec.plan).flat_map(|(n, r)| r.networks.iter().map(move |k| (n, k))) {
+        let Some(name) = spec.plan.external_networks.get(key) else {
+            return Err(refused(format!(
+                "role `{role}` joins the network `{key}`, which the plan does not name as external"
+            )));
+        };
+        if !networks
+            .iter()
+            .any(|network| network.name.as_ref() == Some(name))
+        {
+            return Err(refused_hint(
+                format!("role `{role}` joins the network `{name}`, which is not on the engine"),
+                format!("make it with `docker network create {name}`"),
+            ));
+        }
+        if *name < own && engine.client.api() < (1, 48) {
+            return Err(refused_hint(
+                format!(
+                    "the network `{name}` would take the default route: this engine gives it to the first name, before `{own}`"
+                ),
+                "rename the network, or use Docker 28 or newer",
+            ));
+        }
+    }
+    Ok(())
+}

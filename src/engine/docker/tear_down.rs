@@ -1,0 +1,129 @@
+//! Removing an environment. Touches nothing that does not carry our labels for that release.
+
+use std::time::Duration;
+
+use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::try_join;
+
+use super::stand_up::acted;
+use super::{Docker, inspect, names};
+use crate::core::names::{Release, ServiceName};
+use crate::docker::{refused, status};
+use crate::engine::EngineError;
+
+/// How many containers are stopped at a time.
+const AT_A_TIME: usize = 16;
+
+/// The wait between two tries while the engine still counts endpoints of containers it has removed.
+const LAG: Duration = Duration::from_millis(25);
+
+/// See [`crate::engine::Engine::tear_down`].
+pub(super) async fn tear_down(
+    engine: &Docker,
+    service: &ServiceName,
+    release: Release,
+) -> Result<(), EngineError> {
+    let filters = || names::filter(service, Some(release));
+    let (containers, networks, volumes) = try_join!(
+        inspect::containers(engine, filters()),
+        inspect::networks(engine, filters()),
+        inspect::volumes(engine, filters()),
+    )?;
+    let ids = containers.into_iter().filter_map(|container| container.id);
+    stream::iter(ids.map(|id| async move { container(engine, &id).await }))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect::<()>()
+        .await
+        .map_err(acted)?;
+    for id in networks.into_iter().filter_map(|network| network.id) {
+        network(engine, &id).await.map_err(acted)?;
+    }
+    for volume in volumes {
+        let kind = names::Kind::Token;
+        if !kind.is(&volume.labels) {
+            self::volume(engine, &volume.name).await.map_err(acted)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stops a container by its own signal and grace, then removes it with its anonymous volumes.
+async fn container(engine: &Docker, id: &str) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let gone = |answer: Result<(), bollard::errors::Error>| match answer {
+        Ok(()) => Ok(()),
+        // Not there, not running, or already being removed.
+        Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
+        Err(error) if status(&error) == Some(409) && says(&error, "already in progress") => Ok(()),
+        Err(error) => Err(client.fault(error)),
+    };
+    gone(client.docker.stop_container(id, None).await)?;
+    let options = RemoveContainerOptions {
+        v: true,
+        force: true,
+        ..RemoveContainerOptions::default()
+    };
+    gone(client.docker.remove_container(id, Some(options)).await)
+}
+
+fn says(error: &bollard::errors::Error, words: &str) -> bool {
+    error.to_string().contains(words)
+}
+
+async fn network(engine: &Docker, id: &str) -> Result<(), EngineError> {
+    let client = &engine.client;
+    loop {
+        match client.docker.remove_network(id).await {
+            Ok(()) => return Ok(()),
+            Err(error) if status(&error) == Some(404) => return Ok(()),
+            Err(error) if says(&error, "has active endpoints") => {
+                strangers(engine, id).await?;
+                tokio::time::sleep(LAG).await;
+            }
+            Err(error) => return Err(client.fault(error)),
+        }
+    }
+}
+
+/// Endpoints of containers that are still there are no lag of the engine's.
+async fn strangers(engine: &Docker, id: &str) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let answer = client.docker.inspect_network(id, None).await;
+    let answer = crate::docker::found(answer).map_err(|error| client.fault(error))?;
+    let endpoints = answer
+        .and_then(|network| network.containers)
+        .unwrap_or_default();
+    for (container, endpoint) in endpoints {
+        let there = crate::docker::found(client.docker.inspect_container(&container, None).await);
+        if there.map_err(|error| client.fault(error))?.is_some() {
+            let name = endpoint.name.unwrap_or(container);
+            return Err(crate::docker::refused_hint(
+                format!(
+                    "the environment's network is used by `{name}`, which is not of this release"
+                ),
+                format!("`docker network disconnect -f {id} {name}`, then again"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Removes a volume; none of that name is no error.
+pub(super) async fn volume(engine: &Docker, name: &str) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let removed = client
+        .docker
+        .remove_volume(name, None::<RemoveVolumeOptions>)
+        .await;
+    match removed {
+        Ok(()) => Ok(()),
+        Err(error) if status(&error) == Some(404) => Ok(()),
+        Err(error) => match client.fault(error) {
+            EngineError::Failed(failure) => {
+                Err(refused(format!("volume `{name}`: {}", failure.what)))
+            }
+            other => Err(other),
+        },
+    }
+}

@@ -1,0 +1,289 @@
+//! What `status` and `history` say.
+
+use flipside::core::event::Verb;
+use flipside::core::names::{Release, Slot};
+use flipside::core::routing::{Route, Routing};
+use flipside::core::verdict::Outcome;
+use flipside::report::tables::{
+    EnvironmentView, Fit, HistoryRow, PointerView, StatusView, history_json, history_text,
+    status_json, status_text,
+};
+
+use super::{NOON, check};
+
+fn environment(release: u64, slot: Slot, fit: Fit) -> EnvironmentView {
+    let place = |replica| format!("10.213.{release}.{replica}:8080").parse().unwrap();
+    EnvironmentView {
+        release: Release(release),
+        slot,
+        created: NOON - 7_200_000 / release,
+        fit,
+        endpoints: vec![place(2), place(3)],
+        image_ids: vec![format!("sha256:{release}{release}")],
+    }
+}
+
+fn routing(live: u64) -> Routing {
+    Routing {
+        generation: 4,
+        fence: 7,
+        author: "ana@ci".into(),
+        reason: format!("deploy shop@{live}"),
+        at: NOON - 843_000,
+        routes: vec![Route {
+            release: Release(live),
+            slot: Slot::Green,
+            weight: 100,
+            endpoints: vec!["10.213.2.2:8080".parse().unwrap()],
+        }],
+        marks: [].into(),
+        deadline: None,
+    }
+}
+
+fn view() -> StatusView {
+    StatusView {
+        service: "shop".into(),
+        live: Some(environment(2, Slot::Green, Fit::Yes)),
+        standby: vec![environment(1, Slot::Blue, Fit::Yes)],
+        candidate: None,
+        withdrawn: Vec::new(),
+        pointer: PointerView {
+            kind: "proxy".into(),
+            routing: Some(routing(2)),
+            agrees: true,
+        },
+        lease: None,
+        disagreements: Vec::new(),
+        unfinished: None,
+    }
+}
+
+#[test]
+fn status_says_what_is_live_and_how_to_roll_back() {
+    check(
+        &status_text(&view(), NOON, 100),
+        r#"
+        shop@2 is live since 2026-11-23 11:45:57 UTC (14m 3s ago)
+        the proxy pointer agrees, generation 4, written by `ana@ci`: deploy shop@2
+
+                 release  slot   stood up  fit  endpoints
+        live     shop@2   green  1h ago    yes  10.213.2.2:8080
+                                                10.213.2.3:8080
+        standby  shop@1   blue   2h ago    yes  10.213.1.2:8080
+                                                10.213.1.3:8080
+
+        roll back with: flipside rollback shop
+    "#,
+    );
+}
+
+#[test]
+fn status_fits_a_narrow_terminal() {
+    let text = status_text(&view(), NOON, 46);
+    check(
+        &text,
+        r#"
+        shop@2 is live since 2026-11-23 11:45:57 UTC (14m 3s ago)
+        the proxy pointer agrees, generation 4, written by `ana@ci`: deploy shop@2
+
+                   live
+        release    shop@2
+        slot       green
+        stood up   1h ago
+        fit        yes
+        endpoints  10.213.2.2:8080
+                   10.213.2.3:8080
+
+                   standby
+        release    shop@1
+        slot       blue
+        stood up   2h ago
+        fit        yes
+        endpoints  10.213.1.2:8080
+                   10.213.1.3:8080
+
+        roll back with: flipside rollback shop
+    "#,
+    );
+}
+
+#[test]
+fn status_shows_what_is_wrong_and_what_is_under_way() {
+    let mut view = view();
+    view.pointer.routing = Some(routing(1));
+    view.pointer.agrees = false;
+    view.standby.clear();
+    let refused = "`shop-3-web-1`: connection refused at 10.213.3.2:8080";
+    view.candidate = Some(environment(3, Slot::Blue, Fit::No(vec![refused.into()])));
+    let asleep = "nothing here reaches it";
+    view.withdrawn = vec![environment(1, Slot::Blue, Fit::Unknown(asleep.into()))];
+    view.lease = Some("bob@laptop".into());
+    view.unfinished = Some("deploy shop@3, begun by `bob@laptop`".into());
+    view.disagreements = vec!["the journal says shop@2 is live, the pointer names shop@1".into()];
+    check(
+        &status_text(&view, NOON, 100),
+        r#"
+        shop@2 is live
+        the proxy pointer disagrees and names shop@1, generation 4, written by `ana@ci`: deploy shop@1
+
+                   release  slot   stood up  fit      endpoints
+        live       shop@2   green  1h ago    yes      10.213.2.2:8080
+                                                      10.213.2.3:8080
+        candidate  shop@3   blue   40m ago   no       10.213.3.2:8080
+                                                      10.213.3.3:8080
+        withdrawn  shop@1   blue   2h ago    unknown  10.213.1.2:8080
+                                                      10.213.1.3:8080
+
+        warning: shop@3 is not fit: `shop-3-web-1`: connection refused at 10.213.3.2:8080
+        warning: whether shop@1 is fit is not known: nothing here reaches it
+        warning: the journal says shop@2 is live, the pointer names shop@1
+
+        held by `bob@laptop`
+        under way: deploy shop@3, begun by `bob@laptop`
+        no standby; a withdrawn release is reached with: flipside rollback shop --to 1
+    "#,
+    );
+}
+
+#[test]
+fn status_of_nothing_says_how_to_begin() {
+    let view = StatusView {
+        live: None,
+        standby: Vec::new(),
+        pointer: PointerView {
+            kind: "proxy".into(),
+            routing: None,
+            agrees: true,
+        },
+        unfinished: Some("deploy shop@1, begun by `ana@ci`".into()),
+        ..view()
+    };
+    check(
+        &status_text(&view, NOON, 100),
+        r#"
+        nothing is live for `shop`
+        the proxy pointer knows nothing of it
+
+        unfinished: deploy shop@1, begun by `ana@ci`; go on with: flipside resume shop
+        deploy it with: flipside deploy
+    "#,
+    );
+}
+
+#[test]
+fn status_is_one_object_for_pipelines() {
+    let value = status_json(&view());
+    let keys: Vec<_> = value.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "service",
+            "live",
+            "standby",
+            "candidate",
+            "withdrawn",
+            "pointer",
+            "lease",
+            "unfinished",
+            "disagreements"
+        ]
+    );
+    assert_eq!(
+        value["standby"].to_string(),
+        r#"[{"release":1,"slot":"blue","created":1795428000000,"fit":true,"reasons":[],"endpoints":["10.213.1.2:8080","10.213.1.3:8080"],"image_ids":["sha256:11"]}]"#
+    );
+    assert_eq!(value["pointer"]["kind"], "proxy");
+    assert_eq!(value["pointer"]["routing"]["generation"], 4);
+    assert_eq!(value["pointer"]["agrees"], true);
+    assert!(value["candidate"].is_null());
+}
+
+fn rows() -> Vec<HistoryRow> {
+    let row = |run, verb| HistoryRow {
+        run,
+        verb,
+        by: "ana@ci".into(),
+        started: NOON + run * 60_000,
+        took_ms: Some(run * 15_500),
+        outcome: Some(Outcome::Done),
+        cut: Some(0),
+        trouble: None,
+    };
+    let deploy = |release, slot| Verb::Deploy {
+        release: Release(release),
+        slot,
+    };
+    let back = Verb::Rollback {
+        from: Release(2),
+        to: Release(1),
+    };
+    vec![
+        HistoryRow {
+            took_ms: None,
+            outcome: None,
+            cut: None,
+            trouble: Some("record 3 is damaged".into()),
+            ..row(12, deploy(4, Slot::Green))
+        },
+        HistoryRow {
+            took_ms: Some(31),
+            by: "bob@laptop".into(),
+            ..row(4, back)
+        },
+        HistoryRow {
+            outcome: Some(Outcome::RolledBack),
+            cut: Some(3),
+            ..row(3, deploy(2, Slot::Green))
+        },
+        row(1, deploy(1, Slot::Blue)),
+    ]
+}
+
+#[test]
+fn history_is_a_table() {
+    check(
+        &history_text("shop", &rows(), 100),
+        r#"
+        run  what                       by          started (UTC)        took    outcome          cut
+         12  deploy shop@4              ana@ci      2026-11-23 12:12:00  -       unfinished   unknown
+          4  rollback shop@2 to shop@1  bob@laptop  2026-11-23 12:04:00  31 ms   done               0
+          3  deploy shop@2              ana@ci      2026-11-23 12:03:00  46.5 s  rolled back        3
+          1  deploy shop@1              ana@ci      2026-11-23 12:01:00  15.5 s  done               0
+
+        warning: run 12: record 3 is damaged
+
+        go on with: flipside resume shop
+    "#,
+    );
+}
+
+#[test]
+fn history_fits_a_narrow_terminal() {
+    let text = history_text("shop", &rows(), 40);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 40),
+        "{text}"
+    );
+}
+
+#[test]
+fn history_of_nothing_says_how_to_begin() {
+    check(
+        &history_text("shop", &[], 100),
+        r#"
+        nothing is recorded of `shop`
+
+        deploy it with: flipside deploy
+    "#,
+    );
+}
+
+#[test]
+fn history_is_one_object_for_pipelines() {
+    let value = history_json("shop", &rows()[1..2]);
+    assert_eq!(
+        value.to_string(),
+        r#"{"service":"shop","runs":[{"run":4,"verb":"rollback","release":1,"from":2,"by":"bob@laptop","started":1795435440000,"took_ms":31,"outcome":"done","requests_cut":0,"trouble":null}]}"#
+    );
+}

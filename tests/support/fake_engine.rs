@@ -1,0 +1,249 @@
+//! An engine in memory: a first-class kind, held to the contract like the others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use flipside::core::event::Failure;
+use flipside::core::names::{Release, ServiceName};
+use flipside::core::plan::{Run, Text};
+use flipside::core::progress::Sink;
+use flipside::core::routing::{Mark, Marks};
+use flipside::core::world::{Container, ContainerState, Environment};
+use flipside::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+
+use super::fake_world::{FakeWorld, Met, Shared, call};
+use super::faults::Op;
+
+/// One operator's way to the engine of a [`FakeWorld`].
+#[derive(Clone)]
+pub struct FakeEngine {
+    /// The world it leads into.
+    pub world: Shared,
+    address: String,
+    cut: Arc<AtomicBool>,
+}
+
+impl FakeEngine {
+    /// An engine of its own, empty.
+    pub fn new() -> Self {
+        Self::over(&FakeWorld::new())
+    }
+
+    /// Another way to the same engine.
+    pub fn over(world: &Shared) -> Self {
+        Self {
+            world: Arc::clone(world),
+            address: "fake://engine".into(),
+            cut: Arc::default(),
+        }
+    }
+
+    /// From now on this way leads nowhere; others still do.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// And now it does again.
+    pub fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        op: Op,
+        effect: impl FnOnce(&mut FakeWorld, usize) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let engine = self.address.clone();
+        let met = if self.cut.load(Ordering::SeqCst) {
+            Met::OutOfReach
+        } else {
+            call(&self.world, op, effect).await
+        };
+        match met {
+            Met::Done(done) => Ok(done),
+            Met::OutOfReach => Err(EngineError::OutOfReach {
+                engine,
+                why: "connection refused".into(),
+            }),
+            Met::Lost => Err(EngineError::Lost {
+                engine,
+                why: "connection reset".into(),
+            }),
+            Met::Refused(what) => Err(failed(what)),
+        }
+    }
+}
+
+fn failed(what: impl Into<String>) -> EngineError {
+    EngineError::Failed(Failure {
+        what: what.into(),
+        ..Failure::default()
+    })
+}
+
+fn no_such(container: &str) -> EngineError {
+    failed(format!("no container `{container}`"))
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn prepare(&self, spec: &Spec, _: &dyn Sink) -> Result<Images, EngineError> {
+        let roles = spec.plan.roles.iter();
+        let roles = roles.filter(|(_, role)| role.run == Run::Always);
+        let images: Images = roles
+            .map(|(name, _)| (name.clone(), format!("sha256:{name}")))
+            .collect();
+        self.call(Op::Prepare, |_, _| images).await
+    }
+
+    async fn stand_up(
+        &self,
+        spec: &Spec,
+        _: &Images,
+        _: &dyn Sink,
+    ) -> Result<Environment, EngineError> {
+        let spec = spec.clone();
+        self.call(Op::StandUp, move |world, limit| {
+            world.stand_up(&spec, limit)
+        })
+        .await
+    }
+
+    async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError> {
+        let service = service.clone();
+        self.call(Op::Inspect, move |world, _| world.environments(&service))
+            .await
+    }
+
+    async fn container(&self, id: &str) -> Result<Option<Container>, EngineError> {
+        let id = id.to_owned();
+        self.call(Op::Container, move |world, _| world.container(&id))
+            .await
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
+        self.call(Op::Services, |world, _| world.services()).await
+    }
+
+    async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
+        let service = service.clone();
+        self.call(Op::TearDown, move |world, limit| {
+            world.tear_down(&service, release, limit);
+        })
+        .await
+    }
+
+    async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {
+        let id = container.to_owned();
+        let lines = self.call(Op::Logs, move |world, _| world.logs(&id)).await?;
+        let mut lines = lines.ok_or_else(|| no_such(container))?;
+        let first = lines.len().saturating_sub(tail as usize);
+        Ok(lines.split_off(first))
+    }
+
+    async fn follow(
+        &self,
+        containers: &[String],
+        tail: u32,
+        lines: tokio::sync::mpsc::Sender<LogLine>,
+    ) -> Result<(), EngineError> {
+        self.call(Op::Follow, |_, _| ()).await?;
+        for container in containers {
+            for line in self.logs(container, tail).await? {
+                let container = container.clone();
+                if lines.send(LogLine { container, line }).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn exec(&self, container: &str, _: &[Text]) -> Result<Executed, EngineError> {
+        let id = container.to_owned();
+        let answer = self.call(Op::Exec, move |world, _| world.exec(&id)).await?;
+        answer.ok_or_else(|| failed(format!("container `{container}` does not run")))
+    }
+
+    async fn marks(&self, service: &ServiceName) -> Result<BTreeMap<Release, Marks>, EngineError> {
+        let service = service.clone();
+        self.call(Op::Marks, move |world, _| {
+            let marks = world.marks.iter().filter(|((s, _), _)| *s == service);
+            marks.map(|((_, release), &m)| (*release, m)).collect()
+        })
+        .await
+    }
+
+    async fn mark(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mark: Mark,
+    ) -> Result<(), EngineError> {
+        let key = (service.clone(), release);
+        self.call(Op::MarkEngine, move |world, _| {
+            world.marks.entry(key).or_default().add(mark);
+        })
+        .await
+    }
+
+    async fn claim(&self, service: &ServiceName, token: &Token) -> Result<Token, EngineError> {
+        let (service, token) = (service.clone(), token.clone());
+        self.call(Op::Claim, move |world, _| {
+            let there = world.tokens.entry(token.name.clone());
+            there.or_insert((service, token)).1.clone()
+        })
+        .await
+    }
+
+    async fn tokens(&self, service: &ServiceName) -> Result<Vec<Token>, EngineError> {
+        let service = service.clone();
+        self.call(Op::Tokens, move |world, _| {
+            let tokens = world.tokens.values().filter(|(s, _)| *s == service);
+            tokens.map(|(_, token)| token.clone()).collect()
+        })
+        .await
+    }
+
+    async fn drop_token(&self, _: &ServiceName, name: &str) -> Result<(), EngineError> {
+        let name = name.to_owned();
+        self.call(Op::DropToken, move |world, _| {
+            world.tokens.remove(&name);
+        })
+        .await
+    }
+
+    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
+        loop {
+            let name = id.to_owned();
+            let (state, ends_at, changed) = self
+                .call(Op::Ended, move |world, _| {
+                    let ends_at = world.fake_container(&name).and_then(|c| c.ends_at());
+                    // Registered before the lock is let go, so that no change is missed.
+                    let changed = world.changed().notified_owned();
+                    (world.container(&name).map(|c| c.state), ends_at, changed)
+                })
+                .await?;
+            match state {
+                None => return Err(no_such(id)),
+                Some(ContainerState::Exited { code, .. }) => return Ok(code),
+                Some(_) => {}
+            }
+            match ends_at {
+                Some(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => {}
+                        () = changed => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+}

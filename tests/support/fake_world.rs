@@ -1,0 +1,416 @@
+//! A world in memory: what stands on an engine and what a pointer says, as data.
+//!
+//! Deterministic. Its only clock is tokio's, so that a test with paused time turns it by hand.
+//! Fakes of the traits ([`super::fake_engine`], [`super::fake_pointer`]) are doors into it; several
+//! may lead into one world, each as another operator's.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use flipside::core::names::{Fence, Generation, Millis, Release, RoleName, ServiceName};
+use flipside::core::plan::Run;
+use flipside::core::routing::{Drained, Marks, Routing};
+use flipside::core::world::{Container, ContainerState, Environment, Health};
+use flipside::engine::{Executed, Spec, Token};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::faults::{Fault, Faults, Op};
+
+/// How a container behaves.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    /// What network checks are answered, one each; the last is repeated. Empty: all pass.
+    pub answers: Vec<Result<(), String>>,
+    /// When after its start it ends, with which exit code, and whether for want of memory.
+    pub exits: Option<(Duration, i64, bool)>,
+    /// What its HEALTHCHECK says, from which time after the start on.
+    pub health: Vec<(Duration, Health)>,
+    /// What commands in it answer.
+    pub exec: Executed,
+    /// What it has logged.
+    pub logs: Vec<String>,
+}
+
+impl Behaviour {
+    /// Passes everything, for ever.
+    pub fn healthy() -> Self {
+        Self {
+            answers: vec![],
+            exits: None,
+            health: vec![],
+            exec: Executed {
+                code: 0,
+                output: String::new(),
+            },
+            logs: vec!["listening".into()],
+        }
+    }
+
+    /// Runs, and never passes a check.
+    pub fn never_healthy(reason: &str) -> Self {
+        let mut behaviour = Self::answering([Err(reason)]);
+        behaviour.exec = Executed {
+            code: 1,
+            output: reason.into(),
+        };
+        behaviour
+    }
+
+    /// Answers checks in this order, and then as the last one.
+    pub fn answering<'a>(answers: impl IntoIterator<Item = Result<(), &'a str>>) -> Self {
+        let answers = answers.into_iter();
+        Self {
+            answers: answers
+                .map(|answer| answer.map_err(str::to_owned))
+                .collect(),
+            ..Self::healthy()
+        }
+    }
+
+    /// Ends by itself.
+    pub fn exits(code: i64, after: Duration) -> Self {
+        Self {
+            exits: Some((after, code, false)),
+            logs: vec!["starting".into(), "cannot go on".into()],
+            ..Self::never_healthy("connection refused")
+        }
+    }
+
+    /// The kernel ends it for want of memory.
+    pub fn out_of_memory(after: Duration) -> Self {
+        Self {
+            exits: Some((after, 137, true)),
+            ..Self::exits(137, after)
+        }
+    }
+}
+
+/// A container that stands.
+#[derive(Debug, Clone)]
+pub struct FakeContainer {
+    fixed: Container,
+    started: Instant,
+    behaviour: Behaviour,
+    checks: usize,
+    ended: Option<(i64, bool)>,
+}
+
+impl FakeContainer {
+    /// When it ends by itself.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.behaviour.exits.map(|(after, ..)| self.started + after)
+    }
+
+    fn now(&self) -> Container {
+        let age = Instant::now() - self.started;
+        let by_itself = self.behaviour.exits.filter(|&(after, ..)| age >= after);
+        let ended = self.ended.or(by_itself.map(|(_, code, oom)| (code, oom)));
+        let said = self.behaviour.health.iter().rev();
+        let health = said.clone().find(|(after, _)| age >= *after);
+        Container {
+            state: match ended {
+                Some((code, oom)) => ContainerState::Exited { code, oom },
+                None => ContainerState::Running,
+            },
+            health: health.map_or(Health::None, |&(_, health)| health),
+            ..self.fixed.clone()
+        }
+    }
+}
+
+/// Something that takes effect later.
+type Late = Box<dyn FnOnce(&mut FakeWorld) + Send>;
+
+/// Everything there is.
+pub struct FakeWorld {
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Tokens of all services, by name.
+    pub tokens: BTreeMap<String, (ServiceName, Token)>,
+    /// Marks kept on the engine.
+    pub marks: BTreeMap<(ServiceName, Release), Marks>,
+    /// What the pointer says.
+    pub routings: BTreeMap<ServiceName, Routing>,
+    /// The highest fence the pointer has seen, per service.
+    pub fences: BTreeMap<ServiceName, Fence>,
+    /// Whether the pointer keeps marks.
+    pub pointer_keeps_marks: bool,
+    /// What became of what was in flight at a move; nothing was, where it is not said.
+    pub drained: BTreeMap<Generation, Drained>,
+    /// How long a drain takes.
+    pub drain_takes: Duration,
+    environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
+    behaviours: Vec<(Release, RoleName, Option<u32>, Behaviour)>,
+    late: Vec<Late>,
+    changed: Arc<Notify>,
+    began: Instant,
+}
+
+/// A world that several fakes share.
+pub type Shared = Arc<Mutex<FakeWorld>>;
+
+/// The world, locked.
+pub fn lock(world: &Shared) -> MutexGuard<'_, FakeWorld> {
+    world.lock().unwrap()
+}
+
+impl FakeWorld {
+    /// An empty world whose pointer keeps marks.
+    pub fn new() -> Shared {
+        Arc::new(Mutex::new(Self {
+            faults: Faults::default(),
+            tokens: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            routings: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            pointer_keeps_marks: true,
+            drained: BTreeMap::new(),
+            drain_takes: Duration::ZERO,
+            environments: BTreeMap::new(),
+            behaviours: Vec::new(),
+            late: Vec::new(),
+            changed: Arc::default(),
+            began: Instant::now(),
+        }))
+    }
+
+    /// Milliseconds since the epoch, by tokio's clock.
+    pub fn now(&self) -> Millis {
+        let elapsed = (Instant::now() - self.began).as_millis();
+        1_700_000_000_000 + u64::try_from(elapsed).unwrap()
+    }
+
+    /// How containers of a release's role behave: those that stand, and those still to come. The
+    /// last word about one counts. `replica: None`: all of them.
+    pub fn behave(&mut self, release: u64, role: &str, replica: Option<u32>, how: Behaviour) {
+        let role = RoleName::new(role).unwrap();
+        for ((_, number), (_, containers)) in &mut self.environments {
+            for container in containers {
+                let fixed = &container.fixed;
+                let one = replica.is_none_or(|replica| replica == fixed.replica);
+                if number.0 == release && fixed.role == role && one {
+                    container.behaviour = how.clone();
+                    container.checks = 0;
+                }
+            }
+        }
+        self.behaviours.push((Release(release), role, replica, how));
+        self.changed.notify_waiters();
+    }
+
+    /// Ends a container that runs.
+    pub fn kill(&mut self, name: &str, code: i64) {
+        for container in self.containers_mut() {
+            if container.fixed.name == name {
+                container.ended = Some((code, false));
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Lets everything take effect that was to be late.
+    pub fn land_late(&mut self) {
+        for late in std::mem::take(&mut self.late) {
+            late(self);
+        }
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn postpone(&mut self, late: Late) {
+        self.late.push(late);
+    }
+
+    /// Told whenever a container's fate may have changed.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// What stands for a service, ascending.
+    pub fn environments(&self, service: &ServiceName) -> Vec<Environment> {
+        let of_service = self.environments.iter().filter(|((s, _), _)| s == service);
+        of_service
+            .map(|(_, (environment, containers))| Environment {
+                containers: containers.iter().map(FakeContainer::now).collect(),
+                ..environment.clone()
+            })
+            .collect()
+    }
+
+    /// Every service that has anything.
+    pub fn services(&self) -> Vec<ServiceName> {
+        let standing = self.environments.keys().map(|(service, _)| service);
+        let locked = self.tokens.values().map(|(service, _)| service);
+        let marked = self.marks.keys().map(|(service, _)| service);
+        let all = standing.chain(locked).chain(marked).cloned();
+        all.collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    fn containers_mut(&mut self) -> impl Iterator<Item = &mut FakeContainer> {
+        let environments = self.environments.values_mut();
+        environments.flat_map(|(_, containers)| containers)
+    }
+
+    /// A container by id or name.
+    pub fn container(&self, id: &str) -> Option<Container> {
+        self.fake_container(id).map(FakeContainer::now)
+    }
+
+    pub(super) fn fake_container(&self, id: &str) -> Option<&FakeContainer> {
+        let all = self.environments.values().flat_map(|(_, all)| all);
+        all.into_iter()
+            .find(|c| c.fixed.id == id || c.fixed.name == id)
+    }
+
+    /// What a container has logged.
+    pub fn logs(&self, id: &str) -> Option<Vec<String>> {
+        self.fake_container(id).map(|c| c.behaviour.logs.clone())
+    }
+
+    /// What a command in a container answers.
+    pub fn exec(&self, id: &str) -> Option<Executed> {
+        let container = self.fake_container(id)?;
+        let running = container.now().state == ContainerState::Running;
+        running.then(|| container.behaviour.exec.clone())
+    }
+
+    /// Answers one network check.
+    pub fn check(&mut self, address: SocketAddr) -> Result<(), String> {
+        let refused = || Err(format!("connection refused at {address}"));
+        let mut all = self.containers_mut();
+        let Some(container) = all.find(|c| c.fixed.address == Some(address.ip())) else {
+            return refused();
+        };
+        if container.now().state != ContainerState::Running {
+            return refused();
+        }
+        let answers = &container.behaviour.answers;
+        let turn = container.checks.min(answers.len().saturating_sub(1));
+        container.checks += 1;
+        answers.get(turn).cloned().unwrap_or(Ok(()))
+    }
+
+    /// Makes what is missing of an environment, at most `limit` containers of it.
+    pub fn stand_up(&mut self, spec: &Spec, limit: usize) -> Environment {
+        let service = &spec.plan.service;
+        let key = (service.clone(), spec.release);
+        let roles = spec.plan.roles.iter();
+        let roles = roles.filter(|(_, role)| role.run == Run::Always);
+        let wanted: Vec<(&RoleName, u32)> = roles
+            .flat_map(|(name, role)| (1..=role.replicas).map(move |replica| (name, replica)))
+            .collect();
+        let created = self.now();
+        let made = self.environments.entry(key).or_insert_with(|| {
+            let environment = Environment {
+                release: spec.release,
+                slot: spec.slot,
+                created,
+                containers: vec![],
+                expected: u32::try_from(wanted.len()).unwrap(),
+                parts: vec![format!("0-{service}-{}", spec.release)],
+                labels: spec.labels.clone(),
+            };
+            (environment, vec![])
+        });
+        let mut left = limit;
+        for ((role, replica), host) in wanted.into_iter().zip(2u8..) {
+            let name = format!("{service}-{}-{role}-{replica}", spec.release);
+            if left == 0 || made.1.iter().any(|c| c.fixed.name == name) {
+                continue;
+            }
+            left -= 1;
+            let said = self.behaviours.iter().rev();
+            let behaviour = said
+                .filter(|(release, r, ..)| (release, r) == (&spec.release, role))
+                .find(|(.., which, _)| which.is_none_or(|which| which == replica))
+                .map_or_else(Behaviour::healthy, |(.., how)| how.clone());
+            let subnet = u8::try_from(spec.release.0 % 256).unwrap();
+            made.1.push(FakeContainer {
+                fixed: Container {
+                    id: format!("id-{name}"),
+                    name,
+                    role: role.clone(),
+                    replica,
+                    image_id: format!("sha256:{role}"),
+                    address: Some(IpAddr::V4(Ipv4Addr::new(10, 213, subnet, host))),
+                    state: ContainerState::Running,
+                    health: Health::None,
+                },
+                started: Instant::now(),
+                behaviour,
+                checks: 0,
+                ended: None,
+            });
+        }
+        self.changed.notify_waiters();
+        let mut all = self.environments(service).into_iter();
+        all.find(|environment| environment.release == spec.release)
+            .expect("it was just made")
+    }
+
+    /// Removes an environment; where `limit` is less than its containers, only so many of them.
+    pub fn tear_down(&mut self, service: &ServiceName, release: Release, limit: usize) {
+        let key = (service.clone(), release);
+        if let Some((_, containers)) = self.environments.get_mut(&key) {
+            containers.drain(..limit.min(containers.len()));
+            if limit == usize::MAX {
+                self.environments.remove(&key);
+                self.marks.remove(&key);
+            }
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// What came of a call before its effect is known.
+pub(super) enum Met<T> {
+    Done(T),
+    OutOfReach,
+    Lost,
+    Refused(String),
+}
+
+/// One call: notes it, meets its fault, and has its effect now, later or never. The effect gets the
+/// number of containers it may touch.
+pub(super) async fn call<T: Send + 'static>(
+    world: &Shared,
+    op: Op,
+    effect: impl FnOnce(&mut FakeWorld, usize) -> T + Send + 'static,
+) -> Met<T> {
+    const ALL: usize = usize::MAX;
+    tokio::task::yield_now().await;
+    let (met, hangs) = {
+        let mut world = lock(world);
+        match world.faults.meet(op) {
+            Fault::Ok => (Met::Done(effect(&mut world, ALL)), false),
+            Fault::OutOfReach => (Met::OutOfReach, false),
+            Fault::LostBefore | Fault::Partial(0) => (Met::Lost, false),
+            Fault::LostAfter => {
+                effect(&mut world, ALL);
+                (Met::Lost, false)
+            }
+            Fault::Partial(limit) => {
+                effect(&mut world, limit);
+                (Met::Lost, false)
+            }
+            Fault::Late => {
+                world.postpone(Box::new(|world| drop(effect(world, ALL))));
+                (Met::Lost, false)
+            }
+            Fault::HangBefore => (Met::Lost, true),
+            Fault::HangAfter => {
+                effect(&mut world, ALL);
+                (Met::Lost, true)
+            }
+            Fault::Refused(why) => (Met::Refused(why), false),
+        }
+    };
+    if hangs {
+        std::future::pending::<()>().await;
+    }
+    met
+}
