@@ -62,7 +62,7 @@ pub struct Inputs<'a> {
 }
 
 /// A plan that has been read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// What it says.
     pub plan: Plan,
