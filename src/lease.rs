@@ -137,6 +137,18 @@ struct Held {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Who holds the service, if anybody does who may live.
+///
+/// # Errors
+/// Where the engine does not answer.
+pub async fn holder(
+    engine: &dyn Engine,
+    service: &ServiceName,
+) -> Result<Option<Holder>, EngineError> {
+    let seen = token::leases(engine, service).await?;
+    Ok(seen.last().filter(|top| !top.free).map(token::Seen::holder))
+}
+
 /// How a lease was come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -198,7 +210,7 @@ impl Lease {
     ///
     /// # Errors
     /// Where the engine does not answer; the token then dies with its lifetime or its process.
-    pub async fn release(self) -> Result<(), EngineError> {
+    pub async fn release(&self) -> Result<(), EngineError> {
         self.renewal.abort();
         let held = &self.held;
         let _turn = held.turn.lock().await;

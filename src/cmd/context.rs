@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalError};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
-use crate::pointer::proxy::ProxyPointer;
+use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
 use super::operator::{Operator, Reload, of_journal};
@@ -72,7 +72,8 @@ impl Context {
         let engine = plan.engine.as_deref().or(self.common.engine.as_deref());
         let client = self.client(engine).await?;
         let PointerPlan::Proxy(proxy) = &plan.pointer;
-        Ok(self.operator(client, plan.service.clone(), Some(proxy.clone()), set).await)
+        let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
+        Ok(self.operator(client, service, proxy, Newer::Refuse, set).await)
     }
 
     /// One who acts on a service that is there.
@@ -80,7 +81,9 @@ impl Context {
     /// # Errors
     /// Where there is none such, or the engine cannot be asked.
     pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
-        self.operator_of_run(arg, &[]).await
+        let client = self.client(self.common.engine.as_deref()).await?;
+        let service = self.choose(&client, arg).await?;
+        Ok(self.operator(client, service, None, Newer::Subset, &[]).await)
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan.
@@ -94,7 +97,7 @@ impl Context {
     ) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self.operator(client, service, None, set).await)
+        Ok(self.operator(client, service, None, Newer::Refuse, set).await)
     }
 
     /// The engine's client.
@@ -102,7 +105,7 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
-        docker::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
+        docker::Client::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
     async fn operator(
@@ -110,10 +113,16 @@ impl Context {
         client: docker::Client,
         service: ServiceName,
         proxy: Option<ProxyPlan>,
+        newer: Newer,
         set: &[(String, String)],
     ) -> Operator {
-        let options = super::proxy::options(&self.common, client.clone(), service.clone(), proxy);
-        let pointer = Arc::new(ProxyPointer::new(options));
+        let pointer = Arc::new(ProxyPointer::new(super::proxy::options(
+            &self.common,
+            client.clone(),
+            service.clone(),
+            proxy,
+            newer,
+        )));
         Operator {
             service,
             engine: Arc::new(Docker::new(client)),

@@ -8,18 +8,19 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use crate::cli::{self, Common, Control, ProxyCtl, ProxyRun, ProxyVerb};
+use crate::cli::{Common, Control, ProxyCtl, ProxyRun};
 use crate::core::names::ServiceName;
 use crate::core::plan::ProxyPlan;
 use crate::core::words::{clean, list};
 use crate::docker;
 use crate::error::{Error, Exit, Touched};
 use crate::pointer::PointerError;
-use crate::pointer::proxy::{self as pointer, Overview, ProxyOptions, Site, TakenDown};
+use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site, TakenDown};
 use crate::proxy;
 use crate::proxy::control::{Entry, Stats};
 
 use super::context::{Answer, Context};
+use super::operator::Operator;
 
 /// The variable that puts the sockets' directory elsewhere, as tests need it.
 pub const RUN_DIR_VARIABLE: &str = "FLIPSIDE_RUN_DIR";
@@ -51,31 +52,26 @@ pub fn options(
     docker: docker::Client,
     service: ServiceName,
     plan: Option<ProxyPlan>,
+    newer: Newer,
 ) -> ProxyOptions {
-    let site = site(common, docker);
-    ProxyOptions { site, service, plan }
-}
-
-/// Runs a verb of `flipside proxy`; [`serve`] is the one for `run`.
-///
-/// # Errors
-/// Every expected one.
-pub async fn run(context: &Context, args: &cli::Proxy) -> Result<Exit, Error> {
-    match &args.verb {
-        ProxyVerb::Run(_) => Err(Error::Bug {
-            what: "the proxy was to run inside a runtime".into(),
-        }),
-        ProxyVerb::Ctl(args) => ctl(args).await,
-        ProxyVerb::Status => status(context).await,
-        ProxyVerb::Down => down(context).await,
+    ProxyOptions {
+        site: site(common, docker),
+        service,
+        plan,
+        newer,
     }
 }
 
-/// Takes the proxy down if it serves nothing any more; for the last service of an engine.
+/// Takes the proxy down if no other service is on the engine and it serves nothing any more.
 ///
 /// # Errors
 /// Where it cannot be asked, its container is a stranger's, or the engine says no.
-pub async fn take_down_if_idle(context: &Context) -> Result<(), Error> {
+pub async fn end_if_idle(context: &Context, operator: &Operator) -> Result<(), Error> {
+    let known = operator.engine.services().await;
+    let known = known.map_err(|error| Error::of_engine(error, Touched::Something))?;
+    if known.iter().any(|service| *service != operator.service) {
+        return Ok(());
+    }
     let site = connect(context).await?;
     let down = within(DOWN, &site, pointer::take_down_if_idle(&site), Touched::Something).await?;
     if let Some(down) = down {
@@ -89,7 +85,7 @@ pub async fn take_down_if_idle(context: &Context) -> Result<(), Error> {
 ///
 /// # Errors
 /// Where its table or its socket cannot be opened.
-pub fn serve(args: &ProxyRun) -> Result<Exit, Error> {
+pub fn run(args: &ProxyRun) -> Result<Exit, Error> {
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -127,7 +123,10 @@ fn close_to_others(directory: &Path, group: Option<u32>) -> io::Result<()> {
 }
 
 /// `flipside proxy ctl`: until either end ends.
-async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where nothing listens on the socket, or copying fails.
+pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
     let relayed = proxy::control::relay(&args.socket, tokio::io::stdin(), tokio::io::stdout());
     relayed.await.map_err(|error| Error::PointerOutOfReach {
         pointer: args.socket.display().to_string(),
@@ -138,7 +137,10 @@ async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
 }
 
 /// `flipside proxy status`.
-async fn status(context: &Context) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where there is no proxy, or it cannot be asked.
+pub async fn status(context: &Context) -> Result<Exit, Error> {
     let site = connect(context).await?;
     let found = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await?;
     let found = found.ok_or_else(|| Error::PointerRefused {
@@ -150,7 +152,10 @@ async fn status(context: &Context) -> Result<Exit, Error> {
 }
 
 /// `flipside proxy down`: asks while the proxy serves anything, or cannot say whether it does.
-async fn down(context: &Context) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where it was not allowed, or the engine says no.
+pub async fn down(context: &Context) -> Result<Exit, Error> {
     let site = connect(context).await?;
     let looked = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await;
     let serves = match looked {

@@ -65,13 +65,14 @@ impl RunLog {
         })
     }
 
-    /// The release it is about: the one deployed, or the one gone back to.
+    /// The release it is about, if one: the one deployed, or the one gone back to.
     #[must_use]
     pub fn release(&self) -> Option<Release> {
-        self.opened().map(|opened| match opened.verb {
-            Verb::Deploy { release, .. } => release,
-            Verb::Rollback { to, .. } => to,
-        })
+        match self.opened()?.verb {
+            Verb::Deploy { release, .. } => Some(release),
+            Verb::Rollback { to, .. } => Some(to),
+            Verb::Prune { .. } | Verb::Down { .. } => None,
+        }
     }
 
     /// The highest fence any record carries; 0 without records.

@@ -12,7 +12,7 @@ use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::routing::Routing;
 use crate::core::verdict::Outcome;
-use crate::core::words::{clean, known, millis, release_name};
+use crate::core::words::{clean, known, list, millis, release_name};
 
 /// Everything `status SERVICE` shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -322,8 +322,10 @@ fn environment_json(environment: &EnvironmentView) -> Value {
 
 fn row_json(row: &HistoryRow) -> Value {
     let (verb, release, from) = match &row.verb {
-        Verb::Deploy { release, .. } => ("deploy", release, None),
-        Verb::Rollback { from, to } => ("rollback", to, Some(from)),
+        Verb::Deploy { release, .. } => ("deploy", Some(release), None),
+        Verb::Rollback { from, to, .. } => ("rollback", Some(to), Some(from)),
+        Verb::Prune { .. } => ("prune", None, None),
+        Verb::Down { .. } => ("down", None, None),
     };
     json!({
         "run": row.run,
@@ -342,7 +344,12 @@ fn row_json(row: &HistoryRow) -> Value {
 fn what(service: &str, verb: &Verb) -> String {
     match verb {
         Verb::Deploy { release, .. } => format!("deploy {}", release_name(service, *release)),
-        Verb::Rollback { from, to } => {
+        Verb::Prune { releases } => {
+            let names: Vec<_> = releases.iter().map(|r| release_name(service, *r)).collect();
+            format!("prune {}", list(&names))
+        }
+        Verb::Down { .. } => "down".into(),
+        Verb::Rollback { from, to, .. } => {
             let ends = [*from, *to].map(|release| release_name(service, release));
             format!("rollback {}", ends.join(" to "))
         }
