@@ -73,7 +73,13 @@ pub async fn end_if_idle(context: &Context, operator: &Operator) -> Result<(), E
         return Ok(());
     }
     let site = connect(context).await?;
-    let down = within(DOWN, &site, pointer::take_down_if_idle(&site), Touched::Something).await?;
+    let down = within(
+        DOWN,
+        &site,
+        pointer::take_down_if_idle(&site),
+        Touched::Something,
+    )
+    .await?;
     if let Some(down) = down {
         context.report.say(&lines(&down));
     }
@@ -101,8 +107,12 @@ pub fn run(args: &ProxyRun) -> Result<Exit, Error> {
     };
     // In its container the directory is the socket's alone; elsewhere it may be anybody's.
     if let (1, Some(directory)) = (std::process::id(), args.socket.parent()) {
-        close_to_others(directory, args.socket_group)
-            .map_err(|error| failed(format!("closing `{}` to others", directory.display()), error))?;
+        close_to_others(directory, args.socket_group).map_err(|error| {
+            failed(
+                format!("closing `{}` to others", directory.display()),
+                error,
+            )
+        })?;
     }
     proxy::run(proxy::Options {
         table: args.table.clone(),
@@ -144,10 +154,18 @@ pub async fn status(context: &Context) -> Result<Exit, Error> {
     let site = connect(context).await?;
     let found = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await?;
     let found = found.ok_or_else(|| Error::PointerRefused {
-        what: format!("there is no proxy `{}` on engine {}", site.name, site.docker.address()),
-        mend: Some("the first deploy that needs it starts it; name another with --proxy NAME".into()),
+        what: format!(
+            "there is no proxy `{}` on engine {}",
+            site.name,
+            site.docker.address()
+        ),
+        mend: Some(
+            "the first deploy that needs it starts it; name another with --proxy NAME".into(),
+        ),
     })?;
-    context.report.data(&as_json(&site.name, &found), &as_text(&site.name, &found));
+    context
+        .report
+        .data(&as_json(&site.name, &found), &as_text(&site.name, &found));
     Ok(Exit::Done)
 }
 
@@ -161,9 +179,10 @@ pub async fn down(context: &Context) -> Result<Exit, Error> {
     let serves = match looked {
         Ok(found) => found.as_ref().and_then(serving),
         // Stopped, deaf or broken: what its table holds is not known.
-        Err(Error::PointerOutOfReach { why, .. }) => {
-            Some(format!("which does not say what it serves ({})", clean(&why)))
-        }
+        Err(Error::PointerOutOfReach { why, .. }) => Some(format!(
+            "which does not say what it serves ({})",
+            clean(&why)
+        )),
         Err(error) => return Err(error),
     };
     if let (Some(serves), false) = (serves, context.common.yes) {
@@ -204,13 +223,15 @@ async fn within<T>(
     touched: Touched,
 ) -> Result<T, Error> {
     let pointer = format!("proxy {}", site.name);
-    let answer = tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
-        let why = no_answer(limit);
-        Err(match touched {
-            Touched::Nothing => PointerError::OutOfReach { pointer, why },
-            Touched::Something => PointerError::Lost { pointer, why },
-        })
-    });
+    let answer = tokio::time::timeout(limit, asked)
+        .await
+        .unwrap_or_else(|_| {
+            let why = no_answer(limit);
+            Err(match touched {
+                Touched::Nothing => PointerError::OutOfReach { pointer, why },
+                Touched::Something => PointerError::Lost { pointer, why },
+            })
+        });
     answer.map_err(|error| Error::of_pointer(&site.name, error, touched))
 }
 
@@ -220,8 +241,15 @@ fn no_answer(limit: Duration) -> String {
 
 /// What a person should know before it is taken down; `None` where it serves nothing.
 fn serving(found: &Overview) -> Option<String> {
-    let names = found.services.iter().map(|(entry, _)| entry.service.as_str());
-    let bad = found.hello.bad_entries.iter().map(|bad| bad.service.as_str());
+    let names = found
+        .services
+        .iter()
+        .map(|(entry, _)| entry.service.as_str());
+    let bad = found
+        .hello
+        .bad_entries
+        .iter()
+        .map(|bad| bad.service.as_str());
     let names: Vec<String> = names.chain(bad).map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| format!("which serves {}", list(&names)))
 }
@@ -280,14 +308,24 @@ fn as_text(name: &str, found: &Overview) -> String {
     }
     for bad in &hello.bad_entries {
         let (service, reason) = (clean(&bad.service), clean(&bad.reason));
-        text += &format!("does not serve {service}: {} cannot be read: {reason}\n", clean(&bad.file));
+        text += &format!(
+            "does not serve {service}: {} cannot be read: {reason}\n",
+            clean(&bad.file)
+        );
     }
     if found.services.is_empty() {
         return text + "serves nothing";
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["SERVICE", "AT", "TRAFFIC", "IN FLIGHT", "GENERATION", "WRITTEN"]);
+    table.set_header([
+        "SERVICE",
+        "AT",
+        "TRAFFIC",
+        "IN FLIGHT",
+        "GENERATION",
+        "WRITTEN",
+    ]);
     for (entry, stats) in &found.services {
         table.add_row([
             clean(&entry.service),
@@ -312,12 +350,18 @@ fn place(entry: &Entry) -> String {
 
 /// Which releases get traffic: `@2`, or `@1 90, @2 10` where several do.
 fn traffic(entry: &Entry) -> String {
-    let some: Vec<_> = entry.environments.iter().filter(|it| it.weight > 0).collect();
+    let some: Vec<_> = entry
+        .environments
+        .iter()
+        .filter(|it| it.weight > 0)
+        .collect();
     match some.as_slice() {
         [] => "none".into(),
         [one] => format!("@{}", one.release),
         several => {
-            let shares = several.iter().map(|it| format!("@{} {}", it.release, it.weight));
+            let shares = several
+                .iter()
+                .map(|it| format!("@{} {}", it.release, it.weight));
             shares.collect::<Vec<_>>().join(", ")
         }
     }
@@ -331,5 +375,9 @@ fn written(entry: &Entry) -> String {
 }
 
 fn in_flight(stats: &Stats) -> u64 {
-    stats.releases.values().map(|counted| counted.in_flight).sum()
+    stats
+        .releases
+        .values()
+        .map(|counted| counted.in_flight)
+        .sum()
 }
