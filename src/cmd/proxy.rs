@@ -8,18 +8,19 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use crate::cli::{self, Common, Control, ProxyCtl, ProxyRun, ProxyVerb};
+use crate::cli::{Common, Control, ProxyCtl, ProxyRun};
 use crate::core::names::ServiceName;
 use crate::core::plan::ProxyPlan;
 use crate::core::words::{clean, list};
 use crate::docker;
 use crate::error::{Error, Exit, Touched};
 use crate::pointer::PointerError;
-use crate::pointer::proxy::{self as pointer, Overview, ProxyOptions, Site, TakenDown};
+use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site, TakenDown};
 use crate::proxy;
 use crate::proxy::control::{Entry, Stats};
 
 use super::context::{Answer, Context};
+use super::operator::Operator;
 
 /// The variable that puts the sockets' directory elsewhere, as tests need it.
 pub const RUN_DIR_VARIABLE: &str = "FLIPSIDE_RUN_DIR";
@@ -51,33 +52,34 @@ pub fn options(
     docker: docker::Client,
     service: ServiceName,
     plan: Option<ProxyPlan>,
+    newer: Newer,
 ) -> ProxyOptions {
-    let site = site(common, docker);
-    ProxyOptions { site, service, plan }
-}
-
-/// Runs a verb of `flipside proxy`; [`serve`] is the one for `run`.
-///
-/// # Errors
-/// Every expected one.
-pub async fn run(context: &Context, args: &cli::Proxy) -> Result<Exit, Error> {
-    match &args.verb {
-        ProxyVerb::Run(_) => Err(Error::Bug {
-            what: "the proxy was to run inside a runtime".into(),
-        }),
-        ProxyVerb::Ctl(args) => ctl(args).await,
-        ProxyVerb::Status => status(context).await,
-        ProxyVerb::Down => down(context).await,
+    ProxyOptions {
+        site: site(common, docker),
+        service,
+        plan,
+        newer,
     }
 }
 
-/// Takes the proxy down if it serves nothing any more; for the last service of an engine.
+/// Takes the proxy down if no other service is on the engine and it serves nothing any more.
 ///
 /// # Errors
 /// Where it cannot be asked, its container is a stranger's, or the engine says no.
-pub async fn take_down_if_idle(context: &Context) -> Result<(), Error> {
+pub async fn end_if_idle(context: &Context, operator: &Operator) -> Result<(), Error> {
+    let known = operator.engine.services().await;
+    let known = known.map_err(|error| Error::of_engine(error, Touched::Something))?;
+    if known.iter().any(|service| *service != operator.service) {
+        return Ok(());
+    }
     let site = connect(context).await?;
-    let down = within(DOWN, &site, pointer::take_down_if_idle(&site), Touched::Something).await?;
+    let down = within(
+        DOWN,
+        &site,
+        pointer::take_down_if_idle(&site),
+        Touched::Something,
+    )
+    .await?;
     if let Some(down) = down {
         context.report.say(&lines(&down));
     }
@@ -89,7 +91,7 @@ pub async fn take_down_if_idle(context: &Context) -> Result<(), Error> {
 ///
 /// # Errors
 /// Where its table or its socket cannot be opened.
-pub fn serve(args: &ProxyRun) -> Result<Exit, Error> {
+pub fn run(args: &ProxyRun) -> Result<Exit, Error> {
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -105,8 +107,12 @@ pub fn serve(args: &ProxyRun) -> Result<Exit, Error> {
     };
     // In its container the directory is the socket's alone; elsewhere it may be anybody's.
     if let (1, Some(directory)) = (std::process::id(), args.socket.parent()) {
-        close_to_others(directory, args.socket_group)
-            .map_err(|error| failed(format!("closing `{}` to others", directory.display()), error))?;
+        close_to_others(directory, args.socket_group).map_err(|error| {
+            failed(
+                format!("closing `{}` to others", directory.display()),
+                error,
+            )
+        })?;
     }
     proxy::run(proxy::Options {
         table: args.table.clone(),
@@ -127,7 +133,10 @@ fn close_to_others(directory: &Path, group: Option<u32>) -> io::Result<()> {
 }
 
 /// `flipside proxy ctl`: until either end ends.
-async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where nothing listens on the socket, or copying fails.
+pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
     let relayed = proxy::control::relay(&args.socket, tokio::io::stdin(), tokio::io::stdout());
     relayed.await.map_err(|error| Error::PointerOutOfReach {
         pointer: args.socket.display().to_string(),
@@ -138,27 +147,42 @@ async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
 }
 
 /// `flipside proxy status`.
-async fn status(context: &Context) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where there is no proxy, or it cannot be asked.
+pub async fn status(context: &Context) -> Result<Exit, Error> {
     let site = connect(context).await?;
     let found = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await?;
     let found = found.ok_or_else(|| Error::PointerRefused {
-        what: format!("there is no proxy `{}` on engine {}", site.name, site.docker.address()),
-        mend: Some("the first deploy that needs it starts it; name another with --proxy NAME".into()),
+        what: format!(
+            "there is no proxy `{}` on engine {}",
+            site.name,
+            site.docker.address()
+        ),
+        mend: Some(
+            "the first deploy that needs it starts it; name another with --proxy NAME".into(),
+        ),
     })?;
-    context.report.data(&as_json(&site.name, &found), &as_text(&site.name, &found));
+    context
+        .report
+        .data(&as_json(&site.name, &found), &as_text(&site.name, &found));
     Ok(Exit::Done)
 }
 
 /// `flipside proxy down`: asks while the proxy serves anything, or cannot say whether it does.
-async fn down(context: &Context) -> Result<Exit, Error> {
+///
+/// # Errors
+/// Where it was not allowed, or the engine says no.
+pub async fn down(context: &Context) -> Result<Exit, Error> {
     let site = connect(context).await?;
     let looked = within(ANSWER, &site, pointer::overview(&site), Touched::Nothing).await;
     let serves = match looked {
         Ok(found) => found.as_ref().and_then(serving),
         // Stopped, deaf or broken: what its table holds is not known.
-        Err(Error::PointerOutOfReach { why, .. }) => {
-            Some(format!("which does not say what it serves ({})", clean(&why)))
-        }
+        Err(Error::PointerOutOfReach { why, .. }) => Some(format!(
+            "which does not say what it serves ({})",
+            clean(&why)
+        )),
         Err(error) => return Err(error),
     };
     if let (Some(serves), false) = (serves, context.common.yes) {
@@ -199,13 +223,15 @@ async fn within<T>(
     touched: Touched,
 ) -> Result<T, Error> {
     let pointer = format!("proxy {}", site.name);
-    let answer = tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
-        let why = no_answer(limit);
-        Err(match touched {
-            Touched::Nothing => PointerError::OutOfReach { pointer, why },
-            Touched::Something => PointerError::Lost { pointer, why },
-        })
-    });
+    let answer = tokio::time::timeout(limit, asked)
+        .await
+        .unwrap_or_else(|_| {
+            let why = no_answer(limit);
+            Err(match touched {
+                Touched::Nothing => PointerError::OutOfReach { pointer, why },
+                Touched::Something => PointerError::Lost { pointer, why },
+            })
+        });
     answer.map_err(|error| Error::of_pointer(&site.name, error, touched))
 }
 
@@ -215,8 +241,15 @@ fn no_answer(limit: Duration) -> String {
 
 /// What a person should know before it is taken down; `None` where it serves nothing.
 fn serving(found: &Overview) -> Option<String> {
-    let names = found.services.iter().map(|(entry, _)| entry.service.as_str());
-    let bad = found.hello.bad_entries.iter().map(|bad| bad.service.as_str());
+    let names = found
+        .services
+        .iter()
+        .map(|(entry, _)| entry.service.as_str());
+    let bad = found
+        .hello
+        .bad_entries
+        .iter()
+        .map(|bad| bad.service.as_str());
     let names: Vec<String> = names.chain(bad).map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| format!("which serves {}", list(&names)))
 }
@@ -275,14 +308,24 @@ fn as_text(name: &str, found: &Overview) -> String {
     }
     for bad in &hello.bad_entries {
         let (service, reason) = (clean(&bad.service), clean(&bad.reason));
-        text += &format!("does not serve {service}: {} cannot be read: {reason}\n", clean(&bad.file));
+        text += &format!(
+            "does not serve {service}: {} cannot be read: {reason}\n",
+            clean(&bad.file)
+        );
     }
     if found.services.is_empty() {
         return text + "serves nothing";
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["SERVICE", "AT", "TRAFFIC", "IN FLIGHT", "GENERATION", "WRITTEN"]);
+    table.set_header([
+        "SERVICE",
+        "AT",
+        "TRAFFIC",
+        "IN FLIGHT",
+        "GENERATION",
+        "WRITTEN",
+    ]);
     for (entry, stats) in &found.services {
         table.add_row([
             clean(&entry.service),
@@ -307,12 +350,18 @@ fn place(entry: &Entry) -> String {
 
 /// Which releases get traffic: `@2`, or `@1 90, @2 10` where several do.
 fn traffic(entry: &Entry) -> String {
-    let some: Vec<_> = entry.environments.iter().filter(|it| it.weight > 0).collect();
+    let some: Vec<_> = entry
+        .environments
+        .iter()
+        .filter(|it| it.weight > 0)
+        .collect();
     match some.as_slice() {
         [] => "none".into(),
         [one] => format!("@{}", one.release),
         several => {
-            let shares = several.iter().map(|it| format!("@{} {}", it.release, it.weight));
+            let shares = several
+                .iter()
+                .map(|it| format!("@{} {}", it.release, it.weight));
             shares.collect::<Vec<_>>().join(", ")
         }
     }
@@ -326,5 +375,9 @@ fn written(entry: &Entry) -> String {
 }
 
 fn in_flight(stats: &Stats) -> u64 {
-    stats.releases.values().map(|counted| counted.in_flight).sum()
+    stats
+        .releases
+        .values()
+        .map(|counted| counted.in_flight)
+        .sum()
 }

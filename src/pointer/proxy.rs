@@ -95,6 +95,15 @@ impl Site {
     }
 }
 
+/// What to make of a proxy that speaks a newer control protocol than this flipside knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newer {
+    /// Refuse it: for all verbs but those below.
+    Refuse,
+    /// Use the subset that every version has: for a rollback, and for looking.
+    Subset,
+}
+
 /// What a [`ProxyPointer`] needs.
 #[derive(Debug, Clone)]
 pub struct ProxyOptions {
@@ -103,9 +112,10 @@ pub struct ProxyOptions {
     /// The service whose pointer it is.
     pub service: ServiceName,
     /// Where the service listens; `None` where no plan is at hand: what the proxy's own entry says
-    /// is then kept. A pointer with a plan refuses a proxy with a newer control protocol than this
-    /// flipside knows; one without, as a rollback has it, uses the subset that every version has.
+    /// is then kept.
     pub plan: Option<ProxyPlan>,
+    /// What to make of a newer proxy.
+    pub newer: Newer,
 }
 
 /// The embedded proxy as the pointer of one service.
@@ -114,6 +124,7 @@ pub struct ProxyPointer {
     line: Line,
     service: ServiceName,
     plan: Option<ProxyPlan>,
+    newer: Newer,
 }
 
 /// What a call does to the pointer, which decides what a lost answer means.
@@ -133,6 +144,7 @@ impl ProxyPointer {
             line: Line::to(options.site),
             service: options.service,
             plan: options.plan,
+            newer: options.newer,
         }
     }
 
@@ -176,7 +188,7 @@ impl ProxyPointer {
 
     fn accept(&self, link: &line::Link) -> Result<(), PointerError> {
         let hello = &link.hello;
-        if self.plan.is_none() || hello.protocol <= PROTOCOL {
+        if self.newer == Newer::Subset || hello.protocol <= PROTOCOL {
             return Ok(());
         }
         Err(PointerError::Failed {

@@ -56,7 +56,10 @@ fn static_machine(head: &[u8]) -> Result<&'static str, String> {
     let number = |at: usize, length: usize| -> Result<usize, String> {
         let end = at.checked_add(length).ok_or(CUT)?;
         let bytes = head.get(at..end).ok_or(CUT)?;
-        let number = bytes.iter().rev().fold(0_u64, |sum, &b| sum << 8 | u64::from(b));
+        let number = bytes
+            .iter()
+            .rev()
+            .fold(0_u64, |sum, &b| sum << 8 | u64::from(b));
         usize::try_from(number).map_err(|_| CUT.to_owned())
     };
     if !head.starts_with(b"\x7fELF\x02\x01") {
@@ -66,7 +69,11 @@ fn static_machine(head: &[u8]) -> Result<&'static str, String> {
         62 => "amd64",
         183 => "arm64",
         243 => "riscv64",
-        other => return Err(format!("is for a machine that no image is made for ({other})")),
+        other => {
+            return Err(format!(
+                "is for a machine that no image is made for ({other})"
+            ));
+        }
     };
     let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
     for index in 0..count {
@@ -102,9 +109,17 @@ mod tests {
 
     #[test]
     fn what_would_not_run_alone_is_refused() {
-        assert!(static_machine(&elf(62, INTERPRETER)).unwrap_err().contains("dynamically"));
+        assert!(
+            static_machine(&elf(62, INTERPRETER))
+                .unwrap_err()
+                .contains("dynamically")
+        );
         assert!(static_machine(&elf(40, 1)).unwrap_err().contains("(40)"));
-        assert!(static_machine(b"#!/bin/sh").unwrap_err().contains("no 64-bit"));
+        assert!(
+            static_machine(b"#!/bin/sh")
+                .unwrap_err()
+                .contains("no 64-bit")
+        );
         let mut cut = elf(62, 1);
         cut.truncate(64);
         assert_eq!(static_machine(&cut).unwrap_err(), "ends in its header");

@@ -179,7 +179,12 @@ pub(super) async fn create(site: &Site) -> Result<(), PointerError> {
         ..CreateContainerOptions::default()
     };
     let body = body(site, image, &identity);
-    match site.docker.docker.create_container(Some(options), body).await {
+    match site
+        .docker
+        .docker
+        .create_container(Some(options), body)
+        .await
+    {
         Ok(_) => Ok(()),
         // Somebody was quicker, or took the image or the volume away: to be looked at again.
         Err(error) if status(&error) == Some(409) || is_missing(&error) => Ok(()),
@@ -199,8 +204,14 @@ pub(super) async fn start(site: &Site, found: &Found) -> Result<(), PointerError
         Err(error) if is_missing(&error) => Ok(()),
         Err(error) => Err(match acted(site, site.docker.fault(error)) {
             PointerError::Failed { what, .. } => PointerError::Failed {
-                what: format!("the proxy's container `{}` does not start: {what}", site.name),
-                hint: Some(format!("flipside proxy down --proxy {} and try again", site.name)),
+                what: format!(
+                    "the proxy's container `{}` does not start: {what}",
+                    site.name
+                ),
+                hint: Some(format!(
+                    "flipside proxy down --proxy {} and try again",
+                    site.name
+                )),
             },
             other => other,
         }),
@@ -295,7 +306,10 @@ fn socket_group(site: &Site) -> Option<u32> {
 fn random(site: &Site) -> Result<String, PointerError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| PointerError::Failed {
-        what: format!("no identity for the proxy `{}` can be made: {error}", site.name),
+        what: format!(
+            "no identity for the proxy `{}` can be made: {error}",
+            site.name
+        ),
         hint: None,
     })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -337,7 +351,9 @@ async fn have(site: &Site, image: &str) -> Result<(), PointerError> {
         step.map_err(|error| match acted(site, site.docker.fault(error)) {
             PointerError::Failed { what, .. } => PointerError::Failed {
                 what: format!("the engine cannot pull the proxy's image `{image}`: {what}"),
-                hint: Some(format!("docker pull {image}, or name another with --proxy-image IMAGE")),
+                hint: Some(format!(
+                    "docker pull {image}, or name another with --proxy-image IMAGE"
+                )),
             },
             other => other,
         })?;
@@ -363,9 +379,15 @@ async fn build(site: &Site) -> Result<String, PointerError> {
     }
     let engine = site.docker.docker.version().await;
     let engine = engine.map_err(|error| asked(site, site.docker.fault(error)))?;
-    let (os, machine) = (engine.os.unwrap_or_default(), engine.arch.unwrap_or_default());
+    let (os, machine) = (
+        engine.os.unwrap_or_default(),
+        engine.arch.unwrap_or_default(),
+    );
     if os != "linux" || machine != binary.machine {
-        return Err(no(format!("is for linux/{}, the engine is {os}/{machine}", binary.machine)));
+        return Err(no(format!(
+            "is for linux/{}, the engine is {os}/{machine}",
+            binary.machine
+        )));
     }
     let file = ScratchFile {
         path: EXECUTABLE.into(),
@@ -373,7 +395,10 @@ async fn build(site: &Site) -> Result<String, PointerError> {
         mode: 0o755,
     };
     let labels = HashMap::from([(KIND.to_owned(), IMAGE.to_owned())]);
-    let built = site.docker.build_scratch_image(&tag, &[file], &[EXECUTABLE], &labels).await;
+    let built = site
+        .docker
+        .build_scratch_image(&tag, &[file], &[EXECUTABLE], &labels)
+        .await;
     built.map_err(|error| acted(site, error))?;
     Ok(tag)
 }

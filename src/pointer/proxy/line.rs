@@ -34,7 +34,9 @@ pub(super) struct Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("site", &self.site).finish_non_exhaustive()
+        f.debug_struct("Line")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +131,10 @@ impl Line {
             }
         };
         if found.stand == Stand::Restarting {
-            return Ok(Reached::Deaf(found, "its container is being restarted".into()));
+            return Ok(Reached::Deaf(
+                found,
+                "its container is being restarted".into(),
+            ));
         }
         match self.through_engine(&found).await {
             Ok(link) if link.hello.identity == found.identity => {
@@ -173,7 +178,9 @@ impl Line {
                 self.site.name,
                 self.site.docker.address()
             ),
-            hint: Some("name the engine with --engine URL, or another proxy with --proxy NAME".into()),
+            hint: Some(
+                "name the engine with --engine URL, or another proxy with --proxy NAME".into(),
+            ),
         }
     }
 

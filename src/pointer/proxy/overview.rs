@@ -72,7 +72,9 @@ pub async fn overview(site: &Site) -> Result<Option<Overview>, PointerError> {
 /// Where the proxy cannot be asked, the container is a stranger's, or the engine says no.
 pub async fn take_down_if_idle(site: &Site) -> Result<Option<TakenDown>, PointerError> {
     match overview(site).await? {
-        Some(found) if !found.services.is_empty() || !found.hello.bad_entries.is_empty() => Ok(None),
+        Some(found) if !found.services.is_empty() || !found.hello.bad_entries.is_empty() => {
+            Ok(None)
+        }
         _ => take_down(site).await.map(Some),
     }
 }
@@ -114,10 +116,16 @@ async fn remove_table(site: &Site, down: &mut TakenDown) -> Result<(), PointerEr
         Err(error) => return Err(container::asked(site, site.docker.fault(error))),
     };
     if volume.labels.get(KIND).is_none_or(|kind| kind != TABLE) {
-        down.left.push(format!("volume {name}, which is not flipside's"));
+        down.left
+            .push(format!("volume {name}, which is not flipside's"));
         return Ok(());
     }
-    gone(site, docker.remove_volume(&name, None::<RemoveVolumeOptions>).await)?;
+    gone(
+        site,
+        docker
+            .remove_volume(&name, None::<RemoveVolumeOptions>)
+            .await,
+    )?;
     down.removed.push(format!("volume {name}"));
     Ok(())
 }
@@ -132,11 +140,15 @@ async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerE
     let images = images.map_err(|error| container::asked(site, site.docker.fault(error)))?;
     let tags = images.into_iter().flat_map(|image| image.repo_tags);
     for tag in tags.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:"))) {
-        match docker.remove_image(&tag, None::<RemoveImageOptions>, None).await {
+        match docker
+            .remove_image(&tag, None::<RemoveImageOptions>, None)
+            .await
+        {
             Ok(_) => down.removed.push(format!("image {tag}")),
             Err(error) if is_missing(&error) => {}
             Err(error) if status(&error) == Some(409) => {
-                down.left.push(format!("image {tag}, which another proxy uses"));
+                down.left
+                    .push(format!("image {tag}, which another proxy uses"));
             }
             Err(error) => return Err(container::acted(site, site.docker.fault(error))),
         }

@@ -140,20 +140,23 @@ pub(super) fn mark(mark: Mark) -> control::Mark {
 
 /// What the proxy's refusal means.
 pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName) -> PointerError {
-    let moved = |why, entry: Option<Box<Entry>>| {
-        match entry.map(|entry| routing(*entry, site)).transpose() {
+    let moved =
+        |why, entry: Option<Box<Entry>>| match entry.map(|entry| routing(*entry, site)).transpose()
+        {
             Ok(found) => PointerError::Refused {
                 why,
                 found: found.map(Box::new),
             },
             Err(error) => error,
-        }
-    };
+        };
     let hint = match refusal.code {
         Code::StaleFence => return moved(SwitchRefusal::Fenced, refusal.entry),
         Code::GenerationMoved => return moved(SwitchRefusal::Moved, refusal.entry),
         Code::ListenFailed => {
-            let port = refusal.address.as_deref().and_then(|it| it.rsplit(':').next());
+            let port = refusal
+                .address
+                .as_deref()
+                .and_then(|it| it.rsplit(':').next());
             let port = port.unwrap_or("PORT");
             Some(format!(
                 "stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or name another \
