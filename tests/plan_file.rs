@@ -1,6 +1,7 @@
 //! The plan file, read from outside: what is refused and how that is said (`golden/plan_refusals.txt`,
 //! a table of inputs and exact messages), what each key becomes, what a resumed run compares.
 
+mod contents;
 mod fixture;
 mod hostile;
 mod keys;

@@ -1,1 +1,37 @@
-//!
+//! Environments on a real Docker engine.
+
+use crate::support::docker::Scope;
+use crate::support::engine_contract::{self, Fixture};
+use flipside::core::plan::ImageSource;
+
+fn missing() -> ImageSource {
+    ImageSource::Pull("registry.invalid/none:1".into())
+}
+
+macro_rules! contract {
+    ($($name:ident)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let scope = Scope::new().await;
+            let fixture = Fixture {
+                engine: &scope.engine,
+                service: scope.service.clone(),
+                image: scope.image.clone(),
+                missing: missing(),
+            };
+            engine_contract::$name(&fixture).await;
+            assert_eq!(scope.parts().await, [""; 0]);
+        }
+    )*};
+}
+
+contract! {
+    nothing_is_nothing
+    prepare_pins_every_role
+    stand_up_twice_is_once
+    environments_are_told_apart
+    tear_down_twice_is_once
+    marks_add_up
+    a_token_has_one_winner
+    what_is_not_there_is_said
+}

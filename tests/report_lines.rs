@@ -1,7 +1,9 @@
 //! What people and pipelines see: the core's narration, the reports that show it, the tables, the
 //! errors.
 
+mod desk;
 mod errors;
+mod shown;
 mod streams;
 mod tables;
 
@@ -19,17 +21,12 @@ use flipside::core::words::{clean, count, list, micros, millis};
 /// 2026-11-23 12:00:00 UTC.
 const NOON: Millis = 1_795_435_200_000;
 
-/// Compares whole outputs; `expected` is written on lines of its own, indented as the test is.
+/// Compares whole outputs; `expected` stands on lines of its own, eight columns in.
 #[track_caller]
 fn check(actual: &str, expected: &str) {
-    let lines: Vec<_> = expected.lines().skip(1).collect();
-    let indent = lines
-        .iter()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| line.len() - line.trim_start().len())
-        .min();
-    let strip = |line: &&str| line.get(indent.unwrap_or(0)..).unwrap_or("").to_owned();
-    let expected = lines.iter().map(strip).collect::<Vec<_>>().join("\n");
+    let strip = |line: &str| line.get(8..).unwrap_or("").to_owned();
+    let expected: Vec<_> = expected.lines().skip(1).map(strip).collect();
+    let expected = expected.join("\n");
     let (actual, expected) = (actual.trim_end(), expected.trim_end());
     assert!(
         actual == expected,

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::cli::{self, Common, PlanArgs, ServiceArg};
+use crate::cli::{Common, PlanArgs, ServiceArg};
 use crate::core::names::{Millis, ServiceName};
 use crate::core::plan::{Plan, PointerPlan, ProxyPlan};
 use crate::docker;
@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalError};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
-use crate::pointer::proxy::{Control, ProxyOptions, ProxyPointer};
+use crate::pointer::proxy::ProxyPointer;
 use crate::report::Report;
 
 use super::operator::{Operator, Reload, of_journal};
@@ -72,7 +72,8 @@ impl Context {
         let engine = plan.engine.as_deref().or(self.common.engine.as_deref());
         let client = self.client(engine).await?;
         let PointerPlan::Proxy(proxy) = &plan.pointer;
-        Ok(self.operator(client, plan.service.clone(), Some(proxy.clone()), set).await)
+        let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
+        Ok(self.operator(client, service, proxy, set).await)
     }
 
     /// One who acts on a service that is there.
@@ -80,7 +81,9 @@ impl Context {
     /// # Errors
     /// Where there is none such, or the engine cannot be asked.
     pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
-        self.operator_of_run(arg, &[]).await
+        let client = self.client(self.common.engine.as_deref()).await?;
+        let service = self.choose(&client, arg).await?;
+        Ok(self.operator(client, service, None, &[]).await)
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan.
@@ -112,19 +115,8 @@ impl Context {
         proxy: Option<ProxyPlan>,
         set: &[(String, String)],
     ) -> Operator {
-        let control = match self.common.proxy_control {
-            cli::Control::Auto => Control::Auto,
-            cli::Control::Socket => Control::Socket,
-            cli::Control::Exec => Control::Exec,
-        };
-        let pointer = Arc::new(ProxyPointer::new(ProxyOptions {
-            docker: client.clone(),
-            name: self.common.proxy.clone(),
-            image: self.common.proxy_image.clone(),
-            service: service.clone(),
-            plan: proxy,
-            control,
-        }));
+        let options = super::proxy::options(&self.common, client.clone(), service.clone(), proxy);
+        let pointer = Arc::new(ProxyPointer::new(options));
         Operator {
             service,
             engine: Arc::new(Docker::new(client)),

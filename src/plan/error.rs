@@ -1,8 +1,10 @@
 //! What is wrong with a plan, shown the way a person can mend it: file, line, column, the line
 //! itself, and what to write instead.
 //!
-//! Only text of the plan file is ever quoted. Lines of files that hold secrets (`env_file`, `.env`)
-//! are named by number and never shown.
+//! Source lines are those of the plan file, with no variable substituted. Lines of files that hold
+//! secrets (`env_file`, `.env`) are named by number and never shown. A message may carry a value of a
+//! public place (a name, an image, a port), as substituted; never one of a place that may hold a
+//! secret.
 
 use std::fmt;
 

@@ -1,1 +1,400 @@
-//! The embedded proxy as a pointer.
+//! The embedded proxy as a pointer, and as a place to check from.
+//!
+//! One proxy per engine serves every service on it. This adapter finds the proxy's container or
+//! starts one ([`container`]), holds one verified connection to it ([`line`]), and puts its words
+//! into the core's ([`words`]). It does not know how the proxy serves, makes no decision about
+//! releases, and pools nothing between services.
+//!
+//! # Why a connection can be trusted
+//!
+//! The socket's directory can be written by root alone, so a false socket there is not the danger;
+//! the right socket of the *wrong engine* is: a proxy of the same name here, while `--engine` names
+//! another machine. So each new connection is held against the label of the container on the
+//! engine that was asked for, before the first request goes out on it. That look at the engine runs
+//! beside connecting and saying hello, and beside the engine's own inspection in the commands that
+//! use both, so it costs no time of its own; later calls go over the same connection without it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
+use crate::core::plan::ProxyPlan;
+use crate::core::progress::{Progress, Sink};
+use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
+use crate::docker::Client;
+use crate::probe::{Question, Vantage, VantageError};
+use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
+
+use super::{Answer, Pointer, PointerError};
+use line::{Line, Reached};
+
+mod binary;
+mod container;
+mod line;
+mod overview;
+mod words;
+
+pub use line::Control;
+pub use overview::{Overview, TakenDown, overview, take_down, take_down_if_idle};
+
+/// The directory on the engine's host with one directory per proxy, which holds its socket.
+pub const RUN_DIR: &str = "/var/lib/flipside/run";
+
+/// How long a request through the proxy's own listener may take, where the caller does not give up
+/// earlier, in milliseconds.
+const ASK_LIMIT_MS: Millis = 10_000;
+/// The first wait for a proxy that has been started; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+/// The longest wait for a proxy that has been started.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// How many starts without an answer are too many.
+const STARTS: i64 = 3;
+
+/// Which proxy, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The engine it runs on.
+    pub docker: Client,
+    /// Its container's name.
+    pub name: String,
+    /// The image to start it from; else one is built from [`Site::binary`].
+    pub image: Option<String>,
+    /// How it is spoken to.
+    pub control: Control,
+    /// As [`RUN_DIR`].
+    pub run_dir: PathBuf,
+    /// The static executable to build an image from.
+    pub binary: PathBuf,
+}
+
+impl Site {
+    /// The proxy in the container `name`, reached whichever way works.
+    #[must_use]
+    pub fn new(docker: Client, name: impl Into<String>) -> Self {
+        Self {
+            docker,
+            name: name.into(),
+            image: None,
+            control: Control::Auto,
+            run_dir: RUN_DIR.into(),
+            binary: "/proc/self/exe".into(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("proxy {}", self.name)
+    }
+
+    fn away(&self, why: impl Into<String>) -> PointerError {
+        PointerError::OutOfReach {
+            pointer: self.describe(),
+            why: why.into(),
+        }
+    }
+}
+
+/// What a [`ProxyPointer`] needs.
+#[derive(Debug, Clone)]
+pub struct ProxyOptions {
+    /// Which proxy.
+    pub site: Site,
+    /// The service whose pointer it is.
+    pub service: ServiceName,
+    /// Where the service listens; `None` where no plan is at hand: what the proxy's own entry says
+    /// is then kept. A pointer with a plan refuses a proxy with a newer control protocol than this
+    /// flipside knows; one without, as a rollback has it, uses the subset that every version has.
+    pub plan: Option<ProxyPlan>,
+}
+
+/// The embedded proxy as the pointer of one service.
+#[derive(Debug)]
+pub struct ProxyPointer {
+    line: Line,
+    service: ServiceName,
+    plan: Option<ProxyPlan>,
+}
+
+/// What a call does to the pointer, which decides what a lost answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It only asks.
+    Asks,
+    /// It may have changed something.
+    Acts,
+}
+
+impl ProxyPointer {
+    /// A pointer that has not been asked anything yet.
+    #[must_use]
+    pub fn new(options: ProxyOptions) -> Self {
+        Self {
+            line: Line::to(options.site),
+            service: options.service,
+            plan: options.plan,
+        }
+    }
+
+    fn site(&self) -> &Site {
+        self.line.site()
+    }
+
+    /// The connection; `None` where the engine has no such proxy.
+    async fn link(&self) -> Result<Option<line::Link>, PointerError> {
+        match self.line.reach().await? {
+            Reached::Open(link) => Ok(Some(link)),
+            Reached::Absent => Ok(None),
+            Reached::Stopped(_) => Err(self.site().away(format!(
+                "its container is stopped (`docker start {}` starts it again)",
+                self.site().name
+            ))),
+            Reached::Deaf(_, why) => Err(self.site().away(why)),
+        }
+    }
+
+    /// The connection, where there must be one.
+    async fn needed(&self) -> Result<line::Link, PointerError> {
+        let link = self.link().await?;
+        link.ok_or_else(|| self.site().away("the engine has no container of this name"))
+    }
+
+    /// What an error of a call means.
+    fn fault(&self, error: ClientError, effect: Effect) -> PointerError {
+        let refusal = match error {
+            ClientError::Refused(refusal) => *refusal,
+            ClientError::Io(_) | ClientError::Answer(_) => {
+                let (pointer, why) = (self.describe(), error.to_string());
+                return match effect {
+                    Effect::Asks => PointerError::OutOfReach { pointer, why },
+                    Effect::Acts => PointerError::Lost { pointer, why },
+                };
+            }
+        };
+        words::refusal(refusal, self.site(), &self.service)
+    }
+
+    fn accept(&self, link: &line::Link) -> Result<(), PointerError> {
+        let hello = &link.hello;
+        if self.plan.is_none() || hello.protocol <= PROTOCOL {
+            return Ok(());
+        }
+        Err(PointerError::Failed {
+            what: format!(
+                "the proxy `{}` is of flipside {} and speaks control protocol {}; this flipside \
+                 knows {PROTOCOL}",
+                self.site().name,
+                hello.version,
+                hello.protocol
+            ),
+            hint: Some(format!("use flipside {} or newer", hello.version)),
+        })
+    }
+}
+
+#[async_trait]
+impl Pointer for ProxyPointer {
+    fn describe(&self) -> String {
+        match &self.plan {
+            Some(plan) => format!("{} ({})", self.site().describe(), plan.listen),
+            None => self.site().describe(),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            weighted: true,
+            sticky: false,
+            preview: false,
+            drains: true,
+            counts: true,
+            atomic: true,
+            marks: true,
+            settle_ms: 0,
+            guard: Guard::Fenced,
+        }
+    }
+
+    async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError> {
+        let site = self.site();
+        let mut starts = 0;
+        let mut wait = FIRST_WAIT;
+        let starting = || {
+            sink.progress(Progress::Wait {
+                what: format!("the proxy `{}` is being started", site.name),
+            });
+        };
+        loop {
+            match self.line.reach().await? {
+                Reached::Open(link) => return self.accept(&link),
+                Reached::Absent => {
+                    starting();
+                    container::create(site).await?;
+                    continue;
+                }
+                Reached::Stopped(found) => {
+                    if starts == STARTS {
+                        return Err(container::ends_at_once(site, &found).await);
+                    }
+                    starting();
+                    starts += 1;
+                    container::start(site, &found).await?;
+                }
+                Reached::Deaf(found, _) if found.restarts >= STARTS => {
+                    return Err(container::ends_at_once(site, &found).await);
+                }
+                Reached::Deaf(..) => {}
+            }
+            // A wait for the container just started, which the caller limits.
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn read(&self) -> Result<Option<Routing>, PointerError> {
+        let Some(link) = self.link().await? else {
+            return Ok(None);
+        };
+        let entry = link.client().read(self.service.as_str()).await;
+        let entry = entry.map_err(|error| self.fault(error, Effect::Asks))?;
+        entry
+            .map(|entry| words::routing(entry, self.site()))
+            .transpose()
+    }
+
+    async fn write(
+        &self,
+        expected: Option<Generation>,
+        desired: &Routing,
+    ) -> Result<Generation, PointerError> {
+        let link = self.needed().await?;
+        let service = self.service.as_str();
+        // What a routing does not name (listener, hosts, preview) is kept.
+        let before = match link.client().read(service).await {
+            Ok(before) => before,
+            Err(ClientError::Refused(refusal)) if refusal.code == Code::BadEntry => None,
+            Err(error) => return Err(self.fault(error, Effect::Asks)),
+        };
+        let entry = words::entry(&self.service, self.plan.as_ref(), before, desired)?;
+        let written = link.client().write(expected, entry.clone()).await;
+        let written = written.map_err(|error| self.fault(error, Effect::Acts))?;
+        let now = link.client().read(service).await;
+        match now.map_err(|error| self.fault(error, Effect::Acts))? {
+            Some(now) if now.generation == written.generation && now.says_the_same_as(&entry) => {
+                Ok(written.generation)
+            }
+            now => Err(PointerError::Lost {
+                pointer: self.describe(),
+                why: match now {
+                    Some(now) => format!("`{}` wrote right afterwards: {}", now.author, now.reason),
+                    None => "the service was removed right afterwards".into(),
+                },
+            }),
+        }
+    }
+
+    async fn settled(
+        &self,
+        generation: Generation,
+        limit_ms: Millis,
+        sink: &dyn Sink,
+    ) -> Result<Drained, PointerError> {
+        let link = self.needed().await?;
+        let show = |progress: crate::proxy::control::Progress| {
+            sink.progress(Progress::Drain {
+                left: progress.left,
+            });
+        };
+        let settled = link
+            .client()
+            .settle(self.service.as_str(), generation, limit_ms, show)
+            .await
+            .map_err(|error| self.fault(error, Effect::Acts))?;
+        Ok(Drained {
+            in_flight: settled.in_flight,
+            finished: settled.finished,
+            cut: settled.cut,
+        })
+    }
+
+    async fn ask(&self, path: &str) -> Result<Answer, PointerError> {
+        let link = self.needed().await?;
+        let asked = link
+            .client()
+            .ask(self.service.as_str(), path, ASK_LIMIT_MS)
+            .await
+            .map_err(|error| self.fault(error, Effect::Asks))?;
+        Ok(Answer {
+            release: asked.release.map(Release),
+            status: Some(asked.status),
+        })
+    }
+
+    async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {
+        let link = self.needed().await?;
+        let op = Op::Mark {
+            service: self.service.to_string(),
+            release: release.0,
+            fence,
+            mark: words::mark(mark),
+        };
+        let done = link.client().call(op).await;
+        done.map_err(|error| self.fault(error, Effect::Acts))?;
+        Ok(())
+    }
+
+    async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError> {
+        let Some(link) = self.link().await? else {
+            return Ok(());
+        };
+        let op = Op::Forget {
+            service: self.service.to_string(),
+            releases: releases.iter().map(|release| release.0).collect(),
+            fence,
+        };
+        match link.client().call(op).await {
+            Ok(_) => Ok(()),
+            Err(ClientError::Refused(refusal)) if refusal.code == Code::UnknownService => Ok(()),
+            Err(error) => Err(self.fault(error, Effect::Acts)),
+        }
+    }
+
+    async fn remove(&self, fence: Fence) -> Result<(), PointerError> {
+        let Some(link) = self.link().await? else {
+            return Ok(());
+        };
+        let removed = link.client().remove(self.service.as_str(), fence).await;
+        removed.map_err(|error| self.fault(error, Effect::Acts))?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Vantage for ProxyPointer {
+    fn place(&self) -> String {
+        self.site().describe()
+    }
+
+    async fn check(
+        &self,
+        address: std::net::SocketAddr,
+        question: &Question,
+        timeout_ms: Millis,
+    ) -> Result<Result<(), String>, VantageError> {
+        let cannot = |error: PointerError| VantageError {
+            place: self.site().describe(),
+            why: match error {
+                PointerError::OutOfReach { why, .. } | PointerError::Lost { why, .. } => why,
+                other => other.to_string(),
+            },
+        };
+        let check = match words::check(address, question, timeout_ms) {
+            Ok(check) => check,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let link = self.needed().await.map_err(cannot)?;
+        let outcome = link.client().check(check).await;
+        let outcome = outcome.map_err(|error| cannot(self.fault(error, Effect::Asks)))?;
+        Ok(words::verdict(outcome))
+    }
+}

@@ -17,8 +17,9 @@ use tokio::time::timeout;
 
 use super::check::{Reason, from_hyper, from_io};
 use super::control::{Asked, Code, ControlError};
-use super::desk::{Desk, unknown};
+use super::desk::Desk;
 use super::headers::{RELEASE, TRACE};
+use super::refuse::unknown;
 use super::table::{parse_listen, reachable};
 
 /// The most of a body that is read, in bytes.

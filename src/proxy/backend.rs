@@ -20,10 +20,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::pool::Endpoint;
 use super::worker::Flight;
 
-/// How long one connection may take to be set up.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// How long an answer may stay away while nothing moves.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long the rest of a request is still sent once it has been answered.
 const REST_LIMIT: Duration = Duration::from_secs(30);
 
@@ -51,13 +47,13 @@ pub enum Failure {
 }
 
 impl Backend {
-    /// Connects to `endpoint`.
+    /// Connects to `endpoint`, within `limit`.
     ///
     /// # Errors
     ///
     /// Where it is refused, unreachable or too slow.
-    pub async fn connect(endpoint: Rc<Endpoint>) -> std::io::Result<Box<Backend>> {
-        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(endpoint.address)).await??;
+    pub async fn connect(endpoint: Rc<Endpoint>, limit: Duration) -> std::io::Result<Box<Backend>> {
+        let stream = timeout(limit, TcpStream::connect(endpoint.address)).await??;
         stream.set_nodelay(true)?;
         let (send, wire) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
@@ -83,7 +79,7 @@ impl Backend {
         self.wire.is_some() && self.send.is_ready()
     }
 
-    /// Sends `request` and waits for the head of its answer.
+    /// Sends `request` and waits for the head of its answer, until nothing has moved for `patience`.
     ///
     /// # Errors
     ///
@@ -91,10 +87,11 @@ impl Backend {
     pub async fn exchange(
         &mut self,
         request: Request<RequestBody>,
+        patience: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         let progress = request.body().progress.clone();
         let mut answer = std::pin::pin!(self.send.try_send_request(request));
-        let mut limit = std::pin::pin!(sleep_until(Instant::now() + ANSWER_LIMIT));
+        let mut limit = std::pin::pin!(sleep_until(Instant::now() + patience));
         std::future::poll_fn(|cx| {
             Self::drive_parts(&mut self.wire, &mut self.upgraded, cx);
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -106,7 +103,7 @@ impl Backend {
             while limit.as_mut().poll(cx).is_ready() {
                 // A slow upload is no slow answer: what counts is the time since anything moved.
                 let moved = progress.as_ref().map(|progress| progress.get());
-                match moved.map(|moved| moved + ANSWER_LIMIT) {
+                match moved.map(|moved| moved + patience) {
                     Some(later) if later > Instant::now() => limit.as_mut().reset(later),
                     _ => return Poll::Ready(Err(Failure::Late)),
                 }

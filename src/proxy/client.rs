@@ -22,11 +22,6 @@ use super::headers::Peer;
 use super::pool::TICKS_PER_SECOND;
 use super::worker::Worker;
 
-/// Ticks for which a client may say nothing between two requests.
-const IDLE_TICKS: u32 = 75 * TICKS_PER_SECOND;
-/// Ticks a client may take for the head of one request.
-const HEAD_TICKS: u32 = 30 * TICKS_PER_SECOND;
-
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
@@ -149,16 +144,17 @@ impl Client {
     pub fn sweep(&self) {
         let now = self.worker.pool.now();
         let since = self.since.get().unwrap_or(now);
-        let rested = now.wrapping_sub(since);
+        let rested = Duration::from_secs(1) / TICKS_PER_SECOND * now.wrapping_sub(since);
+        let limits = &self.worker.shared.limits;
         match self.wire.doing.load(Ordering::Relaxed) {
             BUSY => {}
-            IDLE if rested >= IDLE_TICKS => self.tell(Told::Close),
+            IDLE if rested >= limits.idle => self.tell(Told::Close),
             IDLE => {}
             // The first bytes after a rest do not look at the clock; the rest ends here.
             _ if self.wire.doing.swap(HEAD + 2, Ordering::Relaxed) == HEAD => {
                 self.since.set(Some(now));
             }
-            _ if rested >= HEAD_TICKS => self.tell(Told::Close),
+            _ if rested >= limits.head => self.tell(Told::Close),
             _ => {}
         }
     }

@@ -83,6 +83,11 @@ impl Client {
         }
     }
 
+    /// Whether the connection has not ended, as far as this end knows.
+    pub fn is_open(&self) -> bool {
+        matches!(&*lock(&self.waiting), Waiting::Open(_))
+    }
+
     /// Asks `op`.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ use super::control::{
 };
 use super::count::{Stint, Tally};
 use super::listen;
+use super::refuse::{
+    bad_entry, generation_moved, listen_failed, refuse_stale, store_failed, unknown,
+};
 use super::routes::{Routes, Service};
 use super::settle::{Ledger, Switch};
 use super::store::{BadEntry, Loaded, Store};
@@ -448,70 +451,4 @@ async fn blocking(
 
 fn find_bad<'a>(bad: &'a [BadEntry], service: &str) -> Option<&'a BadEntry> {
     bad.iter().find(|bad| bad.service == service)
-}
-
-fn refuse_stale(stored: &Entry, fence: u64) -> Result<(), ControlError> {
-    if fence >= stored.fence {
-        return Ok(());
-    }
-    let message = format!(
-        "fence {fence} is lower than {}, with which `{}` wrote `{}`",
-        stored.fence, stored.author, stored.service
-    );
-    Err(ControlError {
-        entry: Some(Box::new(stored.clone())),
-        ..ControlError::new(Code::StaleFence, message)
-    })
-}
-
-fn generation_moved(service: &str, expected: Option<u64>, stored: Option<&Entry>) -> ControlError {
-    let message = match (expected, stored) {
-        (None, Some(stored)) => {
-            let generation = stored.generation;
-            format!("`{service}` was expected to be absent; it is at generation {generation}")
-        }
-        (Some(expected), Some(stored)) => {
-            let generation = stored.generation;
-            format!("`{service}` was expected at generation {expected}; it is at {generation}")
-        }
-        (Some(expected), None) => {
-            format!("`{service}` was expected at generation {expected}; it is absent")
-        }
-        (None, None) => format!("`{service}` is absent"),
-    };
-    ControlError {
-        entry: stored.cloned().map(Box::new),
-        ..ControlError::new(Code::GenerationMoved, message)
-    }
-}
-
-fn listen_failed(address: SocketAddr, error: &io::Error) -> ControlError {
-    ControlError {
-        address: Some(address.to_string()),
-        ..ControlError::new(
-            Code::ListenFailed,
-            format!("cannot listen on {address}: {error}"),
-        )
-    }
-}
-
-fn store_failed(error: io::Error) -> ControlError {
-    let message = format!("the table could not be saved, nothing was changed: {error}");
-    ControlError::new(Code::StoreFailed, message)
-}
-
-fn bad_entry(bad: &BadEntry) -> ControlError {
-    let message = format!(
-        "the saved entry `{}` cannot be read: {}",
-        bad.file, bad.reason
-    );
-    ControlError::new(Code::BadEntry, message)
-}
-
-/// There is no service of this name.
-pub(super) fn unknown(service: &str) -> ControlError {
-    ControlError::new(
-        Code::UnknownService,
-        format!("there is no service `{service}`"),
-    )
 }

@@ -1,9 +1,9 @@
 //! The embedded load balancer: a server that sends each request to the environment its routing
 //! table names, and whose table can be switched without dropping one.
 //!
-//! HTTP/1.1 on both sides. One thread per core carries traffic ([`worker`]), and one more takes
-//! orders over a Unix socket ([`socket`], [`desk`]). The table is saved before it is used
-//! ([`store`]) and restored at the start.
+//! HTTP/1.1 on both sides. One thread per core carries traffic (`worker`), and one more takes
+//! orders over a Unix socket (`socket`, `desk`). The table is saved before it is used
+//! (`store`) and restored at the start.
 //!
 //! It imports nothing else of this crate, speaks neither TLS to clients nor HTTP/2, and does not
 //! know what a deployment is: engines, probing schedules and decisions are other modules'.
@@ -35,6 +35,7 @@ mod desk;
 mod headers;
 mod listen;
 mod pool;
+mod refuse;
 mod relay;
 mod routes;
 mod serve;
@@ -45,8 +46,6 @@ pub mod table;
 mod tls;
 mod worker;
 
-/// How long requests may go on once the proxy has been told to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often an address that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -63,6 +62,33 @@ pub struct Options {
     pub identity: String,
     /// Threads that carry traffic; one per core where missing.
     pub threads: Option<usize>,
+}
+
+/// How long the proxy waits for others. The defaults are meant for service; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For a backend to take a connection.
+    pub connect: Duration,
+    /// For a backend to begin its answer, counted from when anything of the request last moved.
+    pub answer: Duration,
+    /// For a client to send the head of a request, once it has begun.
+    pub head: Duration,
+    /// For a client to begin another request.
+    pub idle: Duration,
+    /// For requests to end, once the proxy has been told to stop.
+    pub stop: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(60),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            stop: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Runs a proxy until SIGTERM or SIGINT, then lets requests end for up to ten seconds.
@@ -100,6 +126,7 @@ pub fn run(options: Options) -> io::Result<()> {
 pub struct Server {
     workers: Vec<(mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
     control: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    stop_limit: Duration,
 }
 
 impl Server {
@@ -110,6 +137,15 @@ impl Server {
     ///
     /// As [`run`].
     pub fn start(options: Options) -> io::Result<Server> {
+        Server::start_with(options, Limits::default())
+    }
+
+    /// Starts a proxy with other limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub fn start_with(options: Options, limits: Limits) -> io::Result<Server> {
         let threads = match options.threads {
             Some(threads) => threads.max(1),
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -119,6 +155,7 @@ impl Server {
             picking: (0..threads).map(|_| count::Picking::default()).collect(),
             secret: secret()?,
             clients_most: clients_most(threads),
+            limits,
         });
         let store = Store::open(&options.table)?;
         let loaded = store.load()?;
@@ -129,6 +166,7 @@ impl Server {
         let mut server = Server {
             workers: Vec::with_capacity(threads),
             control: None,
+            stop_limit: limits.stop,
         };
         for index in 0..threads {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -157,9 +195,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Takes no more clients, lets requests end for up to ten seconds, and stops.
+    /// Takes no more clients, lets requests end within [`Limits::stop`], and stops.
     pub fn stop(mut self) {
-        self.end(STOP_LIMIT);
+        self.end(self.stop_limit);
     }
 
     fn end(&mut self, limit: Duration) {

@@ -84,6 +84,7 @@ async fn forward(
     } else {
         Repeat::Never
     };
+    let limits = client.worker.shared.limits;
     let mut tried: Vec<SocketAddr> = Vec::new();
     let mut lost: u32 = 0;
     let mut idle_welcome = true;
@@ -104,7 +105,7 @@ async fn forward(
         };
         let mut backend = match idle {
             Some(backend) => backend,
-            None => match Backend::connect(endpoint.clone()).await {
+            None => match Backend::connect(endpoint.clone(), limits.connect).await {
                 Ok(backend) => {
                     endpoint.note_reached();
                     backend
@@ -124,7 +125,7 @@ async fn forward(
                 .extend(address.ok().map(|it| (HOST, it)));
         }
         let spare = (repeat == Repeat::Safe).then(|| copy_of(&request));
-        match backend.exchange(request).await {
+        match backend.exchange(request, limits.answer).await {
             Ok(answer) => {
                 let class = usize::from(answer.status().as_u16() / 100).saturating_sub(1);
                 if let Some(count) = flight.lane.tally.statuses.get(class) {

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::control::{ControlError, Entry, Progress, ReleaseStats, Settled, Stats};
 use super::count::{Stint, Tally};
-use super::desk::{Desk, unknown};
+use super::desk::Desk;
+use super::refuse::unknown;
 
 /// Switches of one service that are remembered.
 const REMEMBERED: usize = 64;

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Entry, VERSION};
 
+/// How the names of files begin that are not whole yet.
+const UNFINISHED: &str = ".entry-";
+
 /// A file of the table that is not served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadEntry {
@@ -43,13 +46,24 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `directory`, creating it where it is missing.
+    /// Opens `directory`, creating it where it is missing, and clears away what a kill in the
+    /// middle of a save has left.
     ///
     /// # Errors
     ///
     /// Where it can be neither found nor created.
     pub fn open(directory: &Path) -> io::Result<Store> {
         fs::create_dir_all(directory)?;
+        for file in fs::read_dir(directory)? {
+            let file = file?;
+            if file
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(UNFINISHED.as_bytes())
+            {
+                fs::remove_file(file.path())?;
+            }
+        }
         Ok(Store {
             directory: directory.to_owned(),
         })
@@ -147,7 +161,7 @@ impl Store {
         let mut text = serde_json::to_vec_pretty(entry)?;
         text.push(b'\n');
         let mut file = tempfile::Builder::new()
-            .prefix(".entry-")
+            .prefix(UNFINISHED)
             .tempfile_in(&self.directory)?;
         file.write_all(&text)?;
         file.as_file().sync_all()?;

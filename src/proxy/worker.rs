@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::Limits;
 use super::client::{Client, Told};
 use super::count::{Lane, Picking, Stint};
 use super::pool::{Endpoint, Pool, TICKS_PER_SECOND};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub secret: HeaderValue,
     /// Connections of clients that one worker takes.
     pub clients_most: usize,
+    /// How long to wait for others.
+    pub limits: Limits,
 }
 
 /// What the control plane tells a worker.
@@ -85,7 +88,7 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// Counts a request of `client` in. Must run inside [`Picking::during`].
+    /// Counts a request of `client` in. Must run inside [`Picking::during`](super::count::Picking::during).
     pub fn start(client: Rc<Client>, lane: Arc<Lane>) -> Flight {
         lane.start();
         client.flies(lane.clone());

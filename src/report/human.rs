@@ -76,7 +76,7 @@ impl AsRef<str> for Text {
 
 impl Message for Text {
     fn weight(&self) -> Weight {
-        Weight::Fact
+        Weight::Last
     }
 
     fn size(&self) -> usize {
@@ -211,7 +211,7 @@ impl Report for Human {
         self.push(Weight::Fact, Told::Text(String::new()));
         self.stderr.flush(Instant::now() + BARS_GONE);
         let end = if human.ends_with('\n') { "" } else { "\n" };
-        self.stdout.push(Text(format!("{human}{end}")));
+        self.stdout.deliver(Text(format!("{human}{end}")));
     }
 
     fn finished(&self, finished: &Finished) {

@@ -144,7 +144,9 @@ impl Report for Json {
     }
 
     fn data(&self, value: &Value, _: &str) {
-        self.put(Weight::Fact, value);
+        if !self.over.load(Ordering::Relaxed) {
+            self.stdout.deliver(JsonLine::new(Weight::Last, value));
+        }
     }
 
     fn finished(&self, finished: &Finished) {

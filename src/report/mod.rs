@@ -94,7 +94,8 @@ pub struct Finished {
     pub rollback_us: Option<u64>,
 }
 
-/// Where everything goes that is shown. Its methods never block for a stream and never fail.
+/// Where everything goes that is shown. Its methods never fail and, but for [`Report::data`] and,
+/// within bounds, [`Report::ask`] and [`Report::close`], never wait for a stream.
 pub trait Report: Sink {
     /// Shows an event.
     fn event(&self, shown: &Shown<'_>);
@@ -112,7 +113,8 @@ pub trait Report: Sink {
     /// seen, [`FAREWELL`] at most.
     fn ask(&self, question: &str);
 
-    /// Shows what was asked for, on standard output.
+    /// Shows what was asked for, on standard output. The one method that waits for its reader (a
+    /// pager), because what was asked for is never dropped: not for use while a run is under way.
     fn data(&self, value: &serde_json::Value, human: &str);
 
     /// Shows how a run ended; in JSON the last line of all.

@@ -122,18 +122,24 @@ impl<M: Message> Pump<M> {
     /// Waits until all has been written, at most until `deadline`.
     pub(super) fn flush(&self, deadline: Instant) {
         let mut state = self.shared.lock();
-        loop {
-            match state.stage {
-                Stage::Ended => return,
-                Stage::Idle if state.queue.is_empty() => return,
-                Stage::Idle | Stage::Painting | Stage::Closing => {}
-            }
+        while !state.at_rest() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
             let waited = self.shared.rest.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Hands a message over, and waits for as long as its stream takes it: for what must not be
+    /// dropped, and only where nothing else waits for the caller.
+    pub(super) fn deliver(&self, message: M) {
+        self.push(message);
+        let mut state = self.shared.lock();
+        while !state.at_rest() {
+            let waited = self.shared.rest.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -152,6 +158,14 @@ impl<M: Message> Pump<M> {
 }
 
 impl<M: Message> State<M> {
+    fn at_rest(&self) -> bool {
+        match self.stage {
+            Stage::Ended => true,
+            Stage::Idle => self.queue.is_empty(),
+            Stage::Painting | Stage::Closing => false,
+        }
+    }
+
     fn add(&mut self, message: M) {
         self.size += message.size();
         self.queue.push_back(message);

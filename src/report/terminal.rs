@@ -189,6 +189,10 @@ impl Painter<Stamped> for Terminal {
             }
             Told::Text(text) => {
                 self.clear();
+                // A question is not to be painted over while its answer is typed.
+                if !text.is_empty() && !text.ends_with('\n') {
+                    self.busy = None;
+                }
                 self.screen.put(&text);
             }
         }

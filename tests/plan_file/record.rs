@@ -158,6 +158,45 @@ fn a_value_of_a_secret_is_neither_in_the_record_nor_in_a_debug_print() {
     assert_eq!(loaded.record.text, PLAN);
 }
 
+#[test]
+fn a_default_or_an_alternative_that_comes_or_goes_is_seen() {
+    let plan = |command: &str| {
+        format!(
+            "name: shop\nservices: {{web: {{image: \"a:1\", command: {command}}}}}\nexpose: web:80\nprobes: none\n\
+             pointer: {{proxy: {{listen: \":80\"}}}}\n"
+        )
+    };
+    for command in ["\"${X:-a}\"", "\"${X:+a}\"", "\"${X-a}${X+b}\""] {
+        let mut fixture = Fixture::new();
+        let without = fixture.load(plan(command)).unwrap().record;
+        fixture.vars.insert("X".into(), "x".into());
+        let with = fixture.load(plan(command)).unwrap().record;
+        reload(&with, &fixture).unwrap();
+        let came = reload(&without, &fixture).unwrap_err().to_string();
+        assert!(
+            came.contains("`services.web.command` is not what"),
+            "{came}"
+        );
+        fixture.vars.remove("X");
+        reload(&without, &fixture).unwrap();
+        let went = reload(&with, &fixture).unwrap_err().to_string();
+        assert!(went.contains("`services.web.command` is missing"), "{went}");
+    }
+}
+
+#[test]
+fn another_checkout_with_another_umask_is_the_same_but_an_executable_bit_is_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::new();
+    let record = fixture.load(PLAN).unwrap().record;
+    let mode = |bits| {
+        let path = fixture.file("site/index.html");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
+        reload(&record, &fixture).is_ok()
+    };
+    assert_eq!([mode(0o600), mode(0o664), mode(0o755)], [true, true, false]);
+}
+
 /// The journal's form: older records must be readable for ever, so this file is never changed.
 #[test]
 fn the_record_is_written_as_it_always_was() {

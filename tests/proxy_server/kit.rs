@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use flipside::proxy::control::{Client, Entry, Written};
 use flipside::proxy::table::EnvironmentRoute;
-use flipside::proxy::{Options, Server};
+use flipside::proxy::{Limits, Options, Server};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -30,6 +30,10 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn start() -> Proxy {
+        Proxy::start_with(Limits::default()).await
+    }
+
+    pub async fn start_with(limits: Limits) -> Proxy {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             table: directory.path().join("table"),
@@ -38,7 +42,7 @@ impl Proxy {
             identity: "test-proxy".into(),
             threads: Some(2),
         };
-        let server = Server::start(options.clone()).unwrap();
+        let server = Server::start_with(options.clone(), limits).unwrap();
         let control = Client::connect(&options.socket).await.unwrap();
         Proxy {
             server: Some(server),
@@ -99,9 +103,17 @@ pub fn entry(service: &str, port: u16, environments: &[(u64, u32, &[SocketAddr])
     }
 }
 
+/// A port nobody uses, below those the kernel gives to outgoing connections, and different in every
+/// test process that runs at the same time.
 pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let number = std::process::id() as usize * 16 + NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = u16::try_from(10_000 + number % 10_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// An address at which connections are refused.

@@ -49,6 +49,7 @@ async fn a_bad_entry_harms_only_itself() {
     let shop = named("shop").await;
     proxy.route(entry("shop", port, &[(1, 1, &[shop])])).await;
     drop(proxy.server.take());
+    fs::write(proxy.options.table.join(".entry-x"), "half a").unwrap();
     let good = fs::read_to_string(proxy.table_file("shop")).unwrap();
     let newer = good
         .replace("\"v\": 1", "\"v\": 2")
@@ -76,6 +77,8 @@ async fn a_bad_entry_harms_only_itself() {
         refusal(proxy.control.read("newer").await).code,
         Code::BadEntry
     );
+
+    assert!(!proxy.options.table.join(".entry-x").exists());
 
     let mut again = entry("newer", port, &[]);
     again.hosts = vec!["newer.example".into()];

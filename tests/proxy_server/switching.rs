@@ -276,3 +276,33 @@ async fn a_stop_lets_requests_end_and_closes_idle_connections() {
     assert_eq!(answer.header("connection"), Some("close"));
     stopping.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_what_is_no_longer_routed_are_closed() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let (left, mut leaving) = tokio::sync::mpsc::channel(1);
+    let (old, _) = raw(move |mut stream, _| {
+        let left = left.clone();
+        async move {
+            read_head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold";
+            stream.write_all(answer).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+            left.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let new = named("new").await;
+    proxy.route(entry("shop", port, &[(1, 1, &[old])])).await;
+    let mut wire = Wire::open(port).await;
+    assert_eq!(wire.get("x", "/").await.body, "old");
+    proxy.route(entry("shop", port, &[(2, 1, &[new])])).await;
+    let waited = tokio::time::timeout(Duration::from_secs(10), leaving.recv()).await;
+    assert_eq!(waited.unwrap(), Some(()));
+    assert_eq!(
+        wire.get("x", "/").await.body,
+        "new",
+        "the client's own was not"
+    );
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use flipside::proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kit::{Proxy, Wire, entry, eventually, free_port, named, raw, read_head};
@@ -196,4 +197,71 @@ async fn a_request_whose_environment_went_away_before_it_was_reached_goes_to_the
     .await;
     proxy.route(entry("shop", port, &[(2, 1, &[new])])).await;
     assert_eq!(wire.answer().await.body, "new");
+}
+
+fn short() -> Limits {
+    let short = Duration::from_millis(400);
+    Limits {
+        answer: short,
+        head: short,
+        idle: 4 * short,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_answer_is_given_up_but_a_slow_upload_is_not() {
+    let proxy = Proxy::start_with(short()).await;
+    let port = free_port();
+    let (address, _) = raw(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        let mut body = [0; 8];
+        if head.starts_with("POST") && stream.read_exact(&mut body).await.is_ok() {
+            stream.write_all(OK).await.unwrap();
+        }
+        let _until_closed = stream.read(&mut body).await;
+    })
+    .await;
+    proxy
+        .route(entry("shop", port, &[(1, 1, &[address])]))
+        .await;
+    let mut wire = Wire::open(port).await;
+    let answer = wire.get("x", "/").await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.body, "the replica did not answer in time\n");
+    wire.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n")
+        .await;
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        wire.send("x").await;
+    }
+    assert_eq!(wire.answer().await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_dawdles_over_a_head_is_closed_before_one_that_rests() {
+    let proxy = Proxy::start_with(short()).await;
+    let port = free_port();
+    let shop = named("shop").await;
+    proxy.route(entry("shop", port, &[(1, 1, &[shop])])).await;
+    let mut silent = Wire::open(port).await;
+    let mut resting = Wire::open(port).await;
+    let mut dawdling = Wire::open(port).await;
+    for wire in [&mut resting, &mut dawdling] {
+        assert_eq!(wire.get("x", "/").await.status, 200);
+    }
+    let began = std::time::Instant::now();
+    let dawdle = async {
+        dawdling.send("GET / HT").await;
+        assert_eq!(dawdling.more().await, 0);
+        began.elapsed()
+    };
+    let rest = async {
+        assert_eq!(resting.more().await, 0);
+        began.elapsed()
+    };
+    let say_nothing = async { assert_eq!(silent.more().await, 0) };
+    let (dawdled, rested, ()) = tokio::join!(dawdle, rest, say_nothing);
+    assert!(dawdled >= Duration::from_millis(400), "{dawdled:?}");
+    assert!(rested >= Duration::from_millis(1500), "{rested:?}");
 }

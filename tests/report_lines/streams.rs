@@ -1,544 +1,17 @@
-//! Reports on streams that are good, broken, full, slow, narrow.
+//! Reports on streams that are broken, full, slow: promise 10.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flipside::core::action::Action;
 use flipside::core::event::Event;
-use flipside::core::names::{Millis, Release, ServiceName};
+use flipside::core::names::Millis;
 use flipside::core::progress::Progress;
-use flipside::core::verdict::Outcome;
 use flipside::error::Error;
-use flipside::report::{
-    Colour, Finished, Loudness, Options, Output, Report, Screen, Shown, Streams, open_on,
-};
+use flipside::report::{Output, Report};
 
-use super::{NOON, check, closed, deploy, failure, intended, whole_deploy};
-
-/// What was written so far.
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Paper {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.text().contains(text) {
-            assert!(Instant::now() < deadline, "no `{text}` in\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-/// A clock turned by hand, which knows how often it was looked at.
-#[derive(Default)]
-struct Clock {
-    now: AtomicU64,
-    looks: AtomicU64,
-}
-
-/// A report, its papers and its clock.
-struct Desk {
-    report: Arc<dyn Report>,
-    out: Paper,
-    err: Paper,
-    clock: Arc<Clock>,
-    seq: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct Setup {
-    output: Output,
-    loudness: Loudness,
-    width: Option<u16>,
-    colour: Colour,
-}
-
-const PLAIN: Setup = Setup {
-    output: Output::Human,
-    loudness: Loudness::Normal,
-    width: None,
-    colour: Colour::Plain,
-};
-
-impl Desk {
-    fn new(setup: Setup) -> Self {
-        let (out, err) = (Paper::default(), Paper::default());
-        let clock = Arc::new(Clock::default());
-        let report = on(setup, Box::new(out.clone()), Box::new(err.clone()), &clock);
-        Self {
-            report,
-            out,
-            err,
-            clock,
-            seq: AtomicU64::new(0),
-        }
-    }
-
-    fn show(&self, event: &Event) {
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
-        show(&*self.report, seq, event);
-    }
-
-    /// Waits until the painter has looked at the clock `number` times more.
-    fn wait_for_looks(&self, number: u64) {
-        let looks = || self.clock.looks.load(Ordering::Relaxed);
-        let (before, deadline) = (looks(), Instant::now() + Duration::from_secs(20));
-        while looks() < before + number {
-            assert!(Instant::now() < deadline, "nobody looks at the clock");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Shows events, a tenth of a second between two.
-    fn show_all(&self, events: &[Event]) {
-        for event in events {
-            self.show(event);
-            self.clock.now.fetch_add(100, Ordering::Relaxed);
-        }
-    }
-}
-
-fn on(
-    setup: Setup,
-    stdout: Box<dyn Write + Send>,
-    stderr: Box<dyn Write + Send>,
-    clock: &Arc<Clock>,
-) -> Arc<dyn Report> {
-    let clock = Arc::clone(clock);
-    let screen = match setup.width {
-        Some(width) => Screen::Terminal(Arc::new(move || width)),
-        None => Screen::None,
-    };
-    let options = Options {
-        output: setup.output,
-        loudness: setup.loudness,
-    };
-    let streams = Streams {
-        stdout,
-        stderr,
-        screen,
-        colour: setup.colour,
-        clock: Arc::new(move || {
-            clock.looks.fetch_add(1, Ordering::Relaxed);
-            clock.now.load(Ordering::Relaxed)
-        }),
-    };
-    open_on(options, streams)
-}
-
-fn show(report: &dyn Report, seq: u64, event: &Event) {
-    report.event(&Shown {
-        service: &ServiceName::new("shop").unwrap(),
-        run: 2,
-        seq: u32::try_from(seq).unwrap(),
-        at: NOON + seq * 100,
-        event,
-    });
-}
-
-fn finished() -> Finished {
-    Finished {
-        outcome: Outcome::Done,
-        service: "shop".into(),
-        release: Some(Release(2)),
-        live: Some(Release(2)),
-        elapsed_ms: 12_300,
-        requests_in_flight: Some(12),
-        requests_cut: None,
-        switch_us: Some(1_940),
-        rollback_us: None,
-    }
-}
-
-fn failed_deploy() -> Vec<Event> {
-    vec![
-        deploy(Some(1)),
-        intended(Action::Prove),
-        Event::Failed(failure()),
-        closed(Outcome::Refused),
-    ]
-}
-
-#[test]
-fn plain_lines_carry_the_time() {
-    let desk = Desk::new(PLAIN);
-    desk.show_all(&whole_deploy());
-    desk.report.finished(&finished());
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        [  0.0s] deploy shop@2, begun by `ana@ci`; shop@1 is live
-        [  0.2s] 1 image ready and pinned after 100 ms
-        [  0.3s] shop@2 stands up in slot green
-        [  0.4s] 3 replicas started after 100 ms
-        [  0.6s] 3 of 3 replicas passed all probes after 9 checks
-        [  1.0s] pointer moved to shop@2 in 1.9 ms
-        [  1.2s] answered through the pointer 3.2 ms after the move
-        [  1.4s] drained: 12 in flight, 12 finished, 0 cut
-        [  1.5s] bakes for 10m; failing probes switch back by themselves
-        [  1.6s] baked: every probe still passes
-        [  1.8s] retired shop@0 (foreign)
-        [  1.9s] shop@2 is live, 1.9 s after the start
-                   shop@1 stays up as standby: flipside rollback shop
-                   switch 1.9 ms · requests in flight 12, cut unknown · 12.3 s in all
-    "#,
-    );
-    assert_eq!(desk.out.text(), "");
-}
-
-#[test]
-fn quiet_shows_what_went_wrong_only() {
-    let desk = Desk::new(Setup {
-        loudness: Loudness::Quiet,
-        ..PLAIN
-    });
-    desk.show_all(&failed_deploy());
-    desk.report.say("talk");
-    desk.report.warn("first\nsecond");
-    desk.report.progress(Progress::Drain { left: 3 });
-    desk.report.data(&serde_json::Value::Null, "data");
-    desk.report.finished(&finished());
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        [  0.2s] failed: shop@2 did not pass its probes within 30 s
-                   `shop-2-web-1`: 403 from `/up`: "forbidden host"
-                     its last 2 log lines:
-                       listening on 8080
-                         GET /up 403
-                   `shop-2-web-2`: exit 137, out of memory
-                   hint: answer 200 on `/up`, or change `probes:`
-        [  0.3s] failed: shop@2 was given up after 300 ms: shop@1 serves
-        [  0.4s] warning: first
-                   second
-    "#,
-    );
-    assert_eq!(desk.out.text(), "data\n");
-}
-
-#[test]
-fn verbose_shows_asides_and_the_builder() {
-    let desk = Desk::new(Setup {
-        loudness: Loudness::Verbose,
-        ..PLAIN
-    });
-    desk.report.progress(Progress::Build {
-        role: "web".into(),
-        line: "Step 1/2 : FROM scratch\n".into(),
-    });
-    desk.show_all(&whole_deploy()[9..11]);
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        [  0.0s] building the image of `web`
-        [  0.0s] `web`: Step 1/2 : FROM scratch
-        [  0.1s] pointer moved to shop@2 in 1.9 ms
-        [  0.1s] generation 4
-    "#,
-    );
-}
-
-#[test]
-fn a_pipeline_is_never_silent() {
-    let desk = Desk::new(PLAIN);
-    desk.show_all(&[deploy(Some(1)), intended(Action::Prove)]);
-    desk.report
-        .progress(Progress::Proving { done: 1, total: 3 });
-    desk.report.progress(Progress::Check {
-        container: "shop-2-web-1".into(),
-        attempt: 14,
-        reason: Some("connection refused at 10.213.0.2:8080".into()),
-    });
-    desk.clock.now.fetch_add(9_000, Ordering::Relaxed);
-    desk.wait_for_looks(2);
-    assert!(!desk.err.text().contains("still"), "{}", desk.err.text());
-    desk.clock.now.fetch_add(3_000, Ordering::Relaxed);
-    desk.err.wait_for("still");
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        [  0.0s] deploy shop@2, begun by `ana@ci`; shop@1 is live
-        [ 12.2s] still probing shop@2 after 12 s: 1 of 3 replicas passed; `shop-2-web-1`: connection refused at 10.213.0.2:8080 (check 14)
-    "#,
-    );
-}
-
-#[test]
-fn an_error_ends_with_its_hint() {
-    let desk = Desk::new(PLAIN);
-    desk.report.error(&Error::Interrupted {
-        service: "shop".into(),
-    });
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        error: interrupted; what was done to `shop` is recorded
-
-        hint: flipside resume shop
-    "#,
-    );
-}
-
-#[test]
-fn json_lines_are_the_journals_own_form() {
-    let desk = Desk::new(Setup {
-        output: Output::Json,
-        ..PLAIN
-    });
-    desk.show_all(&failed_deploy()[1..]);
-    desk.report.warn("marks are missing");
-    desk.report.say("talk");
-    desk.report.finished(&finished());
-    desk.report.error(&Error::NoService);
-    desk.report.warn("too late");
-    desk.report.close();
-    check(
-        &desk.out.text(),
-        r#"
-        {"service":"shop","run":2,"seq":0,"at":1795435200000,"event":"intended","action":{"act":"prove"}}
-        {"service":"shop","run":2,"seq":1,"at":1795435200100,"event":"failed","what":"shop@2 did not pass its probes within 30 s","hint":"answer 200 on `/up`, or change `probes:`","replicas":[{"container":"shop-2-web-1","reasons":["403 from `/up`: \"forbidden host\""]},{"container":"shop-2-web-2","reasons":["exit 137, out of memory"]}]}
-        {"event":"log","service":"shop","run":2,"container":"shop-2-web-1","line":"listening on \u001b[32m8080\u001b[0m"}
-        {"event":"log","service":"shop","run":2,"container":"shop-2-web-1","line":"\u001b]0;pwned\u0007  GET /up 403"}
-        {"service":"shop","run":2,"seq":2,"at":1795435200200,"event":"closed","outcome":"refused"}
-        {"event":"warning","message":"marks are missing"}
-        {"event":"finished","outcome":"done","service":"shop","release":2,"live":2,"elapsed_ms":12300,"requests_in_flight":12,"requests_cut":null,"switch_us":1940,"rollback_us":null}
-    "#,
-    );
-    check(
-        &desk.err.text(),
-        r#"
-        talk
-        error: no service is deployed here
-
-        hint: flipside deploy PLAN
-    "#,
-    );
-}
-
-#[test]
-fn json_data_and_errors_are_lines() {
-    let desk = Desk::new(Setup {
-        output: Output::Json,
-        ..PLAIN
-    });
-    desk.report.data(&serde_json::json!({"a": 1}), "human");
-    desk.report.error(&Error::NoService);
-    desk.report.close();
-    check(
-        &desk.out.text(),
-        r#"
-        {"a":1}
-        {"event":"error","error":"no-service","exit":2,"message":"no service is deployed here","hint":"flipside deploy PLAN"}
-    "#,
-    );
-}
-
-/// A terminal of `width` columns, as far as the report uses one: what is left to be seen, and the
-/// widest line that ever was.
-fn screen(written: &str, width: usize) -> (Vec<String>, usize) {
-    let (mut rows, mut row, mut column, mut widest) = (vec![Vec::new()], 0, 0, 0);
-    let mut chars = written.chars();
-    while let Some(c) = chars.next() {
-        rows.resize(rows.len().max(row + 2), Vec::new());
-        match c {
-            '\r' => column = 0,
-            '\n' => {
-                row += 1;
-                column = 0;
-            }
-            '\u{1b}' => {
-                assert_eq!(chars.next(), Some('['));
-                let mut number = String::new();
-                let command = loop {
-                    match chars.next().unwrap() {
-                        c @ ('0'..='9' | ';') => number.push(c),
-                        c => break c,
-                    }
-                };
-                let by: usize = number.parse().unwrap_or(1);
-                match command {
-                    'A' => row -= by,
-                    'B' => row += by,
-                    'C' => column += by,
-                    'D' => column -= by,
-                    'K' => rows[row].clear(),
-                    other => panic!("escape sequence with `{other}`"),
-                }
-            }
-            c => {
-                if column == width {
-                    row += 1;
-                    column = 0;
-                }
-                let line: &mut Vec<char> = &mut rows[row];
-                line.resize(line.len().max(column + 1), ' ');
-                line[column] = c;
-                column += 1;
-                widest = widest.max(column);
-            }
-        }
-    }
-    let text = |row: Vec<char>| row.into_iter().collect::<String>().trim_end().to_owned();
-    (rows.into_iter().map(text).collect(), widest)
-}
-
-fn busy(desk: &Desk) {
-    let events = whole_deploy();
-    desk.show_all(&events[..2]);
-    desk.report.progress(Progress::Pull {
-        image: "registry/web:2".into(),
-        done: 7 << 20,
-        total: 30 << 20,
-    });
-    desk.clock.now.fetch_add(2_000, Ordering::Relaxed);
-    desk.err.wait_for("MiB of");
-    desk.report.warn("marks are missing on the engine");
-    desk.show_all(&events[2..6]);
-    desk.report
-        .progress(Progress::Proving { done: 1, total: 3 });
-    desk.clock.now.fetch_add(2_000, Ordering::Relaxed);
-    desk.err.wait_for("1 of 3");
-    desk.show_all(&events[6..]);
-    desk.report.close();
-}
-
-#[test]
-fn a_terminal_keeps_lines_and_loses_bars() {
-    let desk = Desk::new(Setup {
-        width: Some(100),
-        ..PLAIN
-    });
-    busy(&desk);
-    let written = desk.err.text();
-    assert!(
-        written.contains("[====>               ] 7 MiB of 30 MiB"),
-        "{written:?}"
-    );
-    check(
-        &screen(&written, 100).0.join("\n"),
-        r#"
-           0.0s · deploy shop@2, begun by `ana@ci`; shop@1 is live
-           2.2s ! marks are missing on the engine
-           2.2s ✓ 1 image ready and pinned after 100 ms
-           2.3s · shop@2 stands up in slot green
-           2.4s ✓ 3 replicas started after 100 ms
-           4.6s ✓ 3 of 3 replicas passed all probes after 9 checks
-           5.0s ✓ pointer moved to shop@2 in 1.9 ms
-           5.2s ✓ answered through the pointer 3.2 ms after the move
-           5.4s ✓ drained: 12 in flight, 12 finished, 0 cut
-           5.5s · bakes for 10m; failing probes switch back by themselves
-           5.6s ✓ baked: every probe still passes
-           5.8s · retired shop@0 (foreign)
-           5.9s ✓ shop@2 is live, 1.9 s after the start
-                  shop@1 stays up as standby: flipside rollback shop
-    "#,
-    );
-}
-
-#[test]
-fn a_narrow_terminal_is_not_torn_by_bars() {
-    let desk = Desk::new(Setup {
-        width: Some(40),
-        ..PLAIN
-    });
-    busy(&desk);
-    let (rows, widest) = screen(&desk.err.text(), 40);
-    assert!(widest <= 40);
-    let left: Vec<_> = rows
-        .iter()
-        .filter(|row| row.contains("MiB") || row.contains("1 of 3"))
-        .collect();
-    assert_eq!(left, Vec::<&String>::new());
-    assert!(
-        rows.join("").contains("shop@1 stays up as standby"),
-        "{rows:#?}"
-    );
-}
-
-#[test]
-fn colours_only_where_they_are_wanted() {
-    let paint = |colour| {
-        let desk = Desk::new(Setup {
-            width: Some(80),
-            colour,
-            ..PLAIN
-        });
-        desk.show_all(&failed_deploy());
-        desk.report.close();
-        desk.err.text()
-    };
-    assert!(paint(Colour::Ansi).contains("\u{1b}[1m\u{1b}[31m"));
-    assert!(!paint(Colour::Plain).contains('\u{1b}'));
-}
-
-#[test]
-fn what_is_over_at_once_is_never_shown_as_under_way() {
-    let desk = Desk::new(Setup {
-        width: Some(80),
-        ..PLAIN
-    });
-    for event in whole_deploy() {
-        desk.show(&event);
-    }
-    desk.report.close();
-    assert!(!desk.err.text().contains("probing"), "{}", desk.err.text());
-}
-
-#[test]
-fn a_question_waits_for_its_answer_on_the_same_line() {
-    let desk = Desk::new(Setup {
-        width: Some(80),
-        ..PLAIN
-    });
-    desk.report.ask("roll back? [y/N] ");
-    assert_eq!(desk.err.text(), "roll back? [y/N] ");
-}
-
-#[test]
-fn a_resumed_run_is_told_with_what_came_before() {
-    let desk = Desk::new(PLAIN);
-    let service = ServiceName::new("shop").unwrap();
-    for (seq, event) in (0..).zip(&whole_deploy()[..11]) {
-        desk.report.recall(&Shown {
-            service: &service,
-            run: 2,
-            seq,
-            at: NOON,
-            event,
-        });
-    }
-    desk.show_all(&[closed(Outcome::Done)]);
-    desk.report.close();
-    check(
-        &desk.err.text(),
-        r#"
-        [  0.0s] shop@2 is live, 0 ms after the start
-                   shop@1 stays up as standby: flipside rollback shop
-    "#,
-    );
-}
+use super::desk::{Clock, PLAIN, Paper, Setup, failed_deploy, finished, on, show};
+use super::whole_deploy;
 
 fn ends() -> (PipeReader, PipeWriter) {
     pipe().unwrap()
@@ -647,6 +120,61 @@ fn slow(mut from: PipeReader) -> std::thread::JoinHandle<String> {
             std::thread::sleep(Duration::from_micros(200));
         }
     })
+}
+
+/// A terminal that goes away in the middle of a line.
+struct Dying(usize);
+
+impl Write for Dying {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        let taken = octets.len().min(self.0).min(7);
+        self.0 -= taken;
+        match taken {
+            0 => Err(std::io::Error::from_raw_os_error(5)),
+            taken => Ok(taken),
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dying_terminal_stops_nothing() {
+    for left in [0, 1, 50, 1_000] {
+        let setup = Setup {
+            width: Some(80),
+            ..PLAIN
+        };
+        let clock = Arc::new(Clock::default());
+        let report = on(setup, Box::new(Dying(left)), Box::new(Dying(left)), &clock);
+        storm(&*report);
+        let closing = Instant::now();
+        report.close();
+        assert!(closing.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn data_is_never_cut_short_by_a_slow_reader() {
+    for output in [Output::Human, Output::Json] {
+        let (out, stdout) = ends();
+        let clock = Arc::new(Clock::default());
+        let setup = Setup { output, ..PLAIN };
+        let report = on(setup, Box::new(stdout), Box::new(std::io::sink()), &clock);
+        let text = "x".repeat(20 << 20);
+        let reader = std::thread::spawn(move || {
+            let mut out = out;
+            let mut all = String::new();
+            out.read_to_string(&mut all).unwrap();
+            all
+        });
+        report.data(&serde_json::json!(text), &text);
+        report.close();
+        drop(report);
+        let read = reader.join().unwrap();
+        assert!(read.trim_end().trim_matches('"') == text, "{}", read.len());
+    }
 }
 
 #[test]

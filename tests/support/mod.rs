@@ -1,9 +1,12 @@
 //! What the tests share.
 #![allow(dead_code, reason = "not every test uses every part of a fake")]
 
+pub mod docker;
+pub mod engine_contract;
 pub mod facts;
 pub mod fake_engine;
 pub mod fake_pointer;
 pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;
+pub mod sample;

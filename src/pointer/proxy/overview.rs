@@ -1,0 +1,166 @@
+//! The proxy as a whole: what it serves, and its end.
+//!
+//! Whether it may be taken down is its caller's to decide; here is only what that takes.
+
+use std::io;
+
+use bollard::query_parameters::{
+    ListImagesOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+    StopContainerOptions,
+};
+
+use crate::docker::{is_missing, label_filter, status};
+use crate::proxy::control::{ClientError, Entry, Hello, Stats};
+
+use super::container::{self, IMAGE, KIND, REPOSITORY, TABLE};
+use super::line::{Line, Reached};
+use super::{PointerError, Site};
+
+/// How long the proxy is given to let requests end, in seconds; it takes ten at most.
+const STOP_S: i32 = 15;
+
+/// What a proxy says of itself.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// Who it is, where it listens, what it cannot serve.
+    pub hello: Hello,
+    /// What it serves, with what has been counted for each since it started.
+    pub services: Vec<(Entry, Stats)>,
+}
+
+/// What has been taken down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenDown {
+    /// Containers, volumes, images and directories, by name.
+    pub removed: Vec<String>,
+    /// The same, where something still uses them or they are not to be reached from here.
+    pub left: Vec<String>,
+}
+
+/// Asks the proxy what it serves; `None` where the engine has none of this name.
+///
+/// # Errors
+/// Where it cannot be asked, a stopped one included, or the container is a stranger's.
+pub async fn overview(site: &Site) -> Result<Option<Overview>, PointerError> {
+    let line = Line::to(site.clone());
+    let link = match line.reach().await? {
+        Reached::Open(link) => link,
+        Reached::Absent => return Ok(None),
+        Reached::Stopped(_) => return Err(site.away("its container is stopped")),
+        Reached::Deaf(_, why) => return Err(site.away(why)),
+    };
+    let away = |error: ClientError| site.away(error.to_string());
+    let entries = link.client().list().await.map_err(away)?;
+    let mut services = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let stats = link.client().stats(&entry.service).await.map_err(away)?;
+        services.push((entry, stats));
+    }
+    // Asked again, since its listeners may have changed since the connection was made.
+    let hello = link.client().hello().await.map_err(away)?;
+    Ok(Some(Overview { hello, services }))
+}
+
+/// Takes the proxy down if it serves nothing and has nothing saved that it could not read; `None`
+/// where it does.
+///
+/// Between the question and the end of the container another operator's first switch may come; it
+/// is then answered that the pointer is out of reach, and moves nothing. So this is for the last
+/// service of an engine.
+///
+/// # Errors
+/// Where the proxy cannot be asked, the container is a stranger's, or the engine says no.
+pub async fn take_down_if_idle(site: &Site) -> Result<Option<TakenDown>, PointerError> {
+    match overview(site).await? {
+        Some(found) if !found.services.is_empty() || !found.hello.bad_entries.is_empty() => Ok(None),
+        _ => take_down(site).await.map(Some),
+    }
+}
+
+/// Takes the proxy down: container, table, socket, and every image built here that nothing uses.
+/// Idempotent.
+///
+/// # Errors
+/// Where the container or the volume is a stranger's, or the engine says no.
+pub async fn take_down(site: &Site) -> Result<TakenDown, PointerError> {
+    let mut down = TakenDown::default();
+    if let Some(found) = container::find(site).await? {
+        let stop = StopContainerOptions {
+            t: Some(STOP_S),
+            signal: None,
+        };
+        let docker = &site.docker.docker;
+        gone(site, docker.stop_container(&found.id, Some(stop)).await)?;
+        let remove = RemoveContainerOptions {
+            force: true,
+            v: true,
+            ..RemoveContainerOptions::default()
+        };
+        gone(site, docker.remove_container(&found.id, Some(remove)).await)?;
+        down.removed.push(format!("container {}", site.name));
+    }
+    remove_table(site, &mut down).await?;
+    remove_images(site, &mut down).await?;
+    remove_socket(site, &mut down);
+    Ok(down)
+}
+
+async fn remove_table(site: &Site, down: &mut TakenDown) -> Result<(), PointerError> {
+    let docker = &site.docker.docker;
+    let name = container::volume(site);
+    let volume = match docker.inspect_volume(&name).await {
+        Ok(volume) => volume,
+        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) => return Err(container::asked(site, site.docker.fault(error))),
+    };
+    if volume.labels.get(KIND).is_none_or(|kind| kind != TABLE) {
+        down.left.push(format!("volume {name}, which is not flipside's"));
+        return Ok(());
+    }
+    gone(site, docker.remove_volume(&name, None::<RemoveVolumeOptions>).await)?;
+    down.removed.push(format!("volume {name}"));
+    Ok(())
+}
+
+async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerError> {
+    let docker = &site.docker.docker;
+    let options = ListImagesOptions {
+        filters: Some(label_filter(&[(KIND, IMAGE)])),
+        ..ListImagesOptions::default()
+    };
+    let images = docker.list_images(Some(options)).await;
+    let images = images.map_err(|error| container::asked(site, site.docker.fault(error)))?;
+    let tags = images.into_iter().flat_map(|image| image.repo_tags);
+    for tag in tags.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:"))) {
+        match docker.remove_image(&tag, None::<RemoveImageOptions>, None).await {
+            Ok(_) => down.removed.push(format!("image {tag}")),
+            Err(error) if is_missing(&error) => {}
+            Err(error) if status(&error) == Some(409) => {
+                down.left.push(format!("image {tag}, which another proxy uses"));
+            }
+            Err(error) => return Err(container::acted(site, site.docker.fault(error))),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a proxy of this machine leaves of its socket; elsewhere an empty directory stays.
+fn remove_socket(site: &Site, down: &mut TakenDown) {
+    if !site.docker.is_local() {
+        return;
+    }
+    let directory = container::run_dir(site);
+    let name = format!("directory {}", directory.display());
+    match std::fs::remove_dir_all(&directory) {
+        Ok(()) => down.removed.push(name),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => down.left.push(format!("{name}: {error}")),
+    }
+}
+
+fn gone(site: &Site, done: Result<(), bollard::errors::Error>) -> Result<(), PointerError> {
+    match done {
+        Err(error) if !is_missing(&error) => Err(container::acted(site, site.docker.fault(error))),
+        _ => Ok(()),
+    }
+}

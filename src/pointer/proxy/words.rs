@@ -1,0 +1,234 @@
+//! The proxy's words and the core's, each put into the other's.
+//!
+//! Pure. Nothing is lost on the way there and back: listener, hosts and preview, which a routing
+//! does not name, are kept from the entry that is replaced.
+
+use std::net::SocketAddr;
+
+use crate::core::event::SwitchRefusal;
+use crate::core::names::{Millis, Release, ServiceName, Slot};
+use crate::core::plan::{HttpProbe, ProxyPlan, Verify};
+use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
+use crate::probe::Question;
+use crate::proxy::check::{Check, Http, Kind, Outcome, StatusRange, Tls};
+use crate::proxy::control::{self, Code, ControlError, Entry};
+use crate::proxy::table::{self, EnvironmentRoute, VERSION};
+
+use super::{PointerError, Site, container};
+
+/// What an entry says, as a routing.
+///
+/// # Errors
+/// Where it names a slot that is none.
+pub(super) fn routing(entry: Entry, site: &Site) -> Result<Routing, PointerError> {
+    let bad = |slot: String| PointerError::Failed {
+        what: format!(
+            "the proxy `{}` says of `{}` that it has a slot `{slot}`",
+            site.name, entry.service
+        ),
+        hint: Some("use the flipside that wrote it, or a newer one".into()),
+    };
+    let deadline = match entry.deadline {
+        None => None,
+        Some(deadline) => Some(Deadline {
+            at: deadline.at_ms,
+            back_to: routes(deadline.back_to).map_err(bad)?,
+        }),
+    };
+    let marks = entry.marks.into_iter().map(|(release, marks)| {
+        let marks = Marks {
+            proven: marks.proven,
+            served: marks.served,
+            withdrawn: marks.withdrawn,
+        };
+        (Release(release), marks)
+    });
+    Ok(Routing {
+        generation: entry.generation,
+        fence: entry.fence,
+        author: entry.author.clone(),
+        reason: entry.reason.clone(),
+        at: entry.at_ms,
+        routes: routes(entry.environments).map_err(bad)?,
+        marks: marks.collect(),
+        deadline,
+    })
+}
+
+fn routes(environments: Vec<EnvironmentRoute>) -> Result<Vec<Route>, String> {
+    let route = |environment: EnvironmentRoute| {
+        let slot = match environment.slot.as_str() {
+            // Written by something that knows no slots.
+            "" => Slot::Blue,
+            slot => slot.parse().map_err(|_| slot.to_owned())?,
+        };
+        Ok(Route {
+            release: Release(environment.release),
+            slot,
+            weight: environment.weight,
+            endpoints: environment.endpoints,
+        })
+    };
+    environments.into_iter().map(route).collect()
+}
+
+/// What an entry must say to make `desired` true.
+///
+/// # Errors
+/// Where neither a plan nor the entry before says where to listen.
+pub(super) fn entry(
+    service: &ServiceName,
+    plan: Option<&ProxyPlan>,
+    before: Option<Entry>,
+    desired: &Routing,
+) -> Result<Entry, PointerError> {
+    let (was, preview) = match before {
+        Some(before) => (Some((before.listen, before.hosts)), before.preview),
+        None => (None, None),
+    };
+    let planned = plan.map(|plan| (plan.listen.clone(), plan.hosts.clone()));
+    let (listen, hosts) = planned.or(was).ok_or_else(|| PointerError::Failed {
+        what: format!("the proxy has nothing of `{service}`, so where it listens is not known"),
+        hint: Some("deploy its plan: flipside deploy PLAN".into()),
+    })?;
+    let marks = desired.marks.iter().map(|(release, marks)| {
+        let marks = table::Marks {
+            proven: marks.proven,
+            served: marks.served,
+            withdrawn: marks.withdrawn,
+        };
+        (release.0, marks)
+    });
+    Ok(Entry {
+        v: VERSION,
+        service: service.to_string(),
+        listen,
+        hosts,
+        generation: 0,
+        fence: desired.fence,
+        author: desired.author.clone(),
+        reason: desired.reason.clone(),
+        at_ms: desired.at,
+        environments: environments(&desired.routes),
+        marks: marks.collect(),
+        deadline: desired.deadline.as_ref().map(|deadline| table::Deadline {
+            at_ms: deadline.at,
+            back_to: environments(&deadline.back_to),
+        }),
+        preview,
+    })
+}
+
+fn environments(routes: &[Route]) -> Vec<EnvironmentRoute> {
+    let environment = |route: &Route| EnvironmentRoute {
+        release: route.release.0,
+        slot: route.slot.to_string(),
+        weight: route.weight,
+        endpoints: route.endpoints.clone(),
+    };
+    routes.iter().map(environment).collect()
+}
+
+/// A mark in the proxy's words.
+pub(super) fn mark(mark: Mark) -> control::Mark {
+    match mark {
+        Mark::Proven => control::Mark::Proven,
+        Mark::Served(_) => control::Mark::Served,
+        Mark::Withdrawn => control::Mark::Withdrawn,
+    }
+}
+
+/// What the proxy's refusal means.
+pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName) -> PointerError {
+    let moved = |why, entry: Option<Box<Entry>>| {
+        match entry.map(|entry| routing(*entry, site)).transpose() {
+            Ok(found) => PointerError::Refused {
+                why,
+                found: found.map(Box::new),
+            },
+            Err(error) => error,
+        }
+    };
+    let hint = match refusal.code {
+        Code::StaleFence => return moved(SwitchRefusal::Fenced, refusal.entry),
+        Code::GenerationMoved => return moved(SwitchRefusal::Moved, refusal.entry),
+        Code::ListenFailed => {
+            let port = refusal.address.as_deref().and_then(|it| it.rsplit(':').next());
+            let port = port.unwrap_or("PORT");
+            Some(format!(
+                "stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or name another \
+                 address in the plan's `pointer: {{ proxy: {{ listen: … }} }}`"
+            ))
+        }
+        Code::HostTaken => Some(
+            "give each service its own `host:` or `listen:` in its plan's `pointer: { proxy: … }`"
+                .into(),
+        ),
+        Code::StoreFailed => Some(format!(
+            "look at the disk of the engine's host: volume `{}`",
+            container::volume(site)
+        )),
+        Code::BadEntry => Some(format!(
+            "mend it in the volume `{}` and `docker restart {}`, or give the service up: flipside \
+             down {service}",
+            container::volume(site),
+            site.name
+        )),
+        Code::UnknownService | Code::AskFailed => Some(format!("flipside status {service}")),
+        Code::BadRequest | Code::Other => None,
+    };
+    PointerError::Failed {
+        what: format!("the proxy `{}` refused: {}", site.name, refusal.message),
+        hint,
+    }
+}
+
+/// A question in the proxy's words.
+///
+/// # Errors
+/// The reason why it would not pass, where it cannot be asked as it was meant.
+pub(super) fn check(
+    address: SocketAddr,
+    question: &Question,
+    timeout_ms: Millis,
+) -> Result<Check, String> {
+    let kind = match question {
+        Question::Tcp => Kind::Tcp,
+        Question::Http(probe) => Kind::Http(http(probe)?),
+    };
+    Ok(Check {
+        kind,
+        address,
+        timeout_ms,
+    })
+}
+
+fn http(probe: &HttpProbe) -> Result<Http, String> {
+    let header = |field: &crate::core::plan::HeaderField| match &field.value {
+        Some(value) => Ok((field.name.clone(), value.reveal().to_owned())),
+        None => Err(format!(
+            "not asked: the value of its header `{}` is secret, and known to the plan alone",
+            field.name
+        )),
+    };
+    let range = |&(from, to): &(u16, u16)| StatusRange { from, to };
+    Ok(Http {
+        method: probe.method.clone(),
+        path: probe.path.clone(),
+        headers: probe.headers.iter().map(header).collect::<Result<_, _>>()?,
+        expect_status: probe.status.iter().map(range).collect(),
+        body_contains: probe.contains.clone(),
+        tls: probe.tls.as_ref().map(|tls| Tls {
+            server_name: tls.server_name.clone(),
+            insecure: tls.verify == Verify::None,
+        }),
+    })
+}
+
+/// An outcome as a probe sees it.
+pub(super) fn verdict(outcome: Outcome) -> Result<(), String> {
+    match outcome {
+        Outcome::Pass { .. } => Ok(()),
+        Outcome::Fail { reason } => Err(reason.to_string()),
+    }
+}
