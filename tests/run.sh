@@ -183,7 +183,6 @@ on_the_engine() {
     docker network ls --format "network|{{.Name}}$labels"
     docker volume ls --format "volume|{{.Name}}$labels"
     docker images --format 'image|{{.Repository}}:{{.Tag}}||'
-    docker images --filter label=flipside.test --format 'image|{{.ID}}||test'
 }
 
 # The services of tests, and all else they name, begin with t-, perhaps behind a prefix of ours.
@@ -193,6 +192,11 @@ only_of_tests() {
 }
 
 step "Tests on the engine ($runner)" tests_real
+
+# Images that all tests share are nobody's to remove before the end.
+shared=$(docker images --quiet --filter label=flipside.test | sort -u)
+# shellcheck disable=SC2086 # A list of ids.
+[ -z "$shared" ] || docker rmi --force $shared >/dev/null || fail "could not remove the tests' images"
 
 left=$(left_behind | only_of_tests)
 if [ -n "$left" ]; then
