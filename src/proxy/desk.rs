@@ -181,7 +181,7 @@ impl Desk {
         let before = self.entry(&entry.service);
         if let Some(before) = &before {
             refuse_stale(before, entry.fence)?;
-            let made = expected.map_or(1, |expected| expected + 1);
+            let made = expected.unwrap_or(0).saturating_add(1);
             if before.generation == made && before.says_the_same_as(&entry) {
                 // The answer to the first of these was lost on the way.
                 return Ok(Written {
@@ -202,7 +202,7 @@ impl Desk {
                 before.as_deref(),
             ));
         }
-        entry.generation = expected.unwrap_or(0) + 1;
+        entry.generation = expected.unwrap_or(0).saturating_add(1);
         self.refuse_taken_host(&entry)?;
         let address = parse_listen(&entry.listen)
             .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
