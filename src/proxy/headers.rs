@@ -103,7 +103,10 @@ pub fn forward_request(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer
     add_forwarded(headers, host, peer);
 
     // Speaking HTTP/2 past a proxy that reads HTTP/1 would hide the requests in it.
-    let harmless = |token: &HeaderValue| !token.as_bytes().eq_ignore_ascii_case(b"h2c");
+    let harmless = |protocols: &HeaderValue| {
+        let mut named = protocols.as_bytes().split(|byte| *byte == b',');
+        !named.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    };
     match upgrade.filter(harmless) {
         Some(protocol) => {
             headers.insert(UPGRADE, protocol);
