@@ -38,7 +38,7 @@ fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         verb: ProxyVerb::Run(args),
     }) = &cli.verb
     {
-        return cmd::proxy::serve(args);
+        return cmd::proxy::run(args);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

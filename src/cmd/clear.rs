@@ -89,7 +89,7 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
     operator.let_go(&lease).await;
     let ended = ended?;
     if ended.outcome == Outcome::Done {
-        super::proxy::take_down_if_idle(context).await?;
+        super::proxy::end_if_idle(context, &operator).await?;
     }
     Ok(exit_of(ended.outcome))
 }

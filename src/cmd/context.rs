@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalError};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
-use crate::pointer::proxy::ProxyPointer;
+use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
 use super::operator::{Operator, Reload, of_journal};
@@ -73,7 +73,7 @@ impl Context {
         let client = self.client(engine).await?;
         let PointerPlan::Proxy(proxy) = &plan.pointer;
         let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
-        Ok(self.operator(client, service, proxy, set).await)
+        Ok(self.operator(client, service, proxy, Newer::Refuse, set).await)
     }
 
     /// One who acts on a service that is there.
@@ -83,7 +83,7 @@ impl Context {
     pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self.operator(client, service, None, &[]).await)
+        Ok(self.operator(client, service, None, Newer::Subset, &[]).await)
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan.
@@ -97,7 +97,7 @@ impl Context {
     ) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self.operator(client, service, None, set).await)
+        Ok(self.operator(client, service, None, Newer::Refuse, set).await)
     }
 
     /// The engine's client.
@@ -113,10 +113,16 @@ impl Context {
         client: docker::Client,
         service: ServiceName,
         proxy: Option<ProxyPlan>,
+        newer: Newer,
         set: &[(String, String)],
     ) -> Operator {
-        let options = super::proxy::options(&self.common, client.clone(), service.clone(), proxy);
-        let pointer = Arc::new(ProxyPointer::new(options));
+        let pointer = Arc::new(ProxyPointer::new(super::proxy::options(
+            &self.common,
+            client.clone(),
+            service.clone(),
+            proxy,
+            newer,
+        )));
         Operator {
             service,
             engine: Arc::new(Docker::new(client)),

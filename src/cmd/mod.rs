@@ -15,7 +15,7 @@ pub mod rollback;
 pub mod status;
 pub mod underway;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, ProxyVerb, Verb};
 use crate::error::{Error, Exit};
 use context::Context;
 
@@ -36,6 +36,11 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Prune(args) => clear::prune(context, args).await,
         Verb::Down(args) => clear::down(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,
-        Verb::Proxy(args) => proxy::run(context, args).await,
+        Verb::Proxy(args) => match &args.verb {
+            ProxyVerb::Run(args) => proxy::run(args),
+            ProxyVerb::Ctl(args) => proxy::ctl(args).await,
+            ProxyVerb::Status => proxy::status(context).await,
+            ProxyVerb::Down => proxy::down(context).await,
+        },
     }
 }
