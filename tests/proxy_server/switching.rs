@@ -379,3 +379,29 @@ async fn an_environment_can_be_removed_as_soon_as_it_has_settled() {
             .all(|it| it.unreachable == 0 && it.in_flight == 0)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = flipside::proxy::Options {
+        table: directory.path().join("table"),
+        socket: directory.path().join("control.sock"),
+        socket_group: None,
+        identity: "run".into(),
+        threads: None,
+    };
+    let socket = options.socket.clone();
+    let running = std::thread::spawn(move || flipside::proxy::run(options));
+    // The socket answers only after the signals are taken care of.
+    eventually("it answers", || async {
+        flipside::proxy::control::Client::connect(&socket)
+            .await
+            .is_ok()
+    })
+    .await;
+    let own = rustix::process::getpid();
+    rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+    let ended = tokio::task::spawn_blocking(move || running.join().unwrap());
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    ended.unwrap().unwrap().unwrap();
+}
