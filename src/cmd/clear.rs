@@ -26,8 +26,15 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
     let operator = context.operator_of_service(&args.service).await?;
     if args.dry_run {
         let world = operator.look().await?;
-        let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-        say(&operator, "would remove", &unneeded(&operator, &world, &runs));
+        let runs = operator
+            .runs()
+            .await
+            .map_err(|error| of_journal(error, Touched::Nothing))?;
+        say(
+            &operator,
+            "would remove",
+            &unneeded(&operator, &world, &runs),
+        );
         return Ok(Exit::Done);
     }
     let (lease, mut asks) = hold(&operator).await?;
@@ -37,21 +44,36 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
 }
 
 async fn prune_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Exit, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(exit_of(settled.outcome));
     }
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
     if releases.is_empty() {
         say(operator, "removed", &releases);
         return Ok(Exit::Done);
     }
-    let ended = clear(operator, Verb::Prune { releases: releases.clone() }, &runs, &world, lease, asks)
-        .await?;
+    let ended = clear(
+        operator,
+        Verb::Prune {
+            releases: releases.clone(),
+        },
+        &runs,
+        &world,
+        lease,
+        asks,
+    )
+    .await?;
     if ended.outcome == Outcome::Done {
         say(operator, "removed", &releases);
     }
@@ -73,15 +95,23 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
             known: known.iter().map(ToString::to_string).collect(),
         });
     }
-    let stands: Vec<_> =
-        world.environments.iter().map(|e| format!("{service}@{}", e.release)).collect();
-    let what = format!("take `{service}` down, with {}", crate::core::words::list(&stands));
+    let stands: Vec<_> = world
+        .environments
+        .iter()
+        .map(|e| format!("{service}@{}", e.release))
+        .collect();
+    let what = format!(
+        "take `{service}` down, with {}",
+        crate::core::words::list(&stands)
+    );
     if !context.common.yes {
         if !context.may_ask() {
             return Err(Error::NeedsYes { what });
         }
         if context.confirm(&operator.report, &format!("{what}? [y/N] "))? == Answer::No {
-            return Err(Error::Declined { what: format!("`{service}` stays") });
+            return Err(Error::Declined {
+                what: format!("`{service}` stays"),
+            });
         }
     }
     let (lease, mut asks) = hold(&operator).await?;
@@ -95,13 +125,31 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
 }
 
 async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Ended, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    for log in runs.iter().filter(|log| log.outcome().is_none() && log.opened().is_some()) {
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    for log in runs
+        .iter()
+        .filter(|log| log.outcome().is_none() && log.opened().is_some())
+    {
         operator.supersede(log, lease).await?;
     }
     let world = operator.look_or_absent().await?;
-    let releases = world.environments.iter().map(|environment| environment.release).collect();
-    clear(operator, Verb::Down { releases }, &runs, &world, lease, asks).await
+    let releases = world
+        .environments
+        .iter()
+        .map(|environment| environment.release)
+        .collect();
+    clear(
+        operator,
+        Verb::Down { releases },
+        &runs,
+        &world,
+        lease,
+        asks,
+    )
+    .await
 }
 
 async fn clear(
@@ -115,15 +163,25 @@ async fn clear(
     let (_, newest) = highest(runs, world, &survey(world));
     let opened = operator.opening(verb, Policy::default(), world, lease.fence(), newest);
     let run = runs.first().map_or(1, |log| log.run + 1);
-    operator.begin(run, opened, None, world, Vec::new(), lease, &mut asks.heard).await
+    operator
+        .begin(run, opened, None, world, Vec::new(), lease, &mut asks.heard)
+        .await
 }
 
 async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
     operator.journal()?;
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     let routing = operator.pointer.read().await.unwrap_or_default();
-    let world = World { routing, ..World::default() };
-    let lease = operator.acquire(highest(&runs, &world, &View::default()).0).await?;
+    let world = World {
+        routing,
+        ..World::default()
+    };
+    let lease = operator
+        .acquire(highest(&runs, &world, &View::default()).0)
+        .await?;
     let asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
     Ok((lease, asks))
 }
@@ -133,13 +191,18 @@ async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
 fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release> {
     let view = survey(world);
     let Some(live) = view.live else {
-        let moved = runs.iter().flat_map(|log| &log.records).any(|record| {
-            matches!(record.event, crate::core::event::Event::Switched { .. })
-        });
+        let moved = runs
+            .iter()
+            .flat_map(|log| &log.records)
+            .any(|record| matches!(record.event, crate::core::event::Event::Switched { .. }));
         if moved || !view.marks.is_empty() || runs.is_empty() {
             return Vec::new();
         }
-        return world.environments.iter().map(|environment| environment.release).collect();
+        return world
+            .environments
+            .iter()
+            .map(|environment| environment.release)
+            .collect();
     };
     let policy = world.environments.iter().find(|e| e.release == live);
     let policy = policy.map_or_else(Policy::default, |e| e.labels.policy.clone());
@@ -147,8 +210,10 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
 }
 
 fn say(operator: &Operator, what: &str, releases: &[Release]) {
-    let names: Vec<_> =
-        releases.iter().map(|release| format!("{}@{release}", operator.service)).collect();
+    let names: Vec<_> = releases
+        .iter()
+        .map(|release| format!("{}@{release}", operator.service))
+        .collect();
     let value = serde_json::json!({
         "event": "pruned", "service": operator.service, "releases": releases, "what": what,
     });

@@ -88,8 +88,11 @@ impl Operator {
                 MarkKeeper::Engine => self.engine.marks(&self.service).await,
             }
         };
-        let (environments, routing, engine_marks) =
-            tokio::join!(self.engine.inspect(&self.service), self.pointer.read(), marks);
+        let (environments, routing, engine_marks) = tokio::join!(
+            self.engine.inspect(&self.service),
+            self.pointer.read(),
+            marks
+        );
         let of_engine = |error| Error::of_engine(error, Touched::Nothing);
         Ok(World {
             environments: environments.map_err(of_engine)?,
@@ -103,7 +106,11 @@ impl Operator {
     /// Who keeps marks.
     #[must_use]
     pub fn keeper(&self) -> MarkKeeper {
-        if self.pointer.capabilities().marks { MarkKeeper::Pointer } else { MarkKeeper::Engine }
+        if self.pointer.capabilities().marks {
+            MarkKeeper::Pointer
+        } else {
+            MarkKeeper::Engine
+        }
     }
 
     /// The journal, where the verb cannot do without.
@@ -111,7 +118,9 @@ impl Operator {
     /// # Errors
     /// Where it is out of reach.
     pub fn journal(&self) -> Result<&Journal, Error> {
-        self.journal.as_ref().map_err(|error| of_journal(error.clone(), Touched::Nothing))
+        self.journal
+            .as_ref()
+            .map_err(|error| of_journal(error.clone(), Touched::Nothing))
     }
 
     /// The newest runs; none where the journal is out of reach and `self` is not asked to need it.
@@ -156,7 +165,10 @@ impl Operator {
     /// This process, as the lease shows it to others.
     #[must_use]
     pub fn who(&self) -> Who {
-        let state = self.journal.as_ref().map_or("nowhere", |journal| journal.address());
+        let state = self
+            .journal
+            .as_ref()
+            .map_or("nowhere", |journal| journal.address());
         Who::here(&self.author, state)
     }
 
@@ -176,18 +188,19 @@ impl Operator {
     ) -> Result<Ended, Error> {
         let performer = self.performer(spec);
         performer.remember(&world.environments);
-        let state = State::open(&Event::Opened(opened.clone()))
-            .map_err(|illegal| Error::Bug { what: illegal.to_string() })?;
+        let state = State::open(&Event::Opened(opened.clone())).map_err(|illegal| Error::Bug {
+            what: illegal.to_string(),
+        })?;
         let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
-        let mut ledger =
-            RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
-                .await
-                .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        let mut ledger = RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
+            .await
+            .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
         for event in &seen {
             let recorded = ledger.record(lease.fence(), event).await;
             recorded.map_err(|error| self.store_away(error.why, Touched::Nothing))?;
         }
-        self.drive(&performer, &mut ledger, lease, asks, state).await
+        self.drive(&performer, &mut ledger, lease, asks, state)
+            .await
     }
 
     /// Goes on with a run that was cut short; `ask`, if any, is put to it first.
@@ -212,15 +225,17 @@ impl Operator {
         let mut first = vec![Event::Resumed { by: by.clone() }];
         first.extend(ask.map(|ask| Event::Asked { ask, by }));
         for event in first {
-            let next = (self.core.apply)(state.clone(), &event)
-                .map_err(|illegal| Error::Bug { what: illegal.to_string() })?;
+            let next = (self.core.apply)(state.clone(), &event).map_err(|illegal| Error::Bug {
+                what: illegal.to_string(),
+            })?;
             ledger
                 .record(lease.fence(), &event)
                 .await
                 .map_err(|error| self.store_away(error.why, Touched::Something))?;
             state = next;
         }
-        self.drive(&performer, &mut ledger, lease, asks, state).await
+        self.drive(&performer, &mut ledger, lease, asks, state)
+            .await
     }
 
     /// Closes a run that a later one has overtaken, without another act.
@@ -236,10 +251,15 @@ impl Operator {
             (_, false) => Outcome::Refused,
         };
         let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
-        let away = |error: crate::drive::LedgerError| self.store_away(error.why, Touched::Something);
-        let mut ledger =
-            RunLedger::resume(self.journal()?, log, report, clock).await.map_err(away)?;
-        ledger.record(lease.fence(), &Event::Closed { outcome }).await.map_err(away)?;
+        let away =
+            |error: crate::drive::LedgerError| self.store_away(error.why, Touched::Something);
+        let mut ledger = RunLedger::resume(self.journal()?, log, report, clock)
+            .await
+            .map_err(away)?;
+        ledger
+            .record(lease.fence(), &Event::Closed { outcome })
+            .await
+            .map_err(away)?;
         ledger.seal().await.map_err(away)
     }
 
@@ -300,8 +320,10 @@ impl Operator {
             let state = self.read_back(log)?;
             let before_switch = matches!(state.course, Course::Forward(at) if at < Stage::Switched)
                 || state.course == Course::GivingUp;
-            let doubtful =
-                matches!(state.pending, Some(crate::core::action::Action::Switch { .. }));
+            let doubtful = matches!(
+                state.pending,
+                Some(crate::core::action::Action::Switch { .. })
+            );
             if before_switch && !doubtful {
                 self.go_on(log, Some(Ask::Abort), lease, asks).await?;
             } else {
@@ -335,10 +357,17 @@ impl Operator {
                 None => Fit::Yes,
                 Some(failure) => {
                     let reasons = failure.replicas.iter().flat_map(|replica| {
-                        replica.reasons.iter().map(|why| format!("{}: {why}", replica.container))
+                        replica
+                            .reasons
+                            .iter()
+                            .map(|why| format!("{}: {why}", replica.container))
                     });
                     let reasons: Vec<_> = reasons.collect();
-                    Fit::No(if reasons.is_empty() { vec![failure.what] } else { reasons })
+                    Fit::No(if reasons.is_empty() {
+                        vec![failure.what]
+                    } else {
+                        reasons
+                    })
                 }
             },
         }
@@ -348,7 +377,9 @@ impl Operator {
     pub async fn let_go(&self, lease: &Lease) {
         if let Err(error) = lease.release().await {
             let seconds = self.terms.lifetime.as_secs();
-            self.report.warn(&format!("the lease runs out by itself in {seconds} s: {error}"));
+            self.report.warn(&format!(
+                "the lease runs out by itself in {seconds} s: {error}"
+            ));
         }
     }
 
@@ -362,7 +393,11 @@ impl Operator {
         let environments =
             environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
         let routing = routing.unwrap_or_default();
-        Ok(World { environments, routing, ..World::default() })
+        Ok(World {
+            environments,
+            routing,
+            ..World::default()
+        })
     }
 
     async fn drive(
@@ -374,9 +409,18 @@ impl Operator {
         mut state: State,
     ) -> Result<Ended, Error> {
         let core = self.core;
-        let mut moves = Moves { ledger, took_us: None };
+        let mut moves = Moves {
+            ledger,
+            took_us: None,
+        };
         let driven = {
-            let mut drive = Drive { core, performer, ledger: &mut moves, lease, asks };
+            let mut drive = Drive {
+                core,
+                performer,
+                ledger: &mut moves,
+                lease,
+                asks,
+            };
             drive.run(&mut state).await
         };
         let moved_us = moves.took_us;
@@ -384,20 +428,29 @@ impl Operator {
         let outcome = match driven {
             Ok(outcome) => outcome,
             Err(Stopped::Taken(_)) => {
-                return Err(Error::TakenOver { service: self.service.to_string() });
+                return Err(Error::TakenOver {
+                    service: self.service.to_string(),
+                });
             }
             Err(Stopped::Ledger(error)) => return Err(self.store_away(error.why, touched)),
             Err(Stopped::Illegal(illegal)) => {
-                return Err(Error::Bug { what: illegal.to_string() });
+                return Err(Error::Bug {
+                    what: illegal.to_string(),
+                });
             }
         };
         if outcome != Outcome::Interrupted
             && let Err(error) = ledger.seal().await
         {
             // The run's records are all there; only their gathering into one object is missing.
-            self.report.warn(&format!("the run could not be sealed: {error}"));
+            self.report
+                .warn(&format!("the run could not be sealed: {error}"));
         }
-        Ok(Ended { outcome, state, moved_us })
+        Ok(Ended {
+            outcome,
+            state,
+            moved_us,
+        })
     }
 
     /// The state that a log's records come to.
@@ -405,7 +458,10 @@ impl Operator {
         State::fold(log.records.iter().map(|record| &record.event)).map_err(|illegal| {
             Error::Stuck {
                 service: self.service.to_string(),
-                what: format!("run {} of the journal does not make sense: {illegal}", log.run),
+                what: format!(
+                    "run {} of the journal does not make sense: {illegal}",
+                    log.run
+                ),
                 next: Some(format!("flipside rollback {}", self.service)),
             }
         })
@@ -413,8 +469,12 @@ impl Operator {
 
     /// What the candidate shall be, where the rest of the run still needs to know.
     fn spec_again(&self, state: &State, ask: Option<&Ask>) -> Result<Option<Spec>, Error> {
-        let Verb::Deploy { release, slot } = state.opened.verb else { return Ok(None) };
-        let Some(record) = &state.opened.plan else { return Ok(None) };
+        let Verb::Deploy { release, slot } = state.opened.verb else {
+            return Ok(None);
+        };
+        let Some(record) = &state.opened.plan else {
+            return Ok(None);
+        };
         let needed = matches!(state.course, Course::Forward(stage) if stage < Stage::Baked);
         if !needed || ask == Some(&Ask::Abort) {
             return Ok(None);
@@ -422,7 +482,9 @@ impl Operator {
         match (self.reload)(record) {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened.policy))),
             // Past standing up, labels say all that is needed but for secrets in probes.
-            Err(_) if matches!(state.course, Course::Forward(at) if at >= Stage::Proven) => Ok(None),
+            Err(_) if matches!(state.course, Course::Forward(at) if at >= Stage::Proven) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -442,7 +504,14 @@ impl Operator {
 
     /// The opening record of a run that begins now.
     #[must_use]
-    pub fn opening(&self, verb: Verb, policy: Policy, world: &World, fence: Fence, highest: Release) -> Opened {
+    pub fn opening(
+        &self,
+        verb: Verb,
+        policy: Policy,
+        world: &World,
+        fence: Fence,
+        highest: Release,
+    ) -> Opened {
         Opened {
             verb,
             by: self.author.clone(),
@@ -476,21 +545,38 @@ impl Operator {
     }
 
     fn store_away(&self, why: String, touched: Touched) -> Error {
-        let store = self.journal.as_ref().map_or_else(|_| "its place".into(), |j| j.address().into());
-        Error::StoreOutOfReach { store, why, touched }
+        let store = self
+            .journal
+            .as_ref()
+            .map_or_else(|_| "its place".into(), |j| j.address().into());
+        Error::StoreOutOfReach {
+            store,
+            why,
+            touched,
+        }
     }
 }
 
 /// The spec of a plan's release.
 #[must_use]
-pub fn spec_of(plan: Plan, release: Release, slot: crate::core::names::Slot, policy: &Policy) -> Spec {
+pub fn spec_of(
+    plan: Plan,
+    release: Release,
+    slot: crate::core::names::Slot,
+    policy: &Policy,
+) -> Spec {
     let labels = Labels {
         exposed: plan.exposed.clone(),
         probes: plan.probes.clone(),
         pointer: plan.pointer.clone(),
         policy: policy.clone(),
     };
-    Spec { plan, release, slot, labels }
+    Spec {
+        plan,
+        release,
+        slot,
+        labels,
+    }
 }
 
 /// The highest lease number that journal and pointer have seen, and the highest release that
@@ -499,8 +585,14 @@ pub fn spec_of(plan: Plan, release: Release, slot: crate::core::names::Slot, pol
 pub fn highest(runs: &[RunLog], world: &World, view: &View) -> (Fence, Release) {
     let journalled = runs.iter().map(RunLog::fence).max().unwrap_or(0);
     let pointed = world.routing.as_ref().map_or(0, |routing| routing.fence);
-    let opened = runs.iter().filter_map(RunLog::opened).map(|opened| opened.highest);
-    let stands = world.environments.iter().map(|environment| environment.release);
+    let opened = runs
+        .iter()
+        .filter_map(RunLog::opened)
+        .map(|opened| opened.highest);
+    let stands = world
+        .environments
+        .iter()
+        .map(|environment| environment.release);
     let marked = view.marks.keys().copied();
     let release = opened.chain(stands).chain(marked).max().unwrap_or_default();
     (journalled.max(pointed), release)
@@ -511,10 +603,15 @@ pub fn highest(runs: &[RunLog], world: &World, view: &View) -> (Fence, Release) 
 pub fn of_journal(error: JournalError, touched: Touched) -> Error {
     let hint = error.hint();
     match error {
-        JournalError::Unusable { url, why } => {
-            Error::BadFlags { what: format!("`{url}` cannot hold the journal: {why}"), instead: hint }
-        }
-        JournalError::OutOfReach { store, why, .. } => Error::StoreOutOfReach { store, why, touched },
+        JournalError::Unusable { url, why } => Error::BadFlags {
+            what: format!("`{url}` cannot hold the journal: {why}"),
+            instead: hint,
+        },
+        JournalError::OutOfReach { store, why, .. } => Error::StoreOutOfReach {
+            store,
+            why,
+            touched,
+        },
         JournalError::Newer { key, v } => Error::TooNew {
             what: key,
             found: v.into(),
@@ -539,7 +636,11 @@ struct Moves<'a> {
 
 #[async_trait::async_trait]
 impl Ledger for Moves<'_> {
-    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), crate::drive::LedgerError> {
+    async fn record(
+        &mut self,
+        fence: Fence,
+        event: &Event,
+    ) -> Result<(), crate::drive::LedgerError> {
         if let Event::Switched { took_us, .. } = event {
             self.took_us = Some(*took_us);
         }
@@ -561,7 +662,9 @@ impl Hold for Lease {
     async fn hold(&self) -> Result<Fence, Taken> {
         Lease::hold(self).await.map_err(|lost| match lost {
             LeaseLost::Taken { by } => Taken { by: by.to_string() },
-            lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken { by: lost.to_string() },
+            lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken {
+                by: lost.to_string(),
+            },
         })
     }
 }

@@ -50,8 +50,15 @@ pub struct Way {
 /// Every expected one that keeps the pointer from being moved.
 pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error> {
     let operator = context.operator_of_service(&args.service).await?;
-    let proof = if args.force { Proof::Trusted } else { Proof::Round };
-    let wanted = Wanted { to: args.to.map(Release), proof };
+    let proof = if args.force {
+        Proof::Trusted
+    } else {
+        Proof::Round
+    };
+    let wanted = Wanted {
+        to: args.to.map(Release),
+        proof,
+    };
     let world = operator.look().await?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
@@ -60,7 +67,10 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
         if context.confirm(&operator.report, &question)? == Answer::No {
-            let what = format!("{} stays on {}@{}", operator.service, operator.service, way.from);
+            let what = format!(
+                "{} stays on {}@{}",
+                operator.service, operator.service, way.from
+            );
             return Err(Error::Declined { what });
         }
     }
@@ -68,13 +78,20 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
-        let mut reasons: Vec<String> =
-            failure.replicas.iter().flat_map(|replica| replica.reasons.clone()).collect();
+        let mut reasons: Vec<String> = failure
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.reasons.clone())
+            .collect();
         if reasons.is_empty() {
             reasons.push(failure.what.clone());
         }
         let service = operator.service.to_string();
-        return Err(Error::StandbyUnfit { service, release: way.to, reasons });
+        return Err(Error::StandbyUnfit {
+            service,
+            release: way.to,
+            reasons,
+        });
     }
     Ok(exit_of(ended.outcome))
 }
@@ -119,16 +136,24 @@ async fn held(
     let (_, newest) = highest(known, &world, &view);
     let target = find(&world, way.to)?;
     let policy = target.labels.policy.clone();
-    let verb = Verb::Rollback { from: way.from, to: way.to, proof: wanted.proof };
+    let verb = Verb::Rollback {
+        from: way.from,
+        to: way.to,
+        proof: wanted.proof,
+    };
     let opened = operator.opening(verb, policy, &world, lease.fence(), newest);
     let run = known.first().map_or(1, |log| log.run + 1);
-    let ended = operator.begin(run, opened, None, &world, Vec::new(), lease, asks).await?;
+    let ended = operator
+        .begin(run, opened, None, &world, Vec::new(), lease, asks)
+        .await?;
     if ended.outcome == Outcome::Done
         && let Ok(runs) = &runs
         && let Err(error) = operator.settle_older(runs, lease, asks).await
     {
         // The pointer has moved; what an earlier run left can wait for the next command.
-        operator.report.warn(&format!("an earlier run could not be settled: {error}"));
+        operator
+            .report
+            .warn(&format!("an earlier run could not be settled: {error}"));
     }
     Ok(ended)
 }
@@ -141,14 +166,18 @@ async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contend
         Acquired::Got(lease) => return Ok((Arc::new(lease), Contended::No)),
         Acquired::HeldBy(holder) => holder,
     };
-    operator.report.say(&format!("{holder} holds `{service}`: asking for it"));
+    operator
+        .report
+        .say(&format!("{holder} holds `{service}`: asking for it"));
     let engine = Arc::clone(&operator.engine);
     let asked = lease::ask(engine, service, &Ask::Yield, &operator.author).await;
     if let Some(asked) = asked.map_err(of_engine)? {
         let reply = asked.answered(ANSWER).await.map_err(of_engine)?;
         if reply == Reply::Silent {
             asked.withdraw().await.map_err(of_engine)?;
-            operator.report.warn(&format!("{holder} does not answer: taking over"));
+            operator
+                .report
+                .warn(&format!("{holder} does not answer: taking over"));
             return Ok((take_over(operator, floor).await?, Contended::Yes));
         }
     }
@@ -159,7 +188,9 @@ async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contend
         }
         tokio::time::sleep(LOOK).await;
     }
-    operator.report.warn(&format!("{holder} does not let go: taking over"));
+    operator
+        .report
+        .warn(&format!("{holder} does not let go: taking over"));
     Ok((take_over(operator, floor).await?, Contended::Yes))
 }
 
@@ -204,12 +235,19 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
             },
         },
     };
-    if !world.environments.iter().any(|environment| environment.release == to) {
+    if !world
+        .environments
+        .iter()
+        .any(|environment| environment.release == to)
+    {
         return Err(nothing(format!("{service}@{to} does not stand any more")));
     }
     let remembered = view.standby.contains(&to) || view.withdrawn.contains(&to);
     if !remembered && wanted.proof == Proof::Round {
-        return Err(Error::NoMemory { service, candidate: to });
+        return Err(Error::NoMemory {
+            service,
+            candidate: to,
+        });
     }
     Ok(Way { from, to })
 }
@@ -217,7 +255,13 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
 /// The newest environment older than the live one of which nothing at all is remembered.
 fn older(world: &World, view: &View, live: Release) -> Option<Release> {
     let forgotten = |release: &Release| !view.marks.contains_key(release);
-    world.environments.iter().map(|e| e.release).filter(|r| *r < live).filter(forgotten).max()
+    world
+        .environments
+        .iter()
+        .map(|e| e.release)
+        .filter(|r| *r < live)
+        .filter(forgotten)
+        .max()
 }
 
 fn kept(world: &World, view: &View) -> Vec<Kept> {
@@ -231,18 +275,37 @@ fn kept(world: &World, view: &View) -> Vec<Kept> {
         } else {
             "never served"
         };
-        let up = world.environments.iter().any(|e| e.release == release && e.is_up());
-        if up { kind.to_owned() } else { format!("{kind}, down") }
+        let up = world
+            .environments
+            .iter()
+            .any(|e| e.release == release && e.is_up());
+        if up {
+            kind.to_owned()
+        } else {
+            format!("{kind}, down")
+        }
     };
-    let stands = world.environments.iter().map(|environment| environment.release);
+    let stands = world
+        .environments
+        .iter()
+        .map(|environment| environment.release);
     let others = stands.filter(|&release| Some(release) != view.live);
-    others.map(|release| Kept { release, what: what(release) }).collect()
+    others
+        .map(|release| Kept {
+            release,
+            what: what(release),
+        })
+        .collect()
 }
 
 fn find(world: &World, release: Release) -> Result<&Environment, Error> {
-    world.environments.iter().find(|environment| environment.release == release).ok_or_else(|| {
-        Error::Bug { what: format!("release {release} was chosen and does not stand") }
-    })
+    world
+        .environments
+        .iter()
+        .find(|environment| environment.release == release)
+        .ok_or_else(|| Error::Bug {
+            what: format!("release {release} was chosen and does not stand"),
+        })
 }
 
 async fn question(operator: &Operator, world: &World, way: &Way) -> String {
@@ -264,8 +327,11 @@ async fn question(operator: &Operator, world: &World, way: &Way) -> String {
 }
 
 fn age(operator: &Operator, world: &World, release: Release) -> String {
-    let created: Option<Millis> =
-        world.environments.iter().find(|e| e.release == release).map(|e| e.created);
+    let created: Option<Millis> = world
+        .environments
+        .iter()
+        .find(|e| e.release == release)
+        .map(|e| e.created);
     created.map_or("?".into(), |created| {
         crate::core::words::millis((operator.clock)().saturating_sub(created))
     })
@@ -289,8 +355,10 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
     let value = serde_json::json!({
         "event": "dry-run", "service": service, "from": way.from, "to": way.to, "fit": true,
     });
-    let text =
-        format!("would roll back from {service}@{} to {service}@{}, which is fit", way.from, way.to);
+    let text = format!(
+        "would roll back from {service}@{} to {service}@{}, which is fit",
+        way.from, way.to
+    );
     operator.report.data(&value, &text);
     Ok(Exit::Done)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::core::action::Ask;
+use crate::core::survey::View;
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
-use crate::core::survey::View;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::lease::{self, Acquired, Lease, Reply};
@@ -31,7 +31,10 @@ pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error
         Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
         Acquired::HeldBy(holder) => {
             let service = operator.service.to_string();
-            return Err(Error::HeldBy { service, holder: holder.to_string() });
+            return Err(Error::HeldBy {
+                service,
+                holder: holder.to_string(),
+            });
         }
     };
     operator.report.finished(&operator.finished(&ended));
@@ -79,18 +82,36 @@ pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, E
 /// The newest run, if it has not ended.
 async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    runs.into_iter().find(|log| log.outcome().is_none() && log.opened().is_some()).ok_or_else(|| {
-        Error::NothingUnderWay { service: operator.service.to_string(), verb: verb.into() }
-    })
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    runs.into_iter()
+        .find(|log| log.outcome().is_none() && log.opened().is_some())
+        .ok_or_else(|| Error::NothingUnderWay {
+            service: operator.service.to_string(),
+            verb: verb.into(),
+        })
 }
 
 async fn floor(operator: &Operator) -> Result<u64, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    let routing = operator.pointer.read().await.map_err(|error| {
-        Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
-    })?;
-    Ok(highest(&runs, &World { routing, ..World::default() }, &View::default()).0)
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let routing =
+        operator.pointer.read().await.map_err(|error| {
+            Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
+        })?;
+    Ok(highest(
+        &runs,
+        &World {
+            routing,
+            ..World::default()
+        },
+        &View::default(),
+    )
+    .0)
 }
 
 async fn go_on(
@@ -114,14 +135,17 @@ async fn go_on(
 async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
-    let asked = lease::ask(engine, service, &ask, &operator.author).await.map_err(of_engine)?;
+    let asked = lease::ask(engine, service, &ask, &operator.author)
+        .await
+        .map_err(of_engine)?;
     let reply = match &asked {
         Some(asked) => asked.answered(ANSWER).await.map_err(of_engine)?,
         None => Reply::Gone,
     };
     let holder = match reply {
         Reply::Taken => {
-            let what = format!("{holder} has been told; `flipside status {service}` shows the rest");
+            let what =
+                format!("{holder} has been told; `flipside status {service}` shows the rest");
             operator.report.say(&what);
             return Ok(Exit::Done);
         }
@@ -131,5 +155,8 @@ async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Err
     if let Some(asked) = asked {
         asked.withdraw().await.map_err(of_engine)?;
     }
-    Err(Error::HeldBy { service: service.to_string(), holder })
+    Err(Error::HeldBy {
+        service: service.to_string(),
+        holder,
+    })
 }
