@@ -9,6 +9,7 @@ mod journal_store;
 mod lease_contract;
 mod plan_file;
 mod pointer_contract;
+mod probe_wait;
 mod proxy_server;
 mod readme;
 mod real_crash;

@@ -78,16 +78,15 @@ impl Problem {
     }
 }
 
-/// Control characters could rewrite the terminal; they are shown as `U+FFFD`.
+/// Control characters and changes of writing direction could make a terminal show something else;
+/// they are shown as `U+FFFD`.
 pub(super) fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control() && c != '\t'
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
+        .map(|c| if hidden(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

@@ -172,7 +172,7 @@ fn context(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<std::path
         return None;
     }
     let path = reader.resolve(text);
-    if !path.is_dir() {
+    if reader.is_first() && !path.is_dir() {
         let message = format!("the build context `{text}` is not a directory");
         reader.wrong(
             node.span,
@@ -204,7 +204,7 @@ fn dockerfile(
         );
         return None;
     }
-    if !context.join(&name).is_file() {
+    if reader.is_first() && !context.join(&name).is_file() {
         let message = format!("there is no Dockerfile `{name}` in the build context");
         reader.wrong(
             node.span,

@@ -5,6 +5,15 @@
 //! described in Compose's words, a strict part of them: what is not understood is refused with its
 //! place, never ignored.
 //!
+//! Where the plan goes beyond Compose it does so outside `services:` wherever it can, so that roles
+//! stay what a team has already:
+//!
+//! | top level | says |
+//! | --- | --- |
+//! | `volumes: {uploads: {keep: across-releases}}` | one volume for all releases (`SERVICE_uploads`, or its `name:`); `per-release`: a new one each; undecided is an error |
+//! | `shared_paths: [/var/run/docker.sock]` | absolute host paths that roles may bind, with what is below them; all others are refused |
+//! | `services: {debug: {run: never}}` | left out |
+//!
 //! Nothing here touches an engine or a pointer, writes a file or reads the process's variables.
 //! A role with `run: never` is not read beyond that word and is no part of the plan.
 
@@ -62,7 +71,7 @@ pub struct Inputs<'a> {
 }
 
 /// A plan that has been read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// What it says.
     pub plan: Plan,

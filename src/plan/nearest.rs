@@ -1,5 +1,8 @@
 //! The known name that a person probably meant.
 
+/// How many names are compared at most: a plan of thousands is no place for guesses.
+const MOST_COMPARED: usize = 200;
+
 /// The nearest of `known` to `word`, if any is near enough to be meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
@@ -8,8 +11,11 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let fold = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
     let folded = fold(word);
     let allowed = (word.chars().count() / 3).max(1);
+    let near = |name: &&str| name.len().abs_diff(word.len()) <= allowed + 4;
     known
         .into_iter()
+        .filter(near)
+        .take(MOST_COMPARED)
         .map(|name| (strsim::damerau_levenshtein(&folded, &fold(name)), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)

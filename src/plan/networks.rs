@@ -30,6 +30,7 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
     };
     for (key, value) in entries {
         let place = format!("networks.{}", key.text);
+        reader.declared.insert(place.clone());
         let Some(mut fields) = reader.fields(value, &place, "`external: true`, or nothing") else {
             continue;
         };
@@ -147,7 +148,7 @@ pub(super) fn joined(
             Some(Network::External(_)) if joined.contains(&name) => {}
             Some(Network::External(_)) => joined.push(name),
             Some(Network::Own) => {}
-            None if name == "default" => {}
+            None if name == "default" || reader.is_declared("networks", &name) => {}
             None => {
                 let help = match nearest(&name, declared.keys().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),

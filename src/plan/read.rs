@@ -90,6 +90,12 @@ impl<'a> Reader<'a> {
         self.declared.contains(&format!("{section}.{name}"))
     }
 
+    /// Whether this is the first reading of a plan and not that of a resumed run, whose images are
+    /// built and whose build contexts may be gone.
+    pub(super) fn is_first(&self) -> bool {
+        self.recorded.is_none()
+    }
+
     /// A path of the plan, made absolute against the plan's directory.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let joined = self.directory.join(path);

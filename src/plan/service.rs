@@ -249,13 +249,10 @@ fn role(
         .take("cap_drop")
         .map(|field| capabilities(reader, field.node))
         .unwrap_or_default();
-    let security_opt = match fields.take("security_opt") {
-        Some(field) => match reader.list(field.node, "a list such as `[no-new-privileges:true]`") {
-            Some(_) => reader.words(field.node, "an option such as `no-new-privileges:true`"),
-            None => Vec::new(),
-        },
-        None => Vec::new(),
-    };
+    let security_opt = fields
+        .take("security_opt")
+        .map(|field| security_options(reader, field.node))
+        .unwrap_or_default();
     let ulimits_place = fields.below("ulimits");
     let ulimits = fields
         .take("ulimits")
@@ -395,6 +392,31 @@ fn directory(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         return None;
     }
     Some(text)
+}
+
+fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let Some(items) = reader.list(node, "a list such as `[no-new-privileges:true]`") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, "an option such as `no-new-privileges:true`") else {
+            continue;
+        };
+        let profile = text
+            .strip_prefix("seccomp")
+            .and_then(|rest| rest.strip_prefix([':', '=']));
+        if profile.is_some_and(|profile| profile != "unconfined") {
+            reader.wrong(
+                item.span,
+                "seccomp profiles from files are not supported in this version",
+                "remove the line to use the engine's own profile",
+            );
+        } else {
+            found.push(text);
+        }
+    }
+    found
 }
 
 fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {

@@ -45,6 +45,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
     };
     for (key, value) in entries {
         let place = format!("volumes.{}", key.text);
+        reader.declared.insert(place.clone());
         let Some(mut fields) = reader.fields(
             value,
             &place,

@@ -2,6 +2,7 @@
 //! containers, and that no two of them stand in each other's way.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::fields::Fields;
 use super::files::{self, Found};
@@ -19,8 +20,10 @@ pub(super) struct Mounted {
     pub files: Vec<FileMount>,
     pub mounts: Vec<Mount>,
     pub tmpfs: BTreeMap<String, String>,
-    /// Where each target is written, and whether a single file is put there.
+    /// Where each target is written, and what is put there.
     targets: BTreeMap<String, (Span, Shape)>,
+    /// Targets of copied directories → where they are copied from.
+    copied: BTreeMap<String, PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,6 +130,7 @@ impl Mounted {
     fn check(&self, reader: &mut Reader<'_>, read_only: Option<Span>) {
         for (target, (span, shape)) in &self.targets {
             if *shape != Shape::SingleFile {
+                self.check_mount_point(reader, target, *span);
                 continue;
             }
             if let Some(place) = read_only {
@@ -155,6 +159,27 @@ impl Mounted {
                         "the single file `{target}` cannot be put below the {what} at `{other}`"
                     ),
                     format!("choose another target, or change line {}", place.line),
+                );
+            }
+        }
+    }
+
+    /// A directory that is copied is mounted read-only, so the engine cannot make a mount point in it.
+    fn check_mount_point(&self, reader: &mut Reader<'_>, target: &str, span: Span) {
+        let above = self
+            .copied
+            .iter()
+            .filter(|(above, _)| *above != target && files::is_below(target, above));
+        if let Some((above, source)) = above.max_by_key(|(above, _)| above.len()) {
+            let rest = target
+                .strip_prefix(above.as_str())
+                .unwrap_or("")
+                .trim_start_matches('/');
+            if !source.join(rest).is_dir() {
+                reader.wrong(
+                    span,
+                    format!("`{target}` stands below the read-only `{above}`, where there is no `{rest}` to mount it on"),
+                    format!("make an empty directory `{rest}` in what is copied to `{above}`"),
                 );
             }
         }
@@ -390,6 +415,7 @@ fn bind(
     let content = match files::found(reader, node, &source, &place)? {
         Found::Directory(path) => {
             mounted.claim(reader, node.span, &target, Shape::CopiedDirectory);
+            mounted.copied.insert(target.clone(), path.clone());
             FileContent::Directory(path)
         }
         Found::File(path) => {
@@ -451,6 +477,8 @@ fn volume(
                     );
                     return None;
                 }
+                // Its own declaration is wrong, and that has been said.
+                None if reader.is_declared("volumes", &name) => return None,
                 None => {
                     let known = context.declared.volumes.keys().map(String::as_str);
                     let help = match nearest(&name, known) {

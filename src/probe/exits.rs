@@ -65,7 +65,7 @@ impl Proving<'_> {
         }
     }
 
-    /// What ended containers mean: that the environment is unfit. `when` says when they ended.
+    /// What ended containers mean: that the environment is unfit. `when` says when, separator included.
     pub(super) async fn fell(&self, exits: Vec<Exit>, when: &str) -> Unfit {
         let mut cases = Vec::new();
         for exit in exits {
@@ -96,7 +96,7 @@ impl Proving<'_> {
             let who = tell::replica(self.environment, container);
             reasons.insert(0, ended.clone());
             cases.push(Case {
-                what: format!("{who} {ended} {when}"),
+                what: format!("{who} {ended}{when}"),
                 hint: tell::exit_hint(&state, &container.role),
                 container,
                 reasons,

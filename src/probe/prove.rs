@@ -57,7 +57,7 @@ impl Proving<'_> {
                 done = self.wait_all(start, &pairs, &board) => done?,
                 exits = self.exits(FIRST) => {
                     let after = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    let when = format!("{} after probing began", millis(after));
+                    let when = format!(", {} after probing began", millis(after));
                     return Err(self.fell(exits, &when).await);
                 }
             }

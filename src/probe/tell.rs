@@ -2,7 +2,7 @@
 //!
 //! Asks the engine for nothing but the last log lines.
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::join_all;
 
 use super::{Proving, Verdict};
 use crate::core::event::{Failure, ReplicaReport};
@@ -16,7 +16,7 @@ const LOG_LINES: u32 = 50;
 /// How long one log may take to be read, in milliseconds.
 const LOG_LIMIT: Millis = 3_000;
 /// How many logs are read at once.
-const LOGS_AT_ONCE: usize = 8;
+const LOGS_AT_ONCE: usize = 16;
 
 /// Why a health probe never passes.
 pub(super) const NO_HEALTHCHECK: &str = "its image has no HEALTHCHECK, and the plan gives none";
@@ -34,14 +34,11 @@ impl Proving<'_> {
     /// One failure of all cases, the first of which is named, with each one's last log lines.
     pub(super) async fn failure(&self, cases: Vec<Case<'_>>) -> Failure {
         let mut failure = Failure::default();
-        let others = cases.len().saturating_sub(1) as u64;
         if let Some(first) = cases.first() {
             failure.what.clone_from(&first.what);
             failure.hint.clone_from(&first.hint);
         }
-        if others > 0 {
-            failure.what += &format!("; {} more failed", count(others, "replica"));
-        }
+        failure.what += &others(cases.len());
         let mut replicas: Vec<_> = cases
             .into_iter()
             .map(|case| report(case.container.name.clone(), case.reasons))
@@ -53,21 +50,24 @@ impl Proving<'_> {
 
     /// Adds the last log lines to what [`unfit`] tells; a log that cannot be read becomes a reason.
     pub async fn attach_logs(&self, replicas: &mut [ReplicaReport]) {
-        let reads = stream::iter(replicas).map(|report| async move {
-            let mut containers = self.environment.containers.iter();
-            let Some(container) = containers.find(|found| found.name == report.container) else {
-                return;
-            };
-            let read = self.engine.logs(&container.id, LOG_LINES);
-            match self.within(LOG_LIMIT, read).await {
-                Ok(lines) => report.logs = lines,
-                Err(error) => {
-                    let said = format!("its log could not be read: {error}");
-                    report.reasons.push(said);
-                }
+        for some in replicas.chunks_mut(LOGS_AT_ONCE) {
+            join_all(some.iter_mut().map(|report| self.attach_log(report))).await;
+        }
+    }
+
+    async fn attach_log(&self, report: &mut ReplicaReport) {
+        let mut containers = self.environment.containers.iter();
+        let Some(container) = containers.find(|found| found.name == report.container) else {
+            return;
+        };
+        let read = self.engine.logs(&container.id, LOG_LINES);
+        match self.within(LOG_LIMIT, read).await {
+            Ok(lines) => report.logs = lines,
+            Err(error) => {
+                let said = format!("its log could not be read: {error}");
+                report.reasons.push(said);
             }
-        });
-        reads.buffer_unordered(LOGS_AT_ONCE).collect::<()>().await;
+        }
     }
 
     /// What is missing before anything is asked: containers, or a role that a probe names.
@@ -141,10 +141,7 @@ pub fn unfit(environment: &Environment, verdicts: &[Verdict]) -> Option<Failure>
         }
     }
     let mut failure = failure?;
-    let others = (replicas.len() - 1) as u64;
-    if others > 0 {
-        failure.what += &format!("; {} more failed", count(others, "replica"));
-    }
+    failure.what += &others(replicas.len());
     failure.replicas = replicas;
     Some(failure)
 }
@@ -160,6 +157,15 @@ pub(super) fn missing(environment: &Environment) -> Option<String> {
         let expected = count(environment.expected.into(), "container");
         format!("{missing} of {expected} missing")
     })
+}
+
+/// How many failed besides the one that is named.
+fn others(failed: usize) -> String {
+    match failed {
+        0 | 1 => String::new(),
+        2 => "; 1 more replica failed".into(),
+        n => format!("; {} more replicas failed", n - 1),
+    }
 }
 
 fn report(container: String, reasons: Vec<String>) -> ReplicaReport {

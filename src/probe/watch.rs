@@ -55,7 +55,7 @@ impl Proving<'_> {
         tokio::select! {
             biased;
             done = bake => done,
-            exits = self.exits(Duration::ZERO) => Err(self.fell(exits, "during the bake").await),
+            exits = self.exits(Duration::ZERO) => Err(self.fell(exits, " during the bake").await),
             never = self.tell_left(until) => match never {},
         }
     }

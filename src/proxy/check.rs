@@ -24,6 +24,8 @@ use super::tls;
 
 /// The most of a body that is read, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
+/// The longest a check may take, whatever was asked.
+const LIMIT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most of a body that is shown, in bytes.
 const SHOWN: usize = 200;
 
@@ -258,7 +260,8 @@ pub async fn check(check: &Check) -> Outcome {
 }
 
 async fn perform(check: &Check) -> Result<Option<u16>, Reason> {
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(check.timeout_ms);
+    let limit = Duration::from_millis(check.timeout_ms).min(LIMIT_MOST);
+    let deadline = tokio::time::Instant::now() + limit;
     let late = |stage| {
         let after_ms = check.timeout_ms;
         move |_| Reason::TimedOut { after_ms, stage }

@@ -3,7 +3,7 @@
 //!
 //! A request is `{"v":1,"id":N,"op":"…",…}`; its reply is `{"id":N,"ok":{…}}` or
 //! `{"id":N,"error":{"code":"…","message":"…",…}}`. Several may be outstanding on one connection.
-//! [`Client`](super::control_client::Client) is the other end; this module is only the words.
+//! [`Client`] is the other end; this module is only the words.
 
 use std::collections::BTreeMap;
 use std::fmt;

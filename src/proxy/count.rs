@@ -22,11 +22,19 @@ pub struct Picking(AtomicU64);
 impl Picking {
     /// Runs `choose` while a switch that has stored its table waits for it.
     pub fn during<T>(&self, choose: impl FnOnce() -> T) -> T {
+        /// Ends the announcement even if choosing panics; a switch would wait for ever.
+        struct Chosen<'a>(&'a AtomicU64);
+
+        impl Drop for Chosen<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Release);
+            }
+        }
+
         self.0.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let chosen = choose();
-        self.0.fetch_add(1, Ordering::Release);
-        chosen
+        let _chosen = Chosen(&self.0);
+        choose()
     }
 
     /// Waits until no choice that began before this call is still going on.

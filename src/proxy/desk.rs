@@ -181,7 +181,7 @@ impl Desk {
         let before = self.entry(&entry.service);
         if let Some(before) = &before {
             refuse_stale(before, entry.fence)?;
-            let made = expected.map_or(1, |expected| expected + 1);
+            let made = expected.unwrap_or(0).saturating_add(1);
             if before.generation == made && before.says_the_same_as(&entry) {
                 // The answer to the first of these was lost on the way.
                 return Ok(Written {
@@ -202,7 +202,7 @@ impl Desk {
                 before.as_deref(),
             ));
         }
-        entry.generation = expected.unwrap_or(0) + 1;
+        entry.generation = expected.unwrap_or(0).saturating_add(1);
         self.refuse_taken_host(&entry)?;
         let address = parse_listen(&entry.listen)
             .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
@@ -213,17 +213,18 @@ impl Desk {
                     .map_err(|error| listen_failed(address, &error))?,
             ),
         };
-        self.make_room(&mut books, &entry.service)?;
+        self.keep_unreadable(&books, &entry.service)?;
         let entry = Arc::new(entry);
         self.save(entry.clone(), before).await?;
 
+        books.bad.retain(|bad| bad.service != entry.service);
         if let Some(sockets) = opened {
             tracing::info!(%address, "listening");
             self.hand_out(address, sockets);
             books.listeners.insert(address, None);
         }
         let in_flight_old = self.swap(&mut books, &entry);
-        self.close_unused(&mut books);
+        self.close_unused(&mut books).await;
         tracing::info!(
             service = entry.service,
             generation = entry.generation,
@@ -295,10 +296,15 @@ impl Desk {
         releases: &[u64],
         fence: u64,
     ) -> Result<Done, ControlError> {
-        self.amend(service, fence, |entry| {
-            entry.marks.retain(|release, _| !releases.contains(release));
-        })
-        .await
+        let done = self
+            .amend(service, fence, |entry| {
+                entry.marks.retain(|release, _| !releases.contains(release));
+            })
+            .await?;
+        if let Some(ledger) = self.books.lock().await.ledgers.get_mut(service) {
+            ledger.forget(releases);
+        }
+        Ok(done)
     }
 
     /// Changes an entry in a way that moves no traffic.
@@ -351,7 +357,7 @@ impl Desk {
         books.bad.retain(|bad| bad.service != service);
         books.ledgers.remove(service);
         self.tell_all(|| Order::Routed);
-        self.close_unused(&mut books);
+        self.close_unused(&mut books).await;
         Ok(Removed { existed })
     }
 
@@ -370,16 +376,13 @@ impl Desk {
         Err(ControlError::new(Code::HostTaken, message))
     }
 
-    /// Moves an unreadable file out of the way of a new entry, unless a newer flipside wrote it.
-    fn make_room(&self, books: &mut Books, service: &str) -> Result<(), ControlError> {
+    /// Keeps a copy of an unreadable file that a new entry will replace; what a newer flipside
+    /// wrote is not replaced.
+    fn keep_unreadable(&self, books: &Books, service: &str) -> Result<(), ControlError> {
         match find_bad(&books.bad, service) {
             None => Ok(()),
             Some(bad) if bad.newer => Err(bad_entry(bad)),
-            Some(_) => {
-                self.store.set_aside(service).map_err(store_failed)?;
-                books.bad.retain(|bad| bad.service != service);
-                Ok(())
-            }
+            Some(_) => self.store.keep_copy(service).map_err(store_failed),
         }
     }
 
@@ -398,16 +401,28 @@ impl Desk {
         }
     }
 
-    fn close_unused(&self, books: &mut Books) {
+    /// Closes what no service listens on any more; when this returns the addresses are free.
+    async fn close_unused(&self, books: &mut Books) {
         let used = self.shared.routes.load().listens();
-        books.listeners.retain(|address, error| {
-            let keep = used.contains(address);
-            if !keep && error.is_none() {
-                tracing::info!(%address, "no longer listening");
-                self.tell_all(|| Order::Unlisten(*address));
+        let unused: Vec<SocketAddr> = books
+            .listeners
+            .keys()
+            .copied()
+            .filter(|address| !used.contains(address))
+            .collect();
+        for address in unused {
+            if books.listeners.remove(&address) != Some(None) {
+                continue;
             }
-            keep
-        });
+            tracing::info!(%address, "no longer listening");
+            for worker in &self.workers {
+                let (closed, closing) = oneshot::channel();
+                send(worker, Order::Unlisten(address, closed));
+                if closing.await.is_err() {
+                    tracing::debug!("a worker has stopped");
+                }
+            }
+        }
     }
 
     fn tell_all(&self, order: impl Fn() -> Order) {

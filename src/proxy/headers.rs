@@ -103,7 +103,10 @@ pub fn forward_request(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer
     add_forwarded(headers, host, peer);
 
     // Speaking HTTP/2 past a proxy that reads HTTP/1 would hide the requests in it.
-    let harmless = |token: &HeaderValue| !token.as_bytes().eq_ignore_ascii_case(b"h2c");
+    let harmless = |protocols: &HeaderValue| {
+        let mut named = protocols.as_bytes().split(|byte| *byte == b',');
+        !named.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    };
     match upgrade.filter(harmless) {
         Some(protocol) => {
             headers.insert(UPGRADE, protocol);
@@ -231,6 +234,53 @@ impl RemoveAll for HeaderMap {
                 let rest = lines.collect();
                 Some(Lines { first, rest })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn forwarded_by(ip: IpAddr) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+        headers.insert(FORWARDED_HOST, HeaderValue::from_static("evil.example"));
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+        let host = HeaderValue::from_static("shop.example");
+        forward_request(&mut headers, Some(&host), &Peer::new(ip, 8080));
+        headers
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed_about_the_hop_before() {
+        let headers = forwarded_by(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)));
+        assert_eq!(headers[FORWARDED_PROTO], "http");
+        assert_eq!(headers[FORWARDED_HOST], "shop.example");
+        assert_eq!(headers[FORWARDED_PORT], "8080");
+        assert_eq!(headers[FORWARDED_FOR], "1.1.1.1, 203.0.113.9");
+    }
+
+    #[test]
+    fn a_neighbour_is_believed_also_over_a_socket_for_both_families() {
+        let mapped: Ipv6Addr = Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped();
+        let headers = forwarded_by(IpAddr::V6(mapped));
+        assert_eq!(headers[FORWARDED_PROTO], "https");
+        assert_eq!(headers[FORWARDED_HOST], "evil.example");
+        assert_eq!(headers[FORWARDED_FOR], "1.1.1.1, 10.0.0.7");
+    }
+
+    #[test]
+    fn http_2_is_not_let_past_in_disguise() {
+        for hidden in ["h2c", "websocket, H2C"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(UPGRADE, HeaderValue::from_static(hidden));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            let peer = Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+            assert_eq!(forward_request(&mut headers, None, &peer), Wish::Answer);
+            assert!(!headers.contains_key(UPGRADE) && !headers.contains_key(CONNECTION));
         }
     }
 }

@@ -98,6 +98,13 @@ impl Ledger {
         retired.inspect(|stint| stint.retire()).collect()
     }
 
+    /// Forgets what was counted for `releases`, except for those that have traffic.
+    pub fn forget(&mut self, releases: &[u64]) {
+        let current = &self.current;
+        self.tallies
+            .retain(|release, _| current.contains_key(release) || !releases.contains(release));
+    }
+
     /// Remembers the switch that made `generation`.
     pub fn record(&mut self, generation: u64, switch: Switch) {
         self.switches.push_back((generation, Arc::new(switch)));

@@ -125,7 +125,14 @@ async fn read(
             let id = request.id;
             // Goes on when whoever asked has left: a write half done would be worse, and a
             // settle is bounded and adds up for whoever asks again.
-            let body = work(&desk, request, &replies).await;
+            let working = {
+                let replies = replies.clone();
+                tokio::spawn(async move { work(&desk, request, &replies).await })
+            };
+            let body = working.await.unwrap_or_else(|panicked| {
+                let message = format!("a bug in the proxy: {panicked}");
+                ReplyBody::Error(Box::new(ControlError::new(Code::Other, message)))
+            });
             say(&replies, Reply { id: Some(id), body }).await;
             drop(place);
         });

@@ -140,16 +140,16 @@ impl Store {
         }
     }
 
-    /// Keeps an unreadable file under another name, out of the way of a new entry.
+    /// Keeps a copy of an unreadable file under another name, where it is never read.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be renamed.
-    pub fn set_aside(&self, service: &str) -> io::Result<()> {
+    /// Where the file cannot be copied.
+    pub fn keep_copy(&self, service: &str) -> io::Result<()> {
         let path = self.path(service);
-        match fs::rename(&path, path.with_extension("json.bad")) {
+        match fs::copy(&path, path.with_extension("json.bad")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+            other => other.map(drop),
         }
     }
 

@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Limits;
@@ -52,8 +52,8 @@ pub struct Shared {
 pub enum Order {
     /// Take clients on this socket, for the listener the table calls by this address.
     Listen(SocketAddr, std::net::TcpListener),
-    /// Take no more clients there.
-    Unlisten(SocketAddr),
+    /// Take no more clients there, and say when the socket is closed.
+    Unlisten(SocketAddr, oneshot::Sender<()>),
     /// The table has changed.
     Routed,
     /// Close the connections whose requests this stint counts, and say how many.
@@ -73,7 +73,7 @@ pub struct Worker {
     dice: Cell<u64>,
     clients: RefCell<HashMap<u64, Weak<Client>>>,
     next_client: Cell<u64>,
-    accepting: RefCell<HashMap<SocketAddr, AbortHandle>>,
+    accepting: RefCell<HashMap<SocketAddr, JoinHandle<()>>>,
     client_left: Notify,
     stopping: Cell<Told>,
 }
@@ -156,10 +156,7 @@ impl Worker {
                 match TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let accepting = spawn_local(self.clone().accept(address, socket));
-                        let before = self
-                            .accepting
-                            .borrow_mut()
-                            .insert(address, accepting.abort_handle());
+                        let before = self.accepting.borrow_mut().insert(address, accepting);
                         if let Some(before) = before {
                             before.abort();
                         }
@@ -167,10 +164,20 @@ impl Worker {
                     Err(error) => tracing::error!(%address, %error, "a worker cannot listen"),
                 }
             }
-            Order::Unlisten(address) => {
-                if let Some(accepting) = self.accepting.borrow_mut().remove(&address) {
-                    accepting.abort();
-                }
+            Order::Unlisten(address, closed) => {
+                let accepting = self.accepting.borrow_mut().remove(&address);
+                spawn_local(async move {
+                    if let Some(accepting) = accepting {
+                        accepting.abort();
+                        // The socket is closed once the task that owns it is gone.
+                        if accepting.await.is_err_and(|error| error.is_panic()) {
+                            tracing::error!(%address, "taking clients has panicked");
+                        }
+                    }
+                    if closed.send(()).is_err() {
+                        tracing::debug!(%address, "nobody waits for the end of a listener");
+                    }
+                });
             }
             Order::Routed => {
                 let routes = self.shared.routes.load();

@@ -197,6 +197,23 @@ fn another_checkout_with_another_umask_is_the_same_but_an_executable_bit_is_not(
     assert_eq!([mode(0o600), mode(0o664), mode(0o755)], [true, true, false]);
 }
 
+#[test]
+fn a_build_context_may_be_gone_when_a_run_is_resumed() {
+    let fixture = Fixture::new();
+    let text = PLAN.replace(
+        "image: app:${TAG}${EMPTY:+no}${PASSWORD:+-p}${LATER:-}",
+        "build: ./app",
+    );
+    let loaded = fixture.load(&text).unwrap();
+    std::fs::remove_dir_all(fixture.file("app")).unwrap();
+    assert_eq!(reload(&loaded.record, &fixture).unwrap().plan, loaded.plan);
+    assert!(
+        fixture
+            .said(&text)
+            .contains("the build context `./app` is not a directory")
+    );
+}
+
 /// The journal's form: older records must be readable for ever, so this file is never changed.
 #[test]
 fn the_record_is_written_as_it_always_was() {

@@ -80,6 +80,11 @@ async fn a_good_endpoint_passes() {
         ..http(up)
     };
     assert_eq!(passes(tcp).await, None);
+    let patient = Check {
+        timeout_ms: u64::MAX,
+        ..http(up)
+    };
+    assert_eq!(passes(patient).await, Some(200));
 }
 
 #[tokio::test]

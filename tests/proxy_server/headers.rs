@@ -364,3 +364,27 @@ async fn events_flow_at_once_and_a_client_that_leaves_ends_the_request() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_answered_in_order() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let address =
+        backend(
+            |request| async move { Response::new(Full::from(request.uri().path().to_owned())) },
+        )
+        .await;
+    proxy
+        .route(entry("shop", port, &[(1, 1, &[address])]))
+        .await;
+    let mut wire = Wire::open(port).await;
+    let paths = ["/a", "/b", "/c", "/d"];
+    let all: String = paths
+        .iter()
+        .map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .collect();
+    wire.send(&all).await;
+    for path in paths {
+        assert_eq!(wire.answer().await.body, path);
+    }
+}

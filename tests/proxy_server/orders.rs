@@ -381,3 +381,37 @@ async fn the_relay_carries_a_whole_conversation() {
         "{\"id\":3,\"ok\":{\"entry\":null}}\n"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_free_again_as_soon_as_its_service_is_removed() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    for _ in 0..20 {
+        proxy.route(entry("shop", port, &[(1, 1, &[shop])])).await;
+        assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
+        proxy.control.remove("shop", 1).await.unwrap();
+        drop(std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_for_a_release_that_is_gone_is_forgotten_with_its_marks() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    for release in [1, 2] {
+        proxy
+            .route(entry("shop", port, &[(release, 1, &[shop])]))
+            .await;
+        assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
+    }
+    let op = Op::Forget {
+        service: "shop".into(),
+        releases: vec![1, 2],
+        fence: 1,
+    };
+    proxy.control.call(op).await.unwrap();
+    let stats = proxy.control.stats("shop").await.unwrap();
+    assert_eq!(stats.releases.keys().copied().collect::<Vec<_>>(), [2]);
+}

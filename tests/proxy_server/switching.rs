@@ -24,8 +24,14 @@ async fn no_request_fails_and_no_connection_closes_across_switches_under_load() 
             let (stop, served) = (stop.clone(), served.clone());
             tokio::spawn(async move {
                 let mut wire = Wire::open(port).await;
+                let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = wire.get("x", "/").await;
+                    let answer = if served.load(Ordering::Relaxed).is_multiple_of(3) {
+                        wire.send(post).await;
+                        wire.answer().await
+                    } else {
+                        wire.get("x", "/").await
+                    };
                     assert_eq!(answer.status, 200);
                     assert!(["blue", "green"].contains(&answer.body.as_str()));
                     served.fetch_add(1, Ordering::Relaxed);
@@ -305,4 +311,97 @@ async fn idle_connections_to_what_is_no_longer_routed_are_closed() {
         "new",
         "the client's own was not"
     );
+}
+
+/// A backend that is gone, with all its connections, when what is returned is dropped.
+async fn mortal(name: &'static str) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
+    let (alive, dying) = tokio::sync::oneshot::channel::<()>();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tell.send(named(name).await).unwrap();
+            let _dropped = dying.await;
+        });
+    });
+    (told.await.unwrap(), alive)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_can_be_removed_as_soon_as_it_has_settled() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let (mut address, mut alive) = mortal("up").await;
+    proxy
+        .route(entry("shop", port, &[(1, 1, &[address])]))
+        .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let mut wire = Wire::open(port).await;
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    wire.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+                        .await;
+                    assert_eq!(wire.answer().await.status, 200);
+                    number += 1;
+                }
+                number
+            })
+        })
+        .collect();
+    for release in 2..22 {
+        let before = alive;
+        (address, alive) = mortal("up").await;
+        let routed = proxy
+            .route(entry("shop", port, &[(release, 1, &[address])]))
+            .await;
+        let settling = proxy
+            .control
+            .settle("shop", routed.generation, 5000, |_| {});
+        assert_eq!(settling.await.unwrap().cut, Some(0));
+        drop(before);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert!(client.await.unwrap() > 20);
+    }
+    let stats = proxy.control.stats("shop").await.unwrap();
+    assert!(
+        stats
+            .releases
+            .values()
+            .all(|it| it.unreachable == 0 && it.in_flight == 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = flipside::proxy::Options {
+        table: directory.path().join("table"),
+        socket: directory.path().join("control.sock"),
+        socket_group: None,
+        identity: "run".into(),
+        threads: None,
+    };
+    let socket = options.socket.clone();
+    let running = std::thread::spawn(move || flipside::proxy::run(options));
+    // The socket answers only after the signals are taken care of.
+    eventually("it answers", || async {
+        flipside::proxy::control::Client::connect(&socket)
+            .await
+            .is_ok()
+    })
+    .await;
+    let own = rustix::process::getpid();
+    rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+    let ended = tokio::task::spawn_blocking(move || running.join().unwrap());
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    ended.unwrap().unwrap().unwrap();
 }

@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# The one test command: format, lints, house rules, fast tests, tests on a real Docker engine.
+#
+# Installs what is missing (as root or with sudo), starts an engine where none answers and ends it
+# again. Nothing is skipped silently: what could not run fails, unless --fast asked for less.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/support/engine.sh
+
+usage() {
+    cat <<'TEXT'
+usage: tests/run.sh [--fast]
+
+  --fast   only the part that needs no Docker engine
+  --help   this
+TEXT
+}
+
+part=all
+for argument in "$@"; do
+    case "$argument" in
+    --fast) part=fast ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/flipside-tests.XXXXXX")
+began=$SECONDS
+child=""
+
+title() { printf '\n== %s\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+
+leave() {
+    local code=$?
+    trap '' INT TERM HUP
+    trap - EXIT
+    if [ -n "$child" ]; then
+        kill -TERM "$child" 2>/dev/null
+        wait "$child" 2>/dev/null
+    fi
+    engine_end
+    as_root rm -rf "$scratch" 2>/dev/null || rm -rf "$scratch"
+    exit "$code"
+}
+trap leave EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+fail() {
+    printf '\nFAILED after %d s: %s\n' "$((SECONDS - began))" "$*" >&2
+    exit 1
+}
+
+# run COMMAND…: a child that a signal to this script reaches at once.
+run() {
+    "$@" </dev/null &
+    child=$!
+    wait "$child"
+    local code=$?
+    child=""
+    return "$code"
+}
+
+# step TITLE COMMAND…
+step() {
+    local name=$1 from=$SECONDS
+    shift
+    title "$name"
+    run "$@" || fail "$name"
+    note "ok, $((SECONDS - from)) s"
+}
+
+# --- what the tests need -------------------------------------------------------------------------
+
+missing() {
+    local package
+    for pair in cc:gcc ld:binutils perl:perl-base "$@"; do
+        package=${pair#*:}
+        command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || echo "$package"
+    done | sort -u
+}
+
+need() {
+    local packages
+    packages=$(missing "$@")
+    [ -n "$packages" ] || return 0
+    # shellcheck disable=SC2086 # A list of words.
+    set -- $packages
+    engine_may_act_as_root ||
+        fail "missing: $*; as root: apt-get install $*, then run this again"
+    title "Installing $*"
+    engine_install "$scratch/apt.log" "$@" || {
+        tail -n 20 "$scratch/apt.log" >&2
+        fail "could not install $*"
+    }
+    # Which packages hold engine and client is known only now, with fresh package lists.
+    case " $* " in
+    *" docker.io "*)
+        # shellcheck disable=SC2046 # A list of words.
+        engine_install "$scratch/apt.log" $(engine_packages) || {
+            tail -n 20 "$scratch/apt.log" >&2
+            fail "could not install the engine"
+        }
+        ;;
+    esac
+}
+
+export PATH=$PATH:/usr/sbin:/sbin
+command -v cargo >/dev/null || fail "no Rust here: install it with rustup, then run this again"
+if [ "$part" = all ]; then
+    need docker:docker.io dockerd:docker.io iptables:iptables ip:iproute2 nsenter:util-linux
+else
+    need
+fi
+for component in fmt:rustfmt clippy:clippy; do
+    cargo "${component%%:*}" --version >/dev/null 2>&1 ||
+        run rustup component add "${component#*:}" ||
+        fail "cargo ${component%%:*} is missing: rustup component add ${component#*:}"
+done
+
+# --- without an engine ---------------------------------------------------------------------------
+
+if cargo nextest --version >/dev/null 2>&1; then
+    runner=nextest
+    tests_house() { cargo nextest run --locked --test it -E 'test(/^house_rules::/)'; }
+    tests_fast() { cargo nextest run --locked -E 'not test(real_) and not test(/^house_rules::/)'; }
+    tests_real() { cargo nextest run --locked -E 'test(real_)'; }
+else
+    runner="cargo test"
+    # No guard for each test here, so one for all of them.
+    tests_house() { timeout 10m cargo test --locked --test it -- house_rules::; }
+    tests_fast() {
+        timeout 20m cargo test --locked --no-fail-fast --lib --bins --tests -- \
+            --skip real_ --skip house_rules::
+    }
+    tests_real() {
+        timeout 35m cargo test --locked --no-fail-fast --lib --bins --tests -- \
+            real_ --test-threads=4
+    }
+fi
+
+step "Format" cargo fmt --check
+step "Fetch" cargo fetch --locked --quiet
+step "Lints" cargo clippy --locked --all-targets --quiet -- -D warnings
+step "Build" cargo build --locked --quiet --bins --examples
+step "House rules ($runner)" tests_house
+step "Documentation's examples" cargo test --locked --quiet --doc
+step "Fast tests ($runner)" tests_fast
+
+if [ "$part" = fast ]; then
+    printf '\nThe part without an engine passed in %d s; the tests on a real engine were left out, as --fast asked.\n' \
+        "$((SECONDS - began))"
+    exit 0
+fi
+
+# --- with an engine ------------------------------------------------------------------------------
+
+title "Engine"
+if engine_answers; then
+    note "one answers: $(docker version --format '{{.Server.Version}}')"
+elif [ -n "${DOCKER_HOST:-}" ]; then
+    fail "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: start it, or unset DOCKER_HOST"
+else
+    engine_may_act_as_root ||
+        fail "no Docker engine answers: start one (as root: dockerd), or run this as root"
+    engine_start "$scratch" || fail "the Docker engine did not start"
+    note "none answered; started $(docker version --format '{{.Server.Version}}'), ended at the end"
+fi
+
+# What tests have made and not removed, one a line: kind, name, service, label of tests.
+on_the_engine() {
+    local labels='|{{.Label "flipside.service"}}|{{.Label "flipside.test"}}'
+    docker ps -a --format "container|{{.Names}}$labels"
+    docker network ls --format "network|{{.Name}}$labels"
+    docker volume ls --format "volume|{{.Name}}$labels"
+    docker images --format 'image|{{.Repository}}:{{.Tag}}||'
+}
+
+# The services of tests, and all else they name, begin with t-, perhaps behind a prefix of ours.
+only_of_tests() {
+    awk -F'|' '{ name = $2; sub(/^(0-)?(flipside[.\/-])?/, "", name) }
+               name ~ /^t-/ || $3 ~ /^t-/ || $4 != "" { print "   " $1 " " $2 }' | sort -u
+}
+
+step "Tests on the engine ($runner)" tests_real
+
+# Images that all tests share are nobody's to remove before the end.
+shared=$(docker images --quiet --filter label=flipside.test | sort -u)
+# shellcheck disable=SC2086 # A list of ids.
+[ -z "$shared" ] || docker rmi --force $shared >/dev/null || fail "could not remove the tests' images"
+
+left=$(left_behind | only_of_tests)
+if [ -n "$left" ]; then
+    printf '\nThe tests left behind:\n%s\n' "$left" >&2
+    fail "tests must remove what they make"
+fi
+
+printf '\nAll passed in %d s; nothing was left behind.\n' "$((SECONDS - began))"
