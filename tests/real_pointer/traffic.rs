@@ -32,7 +32,8 @@ async fn two_services_share_a_listener_by_host() {
     assert_eq!(blog.ask("/").await.unwrap().release, Some(Release(7)));
 
     let third = rig.on(port, &["blog.example"]);
-    let Err(PointerError::Failed { what, hint }) = third.write(None, &to(1, named("x").await)).await
+    let Err(PointerError::Failed { what, hint }) =
+        third.write(None, &to(1, named("x").await)).await
     else {
         panic!("a host was given away twice");
     };
@@ -87,7 +88,12 @@ async fn what_was_in_flight_is_counted() {
         (drained.in_flight, drained.finished, drained.cut),
         (Some(1), Some(0), Some(1))
     );
-    assert!(seen.0.lock().unwrap().contains(&Progress::Drain { left: 1 }));
+    assert!(
+        seen.0
+            .lock()
+            .unwrap()
+            .contains(&Progress::Drain { left: 1 })
+    );
     assert!(!cut.await.unwrap().ends_with("slow"));
 
     let third = pointer.write(Some(second), &to(1, slow)).await.unwrap();
