@@ -62,7 +62,7 @@ async fn replicas_keep_their_addresses_over_restarts() {
         api.start_container(&container.id, None).await.unwrap();
     }
     let after = scope.engine.inspect(&scope.service).await.unwrap();
-    assert_eq!(after, [before.clone()]);
+    assert_eq!(after, std::slice::from_ref(&before));
     for (container, endpoint) in before.containers.iter().zip(before.endpoints()) {
         let (status, body) = get_soon(endpoint, "/env?HOSTNAME").await;
         assert_eq!((status, body.as_str()), (200, &container.id[..12]));

@@ -32,8 +32,9 @@ const AT_A_TIME: usize = 4;
 /// The last log lines shown of a container that failed.
 const LOG_LINES: u32 = 50;
 
-/// The longest wait between two looks at a container that shall become healthy.
-const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// The longest wait between two looks at a container that shall become healthy: shorter than the
+/// 100 ms for which an engine shows the end of one that it starts again.
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// What is known of a role while it is being started.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,6 +131,7 @@ impl<'a> Work<'a> {
         }));
         let (subnet, _) = try_join!(self.network(networks), filling)?;
         let labels = self.labels();
+        let network = names::network(&plan.service, self.spec.release);
         let mut wanted = Vec::new();
         let mut index = 0;
         for (name, role) in roles(plan) {
@@ -146,17 +148,14 @@ impl<'a> Work<'a> {
                     image: image(name)?,
                     image_entrypoint: image_entrypoint.clone(),
                     replica,
-                    network: "",
+                    network: &network,
+                    subnet,
                     address: subnet.address(index),
                     labels: &labels,
                     api: self.engine.client.api(),
                 });
                 index += 1;
             }
-        }
-        let network = names::network(&plan.service, self.spec.release);
-        for wanted in &mut wanted {
-            wanted.network = &network;
         }
         let started = try_join_all(wanted.iter().map(|wanted| {
             let there = by_name.get(&wanted.container()).copied();
@@ -322,10 +321,16 @@ impl<'a> Work<'a> {
         }
         let _turn = self.starting.acquire().await.map_err(closed)?;
         let client = &self.engine.client;
-        match client.docker.start_container(name, None).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(about(name, "did not start", client.fault(error))),
+        let start = || client.docker.start_container(name, None);
+        let mut started = start().await;
+        if let Err(error) = &started
+            && error.to_string().contains("is ambiguous")
+        {
+            // Another operator has just made a network of the same name.
+            network::make_unique(self.engine, wanted.network, wanted.subnet).await?;
+            started = start().await;
         }
+        started.map_err(|error| about(name, "did not start", client.fault(error)))
     }
 
     /// The roles that others wait for to be healthy.
@@ -364,7 +369,17 @@ impl<'a> Work<'a> {
     }
 
     async fn is_healthy(&self, name: &str) -> Result<bool, EngineError> {
-        let container = inspect::container(self.engine, name).await?;
+        let client = &self.engine.client;
+        let answer = found(client.docker.inspect_container(name, None).await);
+        let answer = answer.map_err(|error| client.fault(error))?;
+        let state = answer
+            .as_ref()
+            .and_then(|container| container.state.clone());
+        let (code, oom) = state.map_or((0, false), |state| {
+            let oom = state.oom_killed.unwrap_or_default();
+            (state.exit_code.unwrap_or_default(), oom)
+        });
+        let container = answer.map(inspect::full);
         let why = match container.map(|c| (c.state, c.health)) {
             Some((ContainerState::Running, Health::Healthy)) => return Ok(true),
             Some((ContainerState::Running, Health::Starting)) => return Ok(false),
@@ -377,11 +392,13 @@ impl<'a> Work<'a> {
             Some((ContainerState::Running, Health::Unhealthy)) => {
                 "its health check failed as often as it may".to_owned()
             }
-            Some((ContainerState::Exited { code, oom }, _)) => ended(code, oom),
-            Some((ContainerState::Restarting, _)) => self.why_restarting(name).await?,
+            Some((ContainerState::Exited { .. } | ContainerState::Restarting, _)) => {
+                ended(code, oom)
+            }
             Some((ContainerState::Created | ContainerState::Paused | ContainerState::Gone, _))
             | None => "it does not run any more".to_owned(),
         };
+        // What happened is worth more than the logs: an engine that withholds them hides nothing.
         let logs = logs::tail(self.engine, name, LOG_LINES)
             .await
             .unwrap_or_default();
@@ -394,20 +411,6 @@ impl<'a> Work<'a> {
                 logs,
             }],
         }))
-    }
-
-    /// How a container ended that the engine is starting again.
-    async fn why_restarting(&self, name: &str) -> Result<String, EngineError> {
-        let client = &self.engine.client;
-        let answer = found(client.docker.inspect_container(name, None).await);
-        let state = answer
-            .map_err(|error| client.fault(error))?
-            .and_then(|container| container.state)
-            .unwrap_or_default();
-        Ok(ended(
-            state.exit_code.unwrap_or_default(),
-            state.oom_killed.unwrap_or_default(),
-        ))
     }
 }
 
