@@ -1,8 +1,6 @@
 //! `flipside prune` and `flipside down`: environments are removed; of what nothing needs, and of a
 //! whole service.
 
-use std::sync::Arc;
-
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
@@ -12,11 +10,11 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::Lease;
 
-use super::asks::{self, Asks};
 use super::context::{Answer, Context};
-use super::operator::{Ended, Operator, highest, of_journal};
+use super::operator::{Held, Operator, highest, of_journal};
+use super::run::{Ended, Opening};
+use super::settle::Since;
 
 /// Runs `prune`.
 ///
@@ -37,18 +35,18 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
         );
         return Ok(Exit::Done);
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let pruned = prune_held(&operator, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = hold(&operator).await?;
+    let pruned = prune_held(&operator, &mut held).await;
+    operator.let_go(held).await;
     pruned
 }
 
-async fn prune_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Exit, Error> {
+async fn prune_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
     let runs = operator
         .runs()
         .await
         .map_err(|error| of_journal(error, Touched::Nothing))?;
-    if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
+    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(exit_of(settled.outcome));
@@ -70,8 +68,7 @@ async fn prune_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Resu
         },
         &runs,
         &world,
-        lease,
-        asks,
+        held,
     )
     .await?;
     if ended.outcome == Outcome::Done {
@@ -114,9 +111,9 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
             });
         }
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let ended = down_held(&operator, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = hold(&operator).await?;
+    let ended = down_held(&operator, &mut held).await;
+    operator.let_go(held).await;
     let ended = ended?;
     if ended.outcome == Outcome::Done {
         super::proxy::end_if_idle(context, &operator).await?;
@@ -124,7 +121,7 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
     Ok(exit_of(ended.outcome))
 }
 
-async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Ended, Error> {
+async fn down_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error> {
     let runs = operator
         .runs()
         .await
@@ -133,7 +130,9 @@ async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Resul
         .iter()
         .filter(|log| log.outcome().is_none() && log.opened().is_some())
     {
-        operator.supersede(log, lease).await?;
+        operator
+            .supersede(log, &operator.read_back(log)?, held)
+            .await?;
     }
     let world = operator.look_or_absent().await?;
     let releases = world
@@ -141,15 +140,7 @@ async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Resul
         .iter()
         .map(|environment| environment.release)
         .collect();
-    clear(
-        operator,
-        Verb::Down { releases },
-        &runs,
-        &world,
-        lease,
-        asks,
-    )
-    .await
+    clear(operator, Verb::Down { releases }, &runs, &world, held).await
 }
 
 async fn clear(
@@ -157,18 +148,21 @@ async fn clear(
     verb: Verb,
     runs: &[RunLog],
     world: &World,
-    lease: &Lease,
-    asks: &mut Asks,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
     let (_, newest) = highest(runs, world, &survey(world));
-    let opened = operator.opening(verb, Policy::default(), world, lease.fence(), newest);
+    let opened = operator.opening(verb, Policy::default(), world, held.lease.fence(), newest);
     let run = runs.first().map_or(1, |log| log.run + 1);
-    operator
-        .begin(run, opened, None, world, Vec::new(), lease, &mut asks.heard)
-        .await
+    let opening = Opening {
+        run,
+        opened,
+        spec: None,
+        seen: Vec::new(),
+    };
+    operator.begin(opening, world, held).await
 }
 
-async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
+async fn hold(operator: &Operator) -> Result<Held, Error> {
     operator.journal()?;
     let runs = operator
         .runs()
@@ -179,11 +173,9 @@ async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
         routing,
         ..World::default()
     };
-    let lease = operator
+    operator
         .acquire(highest(&runs, &world, &View::default()).0)
-        .await?;
-    let asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    Ok((lease, asks))
+        .await
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never

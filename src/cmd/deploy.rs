@@ -1,7 +1,5 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
-use std::sync::Arc;
-
 use crate::cli;
 use crate::core::event::{Event, Verb};
 use crate::core::names::Release;
@@ -13,12 +11,12 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::Lease;
 use crate::perform::free_slot;
 
-use super::asks::{self, Asks};
 use super::context::Context;
-use super::operator::{Ended, Operator, highest, of_journal, spec_of};
+use super::operator::{Held, Operator, highest, of_journal};
+use super::run::{Ended, Opening, spec_of};
+use super::settle::Since;
 
 /// What a deploy does with a routing that somebody else has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,26 +77,24 @@ pub async fn deploy(
         ..World::default()
     };
     let (floor, _) = highest(&runs, &world, &survey(&world));
-    let lease = operator.acquire(floor).await?;
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    let ended = held(operator, plan, record, drift, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = operator.acquire(floor).await?;
+    let ended = while_held(operator, plan, record, drift, &mut held).await;
+    operator.let_go(held).await;
     ended
 }
 
-async fn held(
+async fn while_held(
     operator: &Operator,
     plan: Plan,
     record: serde_json::Value,
     drift: Drift,
-    lease: &Lease,
-    asks: &mut Asks,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
     let runs = operator
         .runs()
         .await
         .map_err(|error| of_journal(error, Touched::Nothing))?;
-    if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
+    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(settled);
@@ -113,22 +109,18 @@ async fn held(
     let slot = free_slot(&world, view.live);
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
-    let mut opened = operator.opening(verb, policy.clone(), &world, lease.fence(), release);
+    let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
     opened.plan = Some(record);
     let spec = spec_of(plan, release, slot, &policy);
     let run = runs.first().map_or(1, |log| log.run + 1);
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
-    operator
-        .begin(
-            run,
-            opened,
-            Some(spec),
-            &world,
-            seen,
-            lease,
-            &mut asks.heard,
-        )
-        .await
+    let opening = Opening {
+        run,
+        opened,
+        spec: Some(spec),
+        seen,
+    };
+    operator.begin(opening, &world, held).await
 }
 
 /// The last move that the journal knows of.

@@ -12,12 +12,13 @@ use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
-use crate::lease::{self, Acquired, Lease, Reply};
+use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
-use super::asks;
 use super::context::{Answer, Context};
-use super::operator::{Ended, Operator, highest};
+use super::operator::{Held, Operator, highest};
+use super::run::{Ended, Opening};
+use super::settle::Since;
 
 /// How long the holder of the lease has to answer before the service is taken over.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -104,10 +105,9 @@ pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Res
     let runs = operator.runs().await;
     let known = runs.as_deref().unwrap_or_default();
     let (floor, _) = highest(known, &world, &View::default());
-    let (lease, contended) = seize(operator, floor).await?;
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    let ended = held(operator, wanted, world, contended, &lease, &mut asks.heard).await;
-    operator.let_go(&lease).await;
+    let (mut held, contended) = seize(operator, floor).await?;
+    let ended = while_held(operator, wanted, world, contended, &mut held).await;
+    operator.let_go(held).await;
     ended
 }
 
@@ -118,13 +118,12 @@ enum Contended {
     Yes,
 }
 
-async fn held(
+async fn while_held(
     operator: &Operator,
     wanted: Wanted,
     mut world: World,
     contended: Contended,
-    lease: &Lease,
-    asks: &mut tokio::sync::mpsc::Receiver<crate::drive::Asked>,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
     if contended == Contended::Yes {
         world = operator.look().await?;
@@ -141,14 +140,18 @@ async fn held(
         to: way.to,
         proof: wanted.proof,
     };
-    let opened = operator.opening(verb, policy, &world, lease.fence(), newest);
+    let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
     let run = known.first().map_or(1, |log| log.run + 1);
-    let ended = operator
-        .begin(run, opened, None, &world, Vec::new(), lease, asks)
-        .await?;
+    let opening = Opening {
+        run,
+        opened,
+        spec: None,
+        seen: Vec::new(),
+    };
+    let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done
         && let Ok(runs) = &runs
-        && let Err(error) = operator.settle_older(runs, lease, asks).await
+        && let Err(error) = operator.settle(runs, Since::Rollback, held).await
     {
         // The pointer has moved; what an earlier run left can wait for the next command.
         operator
@@ -159,11 +162,11 @@ async fn held(
 }
 
 /// Takes the lease; from a living holder by asking, from one that does not answer by force.
-async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contended), Error> {
+async fn seize(operator: &Operator, floor: Fence) -> Result<(Held, Contended), Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let service = &operator.service;
-    let holder = match operator.try_acquire(floor).await? {
-        Acquired::Got(lease) => return Ok((Arc::new(lease), Contended::No)),
+    let holder = match operator.try_acquire(floor, Patience::Now).await? {
+        Acquired::Got(lease) => return Ok((operator.listen(lease), Contended::No)),
         Acquired::HeldBy(holder) => holder,
     };
     operator
@@ -183,8 +186,8 @@ async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contend
     }
     let end = tokio::time::Instant::now() + HAND_OVER;
     while tokio::time::Instant::now() < end {
-        if let Acquired::Got(lease) = operator.try_acquire(floor).await? {
-            return Ok((Arc::new(lease), Contended::Yes));
+        if let Acquired::Got(lease) = operator.try_acquire(floor, Patience::Now).await? {
+            return Ok((operator.listen(lease), Contended::Yes));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -194,11 +197,11 @@ async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contend
     Ok((take_over(operator, floor).await?, Contended::Yes))
 }
 
-async fn take_over(operator: &Operator, floor: Fence) -> Result<Arc<Lease>, Error> {
+async fn take_over(operator: &Operator, floor: Fence) -> Result<Held, Error> {
     let engine = Arc::clone(&operator.engine);
     let (service, who) = (&operator.service, operator.who());
     match lease::take_over(engine, service, &who, floor, operator.terms).await {
-        Ok(Acquired::Got(lease)) => Ok(Arc::new(lease)),
+        Ok(Acquired::Got(lease)) => Ok(operator.listen(lease)),
         Ok(Acquired::HeldBy(holder)) => {
             let (service, holder) = (service.to_string(), holder.to_string());
             Err(Error::HeldBy { service, holder })

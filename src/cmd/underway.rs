@@ -11,11 +11,11 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::{self, Acquired, Lease, Reply};
+use crate::lease::{self, Acquired, Lease, Patience, Reply};
 
-use super::asks;
 use super::context::Context;
-use super::operator::{Ended, Operator, highest, of_journal};
+use super::operator::{Operator, highest, of_journal};
+use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -27,7 +27,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let operator = context.operator_of_run(&args.service, &args.set).await?;
     unfinished(&operator, "resume").await?;
-    let ended = match operator.try_acquire(floor(&operator).await?).await? {
+    let ended = match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
         Acquired::HeldBy(holder) => {
             let service = operator.service.to_string();
@@ -48,7 +51,10 @@ pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error
 pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
     unfinished(&operator, "abort").await?;
-    match operator.try_acquire(floor(&operator).await?).await? {
+    match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => {
             let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
             if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
@@ -69,7 +75,10 @@ pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Err
 pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
     unfinished(&operator, "promote").await?;
-    match operator.try_acquire(floor(&operator).await?).await? {
+    match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => {
             let ended = go_on(&operator, "promote", Some(Ask::Promote), lease).await?;
             operator.report.finished(&operator.finished(&ended));
@@ -120,14 +129,13 @@ async fn go_on(
     ask: Option<Ask>,
     lease: Lease,
 ) -> Result<Ended, Error> {
-    let lease = Arc::new(lease);
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
+    let mut held = operator.listen(lease);
     // Read again, now that nobody else writes.
     let ended = match unfinished(operator, verb).await {
-        Ok(log) => operator.go_on(&log, ask, &lease, &mut asks.heard).await,
+        Ok(log) => operator.go_on(&log, ask, &mut held).await,
         Err(error) => Err(error),
     };
-    operator.let_go(&lease).await;
+    operator.let_go(held).await;
     ended
 }
 

@@ -344,11 +344,13 @@ impl Pointer for ProxyPointer {
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {
         let link = self.needed().await?;
+        let (mark, generation) = words::mark(mark);
         let op = Op::Mark {
             service: self.service.to_string(),
             release: release.0,
             fence,
-            mark: words::mark(mark),
+            mark,
+            generation,
         };
         let done = link.client().call(op).await;
         done.map_err(|error| self.fault(error, Effect::Acts))?;

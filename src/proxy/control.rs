@@ -62,6 +62,9 @@ pub enum Op {
         fence: u64,
         /// What became true of it.
         mark: Mark,
+        /// With [`Mark::Served`]: the generation since which; none: the present one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
     },
     /// Forget the marks of releases that are gone. Answered with [`Done`].
     Forget {
@@ -121,7 +124,7 @@ pub enum Op {
 pub enum Mark {
     /// All its probes have passed.
     Proven,
-    /// The pointer move that made the present generation made it live.
+    /// A pointer move made it live; takes `Withdrawn` away.
     Served,
     /// A rollback or a revert has left it.
     Withdrawn,

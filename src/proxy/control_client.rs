@@ -313,6 +313,7 @@ impl Client {
             release,
             fence,
             mark,
+            generation: None,
         };
         match self.call(op).await? {
             Answer::Done(it) => Ok(it),

@@ -257,7 +257,7 @@ impl Desk {
         in_flight
     }
 
-    /// Notes that `mark` is true of `release`.
+    /// Notes that `mark` is true of `release`; that it has served, since `generation`.
     ///
     /// # Errors
     ///
@@ -268,13 +268,17 @@ impl Desk {
         release: u64,
         fence: u64,
         mark: Mark,
+        generation: Option<u64>,
     ) -> Result<Done, ControlError> {
         self.amend(service, fence, |entry| {
-            let generation = entry.generation;
+            let generation = generation.unwrap_or(entry.generation);
             let marks = entry.marks.entry(release).or_default();
             match mark {
                 Mark::Proven => marks.proven = true,
-                Mark::Served => marks.served = Some(generation),
+                Mark::Served => {
+                    marks.served = marks.served.max(Some(generation));
+                    marks.withdrawn = false;
+                }
                 Mark::Withdrawn => marks.withdrawn = true,
             }
         })

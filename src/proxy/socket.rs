@@ -224,7 +224,11 @@ async fn answer(
             release,
             fence,
             mark,
-        } => Answer::Done(desk.mark(&service, release, fence, mark).await?),
+            generation,
+        } => Answer::Done(
+            desk.mark(&service, release, fence, mark, generation)
+                .await?,
+        ),
         Op::Forget {
             service,
             releases,

@@ -74,6 +74,7 @@ async fn a_stale_fence_and_a_moved_generation_are_refused_with_what_is_there() {
             release: 1,
             fence: 6,
             mark: Mark::Proven,
+            generation: None,
         },
         Op::Forget {
             service: "shop".into(),

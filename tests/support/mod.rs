@@ -9,4 +9,5 @@ pub mod fake_pointer;
 pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;
+pub mod pointer_contract;
 pub mod sample;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::core::event::SwitchRefusal;
-use crate::core::names::{Millis, Release, ServiceName, Slot};
+use crate::core::names::{Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::{HttpProbe, ProxyPlan, Verify};
 use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
 use crate::probe::Question;
@@ -129,12 +129,12 @@ fn environments(routes: &[Route]) -> Vec<EnvironmentRoute> {
     routes.iter().map(environment).collect()
 }
 
-/// A mark in the proxy's words.
-pub(super) fn mark(mark: Mark) -> control::Mark {
+/// A mark in the proxy's words, with the generation that goes with it.
+pub(super) fn mark(mark: Mark) -> (control::Mark, Option<Generation>) {
     match mark {
-        Mark::Proven => control::Mark::Proven,
-        Mark::Served(_) => control::Mark::Served,
-        Mark::Withdrawn => control::Mark::Withdrawn,
+        Mark::Proven => (control::Mark::Proven, None),
+        Mark::Served(generation) => (control::Mark::Served, Some(generation)),
+        Mark::Withdrawn => (control::Mark::Withdrawn, None),
     }
 }
 

@@ -1,0 +1,135 @@
+//! What goes through the proxy, and what keeps it from doing so.
+
+use std::net::TcpListener;
+use std::sync::Mutex;
+
+use flipside::core::names::Release;
+use flipside::core::plan::HttpProbe;
+use flipside::core::progress::{Progress, Silent, Sink};
+use flipside::pointer::{Pointer, PointerError};
+use flipside::probe::{Question, Vantage};
+
+use super::kit::{Rig, free_port, gated, get, named, to, until};
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<Progress>>);
+
+impl Sink for Seen {
+    fn progress(&self, step: Progress) {
+        self.0.lock().unwrap().push(step);
+    }
+}
+
+#[tokio::test]
+async fn two_services_share_a_listener_by_host() {
+    let rig = Rig::started().await;
+    let port = free_port();
+    let [shop, blog] = [["shop.example"], ["blog.example"]].map(|hosts| rig.on(port, &hosts));
+    shop.write(None, &to(1, named("shop").await)).await.unwrap();
+    blog.write(None, &to(7, named("blog").await)).await.unwrap();
+    assert!(get(port, "shop.example").await.ends_with("shop"));
+    assert!(get(port, "blog.example").await.ends_with("blog"));
+    assert_eq!(blog.ask("/").await.unwrap().release, Some(Release(7)));
+
+    let third = rig.on(port, &["blog.example"]);
+    let Err(PointerError::Failed { what, hint }) =
+        third.write(None, &to(1, named("x").await)).await
+    else {
+        panic!("a host was given away twice");
+    };
+    assert!(what.contains("blog.example"), "{what}");
+    assert!(hint.unwrap().contains("host:"));
+    assert_eq!(third.read().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let rig = Rig::started().await;
+    let port = free_port();
+    let squatter = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let pointer = rig.on(port, &[]);
+    let desired = to(1, named("one").await);
+    let Err(PointerError::Failed { what, hint }) = pointer.write(None, &desired).await else {
+        panic!("a port was used twice");
+    };
+    assert!(what.contains(&format!("127.0.0.1:{port}")), "{what}");
+    assert!(hint.unwrap().contains(&format!("sport = :{port}")));
+    assert_eq!(pointer.read().await, Ok(None));
+    drop(squatter);
+    assert_eq!(pointer.write(None, &desired).await, Ok(1));
+}
+
+#[tokio::test]
+async fn what_was_in_flight_is_counted() {
+    let rig = Rig::started().await;
+    let port = free_port();
+    let pointer = rig.on(port, &[]);
+    let (open, slow) = gated("slow").await;
+    let quick = named("quick").await;
+    let waiting = async || {
+        let asked = tokio::spawn(get(port, "any"));
+        let site = rig.site.clone();
+        until("a request in flight", async || {
+            let found = flipside::pointer::proxy::overview(&site).await.unwrap();
+            let (_, stats) = found?.services.pop()?;
+            (stats.releases.get(&1)?.in_flight == 1).then_some(())
+        })
+        .await;
+        asked
+    };
+
+    pointer.write(None, &to(1, slow)).await.unwrap();
+    let cut = waiting().await;
+    let second = pointer.write(Some(1), &to(2, quick)).await.unwrap();
+    assert!(get(port, "any").await.ends_with("quick"));
+    let seen = Seen::default();
+    let drained = pointer.settled(second, 100, &seen).await.unwrap();
+    assert_eq!(
+        (drained.in_flight, drained.finished, drained.cut),
+        (Some(1), Some(0), Some(1))
+    );
+    assert!(
+        seen.0
+            .lock()
+            .unwrap()
+            .contains(&Progress::Drain { left: 1 })
+    );
+    assert!(!cut.await.unwrap().ends_with("slow"));
+
+    let third = pointer.write(Some(second), &to(1, slow)).await.unwrap();
+    let finished = waiting().await;
+    let fourth = pointer.write(Some(third), &to(2, quick)).await.unwrap();
+    open.send(true).unwrap();
+    let drained = pointer.settled(fourth, 20_000, &Silent).await.unwrap();
+    assert_eq!(
+        (drained.in_flight, drained.finished, drained.cut),
+        (Some(1), Some(1), Some(0))
+    );
+    assert!(finished.await.unwrap().ends_with("slow"));
+}
+
+#[tokio::test]
+async fn addresses_are_checked_from_the_proxy() {
+    let rig = Rig::started().await;
+    let pointer = rig.pointer();
+    let at = named("up").await;
+    let probe = |contains: &str| {
+        Question::Http(HttpProbe {
+            port: at.port(),
+            method: "GET".into(),
+            path: "/up".into(),
+            headers: vec![],
+            status: vec![(200, 299)],
+            contains: Some(contains.into()),
+            tls: None,
+        })
+    };
+    let closed = ([127, 0, 0, 1], free_port()).into();
+    assert_eq!(pointer.check(at, &Question::Tcp, 5_000).await, Ok(Ok(())));
+    assert_eq!(pointer.check(at, &probe("up"), 5_000).await, Ok(Ok(())));
+    let other = pointer.check(at, &probe("down"), 5_000).await.unwrap();
+    assert!(other.unwrap_err().contains("`down` is not in the answer"));
+    let refused = pointer.check(closed, &Question::Tcp, 5_000).await.unwrap();
+    assert_eq!(refused, Err(format!("connection refused at {closed}")));
+    assert_eq!(pointer.place(), format!("proxy {}", rig.name()));
+}
