@@ -56,9 +56,13 @@ async fn a_stopped_one_is_started_and_serves_what_it_served() {
     for way in ["stop", "kill"] {
         docker(&[way, rig.name()]);
         // The first call may be the one that finds the connection broken.
-        until("a word of what mends it", async || match pointer.read().await {
-            Err(PointerError::OutOfReach { why, .. }) => why.contains("docker start").then_some(()),
-            answered => panic!("a stopped proxy answered: {answered:?}"),
+        until("a word of what mends it", async || {
+            match pointer.read().await {
+                Err(PointerError::OutOfReach { why, .. }) => {
+                    why.contains("docker start").then_some(())
+                }
+                answered => panic!("a stopped proxy answered: {answered:?}"),
+            }
         })
         .await;
         ready(&pointer).await.unwrap();
@@ -82,7 +86,10 @@ async fn a_killed_one_comes_back_by_itself() {
     });
     assert_eq!(answer.await.release, Some(Release(3)));
     // Nobody knows any more what was in flight.
-    assert_eq!(pointer.write(Some(1), &to(4, named("y").await)).await, Ok(2));
+    assert_eq!(
+        pointer.write(Some(1), &to(4, named("y").await)).await,
+        Ok(2)
+    );
 }
 
 #[tokio::test]
