@@ -14,7 +14,7 @@
 //!
 //! `PORT` (8080) is where it listens. `START_DELAY_MS` delays that, `EXIT_AT_START=N` prevents it,
 //! `HOG=1` takes memory until the kernel ends it. `hello check` exits with 0 if `/up` is 200;
-//! `hello sleep` does nothing. SIGTERM lets requests in flight end.
+//! `hello sleep` does nothing, `hello echo` repeats what it reads. SIGTERM lets requests in flight end.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -49,8 +49,20 @@ fn main() -> Result<ExitCode, Failure> {
             signal(SignalKind::terminate())?.recv().await;
             Ok(ExitCode::SUCCESS)
         }),
+        Some("echo") => {
+            // Not `std::io::copy`: standard output keeps what follows its last line end.
+            let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+            let mut buffer = [0; 8192];
+            loop {
+                match input.read(&mut buffer)? {
+                    0 => return Ok(ExitCode::SUCCESS),
+                    n => output.write_all(&buffer[..n])?,
+                }
+                output.flush()?;
+            }
+        }
         Some(other) => {
-            eprintln!("`{other}` is none of `check` and `sleep`");
+            eprintln!("`{other}` is none of `check`, `echo` and `sleep`");
             Ok(ExitCode::from(2))
         }
     }

@@ -204,7 +204,7 @@ impl Lease {
         self.held.renew().await
     }
 
-    /// Lets go: its tokens are removed. One that was taken over leaves a token that says it is
+    /// Lets go, for good: its tokens are removed, and it holds nothing from then on. One that was taken over leaves a token that says it is
     /// free, so that the holder it was taken from, should it wake, sees a higher number; the next
     /// holder removes that.
     ///
@@ -215,8 +215,13 @@ impl Lease {
         let held = &self.held;
         let _turn = held.turn.lock().await;
         let standing = held.standing();
+        // What was lost has been cleared away already, and so has what was released before.
+        if standing.lost.is_some() {
+            return Ok(());
+        }
+        held.amend(|now| now.lost = Some(LeaseLost::Expired));
         let mut keep = None;
-        if held.taken == Taken::Over && standing.lost.is_none() {
+        if held.taken == Taken::Over {
             let free = token::free(held, standing.number + 1);
             keep = Some(held.engine.claim(&held.service, &free).await?.name);
         }

@@ -4,30 +4,31 @@
 //! decided here. Does not journal, report events or know how a run came to be.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-
-use crate::core::action::{Action, Move, Proof};
-use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
+use crate::core::action::Action;
+use crate::core::event::{Event, Failure, MarkKeeper};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
-use crate::core::plan::{Probe, ProbeKind};
+use crate::core::plan::Probe;
 use crate::core::progress::Sink;
-use crate::core::routing::{Drained, Mark, Route, Routing};
+use crate::core::routing::{Drained, Mark};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
-use crate::engine::{Engine, EngineError, Spec};
-use crate::pointer::{Pointer, PointerError};
-use crate::probe::{Proving, Unfit, Vantage};
+use crate::engine::{Engine, Spec};
+use crate::pointer::Pointer;
+use crate::probe::{Proving, Vantage};
+
+mod fault;
+mod moving;
+
+use fault::{Fault, insist};
+use moving::Switch;
 
 /// How long preparing images may take: half an hour.
 const PREPARE: Duration = Duration::from_mins(30);
 /// How long the pointer may take to answer a read or a write.
 const POINTER: Duration = Duration::from_secs(10);
-/// How long the service may take to answer through the pointer after a move.
-const VERIFY: Duration = Duration::from_secs(10);
 /// How long one look at the engine may take.
 const LOOK: Duration = Duration::from_secs(20);
 /// What the engine is given beyond an environment's own grace to remove it.
@@ -78,59 +79,6 @@ pub struct Parts {
     pub sink: Arc<dyn Sink>,
     /// The wall clock.
     pub clock: Clock,
-}
-
-/// Why an act has no good outcome.
-enum Fault {
-    Failed(Failure),
-    Lost(String),
-    Away(String),
-    Refused(SwitchRefusal, Option<Box<Routing>>),
-}
-
-impl From<EngineError> for Fault {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::Failed(failure) => Self::Failed(failure),
-            error @ EngineError::OutOfReach { .. } => Self::Away(error.to_string()),
-            error @ EngineError::Lost { .. } => Self::Lost(error.to_string()),
-        }
-    }
-}
-
-impl From<PointerError> for Fault {
-    fn from(error: PointerError) -> Self {
-        match error {
-            PointerError::Failed { what, hint } => Self::Failed(Failure {
-                what,
-                hint,
-                replicas: Vec::new(),
-            }),
-            PointerError::Refused { why, found } => Self::Refused(why, found),
-            error @ PointerError::OutOfReach { .. } => Self::Away(error.to_string()),
-            error @ PointerError::Lost { .. } => Self::Lost(error.to_string()),
-        }
-    }
-}
-
-impl From<Unfit> for Fault {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::Failed(failure) => Self::Failed(failure),
-            Unfit::Engine(error) => error.into(),
-            Unfit::Vantage(error) => Self::Away(error.to_string()),
-        }
-    }
-}
-
-impl From<Fault> for Event {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Failed(failure) => Self::Failed(failure),
-            Fault::Lost(why) | Fault::Away(why) => Self::Lost { why },
-            Fault::Refused(why, found) => Self::SwitchRefused { why, found },
-        }
-    }
 }
 
 impl Performer {
@@ -209,7 +157,7 @@ impl Performer {
 
     /// Remembers an environment as it stands, so that it need not be looked at again.
     pub fn remember(&self, environments: &[Environment]) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = own(&self.seen);
         seen.extend(
             environments
                 .iter()
@@ -297,130 +245,6 @@ impl Performer {
         Ok(Event::Marked)
     }
 
-    async fn switch(
-        &self,
-        state: &State,
-        switch: Switch,
-        proof: Proof,
-        fence: Fence,
-    ) -> Result<Event, Fault> {
-        let environment = self.environment(switch.to).await?;
-        if proof == Proof::Round {
-            self.prove_standby(&environment, state.opened.policy.proof_ms)
-                .await?;
-        }
-        let found = insist("the pointer", POINTER, || async {
-            Ok(self.pointer.read().await?)
-        });
-        let found = found.await?;
-        if found.as_ref().map(|routing| routing.generation) != switch.expected {
-            return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
-        }
-        let at = (self.clock)();
-        let marks = state.opened.marks;
-        let desired = self.desired(&environment, &switch, found.as_ref(), marks, fence, at);
-        let start = Instant::now();
-        let write = self.pointer.write(switch.expected, &desired);
-        let generation = tokio::time::timeout(POINTER, write)
-            .await
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
-        let took_us = micros(start.elapsed());
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(start);
-        Ok(Event::Switched {
-            generation,
-            at,
-            took_us,
-        })
-    }
-
-    fn desired(
-        &self,
-        environment: &Environment,
-        switch: &Switch,
-        found: Option<&Routing>,
-        keeper: MarkKeeper,
-        fence: Fence,
-        at: Millis,
-    ) -> Routing {
-        let generation = switch.expected.unwrap_or(0) + 1;
-        let mut marks = found
-            .map(|routing| routing.marks.clone())
-            .unwrap_or_default();
-        if keeper == MarkKeeper::Pointer {
-            let to = marks.entry(switch.to).or_default();
-            to.add(Mark::Proven);
-            to.add(Mark::Served(generation));
-            if let (Some(from), Move::RollBack | Move::Revert) = (switch.from, switch.why) {
-                marks.entry(from).or_default().add(Mark::Withdrawn);
-            }
-        }
-        let route = Route {
-            release: environment.release,
-            slot: environment.slot,
-            weight: 100,
-            endpoints: environment.endpoints(),
-        };
-        Routing {
-            generation,
-            fence,
-            author: self.author.clone(),
-            reason: switch.reason(&self.service),
-            at,
-            routes: vec![route],
-            marks,
-            deadline: None,
-        }
-    }
-
-    async fn verify(&self, state: &State, release: Release) -> Result<Event, Fault> {
-        let path = match self.environment(release).await {
-            Ok(environment) => ask_path(&environment.labels.probes),
-            Err(_) => "/".into(),
-        };
-        let moved = state.moved.map_or(0, |moved| moved.at);
-        let deadline = Instant::now() + VERIFY;
-        let mut waits = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(1))
-            .with_max_delay(Duration::from_millis(200))
-            .without_max_times()
-            .build();
-        loop {
-            let asked = tokio::time::timeout(POINTER, self.pointer.ask(&path)).await;
-            let said = match asked {
-                Ok(Ok(answer)) if answer.release == Some(release) => {
-                    return Ok(Event::Verified {
-                        took_us: self.since_move(moved),
-                    });
-                }
-                Ok(Ok(answer)) => match (answer.release, answer.status) {
-                    (Some(other), _) => format!("release {other} answered"),
-                    (None, Some(status)) => format!("it answered {status} by itself"),
-                    (None, None) => "nothing can be told of who answered".into(),
-                },
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "no answer".into(),
-            };
-            if Instant::now() >= deadline {
-                return Err(Fault::Failed(Failure {
-                    what: format!(
-                        "release {release} does not answer through {}: {said}",
-                        self.pointer.describe()
-                    ),
-                    hint: Some(format!("flipside status {}", self.service)),
-                    replicas: Vec::new(),
-                }));
-            }
-            tokio::time::sleep(waits.next().unwrap_or(Duration::from_millis(200))).await;
-        }
-    }
-
-    /// Microseconds since the pointer was written: by this process's own clock if it wrote it.
-    fn since_move(&self, at: Millis) -> u64 {
-        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_clock = || (self.clock)().saturating_sub(at).saturating_mul(1000);
-        moved.map_or_else(by_clock, |start| micros(start.elapsed()))
-    }
-
     async fn drain(&self, state: &State, generation: Generation) -> Result<Event, Fault> {
         if state.moved.is_none_or(|moved| moved.from.is_none()) {
             let nothing = Some(0);
@@ -485,20 +309,6 @@ impl Performer {
         Ok(())
     }
 
-    /// One round of a standby's proof.
-    ///
-    /// # Errors
-    /// With each replica's reason, where it is not fit.
-    async fn prove_standby(&self, standby: &Environment, within: Millis) -> Result<(), Fault> {
-        let probes = standby.labels.probes.clone();
-        let proving = self.proving(standby, &probes);
-        let verdicts = proving.round(Duration::from_millis(within)).await?;
-        match crate::probe::unfit(standby, &verdicts) {
-            None => Ok(()),
-            Some(failure) => Err(Fault::Failed(failure)),
-        }
-    }
-
     fn proving<'a>(&'a self, environment: &'a Environment, probes: &'a [Probe]) -> Proving<'a> {
         Proving {
             engine: self.engine.as_ref(),
@@ -519,12 +329,7 @@ impl Performer {
     }
 
     async fn environment(&self, release: Release) -> Result<Environment, Fault> {
-        let known = self
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&release)
-            .cloned();
+        let known = own(&self.seen).get(&release).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -556,66 +361,9 @@ impl Performer {
     }
 }
 
-struct Switch {
-    to: Release,
-    from: Option<Release>,
-    expected: Option<Generation>,
-    why: Move,
-}
-
-impl Switch {
-    fn reason(&self, service: &ServiceName) -> String {
-        let verb = match self.why {
-            Move::Promote => "deploy",
-            Move::RollBack => "rollback to",
-            Move::Revert => "revert to",
-        };
-        format!("{verb} {service}@{}", self.to)
-    }
-}
-
-/// The path that is asked through the pointer: that of the first HTTP probe, which is known to be
-/// cheap and to answer.
-fn ask_path(probes: &[Probe]) -> String {
-    let paths = probes.iter().filter_map(|probe| match &probe.kind {
-        ProbeKind::Http(http) => Some(http.path.clone()),
-        _ => None,
-    });
-    paths.into_iter().next().unwrap_or_else(|| "/".into())
-}
-
-/// Calls `call` until it answers, while what it needs is out of reach, with backoff and jitter, for
-/// as long as `limit`. Nothing else is repeated: it would not help, or it might do harm.
-async fn insist<T, F, Fut>(what: &str, limit: Duration, call: F) -> Result<T, Fault>
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Result<T, Fault>>,
-{
-    let mut waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_jitter()
-        .with_max_times(12)
-        .build();
-    let tries = async {
-        loop {
-            match call().await {
-                Err(Fault::Away(why)) => match waits.next() {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => return Err(Fault::Away(why)),
-                },
-                done => return done,
-            }
-        }
-    };
-    let seconds = limit.as_secs();
-    tokio::time::timeout(limit, tries)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Fault::Lost(format!(
-                "{what} did not answer within {seconds} s"
-            )))
-        })
+/// What a mutex guards, also after a panic elsewhere: nothing here is left half-written.
+fn own<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn micros(duration: Duration) -> u64 {

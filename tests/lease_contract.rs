@@ -75,6 +75,7 @@ async fn the_first_gets_it_above_every_number_seen() {
     assert_eq!(label("state"), "/var/lib/flipside");
     lease.release().await.unwrap();
     assert!(names(&engine).is_empty());
+    assert!(lease.hold().await.is_err(), "what was let go holds nothing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,6 +264,8 @@ async fn taking_over_does_not_wait_and_outlasts_its_release() {
     assert_eq!((taken.fence(), began.elapsed()), (6, Duration::ZERO));
     assert_eq!(names(&bob), ["flipside.shop.lease.6"]);
     taken.release().await.unwrap();
+    taken.release().await.unwrap();
+    assert_eq!(names(&bob), ["flipside.shop.lease.7"]);
 
     // The holder wakes within its lifetime: its lease looks young, its next renewal tells it.
     ann.mend();

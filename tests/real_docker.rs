@@ -35,3 +35,39 @@ contract! {
     a_token_has_one_winner
     what_is_not_there_is_said
 }
+
+mod files;
+mod images;
+mod stand_up;
+mod talk;
+
+use flipside::core::event::Failure;
+use flipside::core::names::Release;
+use flipside::core::progress::Silent;
+use flipside::core::world::Environment;
+use flipside::engine::{Engine, EngineError, Spec};
+
+async fn try_up(scope: &Scope, spec: &Spec) -> Result<Environment, EngineError> {
+    let images = scope.engine.prepare(spec, &Silent).await?;
+    scope.engine.stand_up(spec, &images, &Silent).await
+}
+
+async fn up(scope: &Scope, spec: &Spec) -> Environment {
+    try_up(scope, spec).await.unwrap()
+}
+
+async fn down(scope: &Scope, release: u64) {
+    let release = Release(release);
+    scope
+        .engine
+        .tear_down(&scope.service, release)
+        .await
+        .unwrap();
+}
+
+fn failure(error: EngineError) -> Failure {
+    match error {
+        EngineError::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}

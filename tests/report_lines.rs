@@ -7,7 +7,7 @@ mod shown;
 mod streams;
 mod tables;
 
-use flipside::core::action::{Action, Ask, Move};
+use flipside::core::action::{Action, Ask, Move, Proof};
 use flipside::core::event::{
     Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
@@ -67,6 +67,7 @@ fn switch(to: u64, from: Option<u64>, why: Move) -> Event {
         from: from.map(Release),
         expected: Some(3),
         why,
+        proof: Proof::Trusted,
     })
 }
 
@@ -236,6 +237,7 @@ fn a_rollback_is_told_in_words() {
     let verb = Verb::Rollback {
         from: Release(2),
         to: Release(1),
+        proof: Proof::Round,
     };
     let events = [
         opened(verb, Some(2)),

@@ -31,11 +31,18 @@ pub fn listen(lease: Arc<Lease>, report: Arc<dyn Report>) -> Asks {
     let mut tasks = JoinSet::new();
     tasks.spawn(signals(asked.clone(), Arc::clone(&report)));
     tasks.spawn(requests(lease, asked, report));
-    Asks { heard, _tasks: tasks }
+    Asks {
+        heard,
+        _tasks: tasks,
+    }
 }
 
 async fn signals(asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
     let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
         report.warn("signals cannot be handled here; a kill is settled by `flipside resume`");
         return;
@@ -60,11 +67,7 @@ async fn signals(asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
     }
 }
 
-async fn requests(
-    lease: Arc<Lease>,
-    asked: mpsc::Sender<Asked>,
-    report: Arc<dyn Report>,
-) {
+async fn requests(lease: Arc<Lease>, asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -79,16 +82,25 @@ async fn requests(
             }
             Err(error) => {
                 warned = true;
-                report.warn(&format!("requests of other operators cannot be read: {error}"));
+                report.warn(&format!(
+                    "requests of other operators cannot be read: {error}"
+                ));
                 continue;
             }
         };
         for request in pending {
-            if asked.send((request.ask.clone(), request.by.clone())).await.is_err() {
+            if asked
+                .send((request.ask.clone(), request.by.clone()))
+                .await
+                .is_err()
+            {
                 return;
             }
             if let Err(error) = lease.answer(&request).await {
-                report.warn(&format!("a request of {} stays unanswered: {error}", request.by));
+                report.warn(&format!(
+                    "a request of {} stays unanswered: {error}",
+                    request.by
+                ));
             }
         }
     }

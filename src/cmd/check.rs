@@ -13,7 +13,11 @@ use super::context::Context;
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let loaded = context.load_plan(args)?;
     let plan = &loaded.plan;
-    let roles = plan.roles.values().filter(|role| role.run != Run::Never).count();
+    let roles = plan
+        .roles
+        .values()
+        .filter(|role| role.run != Run::Never)
+        .count();
     let text = format!(
         "{} is good: service `{}`, {}, {}, exposes {}:{}",
         loaded.record.path,

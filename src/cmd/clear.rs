@@ -1,8 +1,6 @@
 //! `flipside prune` and `flipside down`: environments are removed; of what nothing needs, and of a
 //! whole service.
 
-use std::sync::Arc;
-
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
@@ -12,11 +10,11 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::Lease;
 
-use super::asks::{self, Asks};
 use super::context::{Answer, Context};
-use super::operator::{Ended, Operator, highest, of_journal};
+use super::operator::{Held, Operator, highest, of_journal};
+use super::run::{Ended, Opening};
+use super::settle::Since;
 
 /// Runs `prune`.
 ///
@@ -26,32 +24,53 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
     let operator = context.operator_of_service(&args.service).await?;
     if args.dry_run {
         let world = operator.look().await?;
-        let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-        say(&operator, "would remove", &unneeded(&operator, &world, &runs));
+        let runs = operator
+            .runs()
+            .await
+            .map_err(|error| of_journal(error, Touched::Nothing))?;
+        say(
+            &operator,
+            "would remove",
+            &unneeded(&operator, &world, &runs),
+        );
         return Ok(Exit::Done);
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let pruned = prune_held(&operator, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = hold(&operator).await?;
+    let pruned = prune_held(&operator, &mut held).await;
+    operator.let_go(held).await;
     pruned
 }
 
-async fn prune_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Exit, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
+async fn prune_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(exit_of(settled.outcome));
     }
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
     if releases.is_empty() {
         say(operator, "removed", &releases);
         return Ok(Exit::Done);
     }
-    let ended = clear(operator, Verb::Prune { releases: releases.clone() }, &runs, &world, lease, asks)
-        .await?;
+    let ended = clear(
+        operator,
+        Verb::Prune {
+            releases: releases.clone(),
+        },
+        &runs,
+        &world,
+        held,
+    )
+    .await?;
     if ended.outcome == Outcome::Done {
         say(operator, "removed", &releases);
     }
@@ -73,20 +92,28 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
             known: known.iter().map(ToString::to_string).collect(),
         });
     }
-    let stands: Vec<_> =
-        world.environments.iter().map(|e| format!("{service}@{}", e.release)).collect();
-    let what = format!("take `{service}` down, with {}", crate::core::words::list(&stands));
+    let stands: Vec<_> = world
+        .environments
+        .iter()
+        .map(|e| format!("{service}@{}", e.release))
+        .collect();
+    let what = format!(
+        "take `{service}` down, with {}",
+        crate::core::words::list(&stands)
+    );
     if !context.common.yes {
         if !context.may_ask() {
             return Err(Error::NeedsYes { what });
         }
         if context.confirm(&operator.report, &format!("{what}? [y/N] "))? == Answer::No {
-            return Err(Error::Declined { what: format!("`{service}` stays") });
+            return Err(Error::Declined {
+                what: format!("`{service}` stays"),
+            });
         }
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let ended = down_held(&operator, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = hold(&operator).await?;
+    let ended = down_held(&operator, &mut held).await;
+    operator.let_go(held).await;
     let ended = ended?;
     if ended.outcome == Outcome::Done {
         super::proxy::end_if_idle(context, &operator).await?;
@@ -94,14 +121,26 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
     Ok(exit_of(ended.outcome))
 }
 
-async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Ended, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    for log in runs.iter().filter(|log| log.outcome().is_none() && log.opened().is_some()) {
-        operator.supersede(log, lease).await?;
+async fn down_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error> {
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    for log in runs
+        .iter()
+        .filter(|log| log.outcome().is_none() && log.opened().is_some())
+    {
+        operator
+            .supersede(log, &operator.read_back(log)?, held)
+            .await?;
     }
     let world = operator.look_or_absent().await?;
-    let releases = world.environments.iter().map(|environment| environment.release).collect();
-    clear(operator, Verb::Down { releases }, &runs, &world, lease, asks).await
+    let releases = world
+        .environments
+        .iter()
+        .map(|environment| environment.release)
+        .collect();
+    clear(operator, Verb::Down { releases }, &runs, &world, held).await
 }
 
 async fn clear(
@@ -109,23 +148,34 @@ async fn clear(
     verb: Verb,
     runs: &[RunLog],
     world: &World,
-    lease: &Lease,
-    asks: &mut Asks,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
     let (_, newest) = highest(runs, world, &survey(world));
-    let opened = operator.opening(verb, Policy::default(), world, lease.fence(), newest);
+    let opened = operator.opening(verb, Policy::default(), world, held.lease.fence(), newest);
     let run = runs.first().map_or(1, |log| log.run + 1);
-    operator.begin(run, opened, None, world, Vec::new(), lease, &mut asks.heard).await
+    let opening = Opening {
+        run,
+        opened,
+        spec: None,
+        seen: Vec::new(),
+    };
+    operator.begin(opening, world, held).await
 }
 
-async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
+async fn hold(operator: &Operator) -> Result<Held, Error> {
     operator.journal()?;
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     let routing = operator.pointer.read().await.unwrap_or_default();
-    let world = World { routing, ..World::default() };
-    let lease = operator.acquire(highest(&runs, &world, &View::default()).0).await?;
-    let asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    Ok((lease, asks))
+    let world = World {
+        routing,
+        ..World::default()
+    };
+    operator
+        .acquire(highest(&runs, &world, &View::default()).0)
+        .await
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never
@@ -133,13 +183,18 @@ async fn hold(operator: &Operator) -> Result<(Arc<Lease>, Asks), Error> {
 fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release> {
     let view = survey(world);
     let Some(live) = view.live else {
-        let moved = runs.iter().flat_map(|log| &log.records).any(|record| {
-            matches!(record.event, crate::core::event::Event::Switched { .. })
-        });
+        let moved = runs
+            .iter()
+            .flat_map(|log| &log.records)
+            .any(|record| matches!(record.event, crate::core::event::Event::Switched { .. }));
         if moved || !view.marks.is_empty() || runs.is_empty() {
             return Vec::new();
         }
-        return world.environments.iter().map(|environment| environment.release).collect();
+        return world
+            .environments
+            .iter()
+            .map(|environment| environment.release)
+            .collect();
     };
     let policy = world.environments.iter().find(|e| e.release == live);
     let policy = policy.map_or_else(Policy::default, |e| e.labels.policy.clone());
@@ -147,8 +202,10 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
 }
 
 fn say(operator: &Operator, what: &str, releases: &[Release]) {
-    let names: Vec<_> =
-        releases.iter().map(|release| format!("{}@{release}", operator.service)).collect();
+    let names: Vec<_> = releases
+        .iter()
+        .map(|release| format!("{}@{release}", operator.service))
+        .collect();
     let value = serde_json::json!({
         "event": "pruned", "service": operator.service, "releases": releases, "what": what,
     });

@@ -50,7 +50,12 @@ impl Context {
         let key = self.digest_key()?;
         let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
         let name = args.name.as_deref();
-        let inputs = Inputs { overrides: &overrides, vars: &vars, name, digest_key: &key };
+        let inputs = Inputs {
+            overrides: &overrides,
+            vars: &vars,
+            name,
+            digest_key: &key,
+        };
         let here = std::path::Path::new("");
         let path = plan::find(args.path(), here).map_err(refused)?;
         let loaded = plan::load(&path, &inputs).map_err(refused)?;
@@ -73,7 +78,9 @@ impl Context {
         let client = self.client(engine).await?;
         let PointerPlan::Proxy(proxy) = &plan.pointer;
         let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
-        Ok(self.operator(client, service, proxy, Newer::Refuse, set).await)
+        Ok(self
+            .operator(client, service, proxy, Newer::Refuse, set)
+            .await)
     }
 
     /// One who acts on a service that is there.
@@ -83,7 +90,9 @@ impl Context {
     pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self.operator(client, service, None, Newer::Subset, &[]).await)
+        Ok(self
+            .operator(client, service, None, Newer::Subset, &[])
+            .await)
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan.
@@ -97,7 +106,9 @@ impl Context {
     ) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self.operator(client, service, None, Newer::Refuse, set).await)
+        Ok(self
+            .operator(client, service, None, Newer::Refuse, set)
+            .await)
     }
 
     /// The engine's client.
@@ -105,7 +116,9 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
-        docker::Client::connect(address).await.map_err(|error| Error::of_engine(error, Touched::Nothing))
+        docker::Client::connect(address)
+            .await
+            .map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
     async fn operator(
@@ -153,7 +166,11 @@ impl Context {
     /// The key of the digests that stand for secrets lies beside the journal where that is a
     /// directory, else where it would be.
     fn digest_key(&self) -> Result<[u8; 32], Error> {
-        let beside = self.common.state.as_deref().map(|url| url.trim_start_matches("file://"));
+        let beside = self
+            .common
+            .state
+            .as_deref()
+            .map(|url| url.trim_start_matches("file://"));
         let directory = match beside {
             Some(path) if !path.contains("://") => std::path::PathBuf::from(path),
             _ => journal::default_location(),
@@ -165,12 +182,18 @@ impl Context {
         let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
         let key = self.digest_key();
         Arc::new(move |record| {
-            let record: PlanRecord = serde_json::from_value(record.clone()).map_err(|error| {
-                Error::Bug { what: format!("a recorded plan cannot be read: {error}") }
-            })?;
+            let record: PlanRecord =
+                serde_json::from_value(record.clone()).map_err(|error| Error::Bug {
+                    what: format!("a recorded plan cannot be read: {error}"),
+                })?;
             let key = key.clone()?;
             let (vars, name) = (variables(), record.name.as_deref());
-            let inputs = Inputs { overrides: &overrides, vars: &vars, name, digest_key: &key };
+            let inputs = Inputs {
+                overrides: &overrides,
+                vars: &vars,
+                name,
+                digest_key: &key,
+            };
             Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)
         })
     }
@@ -182,8 +205,10 @@ impl Context {
         arg: &ServiceArg,
     ) -> Result<ServiceName, Error> {
         if let Some(name) = &arg.service {
-            return ServiceName::new(name.as_str())
-                .map_err(|bad| Error::BadFlags { what: bad.to_string(), instead: None });
+            return ServiceName::new(name.as_str()).map_err(|bad| Error::BadFlags {
+                what: bad.to_string(),
+                instead: None,
+            });
         }
         let known = Docker::new(client.clone())
             .services()
@@ -211,11 +236,13 @@ impl Context {
     pub fn confirm(&self, report: &Arc<dyn Report>, question: &str) -> Result<Answer, Error> {
         report.ask(question);
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(|error| Error::Io {
-            doing: "reading the answer".into(),
-            why: error.to_string(),
-            touched: Touched::Nothing,
-        })?;
+        std::io::stdin()
+            .read_line(&mut line)
+            .map_err(|error| Error::Io {
+                doing: "reading the answer".into(),
+                why: error.to_string(),
+                touched: Touched::Nothing,
+            })?;
         Ok(match line.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Answer::Yes,
             _ => Answer::No,
@@ -230,7 +257,10 @@ fn refused(error: PlanError) -> Error {
         .iter()
         .map(|problem| serde_json::to_value(problem).unwrap_or_else(|_| problem.to_string().into()))
         .collect();
-    Error::PlanRefused { rendered: error.to_string(), problems }
+    Error::PlanRefused {
+        rendered: error.to_string(),
+        problems,
+    }
 }
 
 /// The caller's variables, those that are text.
@@ -245,7 +275,9 @@ fn variables() -> BTreeMap<String, String> {
 #[must_use]
 pub fn wall_clock() -> Clock {
     Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
     })
 }
@@ -253,8 +285,24 @@ pub fn wall_clock() -> Clock {
 /// `user@host`.
 #[must_use]
 pub fn author() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let user = user
+        .or_else(user_of_this_process)
+        .unwrap_or_else(|| "unknown".into());
     let host = rustix::system::uname();
     format!("{user}@{}", host.nodename().to_string_lossy())
+}
+
+/// The name in `/etc/passwd`, else the number; no name service is asked (static binary).
+fn user_of_this_process() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    named.or(Some(uid))
 }

@@ -1,10 +1,9 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
-use std::sync::Arc;
-
 use crate::cli;
 use crate::core::event::{Event, Verb};
 use crate::core::names::Release;
+use crate::core::plan::Plan;
 use crate::core::routing::Routing;
 use crate::core::state::{Moved, State};
 use crate::core::survey::{is_drift, retirable, survey};
@@ -12,13 +11,12 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::Lease;
 use crate::perform::free_slot;
-use crate::core::plan::Plan;
 
-use super::asks::{self, Asks};
 use super::context::Context;
-use super::operator::{Ended, Operator, highest, of_journal, spec_of};
+use super::operator::{Held, Operator, highest, of_journal};
+use super::run::{Ended, Opening, spec_of};
+use super::settle::Since;
 
 /// What a deploy does with a routing that somebody else has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +33,20 @@ pub enum Drift {
 /// Every expected one that keeps a run from beginning or from ending by itself.
 pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
     let loaded = context.load_plan(&args.plan)?;
-    let operator = context.operator_of_plan(&loaded.plan, &args.plan.set).await?;
-    let drift = if args.force { Drift::Overwrite } else { Drift::Refuse };
+    let operator = context
+        .operator_of_plan(&loaded.plan, &args.plan.set)
+        .await?;
+    let drift = if args.force {
+        Drift::Overwrite
+    } else {
+        Drift::Refuse
+    };
     if args.dry_run {
         return dry_run(&operator, &loaded.plan, drift).await;
     }
-    let record = serde_json::to_value(&loaded.record)
-        .map_err(|error| Error::Bug { what: format!("the plan cannot be recorded: {error}") })?;
+    let record = serde_json::to_value(&loaded.record).map_err(|error| Error::Bug {
+        what: format!("the plan cannot be recorded: {error}"),
+    })?;
     let ended = deploy(&operator, loaded.plan, record, drift).await?;
     operator.report.finished(&operator.finished(&ended));
     Ok(exit_of(ended.outcome))
@@ -60,28 +65,36 @@ pub async fn deploy(
     operator.journal()?;
     let touched = Touched::Nothing;
     let of_pointer = |error| Error::of_pointer(operator.service.as_str(), error, touched);
-    operator.pointer.ready(operator.report.as_ref()).await.map_err(of_pointer)?;
+    operator
+        .pointer
+        .ready(operator.report.as_ref())
+        .await
+        .map_err(of_pointer)?;
     let (runs, routing) = tokio::join!(operator.runs(), operator.pointer.read());
     let runs = runs.map_err(|error| of_journal(error, touched))?;
-    let world = World { routing: routing.map_err(of_pointer)?, ..World::default() };
+    let world = World {
+        routing: routing.map_err(of_pointer)?,
+        ..World::default()
+    };
     let (floor, _) = highest(&runs, &world, &survey(&world));
-    let lease = operator.acquire(floor).await?;
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    let ended = held(operator, plan, record, drift, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
+    let mut held = operator.acquire(floor).await?;
+    let ended = while_held(operator, plan, record, drift, &mut held).await;
+    operator.let_go(held).await;
     ended
 }
 
-async fn held(
+async fn while_held(
     operator: &Operator,
     plan: Plan,
     record: serde_json::Value,
     drift: Drift,
-    lease: &Lease,
-    asks: &mut Asks,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    if let Some(settled) = operator.settle(&runs, lease, &mut asks.heard).await?
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(settled);
@@ -96,19 +109,25 @@ async fn held(
     let slot = free_slot(&world, view.live);
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
-    let mut opened = operator.opening(verb, policy.clone(), &world, lease.fence(), release);
+    let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
     opened.plan = Some(record);
     let spec = spec_of(plan, release, slot, &policy);
     let run = runs.first().map_or(1, |log| log.run + 1);
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
-    operator.begin(run, opened, Some(spec), &world, seen, lease, &mut asks.heard).await
+    let opening = Opening {
+        run,
+        opened,
+        spec: Some(spec),
+        seen,
+    };
+    operator.begin(opening, &world, held).await
 }
 
 /// The last move that the journal knows of.
 fn last_move(runs: &[RunLog]) -> Option<Moved> {
-    let states = runs.iter().filter_map(|log| {
-        State::fold(log.records.iter().map(|record| &record.event)).ok()
-    });
+    let states = runs
+        .iter()
+        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
     states.filter_map(|state| state.moved).next()
 }
 
@@ -129,7 +148,12 @@ fn refuse_drift(
         Some(moved) => {
             let stands = world.environments.iter().find(|e| e.release == moved.to);
             let endpoints = stands.map(crate::core::world::Environment::endpoints);
-            format!("{}@{}{}", operator.service, moved.to, places(&endpoints.unwrap_or_default()))
+            format!(
+                "{}@{}{}",
+                operator.service,
+                moved.to,
+                places(&endpoints.unwrap_or_default())
+            )
         }
         None => "an environment that stands on the engine".into(),
     };
@@ -140,10 +164,19 @@ fn refuse_drift(
             let named: Vec<_> = routes
                 .map(|r| format!("{}@{}{}", operator.service, r.release, places(&r.endpoints)))
                 .collect();
-            format!("{} (written by `{}`: {})", named.join(", "), routing.author, routing.reason)
+            format!(
+                "{} (written by `{}`: {})",
+                named.join(", "),
+                routing.author,
+                routing.reason
+            )
         },
     );
-    Err(Error::Drifted { service: operator.service.to_string(), expected, found })
+    Err(Error::Drifted {
+        service: operator.service.to_string(),
+        expected,
+        found,
+    })
 }
 
 fn places(endpoints: &[std::net::SocketAddr]) -> String {
@@ -156,11 +189,15 @@ fn places(endpoints: &[std::net::SocketAddr]) -> String {
 
 /// A move that the journal does not know of: a rollback without it, another operator's store.
 fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
-    let (Some(known), Some(routing)) = (known, routing) else { return Vec::new() };
+    let (Some(known), Some(routing)) = (known, routing) else {
+        return Vec::new();
+    };
     if routing.generation <= known.generation {
         return Vec::new();
     }
-    let live = routing.live().map_or("nothing".into(), |live| format!("release {live}"));
+    let live = routing
+        .live()
+        .map_or("nothing".into(), |live| format!("release {live}"));
     vec![Event::Seen {
         what: format!(
             "the pointer has moved to {live} (generation {}, by `{}`: {})",
@@ -170,7 +207,10 @@ fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
 }
 
 async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
     let world = operator.look_or_absent().await?;
     refuse_drift(operator, &world, last_move(&runs).as_ref(), drift)?;
     let view = survey(&world);
@@ -187,7 +227,10 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         None => "nothing is live yet".into(),
     });
     // The standby of now is one older once the new release is live.
-    let beyond = view.standby.iter().skip((plan.policy.keep.max(1) as usize).saturating_sub(1));
+    let beyond = view
+        .standby
+        .iter()
+        .skip((plan.policy.keep.max(1) as usize).saturating_sub(1));
     let mut gone: Vec<Release> = retired.into_iter().chain(beyond.copied()).collect();
     gone.sort_unstable();
     gone.dedup();

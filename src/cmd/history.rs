@@ -19,10 +19,16 @@ pub async fn run(context: &Context, args: &cli::History) -> Result<Exit, Error> 
     let journal = context.journal().await.map_err(away)?;
     let known = journal.services().await.map_err(away)?;
     let service = match &args.service.service {
-        Some(name) => known.iter().find(|known| known.as_str() == name).ok_or_else(|| {
-            let known = known.iter().map(ToString::to_string).collect();
-            Error::UnknownService { name: name.clone(), known }
-        })?,
+        Some(name) => known
+            .iter()
+            .find(|known| known.as_str() == name)
+            .ok_or_else(|| {
+                let known = known.iter().map(ToString::to_string).collect();
+                Error::UnknownService {
+                    name: name.clone(),
+                    known,
+                }
+            })?,
         None => match known.as_slice() {
             [] => return Err(Error::NoService),
             [only] => only,
@@ -35,7 +41,9 @@ pub async fn run(context: &Context, args: &cli::History) -> Result<Exit, Error> 
     let runs = journal.runs(service, args.limit).await.map_err(away)?;
     let rows: Vec<HistoryRow> = runs.iter().filter_map(row).collect();
     let text = history_text(service.as_str(), &rows, table_width());
-    context.report.data(&history_json(service.as_str(), &rows), &text);
+    context
+        .report
+        .data(&history_json(service.as_str(), &rows), &text);
     Ok(Exit::Done)
 }
 
@@ -43,10 +51,14 @@ fn row(log: &RunLog) -> Option<HistoryRow> {
     let opened: &Opened = log.opened()?;
     let first = log.records.first()?;
     let last = log.records.last()?;
-    let drained = log.records.iter().rev().find_map(|record| match &record.event {
-        Event::Drained(drained) => Some(*drained),
-        _ => None,
-    });
+    let drained = log
+        .records
+        .iter()
+        .rev()
+        .find_map(|record| match &record.event {
+            Event::Drained(drained) => Some(*drained),
+            _ => None,
+        });
     let outcome = log.outcome();
     Some(HistoryRow {
         run: log.run,

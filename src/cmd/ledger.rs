@@ -46,7 +46,11 @@ impl RunLedger {
         let event = Event::Opened(opened.clone());
         let at = clock();
         let begun = match journal {
-            Ok(journal) => journal.begin(service, run, opened.fence, at, event.clone()).await,
+            Ok(journal) => {
+                journal
+                    .begin(service, run, opened.fence, at, event.clone())
+                    .await
+            }
             Err(error) => Err(error.clone()),
         };
         let without = if goes_on_without_journal(&opened.verb) {
@@ -55,7 +59,15 @@ impl RunLedger {
             Without::Stop
         };
         let service = service.clone();
-        let mut ledger = Self { service, run, seq: 0, writer: None, without, report, clock };
+        let mut ledger = Self {
+            service,
+            run,
+            seq: 0,
+            writer: None,
+            without,
+            report,
+            clock,
+        };
         match begun {
             Ok(writer) => ledger.writer = Some(writer),
             Err(error) => ledger.lose(&error, opened.fence, &event)?,
@@ -107,7 +119,12 @@ impl RunLedger {
         }
     }
 
-    fn lose(&mut self, error: &JournalError, fence: Fence, event: &Event) -> Result<(), LedgerError> {
+    fn lose(
+        &mut self,
+        error: &JournalError,
+        fence: Fence,
+        event: &Event,
+    ) -> Result<(), LedgerError> {
         if self.without == Without::Stop || matches!(error, JournalError::Overtaken { .. }) {
             return Err(words(error));
         }
@@ -130,15 +147,26 @@ impl RunLedger {
     }
 
     fn show(&mut self, at: u64, event: &Event) {
-        let shown = Shown { service: &self.service, run: self.run, seq: self.seq, at, event };
+        let shown = Shown {
+            service: &self.service,
+            run: self.run,
+            seq: self.seq,
+            at,
+            event,
+        };
         self.report.event(&shown);
         self.seq += 1;
     }
 }
 
 fn words(error: &JournalError) -> LedgerError {
-    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    LedgerError { why: format!("{error}{hint}") }
+    let hint = error
+        .hint()
+        .map(|hint| format!(" ({hint})"))
+        .unwrap_or_default();
+    LedgerError {
+        why: format!("{error}{hint}"),
+    }
 }
 
 #[async_trait]

@@ -12,6 +12,8 @@ pub mod logs;
 pub mod operator;
 pub mod proxy;
 pub mod rollback;
+pub mod run;
+pub mod settle;
 pub mod status;
 pub mod underway;
 

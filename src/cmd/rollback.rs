@@ -12,12 +12,13 @@ use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
-use crate::lease::{self, Acquired, Lease, Reply};
+use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
-use super::asks;
 use super::context::{Answer, Context};
-use super::operator::{Ended, Operator, highest};
+use super::operator::{Held, Operator, highest};
+use super::run::{Ended, Opening};
+use super::settle::Since;
 
 /// How long the holder of the lease has to answer before the service is taken over.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -50,8 +51,15 @@ pub struct Way {
 /// Every expected one that keeps the pointer from being moved.
 pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error> {
     let operator = context.operator_of_service(&args.service).await?;
-    let proof = if args.force { Proof::Trusted } else { Proof::Round };
-    let wanted = Wanted { to: args.to.map(Release), proof };
+    let proof = if args.force {
+        Proof::Trusted
+    } else {
+        Proof::Round
+    };
+    let wanted = Wanted {
+        to: args.to.map(Release),
+        proof,
+    };
     let world = operator.look().await?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
@@ -60,7 +68,10 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
         if context.confirm(&operator.report, &question)? == Answer::No {
-            let what = format!("{} stays on {}@{}", operator.service, operator.service, way.from);
+            let what = format!(
+                "{} stays on {}@{}",
+                operator.service, operator.service, way.from
+            );
             return Err(Error::Declined { what });
         }
     }
@@ -68,13 +79,20 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
-        let mut reasons: Vec<String> =
-            failure.replicas.iter().flat_map(|replica| replica.reasons.clone()).collect();
+        let mut reasons: Vec<String> = failure
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.reasons.clone())
+            .collect();
         if reasons.is_empty() {
             reasons.push(failure.what.clone());
         }
         let service = operator.service.to_string();
-        return Err(Error::StandbyUnfit { service, release: way.to, reasons });
+        return Err(Error::StandbyUnfit {
+            service,
+            release: way.to,
+            reasons,
+        });
     }
     Ok(exit_of(ended.outcome))
 }
@@ -87,10 +105,9 @@ pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Res
     let runs = operator.runs().await;
     let known = runs.as_deref().unwrap_or_default();
     let (floor, _) = highest(known, &world, &View::default());
-    let (lease, contended) = seize(operator, floor).await?;
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
-    let ended = held(operator, wanted, world, contended, &lease, &mut asks.heard).await;
-    operator.let_go(&lease).await;
+    let (mut held, contended) = seize(operator, floor).await?;
+    let ended = while_held(operator, wanted, world, contended, &mut held).await;
+    operator.let_go(held).await;
     ended
 }
 
@@ -101,13 +118,12 @@ enum Contended {
     Yes,
 }
 
-async fn held(
+async fn while_held(
     operator: &Operator,
     wanted: Wanted,
     mut world: World,
     contended: Contended,
-    lease: &Lease,
-    asks: &mut tokio::sync::mpsc::Receiver<crate::drive::Asked>,
+    held: &mut Held,
 ) -> Result<Ended, Error> {
     if contended == Contended::Yes {
         world = operator.look().await?;
@@ -119,55 +135,73 @@ async fn held(
     let (_, newest) = highest(known, &world, &view);
     let target = find(&world, way.to)?;
     let policy = target.labels.policy.clone();
-    let verb = Verb::Rollback { from: way.from, to: way.to, proof: wanted.proof };
-    let opened = operator.opening(verb, policy, &world, lease.fence(), newest);
+    let verb = Verb::Rollback {
+        from: way.from,
+        to: way.to,
+        proof: wanted.proof,
+    };
+    let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
     let run = known.first().map_or(1, |log| log.run + 1);
-    let ended = operator.begin(run, opened, None, &world, Vec::new(), lease, asks).await?;
+    let opening = Opening {
+        run,
+        opened,
+        spec: None,
+        seen: Vec::new(),
+    };
+    let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done
         && let Ok(runs) = &runs
-        && let Err(error) = operator.settle_older(runs, lease, asks).await
+        && let Err(error) = operator.settle(runs, Since::Rollback, held).await
     {
         // The pointer has moved; what an earlier run left can wait for the next command.
-        operator.report.warn(&format!("an earlier run could not be settled: {error}"));
+        operator
+            .report
+            .warn(&format!("an earlier run could not be settled: {error}"));
     }
     Ok(ended)
 }
 
 /// Takes the lease; from a living holder by asking, from one that does not answer by force.
-async fn seize(operator: &Operator, floor: Fence) -> Result<(Arc<Lease>, Contended), Error> {
+async fn seize(operator: &Operator, floor: Fence) -> Result<(Held, Contended), Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let service = &operator.service;
-    let holder = match operator.try_acquire(floor).await? {
-        Acquired::Got(lease) => return Ok((Arc::new(lease), Contended::No)),
+    let holder = match operator.try_acquire(floor, Patience::Now).await? {
+        Acquired::Got(lease) => return Ok((operator.listen(lease), Contended::No)),
         Acquired::HeldBy(holder) => holder,
     };
-    operator.report.say(&format!("{holder} holds `{service}`: asking for it"));
+    operator
+        .report
+        .say(&format!("{holder} holds `{service}`: asking for it"));
     let engine = Arc::clone(&operator.engine);
     let asked = lease::ask(engine, service, &Ask::Yield, &operator.author).await;
     if let Some(asked) = asked.map_err(of_engine)? {
         let reply = asked.answered(ANSWER).await.map_err(of_engine)?;
         if reply == Reply::Silent {
             asked.withdraw().await.map_err(of_engine)?;
-            operator.report.warn(&format!("{holder} does not answer: taking over"));
+            operator
+                .report
+                .warn(&format!("{holder} does not answer: taking over"));
             return Ok((take_over(operator, floor).await?, Contended::Yes));
         }
     }
     let end = tokio::time::Instant::now() + HAND_OVER;
     while tokio::time::Instant::now() < end {
-        if let Acquired::Got(lease) = operator.try_acquire(floor).await? {
-            return Ok((Arc::new(lease), Contended::Yes));
+        if let Acquired::Got(lease) = operator.try_acquire(floor, Patience::Now).await? {
+            return Ok((operator.listen(lease), Contended::Yes));
         }
         tokio::time::sleep(LOOK).await;
     }
-    operator.report.warn(&format!("{holder} does not let go: taking over"));
+    operator
+        .report
+        .warn(&format!("{holder} does not let go: taking over"));
     Ok((take_over(operator, floor).await?, Contended::Yes))
 }
 
-async fn take_over(operator: &Operator, floor: Fence) -> Result<Arc<Lease>, Error> {
+async fn take_over(operator: &Operator, floor: Fence) -> Result<Held, Error> {
     let engine = Arc::clone(&operator.engine);
     let (service, who) = (&operator.service, operator.who());
     match lease::take_over(engine, service, &who, floor, operator.terms).await {
-        Ok(Acquired::Got(lease)) => Ok(Arc::new(lease)),
+        Ok(Acquired::Got(lease)) => Ok(operator.listen(lease)),
         Ok(Acquired::HeldBy(holder)) => {
             let (service, holder) = (service.to_string(), holder.to_string());
             Err(Error::HeldBy { service, holder })
@@ -204,12 +238,19 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
             },
         },
     };
-    if !world.environments.iter().any(|environment| environment.release == to) {
+    if !world
+        .environments
+        .iter()
+        .any(|environment| environment.release == to)
+    {
         return Err(nothing(format!("{service}@{to} does not stand any more")));
     }
     let remembered = view.standby.contains(&to) || view.withdrawn.contains(&to);
     if !remembered && wanted.proof == Proof::Round {
-        return Err(Error::NoMemory { service, candidate: to });
+        return Err(Error::NoMemory {
+            service,
+            candidate: to,
+        });
     }
     Ok(Way { from, to })
 }
@@ -217,7 +258,13 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
 /// The newest environment older than the live one of which nothing at all is remembered.
 fn older(world: &World, view: &View, live: Release) -> Option<Release> {
     let forgotten = |release: &Release| !view.marks.contains_key(release);
-    world.environments.iter().map(|e| e.release).filter(|r| *r < live).filter(forgotten).max()
+    world
+        .environments
+        .iter()
+        .map(|e| e.release)
+        .filter(|r| *r < live)
+        .filter(forgotten)
+        .max()
 }
 
 fn kept(world: &World, view: &View) -> Vec<Kept> {
@@ -231,18 +278,37 @@ fn kept(world: &World, view: &View) -> Vec<Kept> {
         } else {
             "never served"
         };
-        let up = world.environments.iter().any(|e| e.release == release && e.is_up());
-        if up { kind.to_owned() } else { format!("{kind}, down") }
+        let up = world
+            .environments
+            .iter()
+            .any(|e| e.release == release && e.is_up());
+        if up {
+            kind.to_owned()
+        } else {
+            format!("{kind}, down")
+        }
     };
-    let stands = world.environments.iter().map(|environment| environment.release);
+    let stands = world
+        .environments
+        .iter()
+        .map(|environment| environment.release);
     let others = stands.filter(|&release| Some(release) != view.live);
-    others.map(|release| Kept { release, what: what(release) }).collect()
+    others
+        .map(|release| Kept {
+            release,
+            what: what(release),
+        })
+        .collect()
 }
 
 fn find(world: &World, release: Release) -> Result<&Environment, Error> {
-    world.environments.iter().find(|environment| environment.release == release).ok_or_else(|| {
-        Error::Bug { what: format!("release {release} was chosen and does not stand") }
-    })
+    world
+        .environments
+        .iter()
+        .find(|environment| environment.release == release)
+        .ok_or_else(|| Error::Bug {
+            what: format!("release {release} was chosen and does not stand"),
+        })
 }
 
 async fn question(operator: &Operator, world: &World, way: &Way) -> String {
@@ -264,8 +330,11 @@ async fn question(operator: &Operator, world: &World, way: &Way) -> String {
 }
 
 fn age(operator: &Operator, world: &World, release: Release) -> String {
-    let created: Option<Millis> =
-        world.environments.iter().find(|e| e.release == release).map(|e| e.created);
+    let created: Option<Millis> = world
+        .environments
+        .iter()
+        .find(|e| e.release == release)
+        .map(|e| e.created);
     created.map_or("?".into(), |created| {
         crate::core::words::millis((operator.clock)().saturating_sub(created))
     })
@@ -289,8 +358,10 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
     let value = serde_json::json!({
         "event": "dry-run", "service": service, "from": way.from, "to": way.to, "fit": true,
     });
-    let text =
-        format!("would roll back from {service}@{} to {service}@{}, which is fit", way.from, way.to);
+    let text = format!(
+        "would roll back from {service}@{} to {service}@{}, which is fit",
+        way.from, way.to
+    );
     operator.report.data(&value, &text);
     Ok(Exit::Done)
 }

@@ -10,8 +10,8 @@ use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::lease;
-use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
 use crate::report::table_width;
+use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
 
 use super::context::Context;
 use super::operator::Operator;
@@ -24,7 +24,9 @@ pub async fn run(context: &Context, arg: &ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
     let view = look(&operator).await?;
     let now = (operator.clock)();
-    operator.report.data(&status_json(&view), &status_text(&view, now, table_width()));
+    operator
+        .report
+        .data(&status_json(&view), &status_text(&view, now, table_width()));
     Ok(Exit::Done)
 }
 
@@ -39,8 +41,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         operator.runs(),
         lease::holder(operator.engine.as_ref(), &operator.service),
     );
-    let environments =
-        environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    let environments = environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     let mut disagreements = Vec::new();
     let routing = routing.unwrap_or_else(|error| {
         disagreements.push(error.to_string());
@@ -57,7 +58,11 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
             known: known.iter().map(ToString::to_string).collect(),
         });
     }
-    let world = World { environments, routing, ..World::default() };
+    let world = World {
+        environments,
+        routing,
+        ..World::default()
+    };
     let view = survey(&world);
     disagreements.extend(view.disagreements.iter().cloned());
     disagreements.extend(against_journal(operator, &world, view.live, &runs));
@@ -89,7 +94,11 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         standby,
         candidate,
         withdrawn,
-        pointer: PointerView { kind: "proxy".into(), routing: world.routing.clone(), agrees },
+        pointer: PointerView {
+            kind: "proxy".into(),
+            routing: world.routing.clone(),
+            agrees,
+        },
         lease: holder.ok().flatten().map(|holder| holder.to_string()),
         disagreements,
         unfinished: runs.first().and_then(unfinished),
@@ -97,8 +106,11 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
 }
 
 async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView {
-    let mut image_ids: Vec<_> =
-        environment.containers.iter().map(|container| container.image_id.clone()).collect();
+    let mut image_ids: Vec<_> = environment
+        .containers
+        .iter()
+        .map(|container| container.image_id.clone())
+        .collect();
     image_ids.sort_unstable();
     image_ids.dedup();
     EnvironmentView {
@@ -119,7 +131,9 @@ fn against_journal(
     runs: &[RunLog],
 ) -> Option<String> {
     let moved = runs.iter().find_map(|log| {
-        State::fold(log.records.iter().map(|record| &record.event)).ok()?.moved
+        State::fold(log.records.iter().map(|record| &record.event))
+            .ok()?
+            .moved
     })?;
     let service = &operator.service;
     match (&world.routing, live) {
@@ -154,5 +168,8 @@ fn unfinished(log: &RunLog) -> Option<String> {
 }
 
 fn find(world: &World, release: Release) -> Option<&Environment> {
-    world.environments.iter().find(|environment| environment.release == release)
+    world
+        .environments
+        .iter()
+        .find(|environment| environment.release == release)
 }

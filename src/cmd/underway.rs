@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::core::action::Ask;
+use crate::core::survey::View;
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
-use crate::core::survey::View;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::lease::{self, Acquired, Lease, Reply};
+use crate::lease::{self, Acquired, Lease, Patience, Reply};
 
-use super::asks;
 use super::context::Context;
-use super::operator::{Ended, Operator, highest, of_journal};
+use super::operator::{Operator, highest, of_journal};
+use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -27,11 +27,17 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let operator = context.operator_of_run(&args.service, &args.set).await?;
     unfinished(&operator, "resume").await?;
-    let ended = match operator.try_acquire(floor(&operator).await?).await? {
+    let ended = match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
         Acquired::HeldBy(holder) => {
             let service = operator.service.to_string();
-            return Err(Error::HeldBy { service, holder: holder.to_string() });
+            return Err(Error::HeldBy {
+                service,
+                holder: holder.to_string(),
+            });
         }
     };
     operator.report.finished(&operator.finished(&ended));
@@ -45,7 +51,10 @@ pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error
 pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
     unfinished(&operator, "abort").await?;
-    match operator.try_acquire(floor(&operator).await?).await? {
+    match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => {
             let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
             if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
@@ -66,7 +75,10 @@ pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Err
 pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
     unfinished(&operator, "promote").await?;
-    match operator.try_acquire(floor(&operator).await?).await? {
+    match operator
+        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .await?
+    {
         Acquired::Got(lease) => {
             let ended = go_on(&operator, "promote", Some(Ask::Promote), lease).await?;
             operator.report.finished(&operator.finished(&ended));
@@ -79,18 +91,36 @@ pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, E
 /// The newest run, if it has not ended.
 async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    runs.into_iter().find(|log| log.outcome().is_none() && log.opened().is_some()).ok_or_else(|| {
-        Error::NothingUnderWay { service: operator.service.to_string(), verb: verb.into() }
-    })
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    runs.into_iter()
+        .find(|log| log.outcome().is_none() && log.opened().is_some())
+        .ok_or_else(|| Error::NothingUnderWay {
+            service: operator.service.to_string(),
+            verb: verb.into(),
+        })
 }
 
 async fn floor(operator: &Operator) -> Result<u64, Error> {
-    let runs = operator.runs().await.map_err(|error| of_journal(error, Touched::Nothing))?;
-    let routing = operator.pointer.read().await.map_err(|error| {
-        Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
-    })?;
-    Ok(highest(&runs, &World { routing, ..World::default() }, &View::default()).0)
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let routing =
+        operator.pointer.read().await.map_err(|error| {
+            Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
+        })?;
+    Ok(highest(
+        &runs,
+        &World {
+            routing,
+            ..World::default()
+        },
+        &View::default(),
+    )
+    .0)
 }
 
 async fn go_on(
@@ -99,14 +129,13 @@ async fn go_on(
     ask: Option<Ask>,
     lease: Lease,
 ) -> Result<Ended, Error> {
-    let lease = Arc::new(lease);
-    let mut asks = asks::listen(Arc::clone(&lease), Arc::clone(&operator.report));
+    let mut held = operator.listen(lease);
     // Read again, now that nobody else writes.
     let ended = match unfinished(operator, verb).await {
-        Ok(log) => operator.go_on(&log, ask, &lease, &mut asks.heard).await,
+        Ok(log) => operator.go_on(&log, ask, &mut held).await,
         Err(error) => Err(error),
     };
-    operator.let_go(&lease).await;
+    operator.let_go(held).await;
     ended
 }
 
@@ -114,14 +143,17 @@ async fn go_on(
 async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
-    let asked = lease::ask(engine, service, &ask, &operator.author).await.map_err(of_engine)?;
+    let asked = lease::ask(engine, service, &ask, &operator.author)
+        .await
+        .map_err(of_engine)?;
     let reply = match &asked {
         Some(asked) => asked.answered(ANSWER).await.map_err(of_engine)?,
         None => Reply::Gone,
     };
     let holder = match reply {
         Reply::Taken => {
-            let what = format!("{holder} has been told; `flipside status {service}` shows the rest");
+            let what =
+                format!("{holder} has been told; `flipside status {service}` shows the rest");
             operator.report.say(&what);
             return Ok(Exit::Done);
         }
@@ -131,5 +163,8 @@ async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Err
     if let Some(asked) = asked {
         asked.withdraw().await.map_err(of_engine)?;
     }
-    Err(Error::HeldBy { service: service.to_string(), holder })
+    Err(Error::HeldBy {
+        service: service.to_string(),
+        holder,
+    })
 }

@@ -119,7 +119,10 @@ pub(super) fn may_leave(state: &State, stage: Stage) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its scene has failed"
+)]
 mod tests {
     use super::*;
     use crate::core::event::{Event, Failure, Opened};
@@ -133,7 +136,10 @@ mod tests {
             verb,
             by: "ann@host".into(),
             version: "0".into(),
-            policy: Policy { bake_ms, ..Policy::default() },
+            policy: Policy {
+                bake_ms,
+                ..Policy::default()
+            },
             marks: MarkKeeper::Pointer,
             live: live.map(Release),
             generation: live.map(|_| 7),
@@ -144,7 +150,14 @@ mod tests {
     }
 
     fn deploy(live: Option<u64>, bake_ms: u64) -> Event {
-        opened(Verb::Deploy { release: Release(3), slot: Slot::Blue }, live, bake_ms)
+        opened(
+            Verb::Deploy {
+                release: Release(3),
+                slot: Slot::Blue,
+            },
+            live,
+            bake_ms,
+        )
     }
 
     /// Answers every act as `answer` says and collects their names.
@@ -164,7 +177,9 @@ mod tests {
                     names.push(why);
                     assert!(names.len() < 40, "no end: {names:?}");
                     if action != Action::Observe {
-                        let intent = Event::Intended { action: action.clone() };
+                        let intent = Event::Intended {
+                            action: action.clone(),
+                        };
                         state = state.apply(&intent).unwrap();
                     }
                     state = state.apply(&answer(&action)).unwrap();
@@ -175,18 +190,28 @@ mod tests {
 
     fn good(action: &Action) -> Event {
         match action {
-            Action::Observe => Event::Observed { world: Box::new(World::default()) },
-            Action::Prepare => Event::Prepared { images: Default::default() },
-            Action::StandUp => Event::StoodUp { endpoints: Vec::new() },
+            Action::Observe => Event::Observed {
+                world: Box::new(World::default()),
+            },
+            Action::Prepare => Event::Prepared {
+                images: Default::default(),
+            },
+            Action::StandUp => Event::StoodUp {
+                endpoints: Vec::new(),
+            },
             Action::Prove => Event::Proven { checks: 1 },
             Action::Mark { .. } => Event::Marked,
-            Action::Switch { expected, .. } => {
-                Event::Switched { generation: expected.unwrap_or(0) + 1, at: 5, took_us: 9 }
-            }
+            Action::Switch { expected, .. } => Event::Switched {
+                generation: expected.unwrap_or(0) + 1,
+                at: 5,
+                took_us: 9,
+            },
             Action::Verify { .. } => Event::Verified { took_us: 9 },
             Action::Drain { .. } => Event::Drained(Drained::default()),
             Action::Watch { .. } => Event::Baked,
-            Action::Retire { releases } => Event::Retired { releases: releases.clone() },
+            Action::Retire { releases } => Event::Retired {
+                releases: releases.clone(),
+            },
             Action::Disconnect => Event::Disconnected,
             Action::TearDown { release } => Event::TornDown { release: *release },
         }
@@ -195,7 +220,10 @@ mod tests {
     fn failing(which: &'static str) -> impl Fn(&Action) -> Event {
         move |action| {
             if format!("{action:?}").starts_with(which) {
-                Event::Failed(Failure { what: "no".into(), ..Failure::default() })
+                Event::Failed(Failure {
+                    what: "no".into(),
+                    ..Failure::default()
+                })
             } else {
                 good(action)
             }
@@ -205,8 +233,7 @@ mod tests {
     #[test]
     fn a_deploy_proves_before_it_switches_and_drains_after() {
         let (names, outcome) = acts(deploy(Some(2), 1000), good);
-        let expected =
-            "Prepare StandUp Prove Switch:Promote Verify Watch Drain Observe".split(' ');
+        let expected = "Prepare StandUp Prove Switch:Promote Verify Watch Drain Observe".split(' ');
         assert_eq!(names, expected.collect::<Vec<_>>());
         assert_eq!(outcome, Outcome::Done);
     }
@@ -240,7 +267,11 @@ mod tests {
 
     #[test]
     fn a_rollback_is_a_move_and_nothing_else_before_it() {
-        let verb = Verb::Rollback { from: Release(3), to: Release(2), proof: Proof::Round };
+        let verb = Verb::Rollback {
+            from: Release(3),
+            to: Release(2),
+            proof: Proof::Round,
+        };
         let (names, outcome) = acts(opened(verb, Some(3), 0), good);
         assert_eq!(names.join(" "), "Switch:RollBack Verify Drain");
         assert_eq!(outcome, Outcome::Done);
@@ -248,7 +279,11 @@ mod tests {
 
     #[test]
     fn an_unfit_standby_is_left_to_a_person() {
-        let verb = Verb::Rollback { from: Release(3), to: Release(2), proof: Proof::Round };
+        let verb = Verb::Rollback {
+            from: Release(3),
+            to: Release(2),
+            proof: Proof::Round,
+        };
         let (names, outcome) = acts(opened(verb, Some(3), 0), failing("Switch"));
         assert_eq!(names.join(" "), "Switch:RollBack");
         assert_eq!(outcome, Outcome::Stuck);
@@ -257,7 +292,11 @@ mod tests {
     #[test]
     fn an_intent_without_an_outcome_is_settled_by_looking() {
         let mut state = State::open(&deploy(Some(2), 0)).unwrap();
-        state = state.apply(&Event::Intended { action: Action::Prepare }).unwrap();
+        state = state
+            .apply(&Event::Intended {
+                action: Action::Prepare,
+            })
+            .unwrap();
         assert_eq!(decide(&state), Next::Act(Action::Observe));
         let world = Box::new(World::default());
         state = state.apply(&Event::Observed { world }).unwrap();
@@ -274,8 +313,24 @@ mod tests {
     fn an_event_that_answers_nothing_is_illegal() {
         let state = State::open(&deploy(Some(2), 0)).unwrap();
         assert!(state.clone().apply(&Event::Proven { checks: 1 }).is_err());
-        assert!(state.clone().apply(&Event::Intended { action: Action::Prove }).is_err());
-        let done = state.apply(&Event::Closed { outcome: Outcome::Done }).unwrap();
-        assert!(done.apply(&Event::Intended { action: Action::Prepare }).is_err());
+        assert!(
+            state
+                .clone()
+                .apply(&Event::Intended {
+                    action: Action::Prove
+                })
+                .is_err()
+        );
+        let done = state
+            .apply(&Event::Closed {
+                outcome: Outcome::Done,
+            })
+            .unwrap();
+        assert!(
+            done.apply(&Event::Intended {
+                action: Action::Prepare
+            })
+            .is_err()
+        );
     }
 }

@@ -346,6 +346,7 @@ impl Narrator {
             Ask::Yield => "asks for the service: a rollback is waiting",
             Ask::Abort => "asks to give the release up",
             Ask::Promote => "asks for the next step",
+            Ask::Settle => "asks to bring it to an end",
             Ask::Leave => "asks to stop",
         };
         told.warn(format!("`{}` {what}", clean(by)));

@@ -513,7 +513,9 @@ impl State {
         };
         match self.ask {
             Some(Ask::Abort) => self.course = self.turned(stage),
-            Some(Ask::Leave) if stage < Stage::Switched => self.course = Course::GivingUp,
+            Some(Ask::Leave | Ask::Settle) if stage < Stage::Switched => {
+                self.course = Course::GivingUp;
+            }
             _ => {}
         }
     }

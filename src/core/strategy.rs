@@ -54,5 +54,5 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
 }
 
 fn bakes(state: &State) -> bool {
-    state.opened.policy.bake_ms > 0 && state.ask != Some(Ask::Promote)
+    state.opened.policy.bake_ms > 0 && !matches!(state.ask, Some(Ask::Promote | Ask::Settle))
 }

@@ -247,8 +247,6 @@ mod tests {
     #[test]
     fn given_comes_before_variable_before_context() {
         let dir = tempfile::tempdir().unwrap();
-        let key = "9bba1c56f6df3a0f1f5d3a4a3d3f3e5a";
-        assert_ne!(key.len(), 64);
         fs::write(
             dir.path().join("config.json"),
             r#"{"currentContext":"far","auths":{}}"#,

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn the_default_is_the_shared_directory_where_it_can_be_made() {
         let system = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
-        let found = default_among(system.path(), variables(&[("HOME", "/home/ann")]));
+        let found = default_among(system.path(), variables(&[("HOME", "/h")]));
         assert_eq!(found, system.path().join("flipside"));
     }
 

@@ -217,6 +217,7 @@ fn rows() -> Vec<HistoryRow> {
     let back = Verb::Rollback {
         from: Release(2),
         to: Release(1),
+        proof: flipside::core::action::Proof::Round,
     };
     vec![
         HistoryRow {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flipside::core::action::{Action, Ask, Move};
+use flipside::core::action::{Action, Ask, Move, Proof};
 use flipside::core::event::{
     Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
@@ -42,6 +42,22 @@ pub fn opened(release: u64) -> Event {
         fence: 11,
         highest: Release(release),
         plan: Some(serde_json::json!({"name": "shop"})),
+    })
+}
+
+/// An opening event of a run that has no plan, at a service whose pointer knows nothing.
+fn begun(verb: Verb) -> Event {
+    Event::Opened(Opened {
+        verb,
+        by: "bob@desk".into(),
+        version: "0.1.0".into(),
+        policy: Policy::default(),
+        marks: MarkKeeper::Engine,
+        live: None,
+        generation: None,
+        fence: 12,
+        highest: Release(42),
+        plan: None,
     })
 }
 
@@ -190,11 +206,12 @@ pub fn world() -> World {
 /// Every action there is, at least once.
 pub fn actions() -> Vec<Action> {
     let release = Release(42);
-    let switch = |why, from, expected| Action::Switch {
+    let switch = |why, from, expected, proof| Action::Switch {
         to: release,
         from,
         expected,
         why,
+        proof,
     };
     let actions = vec![
         Action::Observe,
@@ -213,9 +230,9 @@ pub fn actions() -> Vec<Action> {
             release,
             mark: Mark::Withdrawn,
         },
-        switch(Move::Promote, None, None),
-        switch(Move::RollBack, Some(Release(43)), Some(8)),
-        switch(Move::Revert, Some(Release(43)), Some(8)),
+        switch(Move::Promote, None, None, Proof::Trusted),
+        switch(Move::RollBack, Some(Release(43)), Some(8), Proof::Round),
+        switch(Move::Revert, Some(Release(43)), Some(8), Proof::Trusted),
         Action::Verify { release },
         Action::Drain { generation: 7 },
         Action::Watch {
@@ -225,6 +242,7 @@ pub fn actions() -> Vec<Action> {
             releases: vec![Release(40)],
         },
         Action::TearDown { release },
+        Action::Disconnect,
     ];
     for action in &actions {
         // A new action does not compile here until it has a specimen above.
@@ -239,7 +257,8 @@ pub fn actions() -> Vec<Action> {
             | Action::Drain { .. }
             | Action::Watch { .. }
             | Action::Retire { .. }
-            | Action::TearDown { .. } => {}
+            | Action::TearDown { .. }
+            | Action::Disconnect => {}
         }
     }
     actions
@@ -256,20 +275,16 @@ pub fn events() -> Vec<Event> {
         by: "bob@desk".into(),
     };
     events.extend([
-        Event::Opened(Opened {
-            verb: Verb::Rollback {
-                from: Release(42),
-                to: Release(41),
-            },
-            by: "bob@desk".into(),
-            version: "0.1.0".into(),
-            policy: Policy::default(),
-            marks: MarkKeeper::Engine,
-            live: None,
-            generation: None,
-            fence: 12,
-            highest: Release(42),
-            plan: None,
+        begun(Verb::Rollback {
+            from: Release(42),
+            to: Release(41),
+            proof: Proof::Round,
+        }),
+        begun(Verb::Prune {
+            releases: vec![Release(40)],
+        }),
+        begun(Verb::Down {
+            releases: vec![Release(41), Release(42)],
         }),
         Event::Observed {
             world: Box::new(world()),
@@ -321,6 +336,11 @@ pub fn events() -> Vec<Event> {
         asked(Ask::Yield),
         asked(Ask::Abort),
         asked(Ask::Promote),
+        asked(Ask::Leave),
+        Event::Disconnected,
+        Event::Resumed {
+            by: "bob@desk".into(),
+        },
         Event::Seen {
             what: "a rollback to 41 without a record".into(),
         },
@@ -351,7 +371,9 @@ pub fn events() -> Vec<Event> {
             | Event::Lost { .. }
             | Event::Asked { .. }
             | Event::Seen { .. }
-            | Event::Closed { .. } => {}
+            | Event::Closed { .. }
+            | Event::Disconnected
+            | Event::Resumed { .. } => {}
         }
     }
     events

@@ -197,7 +197,7 @@ impl Pointer for FakePointer {
         .await
     }
 
-    async fn ask(&self) -> Result<Answer, PointerError> {
+    async fn ask(&self, _: &str) -> Result<Answer, PointerError> {
         self.call(Op::Ask, |world, service| Ok(answer(world, service)))
             .await
     }

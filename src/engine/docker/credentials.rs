@@ -112,10 +112,10 @@ async fn find_in(
         .cred_helpers
         .get(registry)
         .or(config.cred_helpers.get(key));
-    if let Some(helper) = helper.or(config.creds_store.as_ref()) {
-        if let Some(found) = ask(helper, key).await? {
-            return Ok(Some(found));
-        }
+    if let Some(helper) = helper.or(config.creds_store.as_ref())
+        && let Some(found) = ask(helper, key).await?
+    {
+        return Ok(Some(found));
     }
     let same = |other: &str| bare(other) == bare(key);
     let entry = config.auths.iter().find(|(name, _)| same(name));

@@ -99,10 +99,10 @@ fn find(text: &str) -> Option<(usize, String)> {
         if let Some(flag) = flag {
             return Some((instruction.line, format!("{word} {flag}")));
         }
-        if matches!(word.as_str(), "RUN" | "COPY" | "ADD") {
-            if let Some(marker) = heredoc(&instruction.rest) {
-                return Some((instruction.line, format!("{word} {marker}")));
-            }
+        if matches!(word.as_str(), "RUN" | "COPY" | "ADD")
+            && let Some(marker) = heredoc(&instruction.rest)
+        {
+            return Some((instruction.line, format!("{word} {marker}")));
         }
     }
     // A frontend of the project's own is a way to say "newest syntax"; others bring their own language.

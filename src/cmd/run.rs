@@ -1,0 +1,311 @@
+//! One run of a service: opened or read back, driven to its end, sealed.
+
+use std::sync::Arc;
+
+use crate::core::action::Ask;
+use crate::core::event::{Event, Opened, Verb};
+use crate::core::names::{Fence, Millis, Release, Slot};
+use crate::core::plan::{Plan, Policy};
+use crate::core::progress::{Progress, Sink};
+use crate::core::routing::Drained;
+use crate::core::state::{Course, Stage, State};
+use crate::core::survey::survey;
+use crate::core::verdict::Outcome;
+use crate::core::world::{Labels, World};
+use crate::drive::{Drive, Ledger, LedgerError, Stopped};
+use crate::engine::Spec;
+use crate::error::{Error, Touched};
+use crate::journal::RunLog;
+use crate::perform::{Parts, Performer};
+use crate::report::{Finished, Report};
+
+use super::ledger::RunLedger;
+use super::operator::{Held, Operator};
+
+/// A run about to begin.
+pub struct Opening {
+    /// Its number.
+    pub run: u64,
+    /// Its opening record.
+    pub opened: Opened,
+    /// What the candidate shall be; of a deploy only.
+    pub spec: Option<Spec>,
+    /// What was found without a record.
+    pub seen: Vec<Event>,
+}
+
+/// A run that ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// How far it came.
+    pub state: State,
+    /// From the call to the controller until its answer, at the last move.
+    pub moved_us: Option<u64>,
+}
+
+impl Operator {
+    /// Begins a run and drives it to its end. `world` is what the opening was decided on.
+    ///
+    /// # Errors
+    /// Where the run could not be opened, or had to stop.
+    pub async fn begin(
+        &self,
+        opening: Opening,
+        world: &World,
+        held: &mut Held,
+    ) -> Result<Ended, Error> {
+        let Opening {
+            run,
+            opened,
+            spec,
+            seen,
+        } = opening;
+        let performer = self.performer(spec);
+        performer.remember(&world.environments);
+        let state = State::open(&Event::Opened(opened.clone())).map_err(|illegal| Error::Bug {
+            what: illegal.to_string(),
+        })?;
+        let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
+        let mut ledger = RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
+            .await
+            .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        for event in &seen {
+            let recorded = ledger.record(held.lease.fence(), event).await;
+            recorded.map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        }
+        self.drive(&performer, &mut ledger, held, state).await
+    }
+
+    /// Goes on with a run that was cut short; `ask`, if any, is put to it first.
+    ///
+    /// # Errors
+    /// Where it could not be read back, or had to stop again.
+    pub async fn go_on(
+        &self,
+        log: &RunLog,
+        ask: Option<Ask>,
+        held: &mut Held,
+    ) -> Result<Ended, Error> {
+        let mut state = self.read_back(log)?;
+        let spec = self.spec_again(&state, ask.as_ref())?;
+        let performer = self.performer(spec);
+        let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
+        let mut ledger = RunLedger::resume(self.journal()?, log, report, clock)
+            .await
+            .map_err(|error| self.store_away(error.why, Touched::Something))?;
+        let by = self.author.clone();
+        let mut first = vec![Event::Resumed { by: by.clone() }];
+        first.extend(ask.map(|ask| Event::Asked { ask, by }));
+        for event in first {
+            let next = (self.core.apply)(state.clone(), &event).map_err(|illegal| Error::Bug {
+                what: illegal.to_string(),
+            })?;
+            ledger
+                .record(held.lease.fence(), &event)
+                .await
+                .map_err(|error| self.store_away(error.why, Touched::Something))?;
+            state = next;
+        }
+        self.drive(&performer, &mut ledger, held, state).await
+    }
+
+    async fn drive(
+        &self,
+        performer: &Performer,
+        ledger: &mut RunLedger,
+        held: &mut Held,
+        mut state: State,
+    ) -> Result<Ended, Error> {
+        let core = self.core;
+        let mut moves = Moves {
+            ledger,
+            took_us: None,
+        };
+        let driven = {
+            let mut drive = Drive {
+                core,
+                performer,
+                ledger: &mut moves,
+                lease: held.lease.as_ref(),
+                asks: &mut held.asks.heard,
+            };
+            drive.run(&mut state).await
+        };
+        let moved_us = moves.took_us;
+        let touched = Touched::Something;
+        let outcome = match driven {
+            Ok(outcome) => outcome,
+            Err(Stopped::Taken(_)) => {
+                return Err(Error::TakenOver {
+                    service: self.service.to_string(),
+                });
+            }
+            Err(Stopped::Ledger(error)) => return Err(self.store_away(error.why, touched)),
+            Err(Stopped::Illegal(illegal)) => {
+                return Err(Error::Bug {
+                    what: illegal.to_string(),
+                });
+            }
+        };
+        if outcome != Outcome::Interrupted
+            && let Err(error) = ledger.seal().await
+        {
+            // The run's records are all there; only their gathering into one object is missing.
+            self.report
+                .warn(&format!("the run could not be sealed: {error}"));
+        }
+        Ok(Ended {
+            outcome,
+            state,
+            moved_us,
+        })
+    }
+
+    /// The state that a log's records come to.
+    pub(super) fn read_back(&self, log: &RunLog) -> Result<State, Error> {
+        State::fold(log.records.iter().map(|record| &record.event)).map_err(|illegal| {
+            Error::Stuck {
+                service: self.service.to_string(),
+                what: format!(
+                    "run {} of the journal does not make sense: {illegal}",
+                    log.run
+                ),
+                next: Some(format!("flipside rollback {}", self.service)),
+            }
+        })
+    }
+
+    /// What the candidate shall be, where the rest of the run still needs to know.
+    fn spec_again(&self, state: &State, ask: Option<&Ask>) -> Result<Option<Spec>, Error> {
+        let Verb::Deploy { release, slot } = state.opened.verb else {
+            return Ok(None);
+        };
+        let Some(record) = &state.opened.plan else {
+            return Ok(None);
+        };
+        let stage = match state.course {
+            Course::Forward(stage) if stage < Stage::Baked => stage,
+            _ => return Ok(None),
+        };
+        if matches!(ask, Some(Ask::Abort | Ask::Settle)) {
+            return Ok(None);
+        }
+        match (self.reload)(record) {
+            Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened.policy))),
+            // Past standing up, labels say all that is needed but for secrets in probes.
+            Err(_) if stage >= Stage::Proven => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn performer(&self, spec: Option<Spec>) -> Performer {
+        Performer::new(Parts {
+            service: self.service.clone(),
+            engine: Arc::clone(&self.engine),
+            pointer: Arc::clone(&self.pointer),
+            vantage: Arc::clone(&self.vantage),
+            spec,
+            author: self.author.clone(),
+            sink: Arc::new(Relay(Arc::clone(&self.report))),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
+    /// The opening record of a run that begins now.
+    #[must_use]
+    pub fn opening(
+        &self,
+        verb: Verb,
+        policy: Policy,
+        world: &World,
+        fence: Fence,
+        highest: Release,
+    ) -> Opened {
+        Opened {
+            verb,
+            by: self.author.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            policy,
+            marks: self.keeper(),
+            live: survey(world).live,
+            generation: world.routing.as_ref().map(|routing| routing.generation),
+            fence,
+            highest,
+            plan: None,
+        }
+    }
+
+    /// What goes into the last line of output.
+    #[must_use]
+    pub fn finished(&self, ended: &Ended) -> Finished {
+        let Drained { in_flight, cut, .. } = ended.state.drained;
+        let rollback = matches!(ended.state.opened.verb, Verb::Rollback { .. });
+        Finished {
+            outcome: ended.outcome,
+            service: self.service.to_string(),
+            release: Some(ended.state.release()),
+            live: ended.state.live(),
+            elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(Millis::MAX),
+            requests_in_flight: in_flight,
+            requests_cut: cut,
+            switch_us: ended.moved_us.filter(|_| !rollback),
+            rollback_us: ended.moved_us.filter(|_| rollback),
+        }
+    }
+
+    pub(super) fn store_away(&self, why: String, touched: Touched) -> Error {
+        let store = self
+            .journal
+            .as_ref()
+            .map_or_else(|_| "its place".into(), |j| j.address().into());
+        Error::StoreOutOfReach {
+            store,
+            why,
+            touched,
+        }
+    }
+}
+
+/// The spec of a plan's release.
+#[must_use]
+pub fn spec_of(plan: Plan, release: Release, slot: Slot, policy: &Policy) -> Spec {
+    let labels = Labels {
+        exposed: plan.exposed.clone(),
+        probes: plan.probes.clone(),
+        pointer: plan.pointer.clone(),
+        policy: policy.clone(),
+    };
+    Spec {
+        plan,
+        release,
+        slot,
+        labels,
+    }
+}
+
+/// Passes records on and remembers how long the last move took.
+struct Moves<'a> {
+    ledger: &'a mut RunLedger,
+    took_us: Option<u64>,
+}
+
+#[async_trait::async_trait]
+impl Ledger for Moves<'_> {
+    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError> {
+        if let Event::Switched { took_us, .. } = event {
+            self.took_us = Some(*took_us);
+        }
+        self.ledger.record(fence, event).await
+    }
+}
+
+/// A report as a sink of progress.
+struct Relay(Arc<dyn Report>);
+
+impl Sink for Relay {
+    fn progress(&self, step: Progress) {
+        self.0.progress(step);
+    }
+}

@@ -1,0 +1,189 @@
+//! Moving the pointer, and making sure that what it names answers.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use super::fault::{Fault, insist};
+use super::{POINTER, Performer, micros, own};
+use crate::core::action::{Move, Proof};
+use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
+use crate::core::plan::{Probe, ProbeKind};
+use crate::core::routing::{Mark, Route, Routing};
+use crate::core::state::State;
+use crate::core::world::Environment;
+
+/// How long the service may take to answer through the pointer after a move.
+const VERIFY: Duration = Duration::from_secs(10);
+
+pub(super) struct Switch {
+    pub(super) to: Release,
+    pub(super) from: Option<Release>,
+    pub(super) expected: Option<Generation>,
+    pub(super) why: Move,
+}
+
+impl Switch {
+    fn reason(&self, service: &ServiceName) -> String {
+        let verb = match self.why {
+            Move::Promote => "deploy",
+            Move::RollBack => "rollback to",
+            Move::Revert => "revert to",
+        };
+        format!("{verb} {service}@{}", self.to)
+    }
+}
+
+impl Performer {
+    pub(super) async fn switch(
+        &self,
+        state: &State,
+        switch: Switch,
+        proof: Proof,
+        fence: Fence,
+    ) -> Result<Event, Fault> {
+        let environment = self.environment(switch.to).await?;
+        if proof == Proof::Round {
+            self.prove_standby(&environment, state.opened.policy.proof_ms)
+                .await?;
+        }
+        let found = insist("the pointer", POINTER, || async {
+            Ok(self.pointer.read().await?)
+        });
+        let found = found.await?;
+        if found.as_ref().map(|routing| routing.generation) != switch.expected {
+            return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
+        }
+        let at = (self.clock)();
+        let marks = state.opened.marks;
+        let desired = self.desired(&environment, &switch, found.as_ref(), marks, fence, at);
+        let start = Instant::now();
+        let write = self.pointer.write(switch.expected, &desired);
+        let generation = tokio::time::timeout(POINTER, write)
+            .await
+            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
+        let took_us = micros(start.elapsed());
+        *own(&self.moved) = Some(start);
+        Ok(Event::Switched {
+            generation,
+            at,
+            took_us,
+        })
+    }
+
+    fn desired(
+        &self,
+        environment: &Environment,
+        switch: &Switch,
+        found: Option<&Routing>,
+        keeper: MarkKeeper,
+        fence: Fence,
+        at: Millis,
+    ) -> Routing {
+        let generation = switch.expected.unwrap_or(0) + 1;
+        let mut marks = found
+            .map(|routing| routing.marks.clone())
+            .unwrap_or_default();
+        if keeper == MarkKeeper::Pointer {
+            let to = marks.entry(switch.to).or_default();
+            to.add(Mark::Proven);
+            to.add(Mark::Served(generation));
+            if let (Some(from), Move::RollBack | Move::Revert) = (switch.from, switch.why) {
+                marks.entry(from).or_default().add(Mark::Withdrawn);
+            }
+        }
+        let route = Route {
+            release: environment.release,
+            slot: environment.slot,
+            weight: 100,
+            endpoints: environment.endpoints(),
+        };
+        Routing {
+            generation,
+            fence,
+            author: self.author.clone(),
+            reason: switch.reason(&self.service),
+            at,
+            routes: vec![route],
+            marks,
+            deadline: None,
+        }
+    }
+
+    pub(super) async fn verify(&self, state: &State, release: Release) -> Result<Event, Fault> {
+        let path = match self.environment(release).await {
+            Ok(environment) => ask_path(&environment.labels.probes),
+            Err(_) => "/".into(),
+        };
+        let moved = state.moved.map_or(0, |moved| moved.at);
+        let deadline = Instant::now() + VERIFY;
+        let mut waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(1))
+            .with_max_delay(Duration::from_millis(200))
+            .without_max_times()
+            .build();
+        loop {
+            let asked = tokio::time::timeout(POINTER, self.pointer.ask(&path)).await;
+            let said = match asked {
+                Ok(Ok(answer)) if answer.release == Some(release) => {
+                    return Ok(Event::Verified {
+                        took_us: self.since_move(moved),
+                    });
+                }
+                Ok(Ok(answer)) => match (answer.release, answer.status) {
+                    (Some(other), _) => format!("release {other} answered"),
+                    (None, Some(status)) => format!("it answered {status} by itself"),
+                    (None, None) => "nothing can be told of who answered".into(),
+                },
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".into(),
+            };
+            if Instant::now() >= deadline {
+                return Err(Fault::Failed(Failure {
+                    what: format!(
+                        "release {release} does not answer through {}: {said}",
+                        self.pointer.describe()
+                    ),
+                    hint: Some(format!("flipside status {}", self.service)),
+                    replicas: Vec::new(),
+                }));
+            }
+            tokio::time::sleep(waits.next().unwrap_or(Duration::from_millis(200))).await;
+        }
+    }
+
+    /// Microseconds since the pointer was written: by this process's own clock if it wrote it.
+    fn since_move(&self, at: Millis) -> u64 {
+        let moved = *own(&self.moved);
+        let by_clock = || (self.clock)().saturating_sub(at).saturating_mul(1000);
+        moved.map_or_else(by_clock, |start| micros(start.elapsed()))
+    }
+
+    /// One round of a standby's proof.
+    ///
+    /// # Errors
+    /// With each replica's reason, where it is not fit.
+    async fn prove_standby(&self, standby: &Environment, within: Millis) -> Result<(), Fault> {
+        let probes = standby.labels.probes.clone();
+        let proving = self.proving(standby, &probes);
+        let verdicts = proving.round(Duration::from_millis(within)).await?;
+        match crate::probe::unfit(standby, &verdicts) {
+            None => Ok(()),
+            Some(mut failure) => {
+                proving.attach_logs(&mut failure.replicas).await;
+                Err(Fault::Failed(failure))
+            }
+        }
+    }
+}
+
+/// The path that is asked through the pointer: that of the first HTTP probe, which is known to be
+/// cheap and to answer.
+fn ask_path(probes: &[Probe]) -> String {
+    let paths = probes.iter().filter_map(|probe| match &probe.kind {
+        ProbeKind::Http(http) => Some(http.path.clone()),
+        _ => None,
+    });
+    paths.into_iter().next().unwrap_or_else(|| "/".into())
+}
