@@ -167,14 +167,22 @@ pub async fn remove(service: &str) {
         filters: filters.clone(),
         ..Default::default()
     };
-    for container in api.list_containers(Some(options)).await.unwrap() {
-        let options = RemoveContainerOptions {
-            force: true,
-            v: true,
-            ..Default::default()
-        };
-        let id = container.id.unwrap();
-        api.remove_container(&id, Some(options)).await.ok();
+    // A container that a dropped call is still having made is listed before it can be removed.
+    for _ in 0..200 {
+        let left = api.list_containers(Some(options.clone())).await.unwrap();
+        if left.is_empty() {
+            break;
+        }
+        for container in left {
+            let options = RemoveContainerOptions {
+                force: true,
+                v: true,
+                ..Default::default()
+            };
+            let id = container.id.unwrap();
+            api.remove_container(&id, Some(options)).await.ok();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     let options = ListNetworksOptions {
         filters: filters.clone(),
