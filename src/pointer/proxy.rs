@@ -233,7 +233,7 @@ impl Pointer for ProxyPointer {
         let mut wait = FIRST_WAIT;
         let starting = || {
             sink.progress(Progress::Wait {
-                what: format!("the proxy `{}` is being started", site.name),
+                what: format!("the proxy `{}` to start", site.name),
             });
         };
         loop {
