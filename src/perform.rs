@@ -255,15 +255,20 @@ impl Performer {
                 cut: nothing,
             }));
         }
+        Ok(Event::Drained(self.settled(state, generation).await?))
+    }
+
+    /// Waits for what the last move left, at most until the drain limit after that move.
+    async fn settled(&self, state: &State, generation: Generation) -> Result<Drained, Fault> {
         let since = state
             .moved
-            .map_or(0, |moved| (self.clock)().saturating_sub(moved.at));
+            .map_or(0, |moved| self.since_move(moved.at) / 1000);
         let limit = state.opened.policy.drain_ms.saturating_sub(since);
         let settled = self.pointer.settled(generation, limit, self.sink.as_ref());
-        let drained = tokio::time::timeout(Duration::from_millis(limit) + DRAIN_SLACK, settled)
-            .await
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
-        Ok(Event::Drained(drained))
+        let deadline = Duration::from_millis(limit) + DRAIN_SLACK;
+        let settled = tokio::time::timeout(deadline, settled).await;
+        Ok(settled
+            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??)
     }
 
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
@@ -274,7 +279,20 @@ impl Performer {
             .saturating_sub((self.clock)())
             .min(state.opened.policy.bake_ms);
         let end = tokio::time::Instant::now() + Duration::from_millis(left);
-        self.proving(&environment, &probes).watch(end).await?;
+        let proving = self.proving(&environment, &probes);
+        // What was in flight at the switch ends meanwhile, or is cut at its own limit. How that
+        // went is asked again, and told, by the drain that follows.
+        let draining = async {
+            if let Some(moved) = state.moved.filter(|moved| moved.from.is_some()) {
+                let settled = self.settled(state, moved.generation).await;
+                tracing::debug!(in_time = settled.is_ok(), "drained during the bake");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            watched = proving.watch(end) => watched?,
+            () = draining => {}
+        }
         Ok(Event::Baked)
     }
 

@@ -75,6 +75,8 @@ async fn three_passes_in_a_row_begin_again_after_a_failure() {
     });
     let stage = Stage::new(1, vec![thrice], answer);
     assert_eq!(stage.prove().await, Ok(6));
+    // After a pass the next check comes an interval later, not at once.
+    assert_eq!(stage.now(), 5_000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod logs;
 pub mod operator;
 pub mod proxy;
+pub mod recall;
 pub mod rollback;
 pub mod run;
 pub mod settle;

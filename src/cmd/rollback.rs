@@ -17,6 +17,7 @@ use crate::report::tables::Fit;
 
 use super::context::{Answer, Context};
 use super::operator::{Held, Operator, highest};
+use super::recall::{last_move, unrecorded};
 use super::run::{Ended, Opening};
 use super::settle::Since;
 
@@ -142,11 +143,13 @@ async fn while_held(
     };
     let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
     let run = known.first().map_or(1, |log| log.run + 1);
+    // Found before, written after: before the pointer moves only the intent is.
+    let seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
     let opening = Opening {
         run,
         opened,
         spec: None,
-        seen: Vec::new(),
+        seen,
     };
     let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done

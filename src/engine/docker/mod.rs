@@ -5,6 +5,7 @@
 //! knows of pointers and journals.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -27,10 +28,14 @@ mod inspect;
 mod logs;
 mod names;
 mod network;
+mod order;
 mod prepare;
 mod stand_up;
 mod tear_down;
 mod tokens;
+
+/// The wait between two tries where the engine lags behind what it has answered itself.
+const LAG: Duration = Duration::from_millis(25);
 
 /// A Docker engine.
 #[derive(Debug, Clone)]

@@ -1,22 +1,18 @@
 //! Removing an environment. Touches nothing that does not carry our labels for that release.
 
-use std::time::Duration;
-
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::try_join;
 
 use super::stand_up::acted;
-use super::{Docker, inspect, names};
+use super::{Docker, LAG, inspect, names};
 use crate::core::names::{Release, ServiceName};
 use crate::docker::{refused, status};
 use crate::engine::EngineError;
 
 /// How many containers are stopped at a time.
 const AT_A_TIME: usize = 16;
-
-/// The wait between two tries while the engine still counts endpoints of containers it has removed.
-const LAG: Duration = Duration::from_millis(25);
 
 /// See [`crate::engine::Engine::tear_down`].
 pub(super) async fn tear_down(
@@ -30,12 +26,19 @@ pub(super) async fn tear_down(
         inspect::networks(engine, filters()),
         inspect::volumes(engine, filters()),
     )?;
-    let ids = containers.into_iter().filter_map(|container| container.id);
-    stream::iter(ids.map(|id| async move { container(engine, &id).await }))
-        .buffer_unordered(AT_A_TIME)
-        .try_collect::<()>()
-        .await
-        .map_err(acted)?;
+    remove_all(engine, containers).await.map_err(acted)?;
+    // A container that the engine is still making for a killed call is listed before it can be
+    // removed.
+    loop {
+        let left = inspect::containers(engine, filters())
+            .await
+            .map_err(acted)?;
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(LAG).await;
+        remove_all(engine, left).await.map_err(acted)?;
+    }
     for id in networks.into_iter().filter_map(|network| network.id) {
         network(engine, &id).await.map_err(acted)?;
     }
@@ -46,6 +49,15 @@ pub(super) async fn tear_down(
         }
     }
     Ok(())
+}
+
+async fn remove_all(engine: &Docker, containers: Vec<ContainerSummary>) -> Result<(), EngineError> {
+    let ids: Vec<_> = containers.into_iter().filter_map(|c| c.id).collect();
+    let removals: Vec<_> = ids.iter().map(|id| container(engine, id)).collect();
+    stream::iter(removals)
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await
 }
 
 /// Stops a container by its own signal and grace, then removes it with its anonymous volumes.
