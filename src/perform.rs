@@ -19,6 +19,7 @@ use crate::engine::{Engine, EngineError, Spec};
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Vantage};
 
+pub mod bounded;
 mod fault;
 mod moving;
 

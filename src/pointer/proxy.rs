@@ -233,7 +233,7 @@ impl Pointer for ProxyPointer {
         let site = self.site();
         let starting = || {
             sink.progress(Progress::Wait {
-                what: format!("the proxy `{}` is being started", site.name),
+                what: format!("the proxy `{}` to start", site.name),
             });
         };
         let (mut starts, mut restarts) = (0, None);

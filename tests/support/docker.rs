@@ -83,12 +83,7 @@ pub struct Scope {
 impl Scope {
     pub async fn new() -> Self {
         let engine = Docker::connect(None).await.unwrap();
-        static SWEEP: Once = Once::new();
-        let mut first = false;
-        SWEEP.call_once(|| first = true);
-        if first {
-            sweep().await;
-        }
+        sweep_once().await;
         let image = ImageSource::Pull(hello_image(engine.client()).await);
         Self {
             service: service(),
@@ -210,7 +205,16 @@ pub async fn remove(service: &str) {
     }
 }
 
-/// Removes what killed test runs have left.
+/// Removes what killed test runs have left, at the first call of a process.
+pub async fn sweep_once() {
+    static SWEEP: Once = Once::new();
+    let mut first = false;
+    SWEEP.call_once(|| first = true);
+    if first {
+        sweep().await;
+    }
+}
+
 async fn sweep() {
     let api = api();
     let now = SystemTime::now()
