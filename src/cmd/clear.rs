@@ -37,8 +37,16 @@ pub async fn prune(context: &Context, args: &cli::Prune) -> Result<Exit, Error> 
         );
         return Ok(Exit::Done);
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let pruned = prune_held(&operator, &lease, &mut asks).await;
+    prune_service(&operator).await
+}
+
+/// Settles what was left, and removes what nothing needs.
+///
+/// # Errors
+/// As [`prune`].
+pub async fn prune_service(operator: &Operator) -> Result<Exit, Error> {
+    let (lease, mut asks) = hold(operator).await?;
+    let pruned = prune_held(operator, &lease, &mut asks).await;
     operator.let_go(&lease).await;
     pruned
 }
@@ -114,14 +122,22 @@ pub async fn down(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Erro
             });
         }
     }
-    let (lease, mut asks) = hold(&operator).await?;
-    let ended = down_held(&operator, &lease, &mut asks).await;
-    operator.let_go(&lease).await;
-    let ended = ended?;
+    let ended = down_service(&operator).await?;
     if ended.outcome == Outcome::Done {
         super::proxy::end_if_idle(context, &operator).await?;
     }
     Ok(exit_of(ended.outcome))
+}
+
+/// Takes a service away.
+///
+/// # Errors
+/// As [`down`], but for the question.
+pub async fn down_service(operator: &Operator) -> Result<Ended, Error> {
+    let (lease, mut asks) = hold(operator).await?;
+    let ended = down_held(operator, &lease, &mut asks).await;
+    operator.let_go(&lease).await;
+    ended
 }
 
 async fn down_held(operator: &Operator, lease: &Lease, asks: &mut Asks) -> Result<Ended, Error> {

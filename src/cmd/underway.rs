@@ -26,19 +26,24 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Where nothing is under way, somebody else drives it, or it had to stop again.
 pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let operator = context.operator_of_run(&args.service, &args.set).await?;
-    unfinished(&operator, "resume").await?;
-    let ended = match operator.try_acquire(floor(&operator).await?).await? {
-        Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
-        Acquired::HeldBy(holder) => {
-            let service = operator.service.to_string();
-            return Err(Error::HeldBy {
-                service,
-                holder: holder.to_string(),
-            });
-        }
-    };
+    let ended = resume_run(&operator).await?;
     operator.report.finished(&operator.finished(&ended));
     Ok(exit_of(ended.outcome))
+}
+
+/// Goes on with the newest run that has not ended.
+///
+/// # Errors
+/// As [`resume`].
+pub async fn resume_run(operator: &Operator) -> Result<Ended, Error> {
+    unfinished(operator, "resume").await?;
+    match operator.try_acquire(floor(operator).await?).await? {
+        Acquired::Got(lease) => go_on(operator, "resume", None, lease).await,
+        Acquired::HeldBy(holder) => Err(Error::HeldBy {
+            service: operator.service.to_string(),
+            holder: holder.to_string(),
+        }),
+    }
 }
 
 /// Runs `abort`: done when the release has been given up.
@@ -47,18 +52,32 @@ pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error
 /// As [`resume`]; and where the holder does not answer.
 pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
-    unfinished(&operator, "abort").await?;
-    match operator.try_acquire(floor(&operator).await?).await? {
+    let Some(ended) = abort_run(&operator).await? else {
+        return Ok(Exit::Done);
+    };
+    operator.report.finished(&operator.finished(&ended));
+    Ok(exit_of(ended.outcome))
+}
+
+/// Gives the newest run up; `None` where a living operator has been told to.
+///
+/// # Errors
+/// As [`abort`].
+pub async fn abort_run(operator: &Operator) -> Result<Option<Ended>, Error> {
+    unfinished(operator, "abort").await?;
+    match operator.try_acquire(floor(operator).await?).await? {
         Acquired::Got(lease) => {
-            let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
+            let mut ended = go_on(operator, "abort", Some(Ask::Abort), lease).await?;
             if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
                 // What was asked for is done, though the release is not.
                 ended.outcome = Outcome::Done;
             }
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
+            Ok(Some(ended))
         }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Abort, &holder.to_string()).await,
+        Acquired::HeldBy(holder) => {
+            put_to(operator, Ask::Abort, &holder.to_string()).await?;
+            Ok(None)
+        }
     }
 }
 
