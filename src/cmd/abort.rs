@@ -7,6 +7,8 @@ use crate::error::{Error, Exit, exit_of};
 use crate::lease::{Acquired, Patience};
 
 use super::context::Context;
+use super::operator::Operator;
+use super::run::Ended;
 use super::underway::{floor, go_on, put_to, unfinished};
 
 /// Runs the verb: done when the release has been given up.
@@ -15,20 +17,34 @@ use super::underway::{floor, go_on, put_to, unfinished};
 /// Where nothing is under way, it had to stop again, or the holder does not answer.
 pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_run(arg, &[]).await?;
-    unfinished(&operator, "abort").await?;
+    if let Some(ended) = abort(&operator).await? {
+        operator.report.finished(&operator.finished(&ended));
+        return Ok(exit_of(ended.outcome));
+    }
+    Ok(Exit::Done)
+}
+
+/// Gives the newest run up; `None` where a living operator has been told to.
+///
+/// # Errors
+/// As [`run`].
+pub async fn abort(operator: &Operator) -> Result<Option<Ended>, Error> {
+    unfinished(operator, "abort").await?;
     match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
+        .try_acquire(floor(operator).await?, Patience::Refuse)
         .await?
     {
         Acquired::Got(lease) => {
-            let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
+            let mut ended = go_on(operator, "abort", Some(Ask::Abort), lease).await?;
             if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
                 // What was asked for is done, though the release is not.
                 ended.outcome = Outcome::Done;
             }
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
+            Ok(Some(ended))
         }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Abort, &holder.to_string()).await,
+        Acquired::HeldBy(holder) => {
+            put_to(operator, Ask::Abort, &holder.to_string()).await?;
+            Ok(None)
+        }
     }
 }

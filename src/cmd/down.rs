@@ -45,14 +45,22 @@ pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error
             });
         }
     }
-    let mut held = hold(&operator).await?;
-    let ended = while_held(&operator, &mut held).await;
-    operator.let_go(held).await;
-    let ended = ended?;
+    let ended = down(&operator).await?;
     if ended.outcome == Outcome::Done {
         super::proxy::end_if_idle(context, &operator).await?;
     }
     Ok(exit_of(ended.outcome))
+}
+
+/// Takes the service away, without asking.
+///
+/// # Errors
+/// As [`run`].
+pub async fn down(operator: &Operator) -> Result<Ended, Error> {
+    let mut held = hold(operator).await?;
+    let ended = while_held(operator, &mut held).await;
+    operator.let_go(held).await;
+    ended
 }
 
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error> {

@@ -34,8 +34,16 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         say(&operator, "would remove", &releases, images.len());
         return Ok(Exit::Done);
     }
-    let mut held = hold(&operator).await?;
-    let pruned = while_held(&operator, &mut held).await;
+    prune(&operator).await
+}
+
+/// Settles what was left, and removes what nothing needs.
+///
+/// # Errors
+/// As [`run`].
+pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
+    let mut held = hold(operator).await?;
+    let pruned = while_held(operator, &mut held).await;
     operator.let_go(held).await;
     pruned
 }

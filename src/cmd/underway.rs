@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::action::Ask;
 use crate::core::survey::View;
 use crate::core::world::World;
-use crate::error::{Error, Exit, Touched};
+use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 use crate::lease::{self, Lease, Reply};
 
@@ -71,7 +71,7 @@ pub(super) async fn go_on(
 }
 
 /// Leaves a request with the holder and waits until it has been taken.
-pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
+pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<(), Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
     let asked = lease::ask(engine, service, &ask, &operator.author)
@@ -86,7 +86,7 @@ pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Resul
             let what =
                 format!("{holder} has been told; `flipside status {service}` shows the rest");
             operator.report.say(&what);
-            return Ok(Exit::Done);
+            return Ok(());
         }
         Reply::Gone => format!("{holder}, who has just let go: try again"),
         Reply::Silent => format!("{holder}, who does not answer"),

@@ -19,7 +19,10 @@ fn releases_follow_each_other_and_the_oldest_is_retired() {
     let finished = third.finished();
     assert_eq!(finished["outcome"], "done");
     assert_eq!(finished["service"], stage.service);
-    assert_eq!((&finished["release"], &finished["live"]), (&3.into(), &3.into()));
+    assert_eq!(
+        (&finished["release"], &finished["live"]),
+        (&3.into(), &3.into())
+    );
     assert_eq!(finished["requests_cut"], 0);
     stage.serves("three");
     assert_eq!(stage.releases(), (Some(3), vec![2]));

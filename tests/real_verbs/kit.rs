@@ -178,7 +178,9 @@ standby: {{ keep: 1 }}
     pub fn releases(&self) -> (Option<u64>, Vec<u64>) {
         let status = self.status();
         let standby = status["standby"].as_array().unwrap().iter();
-        let standby = standby.map(|one| one["release"].as_u64().unwrap()).collect();
+        let standby = standby
+            .map(|one| one["release"].as_u64().unwrap())
+            .collect();
         (status["live"]["release"].as_u64(), standby)
     }
 
