@@ -281,6 +281,10 @@ impl Performer {
         for &release in releases {
             self.remove(release, fence).await?;
         }
+        let drop_images = self.engine.drop_images(&self.service);
+        tokio::time::timeout(REMOVE, drop_images)
+            .await
+            .map_err(|_| Fault::Lost("their images are still being removed".into()))??;
         Ok(Event::Retired {
             releases: releases.to_vec(),
         })

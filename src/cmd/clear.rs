@@ -58,6 +58,9 @@ async fn prune_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
     if releases.is_empty() {
+        // What was built for a release that never stood belongs to none.
+        let dropped = operator.engine.drop_images(&operator.service).await;
+        dropped.map_err(|error| Error::of_engine(error, Touched::Something))?;
         say(operator, "removed", &releases);
         return Ok(Exit::Done);
     }

@@ -335,6 +335,9 @@ impl Engine for Stage {
     async fn tokens(&self, _: &ServiceName) -> Result<Vec<Token>, EngineError> {
         unplayed()
     }
+    async fn drop_images(&self, _: &ServiceName) -> Result<(), EngineError> {
+        unplayed()
+    }
     async fn drop_token(&self, _: &ServiceName, _: &str) -> Result<(), EngineError> {
         unplayed()
     }

@@ -139,6 +139,11 @@ impl Engine for FakeEngine {
         .await
     }
 
+    /// It has none.
+    async fn drop_images(&self, _: &ServiceName) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {
         let id = container.to_owned();
         let lines = self.call(Op::Logs, move |world, _| world.logs(&id)).await?;

@@ -111,6 +111,10 @@ impl Engine for Docker {
         tear_down::tear_down(self, service, release).await
     }
 
+    async fn drop_images(&self, service: &ServiceName) -> Result<(), EngineError> {
+        tear_down::drop_images(self, service).await
+    }
+
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {
         logs::tail(self, container, tail).await
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
+use bollard::query_parameters::{
+    ListImagesOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::try_join;
 
@@ -43,6 +45,33 @@ pub(super) async fn tear_down(
         let kind = names::Kind::Token;
         if !kind.is(&volume.labels) {
             self::volume(engine, &volume.name).await.map_err(acted)?;
+        }
+    }
+    Ok(())
+}
+
+/// See [`crate::engine::Engine::drop_images`].
+pub(super) async fn drop_images(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let options = ListImagesOptions {
+        filters: Some(names::filter(service, None)),
+        ..ListImagesOptions::default()
+    };
+    let listed = client.docker.list_images(Some(options)).await;
+    let listed = listed.map_err(|error| client.fault(error))?;
+    let built = listed
+        .into_iter()
+        .filter(|image| names::Kind::Image.is(&image.labels));
+    for image in built {
+        // The engine itself refuses what a container uses, or what somebody has named twice.
+        match client
+            .docker
+            .remove_image(&image.id, None::<RemoveImageOptions>, None)
+            .await
+        {
+            Ok(_) => {}
+            Err(error) if matches!(status(&error), Some(404 | 409)) => {}
+            Err(error) => return Err(acted(client.fault(error))),
         }
     }
     Ok(())
