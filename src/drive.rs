@@ -21,6 +21,9 @@ use crate::perform::Performer;
 /// How long a candidate may take to go after a signal.
 const SIGNALLED: Duration = Duration::from_secs(5);
 
+/// How often a long act looks whether the lease is still held.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Where records go: the journal, or standard error where a rollback finds it out of reach.
 #[async_trait]
 pub trait Ledger: Send {
@@ -151,6 +154,7 @@ impl Drive<'_> {
             biased;
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
+            taken = lost(self.lease) => Err(taken.into()),
         }
     }
 
@@ -160,6 +164,16 @@ impl Drive<'_> {
         self.ledger.record(fence, &event).await?;
         *state = next;
         Ok(())
+    }
+}
+
+/// Ends when the lease is another's: one who was frozen while a bake went on must not sit it out.
+async fn lost(lease: &dyn Hold) -> Taken {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(taken) = lease.hold().await {
+            return taken;
+        }
     }
 }
 

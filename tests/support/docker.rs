@@ -35,15 +35,19 @@ pub fn hello_binary() -> PathBuf {
     binary
 }
 
-/// The id of an image with the example server as its entrypoint; built where it is missing.
-pub async fn hello_image(client: &Client) -> String {
-    let binary = hello_binary();
-    let bytes = std::fs::read(&binary).unwrap();
+/// The name of the image with the example server as its entrypoint: it changes with the binary.
+pub fn hello_tag() -> String {
+    let bytes = std::fs::read(hello_binary()).unwrap();
     let hash: String = Sha256::digest(&bytes)[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let tag = format!("{IMAGE}:{hash}");
+    format!("{IMAGE}:{hash}")
+}
+
+/// The id of that image; built where it is missing.
+pub async fn hello_image(client: &Client) -> String {
+    let (binary, tag) = (hello_binary(), hello_tag());
     if let Ok(image) = api().inspect_image(&tag).await {
         return image.id.unwrap();
     }
