@@ -65,6 +65,7 @@ flipside() {
     local log=$1
     shift
     printf '   %s$ flipside %s%s\n' "$dim" "$(words "$@")" "$plain"
+    : >"$log"
     (cd "$work/shop" && exec "$work/flipside" --state "$state" --proxy "$proxy" "$@" </dev/null 2>&1) \
         >"$log" &
     child=$!

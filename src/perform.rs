@@ -15,10 +15,11 @@ use crate::core::progress::Sink;
 use crate::core::routing::{Drained, Mark};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
-use crate::engine::{Engine, Spec};
+use crate::engine::{Engine, EngineError, Spec};
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Vantage};
 
+pub mod bounded;
 mod fault;
 mod moving;
 
@@ -139,10 +140,7 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
-            Action::TearDown { release } => self
-                .remove(*release, fence)
-                .await
-                .map(|()| Event::TornDown { release: *release }),
+            Action::TearDown { release } => self.tear_down(*release, fence).await,
         };
         done.unwrap_or_else(Event::from)
     }
@@ -254,15 +252,20 @@ impl Performer {
                 cut: nothing,
             }));
         }
+        Ok(Event::Drained(self.settled(state, generation).await?))
+    }
+
+    /// Waits for what the last move left, at most until the drain limit after that move.
+    async fn settled(&self, state: &State, generation: Generation) -> Result<Drained, Fault> {
         let since = state
             .moved
-            .map_or(0, |moved| (self.clock)().saturating_sub(moved.at));
+            .map_or(0, |moved| self.since_move(moved.at) / 1000);
         let limit = state.opened.policy.drain_ms.saturating_sub(since);
         let settled = self.pointer.settled(generation, limit, self.sink.as_ref());
-        let drained = tokio::time::timeout(Duration::from_millis(limit) + DRAIN_SLACK, settled)
-            .await
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
-        Ok(Event::Drained(drained))
+        let deadline = Duration::from_millis(limit) + DRAIN_SLACK;
+        let settled = tokio::time::timeout(deadline, settled).await;
+        Ok(settled
+            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??)
     }
 
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
@@ -273,7 +276,20 @@ impl Performer {
             .saturating_sub((self.clock)())
             .min(state.opened.policy.bake_ms);
         let end = tokio::time::Instant::now() + Duration::from_millis(left);
-        self.proving(&environment, &probes).watch(end).await?;
+        let proving = self.proving(&environment, &probes);
+        // What was in flight at the switch ends meanwhile, or is cut at its own limit. How that
+        // went is asked again, and told, by the drain that follows.
+        let draining = async {
+            if let Some(moved) = state.moved.filter(|moved| moved.from.is_some()) {
+                let settled = self.settled(state, moved.generation).await;
+                tracing::debug!(in_time = settled.is_ok(), "drained during the bake");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            watched = proving.watch(end) => watched?,
+            () = draining => {}
+        }
         Ok(Event::Baked)
     }
 
@@ -281,13 +297,30 @@ impl Performer {
         for &release in releases {
             self.remove(release, fence).await?;
         }
-        let drop_images = self.engine.drop_images(&self.service);
-        tokio::time::timeout(REMOVE, drop_images)
-            .await
-            .map_err(|_| Fault::Lost("their images are still being removed".into()))??;
+        self.drop_images().await?;
         Ok(Event::Retired {
             releases: releases.to_vec(),
         })
+    }
+
+    async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
+        self.remove(release, fence).await?;
+        self.drop_images().await?;
+        Ok(Event::TornDown { release })
+    }
+
+    /// Removes the images that were built for the service and that nothing which stands needs.
+    async fn drop_images(&self) -> Result<(), Fault> {
+        let drop = async {
+            let standing = self.engine.inspect(&self.service).await?;
+            for id in unneeded_images(&standing, self.engine.images(&self.service).await?) {
+                self.engine.drop_image(&id).await?;
+            }
+            Ok::<_, EngineError>(())
+        };
+        Ok(tokio::time::timeout(REMOVE, drop)
+            .await
+            .map_err(|_| Fault::Lost("images are still being removed".into()))??)
     }
 
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
@@ -372,6 +405,19 @@ fn own<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Those of `images` that no container of `standing` was made from.
+#[must_use]
+pub fn unneeded_images(standing: &[Environment], images: Vec<String>) -> Vec<String> {
+    let containers = standing
+        .iter()
+        .flat_map(|environment| &environment.containers);
+    let used: Vec<&String> = containers.map(|container| &container.image_id).collect();
+    images
+        .into_iter()
+        .filter(|id| !used.contains(&id))
+        .collect()
 }
 
 /// The slot that a candidate takes: not the live one's.

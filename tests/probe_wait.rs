@@ -75,6 +75,8 @@ async fn three_passes_in_a_row_begin_again_after_a_failure() {
     });
     let stage = Stage::new(1, vec![thrice], answer);
     assert_eq!(stage.prove().await, Ok(6));
+    // After a pass the next check comes an interval later, not at once.
+    assert_eq!(stage.now(), 5_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -472,7 +474,7 @@ async fn an_exit_ends_the_bake_and_an_outage_does_not() {
 }
 
 #[tokio::test]
-async fn this_machine_checks_a_real_address() {
+async fn this_machine_checks_an_address_by_itself() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -40,6 +40,7 @@ mod files;
 mod images;
 mod stand_up;
 mod talk;
+mod trouble;
 
 use flipside::core::event::Failure;
 use flipside::core::names::Release;

@@ -1,1 +1,4 @@
-//!
+//! The program as users and pipelines call it, on a real Docker engine.
+
+mod deploys;
+mod kit;

@@ -10,12 +10,13 @@ use crate::core::names::{Millis, ServiceName};
 use crate::core::plan::{Plan, PointerPlan, ProxyPlan};
 use crate::docker;
 use crate::drive::Core;
-use crate::engine::Engine;
 use crate::engine::docker::Docker;
+use crate::engine::{Engine, EngineError};
 use crate::error::{Error, Touched};
-use crate::journal::{self, Journal, JournalError};
+use crate::journal::{self, Journal, JournalError, RunLog};
 use crate::lease::Terms;
 use crate::perform::Clock;
+use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
 use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
@@ -95,7 +96,8 @@ impl Context {
             .await)
     }
 
-    /// One who goes on with a service's run; `set` is what `--set` gave its plan.
+    /// One who goes on with a service's run; `set` is what `--set` gave its plan. Where the pointer
+    /// shall listen is in the run's opening record: a first release may have no other trace yet.
     ///
     /// # Errors
     /// As [`Context::operator_of_service`].
@@ -106,8 +108,14 @@ impl Context {
     ) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
+        let away = |error| of_journal(error, Touched::Nothing);
+        let journal = self.journal().await.map_err(away)?;
+        let latest = journal.runs(&service, 1).await.map_err(away)?;
+        let opened = latest.first().and_then(RunLog::opened);
+        let pointer = opened.and_then(|opened| opened.pointer.clone());
+        let proxy = pointer.map(|PointerPlan::Proxy(proxy)| proxy);
         Ok(self
-            .operator(client, service, None, Newer::Refuse, set)
+            .operator(client, service, proxy, Newer::Refuse, set)
             .await)
     }
 
@@ -116,9 +124,20 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn client(&self, address: Option<&str>) -> Result<docker::Client, Error> {
-        docker::Client::connect(address)
-            .await
-            .map_err(|error| Error::of_engine(error, Touched::Nothing))
+        let chosen = docker::address::choose(address, &docker::Surroundings::read());
+        let opened = match chosen {
+            Ok(endpoint) => {
+                let engine = endpoint.address.clone();
+                tokio::time::timeout(CONNECT, docker::Client::open(endpoint))
+                    .await
+                    .unwrap_or_else(|_| {
+                        let why = no_answer(CONNECT);
+                        Err(EngineError::OutOfReach { engine, why })
+                    })
+            }
+            Err((engine, why)) => Err(EngineError::OutOfReach { engine, why }),
+        };
+        opened.map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
 
     async fn operator(
@@ -138,8 +157,8 @@ impl Context {
         )));
         Operator {
             service,
-            engine: Arc::new(Docker::new(client)),
-            pointer: Arc::clone(&pointer) as Arc<_>,
+            engine: Arc::new(BoundedEngine(Arc::new(Docker::new(client)))),
+            pointer: Arc::new(BoundedPointer(Arc::clone(&pointer) as Arc<_>)),
             vantage: pointer,
             journal: self.journal().await,
             report: Arc::clone(&self.report),
@@ -210,7 +229,7 @@ impl Context {
                 instead: None,
             });
         }
-        let known = Docker::new(client.clone())
+        let known = BoundedEngine(Arc::new(Docker::new(client.clone())))
             .services()
             .await
             .map_err(|error| Error::of_engine(error, Touched::Nothing))?;

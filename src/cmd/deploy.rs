@@ -1,20 +1,19 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
 use crate::cli;
-use crate::core::event::{Event, Verb};
+use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::Plan;
-use crate::core::routing::Routing;
-use crate::core::state::{Moved, State};
+use crate::core::state::Moved;
 use crate::core::survey::{is_drift, retirable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
-use crate::journal::RunLog;
 use crate::perform::free_slot;
 
 use super::context::Context;
 use super::operator::{Held, Operator, highest, of_journal};
+use super::recall::{last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::Since;
 
@@ -103,6 +102,7 @@ async fn while_held(
     let known = last_move(&runs);
     refuse_drift(operator, &world, known.as_ref(), drift)?;
 
+    let world = restore_marks(operator, &runs, world).await?;
     let view = survey(&world);
     let (_, newest) = highest(&runs, &world, &view);
     let release = Release(newest.0 + 1);
@@ -110,6 +110,7 @@ async fn while_held(
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
     let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
+    opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
     let spec = spec_of(plan, release, slot, &policy);
     let run = runs.first().map_or(1, |log| log.run + 1);
@@ -121,14 +122,6 @@ async fn while_held(
         seen,
     };
     operator.begin(opening, &world, held).await
-}
-
-/// The last move that the journal knows of.
-fn last_move(runs: &[RunLog]) -> Option<Moved> {
-    let states = runs
-        .iter()
-        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
-    states.filter_map(|state| state.moved).next()
 }
 
 /// A routing that names something else than what stands, or that has forgotten the service, is a
@@ -185,25 +178,6 @@ fn places(endpoints: &[std::net::SocketAddr]) -> String {
     }
     let endpoints: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     format!(" at {}", endpoints.join(", "))
-}
-
-/// A move that the journal does not know of: a rollback without it, another operator's store.
-fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
-    let (Some(known), Some(routing)) = (known, routing) else {
-        return Vec::new();
-    };
-    if routing.generation <= known.generation {
-        return Vec::new();
-    }
-    let live = routing
-        .live()
-        .map_or("nothing".into(), |live| format!("release {live}"));
-    vec![Event::Seen {
-        what: format!(
-            "the pointer has moved to {live} (generation {}, by `{}`: {})",
-            routing.generation, routing.author, routing.reason
-        ),
-    }]
 }
 
 async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {

@@ -14,6 +14,7 @@ use crate::core::plan::ProxyPlan;
 use crate::core::words::{clean, list};
 use crate::docker;
 use crate::error::{Error, Exit, Touched};
+use crate::perform::bounded::no_answer;
 use crate::pointer::PointerError;
 use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site, TakenDown};
 use crate::proxy;
@@ -233,10 +234,6 @@ async fn within<T>(
             })
         });
     answer.map_err(|error| Error::of_pointer(&site.name, error, touched))
-}
-
-fn no_answer(limit: Duration) -> String {
-    format!("no answer within {} s", limit.as_secs())
 }
 
 /// What a person should know before it is taken down; `None` where it serves nothing.

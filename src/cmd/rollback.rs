@@ -12,11 +12,13 @@ use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
+use crate::journal::RunLog;
 use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
 use super::context::{Answer, Context};
 use super::operator::{Held, Operator, highest};
+use super::recall::{last_move, unrecorded};
 use super::run::{Ended, Opening};
 use super::settle::Since;
 
@@ -60,7 +62,8 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         to: args.to.map(Release),
         proof,
     };
-    let world = operator.look().await?;
+    let (world, mut runs) = tokio::join!(operator.look(), operator.runs());
+    let world = world?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
         return dry_run(&operator, &world, &way).await;
@@ -74,8 +77,11 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
             );
             return Err(Error::Declined { what });
         }
+        // The answer may have taken long.
+        runs = operator.runs().await;
     }
-    let ended = roll_back(&operator, wanted, world).await?;
+    let known = runs.as_deref().unwrap_or_default();
+    let ended = roll_back(&operator, wanted, world, known).await?;
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
@@ -97,13 +103,17 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     Ok(exit_of(ended.outcome))
 }
 
-/// Rolls back.
+/// Rolls back, from `world` as just looked at; `known` are the newest runs, none where the journal
+/// is out of reach.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Result<Ended, Error> {
-    let runs = operator.runs().await;
-    let known = runs.as_deref().unwrap_or_default();
+pub async fn roll_back(
+    operator: &Operator,
+    wanted: Wanted,
+    world: World,
+    known: &[RunLog],
+) -> Result<Ended, Error> {
     let (floor, _) = highest(known, &world, &View::default());
     let (mut held, contended) = seize(operator, floor).await?;
     let ended = while_held(operator, wanted, world, contended, &mut held).await;
@@ -142,11 +152,13 @@ async fn while_held(
     };
     let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
     let run = known.first().map_or(1, |log| log.run + 1);
+    // Found before, written after: before the pointer moves only the intent is.
+    let seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
     let opening = Opening {
         run,
         opened,
         spec: None,
-        seen: Vec::new(),
+        seen,
     };
     let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done

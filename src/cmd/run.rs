@@ -71,11 +71,13 @@ impl Operator {
         let mut ledger = RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
             .await
             .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+        let ended = self.drive(&performer, &mut ledger, held, state).await?;
         for event in &seen {
             let recorded = ledger.record(held.lease.fence(), event).await;
-            recorded.map_err(|error| self.store_away(error.why, Touched::Nothing))?;
+            recorded.map_err(|error| self.store_away(error.why, Touched::Something))?;
         }
-        self.drive(&performer, &mut ledger, held, state).await
+        self.seal(&mut ledger, ended.outcome).await;
+        Ok(ended)
     }
 
     /// Goes on with a run that was cut short; `ask`, if any, is put to it first.
@@ -108,7 +110,19 @@ impl Operator {
                 .map_err(|error| self.store_away(error.why, Touched::Something))?;
             state = next;
         }
-        self.drive(&performer, &mut ledger, held, state).await
+        let ended = self.drive(&performer, &mut ledger, held, state).await?;
+        self.seal(&mut ledger, ended.outcome).await;
+        Ok(ended)
+    }
+
+    async fn seal(&self, ledger: &mut RunLedger, outcome: Outcome) {
+        if outcome != Outcome::Interrupted
+            && let Err(error) = ledger.seal().await
+        {
+            // The run's records are all there; only their gathering into one object is missing.
+            self.report
+                .warn(&format!("the run could not be sealed: {error}"));
+        }
     }
 
     async fn drive(
@@ -149,13 +163,6 @@ impl Operator {
                 });
             }
         };
-        if outcome != Outcome::Interrupted
-            && let Err(error) = ledger.seal().await
-        {
-            // The run's records are all there; only their gathering into one object is missing.
-            self.report
-                .warn(&format!("the run could not be sealed: {error}"));
-        }
         Ok(Ended {
             outcome,
             state,
@@ -233,6 +240,7 @@ impl Operator {
             generation: world.routing.as_ref().map(|routing| routing.generation),
             fence,
             highest,
+            pointer: None,
             plan: None,
         }
     }

@@ -1,95 +1,24 @@
-//! `flipside resume`, `abort` and `promote`: verbs aimed at a run that has not ended. Where a living
-//! operator drives it, it is asked; where none does, this one goes on with it.
+//! What `resume`, `abort` and `promote` share: they are aimed at a run that has not ended. Where a
+//! living operator drives it, it is asked; where none does, this one goes on with it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli;
 use crate::core::action::Ask;
 use crate::core::survey::View;
-use crate::core::verdict::Outcome;
 use crate::core::world::World;
-use crate::error::{Error, Exit, Touched, exit_of};
+use crate::error::{Error, Touched};
 use crate::journal::RunLog;
-use crate::lease::{self, Acquired, Lease, Patience, Reply};
+use crate::lease::{self, Lease, Reply};
 
-use super::context::Context;
 use super::operator::{Operator, highest, of_journal};
 use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Runs `resume`.
-///
-/// # Errors
-/// Where nothing is under way, somebody else drives it, or it had to stop again.
-pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
-    let operator = context.operator_of_run(&args.service, &args.set).await?;
-    unfinished(&operator, "resume").await?;
-    let ended = match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
-        Acquired::HeldBy(holder) => {
-            let service = operator.service.to_string();
-            return Err(Error::HeldBy {
-                service,
-                holder: holder.to_string(),
-            });
-        }
-    };
-    operator.report.finished(&operator.finished(&ended));
-    Ok(exit_of(ended.outcome))
-}
-
-/// Runs `abort`: done when the release has been given up.
-///
-/// # Errors
-/// As [`resume`]; and where the holder does not answer.
-pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(arg).await?;
-    unfinished(&operator, "abort").await?;
-    match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => {
-            let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
-            if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
-                // What was asked for is done, though the release is not.
-                ended.outcome = Outcome::Done;
-            }
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
-        }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Abort, &holder.to_string()).await,
-    }
-}
-
-/// Runs `promote`: ends the bake.
-///
-/// # Errors
-/// As [`abort`].
-pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(arg).await?;
-    unfinished(&operator, "promote").await?;
-    match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => {
-            let ended = go_on(&operator, "promote", Some(Ask::Promote), lease).await?;
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
-        }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Promote, &holder.to_string()).await,
-    }
-}
-
 /// The newest run, if it has not ended.
-async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
+pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
     let runs = operator
         .runs()
@@ -103,7 +32,8 @@ async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
         })
 }
 
-async fn floor(operator: &Operator) -> Result<u64, Error> {
+/// The highest lease number that journal and pointer have seen.
+pub(super) async fn floor(operator: &Operator) -> Result<u64, Error> {
     let runs = operator
         .runs()
         .await
@@ -123,7 +53,8 @@ async fn floor(operator: &Operator) -> Result<u64, Error> {
     .0)
 }
 
-async fn go_on(
+/// Goes on with the run that has not ended, `ask` put to it first.
+pub(super) async fn go_on(
     operator: &Operator,
     verb: &str,
     ask: Option<Ask>,
@@ -140,7 +71,7 @@ async fn go_on(
 }
 
 /// Leaves a request with the holder and waits until it has been taken.
-async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
+pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<(), Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
     let asked = lease::ask(engine, service, &ask, &operator.author)
@@ -155,7 +86,7 @@ async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Err
             let what =
                 format!("{holder} has been told; `flipside status {service}` shows the rest");
             operator.report.say(&what);
-            return Ok(Exit::Done);
+            return Ok(());
         }
         Reply::Gone => format!("{holder}, who has just let go: try again"),
         Reply::Silent => format!("{holder}, who does not answer"),

@@ -205,7 +205,7 @@ impl Said {
         let text = info.stream.or(info.status.map(|status| status + "\n"));
         self.rest.push_str(&text.unwrap_or_default());
         while let Some(end) = self.rest.find('\n') {
-            let line = self.rest[..end].trim_end().to_owned();
+            let line = plain(self.rest[..end].trim_end());
             self.rest.drain(..=end);
             if line.is_empty() {
                 continue;
@@ -242,6 +242,19 @@ impl Said {
             }],
         })
     }
+}
+
+/// A line without the colours that the builder gives to what a step prints on standard error.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        text.push_str(before);
+        let end = after.find(|c: char| c.is_ascii_alphabetic());
+        rest = end.map_or("", |end| &after[end + 1..]);
+    }
+    text.push_str(rest);
+    text
 }
 
 /// A plain file's header, owned by root.
@@ -291,8 +304,8 @@ mod tests {
             "Step 1/2 : FROM x\n",
             "old\n",
             "Step 2/2 : RUN y\n",
-            "so",
-            "rry\n",
+            "\u{1b}[91mso",
+            "\u{1b}[0mrry\n",
         ] {
             let info = BuildInfo {
                 stream: Some(text.into()),

@@ -120,9 +120,11 @@ pub trait Engine: Send + Sync {
     /// volumes of the release. Idempotent. Images are kept.
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError>;
 
-    /// Removes the images that were built for the service and that no container uses. Idempotent.
-    /// Only for one who holds the lease: an image whose containers are yet to be made has none.
-    async fn drop_images(&self, service: &ServiceName) -> Result<(), EngineError>;
+    /// The ids of the images that were built here for a service.
+    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+
+    /// Removes an image, unless a container uses it. None of that id is no error.
+    async fn drop_image(&self, id: &str) -> Result<(), EngineError>;
 
     /// The last `tail` lines of a container.
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError>;

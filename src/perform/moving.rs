@@ -154,7 +154,7 @@ impl Performer {
     }
 
     /// Microseconds since the pointer was written: by this process's own clock if it wrote it.
-    fn since_move(&self, at: Millis) -> u64 {
+    pub(super) fn since_move(&self, at: Millis) -> u64 {
         let moved = *own(&self.moved);
         let by_clock = || (self.clock)().saturating_sub(at).saturating_mul(1000);
         moved.map_or_else(by_clock, |start| micros(start.elapsed()))

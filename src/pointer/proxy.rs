@@ -28,7 +28,7 @@ use crate::probe::{Question, Vantage, VantageError};
 use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
 
 use super::{Answer, Pointer, PointerError};
-use line::{Line, Reached};
+use line::{Line, Reached, Ways};
 
 mod binary;
 mod container;
@@ -49,6 +49,8 @@ const ASK_LIMIT_MS: Millis = 10_000;
 const FIRST_WAIT: Duration = Duration::from_millis(2);
 /// The longest wait for a proxy that has been started.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// How long a proxy that has been started is waited for at its socket alone.
+const SOCKET_FIRST: Duration = Duration::from_millis(500);
 /// How many starts without an answer are too many.
 const STARTS: i64 = 3;
 
@@ -154,7 +156,7 @@ impl ProxyPointer {
 
     /// The connection; `None` where the engine has no such proxy.
     async fn link(&self) -> Result<Option<line::Link>, PointerError> {
-        match self.line.reach().await? {
+        match self.line.reach(Ways::All).await? {
             Reached::Open(link) => Ok(Some(link)),
             Reached::Absent => Ok(None),
             Reached::Stopped(_) => Err(self.site().away(format!(
@@ -229,20 +231,24 @@ impl Pointer for ProxyPointer {
 
     async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError> {
         let site = self.site();
-        let mut starts = 0;
-        let mut wait = FIRST_WAIT;
         let starting = || {
             sink.progress(Progress::Wait {
-                what: format!("the proxy `{}` is being started", site.name),
+                what: format!("the proxy `{}` to start", site.name),
             });
         };
+        let (mut starts, mut restarts) = (0, None);
+        let (mut wait, mut waited) = (FIRST_WAIT, Duration::ZERO);
         loop {
-            match self.line.reach().await? {
+            // Commands stay on the connection that is made here, so the quick one is worth a wait.
+            let ways = match starts {
+                1.. if waited < SOCKET_FIRST => Ways::SocketFirst,
+                _ => Ways::All,
+            };
+            match self.line.reach(ways).await? {
                 Reached::Open(link) => return self.accept(&link),
                 Reached::Absent => {
                     starting();
                     container::create(site).await?;
-                    continue;
                 }
                 Reached::Stopped(found) => {
                     if starts == STARTS {
@@ -252,13 +258,16 @@ impl Pointer for ProxyPointer {
                     starts += 1;
                     container::start(site, &found).await?;
                 }
-                Reached::Deaf(found, _) if found.restarts >= STARTS => {
-                    return Err(container::ends_at_once(site, &found).await);
+                Reached::Deaf(found, _) => {
+                    let before = *restarts.get_or_insert(found.restarts);
+                    if found.restarts >= before + STARTS {
+                        return Err(container::ends_at_once(site, &found).await);
+                    }
                 }
-                Reached::Deaf(..) => {}
             }
-            // A wait for the container just started, which the caller limits.
+            // A wait for the container, which the caller limits.
             tokio::time::sleep(wait).await;
+            waited += wait;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }

@@ -125,6 +125,8 @@ impl Proving<'_> {
                 let done = match &answer {
                     Answer::Passed => {
                         in_a_row += 1;
+                        // What must pass several times in a row must do so over time.
+                        wait = longest;
                         (in_a_row >= probe.passes).then_some(Ok(()))
                     }
                     Answer::NotAsked(_) => Some(Ok(())),

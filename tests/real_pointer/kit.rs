@@ -75,19 +75,14 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        let image = inspect(self.name(), "{{.Config.Image}}");
         let volume = format!("{}.table", self.name());
         docker(&["rm", "-f", "-v", self.name()]);
         docker(&["volume", "rm", "-f", &volume]);
-        remove_unused_images();
-    }
-}
-
-/// The last test to end takes the image away; the engine refuses it to the others.
-fn remove_unused_images() {
-    let label = "label=flipside.kind=proxy-image";
-    let images = docker(&["images", "-q", "--filter", label]);
-    for image in String::from_utf8_lossy(&images.stdout).lines() {
-        docker(&["rmi", image]);
+        // The last test to end takes the image away; the engine refuses it to the others.
+        if image.starts_with("flipside-proxy:") {
+            docker(&["rmi", &image]);
+        }
     }
 }
 

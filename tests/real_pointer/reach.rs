@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flipside::pointer::proxy::{Control, Site};
+use flipside::pointer::proxy::{Control, Site, overview};
 use flipside::pointer::{Pointer, PointerError};
 use flipside::proxy::{Options, Server};
 
@@ -57,7 +57,7 @@ async fn another_engines_proxy_is_not_believed() {
     assert_eq!(auto.read().await, Ok(None));
     let direct = rig.spoken_to(Control::Socket).pointer();
     direct.write(None, &to(1, named("x").await)).await.unwrap();
-    let found = flipside::pointer::proxy::overview(&rig.site).await.unwrap();
+    let found = overview(&rig.site).await.unwrap();
     assert_eq!(found.unwrap().services.len(), 1);
     other.stop();
 }

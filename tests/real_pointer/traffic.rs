@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use flipside::core::names::Release;
 use flipside::core::plan::HttpProbe;
 use flipside::core::progress::{Progress, Silent, Sink};
+use flipside::pointer::proxy::overview;
 use flipside::pointer::{Pointer, PointerError};
 use flipside::probe::{Question, Vantage};
 
@@ -66,20 +67,18 @@ async fn what_was_in_flight_is_counted() {
     let pointer = rig.on(port, &[]);
     let (open, slow) = gated("slow").await;
     let quick = named("quick").await;
-    let waiting = async || {
-        let asked = tokio::spawn(get(port, "any"));
-        let site = rig.site.clone();
+    let in_flight = async || {
         until("a request in flight", async || {
-            let found = flipside::pointer::proxy::overview(&site).await.unwrap();
+            let found = overview(&rig.site).await.unwrap();
             let (_, stats) = found?.services.pop()?;
             (stats.releases.get(&1)?.in_flight == 1).then_some(())
         })
         .await;
-        asked
     };
 
     pointer.write(None, &to(1, slow)).await.unwrap();
-    let cut = waiting().await;
+    let cut = tokio::spawn(get(port, "any"));
+    in_flight().await;
     let second = pointer.write(Some(1), &to(2, quick)).await.unwrap();
     assert!(get(port, "any").await.ends_with("quick"));
     let seen = Seen::default();
@@ -97,7 +96,8 @@ async fn what_was_in_flight_is_counted() {
     assert!(!cut.await.unwrap().ends_with("slow"));
 
     let third = pointer.write(Some(second), &to(1, slow)).await.unwrap();
-    let finished = waiting().await;
+    let finished = tokio::spawn(get(port, "any"));
+    in_flight().await;
     let fourth = pointer.write(Some(third), &to(2, quick)).await.unwrap();
     open.send(true).unwrap();
     let drained = pointer.settled(fourth, 20_000, &Silent).await.unwrap();

@@ -87,12 +87,7 @@ pub struct Scope {
 impl Scope {
     pub async fn new() -> Self {
         let engine = Docker::connect(None).await.unwrap();
-        static SWEEP: Once = Once::new();
-        let mut first = false;
-        SWEEP.call_once(|| first = true);
-        if first {
-            sweep().await;
-        }
+        sweep_once().await;
         let image = ImageSource::Pull(hello_image(engine.client()).await);
         Self {
             service: service(),
@@ -171,14 +166,22 @@ pub async fn remove(service: &str) {
         filters: filters.clone(),
         ..Default::default()
     };
-    for container in api.list_containers(Some(options)).await.unwrap() {
-        let options = RemoveContainerOptions {
-            force: true,
-            v: true,
-            ..Default::default()
-        };
-        let id = container.id.unwrap();
-        api.remove_container(&id, Some(options)).await.ok();
+    // A container that a dropped call is still having made is listed before it can be removed.
+    for _ in 0..200 {
+        let left = api.list_containers(Some(options.clone())).await.unwrap();
+        if left.is_empty() {
+            break;
+        }
+        for container in left {
+            let options = RemoveContainerOptions {
+                force: true,
+                v: true,
+                ..Default::default()
+            };
+            let id = container.id.unwrap();
+            api.remove_container(&id, Some(options)).await.ok();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     let options = ListNetworksOptions {
         filters: filters.clone(),
@@ -206,7 +209,16 @@ pub async fn remove(service: &str) {
     }
 }
 
-/// Removes what killed test runs have left.
+/// Removes what killed test runs have left, at the first call of a process.
+pub async fn sweep_once() {
+    static SWEEP: Once = Once::new();
+    let mut first = false;
+    SWEEP.call_once(|| first = true);
+    if first {
+        sweep().await;
+    }
+}
+
 async fn sweep() {
     let api = api();
     let now = SystemTime::now()

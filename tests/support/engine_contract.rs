@@ -186,7 +186,10 @@ pub async fn a_token_has_one_winner(f: &Fixture<'_>) {
     let winner = &answers[0];
     assert!(answers.iter().all(|answer| answer == winner), "{answers:?}");
     assert_eq!(winner.labels.len(), 1, "{winner:?}");
-    assert_eq!(f.engine.tokens(&f.service).await.unwrap(), [winner.clone()]);
+    assert_eq!(
+        f.engine.tokens(&f.service).await.unwrap(),
+        std::slice::from_ref(winner)
+    );
     f.clean(&[1]).await;
     assert_eq!(f.engine.tokens(&f.service).await.unwrap().len(), 1);
     for _ in 0..2 {

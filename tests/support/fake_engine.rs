@@ -131,17 +131,20 @@ impl Engine for FakeEngine {
         self.call(Op::Services, |world, _| world.services()).await
     }
 
+    async fn images(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn drop_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
         let service = service.clone();
         self.call(Op::TearDown, move |world, limit| {
             world.tear_down(&service, release, limit);
         })
         .await
-    }
-
-    /// It has none.
-    async fn drop_images(&self, _: &ServiceName) -> Result<(), EngineError> {
-        Ok(())
     }
 
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {

@@ -11,6 +11,7 @@ use bollard::models::{
 };
 
 use super::names;
+use super::network::Subnet;
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Text};
 use crate::docker::nanoseconds;
@@ -29,6 +30,7 @@ pub(super) struct Wanted<'a> {
     pub(super) image_entrypoint: Option<Vec<String>>,
     pub(super) replica: u32,
     pub(super) network: &'a str,
+    pub(super) subnet: Subnet,
     pub(super) address: Ipv4Addr,
     /// Of the environment; role and replica are added.
     pub(super) labels: &'a HashMap<String, String>,

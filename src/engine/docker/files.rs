@@ -11,10 +11,10 @@ use bollard::query_parameters::{
 };
 
 use super::create::{self, Access, filled_volume};
-use super::{Docker, names};
+use super::{Docker, LAG, names};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, FileSource, MountSource, Plan, Role, Run};
-use crate::docker::{TarStream, is_missing, refused, refused_hint, status, tar_stream};
+use crate::docker::{TarStream, found, is_missing, refused, refused_hint, status, tar_stream};
 use crate::engine::{EngineError, Spec};
 
 /// Refuses single files where the engine cannot put them: in a read-only root, on a tmpfs.
@@ -157,12 +157,22 @@ async fn fill(
         name: Some(helper.clone()),
         ..CreateContainerOptions::default()
     };
-    let created = client.docker.create_container(Some(options), body).await;
-    match created {
-        Ok(_) => {}
-        // Left by a killed call, with the same volumes.
-        Err(error) if status(&error) == Some(409) => {}
-        Err(error) => return Err(client.fault(error)),
+    loop {
+        let create = client
+            .docker
+            .create_container(Some(options.clone()), body.clone());
+        match create.await {
+            Ok(_) => break,
+            // Left by a killed call, with the same volumes; or still being made for it.
+            Err(error) if status(&error) == Some(409) => {
+                let there = found(client.docker.inspect_container(&helper, None).await);
+                if there.map_err(|error| client.fault(error))?.is_some() {
+                    break;
+                }
+                tokio::time::sleep(LAG).await;
+            }
+            Err(error) => return Err(client.fault(error)),
+        }
     }
     let sources: Vec<_> = directories
         .iter()

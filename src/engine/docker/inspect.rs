@@ -261,7 +261,8 @@ pub(super) async fn container(engine: &Docker, id: &str) -> Result<Option<Contai
     Ok(answer.map(full))
 }
 
-fn full(answer: ContainerInspectResponse) -> Container {
+/// A container out of the engine's full answer.
+pub(super) fn full(answer: ContainerInspectResponse) -> Container {
     let labels = answer
         .config
         .and_then(|config| config.labels)

@@ -5,6 +5,7 @@
 //! knows of pointers and journals.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -23,14 +24,19 @@ mod create;
 mod credentials;
 mod dockerfile;
 mod files;
+mod images;
 mod inspect;
 mod logs;
 mod names;
 mod network;
+mod order;
 mod prepare;
 mod stand_up;
 mod tear_down;
 mod tokens;
+
+/// The wait between two tries where the engine lags behind what it has answered itself.
+const LAG: Duration = Duration::from_millis(25);
 
 /// A Docker engine.
 #[derive(Debug, Clone)]
@@ -107,12 +113,16 @@ impl Engine for Docker {
         Ok(names.into_iter().collect())
     }
 
-    async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
-        tear_down::tear_down(self, service, release).await
+    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        self.list_images(service).await
     }
 
-    async fn drop_images(&self, service: &ServiceName) -> Result<(), EngineError> {
-        tear_down::drop_images(self, service).await
+    async fn drop_image(&self, id: &str) -> Result<(), EngineError> {
+        self.remove_image(id).await
+    }
+
+    async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
+        tear_down::tear_down(self, service, release).await
     }
 
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {

@@ -186,20 +186,22 @@ pub(super) async fn create(
     ))
 }
 
-/// An engine lets racers make two networks of one name: the one with the lowest id stays.
+/// An engine lets racers make two networks of one name. The oldest stays: a racer that saw only its
+/// own has the oldest, and goes on with it.
 async fn settle(client: &Client, name: &str, mine: Subnet) -> Result<Subnet, EngineError> {
     let mut named = list(client).await?;
     named.retain(|network| network.name.as_deref() == Some(name));
-    named.sort_by(|a, b| a.id.cmp(&b.id));
+    named.sort_by_key(|network| {
+        let created = network.created.as_deref();
+        let created: Option<jiff::Timestamp> = created.and_then(|text| text.parse().ok());
+        (created, network.id.clone())
+    });
     let Some(first) = named.first() else {
         return Err(refused(format!("the network `{name}` has vanished")));
     };
     let subnet = subnets(first).first().copied().unwrap_or(mine);
-    for id in named
-        .iter()
-        .skip(1)
-        .filter_map(|network| network.id.as_deref())
-    {
+    let younger = named.iter().skip(1);
+    for id in younger.filter_map(|network| network.id.as_deref()) {
         match client.docker.remove_network(id).await {
             Ok(()) => {}
             // The other racer was quicker to remove it.
@@ -208,6 +210,28 @@ async fn settle(client: &Client, name: &str, mine: Subnet) -> Result<Subnet, Eng
         }
     }
     Ok(subnet)
+}
+
+/// Makes the network `name` with this subnet the only one of that name. Another one is what a
+/// killed call had still asked for: the engine makes networks one after the other.
+pub(super) async fn make_unique(
+    engine: &Docker,
+    name: &str,
+    subnet: Subnet,
+) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let named = list(client).await?;
+    let others = named.iter().filter(|network| {
+        network.name.as_deref() == Some(name) && !subnets(network).contains(&subnet)
+    });
+    for id in others.filter_map(|network| network.id.as_deref()) {
+        match client.docker.remove_network(id).await {
+            Ok(()) => {}
+            Err(error) if status(&error) == Some(404) => {}
+            Err(error) => return Err(client.fault(error)),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

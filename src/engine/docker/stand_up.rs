@@ -17,10 +17,11 @@ use super::create::{self, Wanted};
 use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Subnet};
-use super::{Docker, logs, names};
+use super::order::{self, roles};
+use super::{Docker, LAG, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
-use crate::core::plan::{Condition, Plan, Role, Run};
+use crate::core::plan::Condition;
 use crate::core::progress::{Progress, Sink};
 use crate::core::world::{ContainerState, Environment, Health};
 use crate::docker::{found, refused, refused_hint, status};
@@ -32,8 +33,9 @@ const AT_A_TIME: usize = 4;
 /// The last log lines shown of a container that failed.
 const LOG_LINES: u32 = 50;
 
-/// The longest wait between two looks at a container that shall become healthy.
-const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// The longest wait between two looks at a container that shall become healthy: shorter than the
+/// 100 ms for which an engine shows the end of one that it starts again.
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// What is known of a role while it is being started.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,13 +55,6 @@ struct Work<'a> {
     total: u32,
 }
 
-/// The roles that have containers.
-fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> {
-    plan.roles
-        .iter()
-        .filter(|(_, role)| role.run == Run::Always)
-}
-
 /// See [`crate::engine::Engine::stand_up`].
 pub(super) async fn stand_up(
     engine: &Docker,
@@ -69,14 +64,14 @@ pub(super) async fn stand_up(
 ) -> Result<Environment, EngineError> {
     let (plan, release) = (&spec.plan, spec.release);
     files::check(plan)?;
-    check_order(plan)?;
+    order::check(plan)?;
     let total = roles(plan).map(|(_, role)| role.replicas).sum();
     let filters = names::filter(&plan.service, Some(release));
     let (there, networks) = try_join!(
         inspect::containers(engine, filters),
         network::list(&engine.client),
     )?;
-    check_external(engine, spec, &networks)?;
+    order::check_external(engine, spec, &networks)?;
     let work = Work {
         engine,
         spec,
@@ -130,6 +125,7 @@ impl<'a> Work<'a> {
         }));
         let (subnet, _) = try_join!(self.network(networks), filling)?;
         let labels = self.labels();
+        let network = names::network(&plan.service, self.spec.release);
         let mut wanted = Vec::new();
         let mut index = 0;
         for (name, role) in roles(plan) {
@@ -146,17 +142,14 @@ impl<'a> Work<'a> {
                     image: image(name)?,
                     image_entrypoint: image_entrypoint.clone(),
                     replica,
-                    network: "",
+                    network: &network,
+                    subnet,
                     address: subnet.address(index),
                     labels: &labels,
                     api: self.engine.client.api(),
                 });
                 index += 1;
             }
-        }
-        let network = names::network(&plan.service, self.spec.release);
-        for wanted in &mut wanted {
-            wanted.network = &network;
         }
         let started = try_join_all(wanted.iter().map(|wanted| {
             let there = by_name.get(&wanted.container()).copied();
@@ -215,10 +208,6 @@ impl<'a> Work<'a> {
         match state {
             Some(S::RUNNING | S::RESTARTING | S::PAUSED) => {}
             Some(S::EXITED) => self.start_in_turn(wanted, &name).await?,
-            Some(S::CREATED) => {
-                self.equip(wanted, &name).await?;
-                self.start_in_turn(wanted, &name).await?;
-            }
             _ => {
                 self.create(wanted, &name).await?;
                 self.equip(wanted, &name).await?;
@@ -243,31 +232,38 @@ impl<'a> Work<'a> {
             name: Some(name.to_owned()),
             ..CreateContainerOptions::default()
         };
-        let created = client
-            .docker
-            .create_container(Some(options), wanted.body())
-            .await;
-        match created {
-            Ok(_) => Ok(()),
-            Err(error) if status(&error) == Some(409) => self.conflict(wanted, name).await,
-            Err(error) => Err(about(name, "cannot be created", client.fault(error))),
+        loop {
+            let options = Some(options.clone());
+            match client.docker.create_container(options, wanted.body()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if status(&error) == Some(409) => {
+                    if self.is_there(wanted, name).await? {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(LAG).await;
+                }
+                Err(error) => return Err(about(name, "cannot be created", client.fault(error))),
+            }
         }
     }
 
-    /// The name is taken: by ourselves, at the same time, or by a stranger.
-    async fn conflict(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+    /// The name is taken: by a stranger; by this very container, left by a killed call; or by this
+    /// one while the engine, asked by such a call, is still making it. Then it is listed, and yet
+    /// not there for any other call.
+    async fn is_there(&self, wanted: &Wanted<'_>, name: &str) -> Result<bool, EngineError> {
         let client = &self.engine.client;
         let answer = found(client.docker.inspect_container(name, None).await);
-        let labels = answer
-            .map_err(|error| client.fault(error))?
-            .and_then(|container| container.config?.labels)
-            .unwrap_or_default();
+        let Some(container) = answer.map_err(|error| client.fault(error))? else {
+            return Ok(false);
+        };
+        let labels = container.config.and_then(|config| config.labels);
+        let labels = labels.unwrap_or_default();
         let service = labels.get(names::SERVICE).map(String::as_str);
         let ours = service == Some(wanted.service.as_str())
             && names::release(&labels) == Some(wanted.release)
             && names::role(&labels) == (wanted.name.clone(), wanted.replica);
         if ours {
-            return Ok(());
+            return Ok(true);
         }
         Err(refused_hint(
             format!("the name `{name}` is taken by a container that is not of this release"),
@@ -322,10 +318,16 @@ impl<'a> Work<'a> {
         }
         let _turn = self.starting.acquire().await.map_err(closed)?;
         let client = &self.engine.client;
-        match client.docker.start_container(name, None).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(about(name, "did not start", client.fault(error))),
+        let start = || client.docker.start_container(name, None);
+        let mut started = start().await;
+        if let Err(error) = &started
+            && error.to_string().contains("is ambiguous")
+        {
+            // Another operator has just made a network of the same name.
+            network::make_unique(self.engine, wanted.network, wanted.subnet).await?;
+            started = start().await;
         }
+        started.map_err(|error| about(name, "did not start", client.fault(error)))
     }
 
     /// The roles that others wait for to be healthy.
@@ -364,7 +366,17 @@ impl<'a> Work<'a> {
     }
 
     async fn is_healthy(&self, name: &str) -> Result<bool, EngineError> {
-        let container = inspect::container(self.engine, name).await?;
+        let client = &self.engine.client;
+        let answer = found(client.docker.inspect_container(name, None).await);
+        let answer = answer.map_err(|error| client.fault(error))?;
+        let state = answer
+            .as_ref()
+            .and_then(|container| container.state.clone());
+        let (code, oom) = state.map_or((0, false), |state| {
+            let oom = state.oom_killed.unwrap_or_default();
+            (state.exit_code.unwrap_or_default(), oom)
+        });
+        let container = answer.map(inspect::full);
         let why = match container.map(|c| (c.state, c.health)) {
             Some((ContainerState::Running, Health::Healthy)) => return Ok(true),
             Some((ContainerState::Running, Health::Starting)) => return Ok(false),
@@ -377,11 +389,13 @@ impl<'a> Work<'a> {
             Some((ContainerState::Running, Health::Unhealthy)) => {
                 "its health check failed as often as it may".to_owned()
             }
-            Some((ContainerState::Exited { code, oom }, _)) => ended(code, oom),
-            Some((ContainerState::Restarting, _)) => self.why_restarting(name).await?,
+            Some((ContainerState::Exited { .. } | ContainerState::Restarting, _)) => {
+                ended(code, oom)
+            }
             Some((ContainerState::Created | ContainerState::Paused | ContainerState::Gone, _))
             | None => "it does not run any more".to_owned(),
         };
+        // What happened is worth more than the logs: an engine that withholds them hides nothing.
         let logs = logs::tail(self.engine, name, LOG_LINES)
             .await
             .unwrap_or_default();
@@ -394,20 +408,6 @@ impl<'a> Work<'a> {
                 logs,
             }],
         }))
-    }
-
-    /// How a container ended that the engine is starting again.
-    async fn why_restarting(&self, name: &str) -> Result<String, EngineError> {
-        let client = &self.engine.client;
-        let answer = found(client.docker.inspect_container(name, None).await);
-        let state = answer
-            .map_err(|error| client.fault(error))?
-            .and_then(|container| container.state)
-            .unwrap_or_default();
-        Ok(ended(
-            state.exit_code.unwrap_or_default(),
-            state.oom_killed.unwrap_or_default(),
-        ))
     }
 }
 
@@ -452,64 +452,4 @@ fn filling(there: &[ContainerSummary], role: &RoleName) -> Filling {
         true => Filling::Done,
         false => Filling::Needed,
     }
-}
-
-/// Refuses roles that wait for each other, or for one that is not there.
-fn check_order(plan: &Plan) -> Result<(), EngineError> {
-    let mut ready: HashSet<&RoleName> = HashSet::new();
-    let all: Vec<_> = roles(plan).collect();
-    loop {
-        let before = ready.len();
-        for (name, role) in &all {
-            let waits = |other: &RoleName| {
-                let runs = all.iter().any(|(name, _)| *name == other);
-                runs && !ready.contains(other)
-            };
-            if !role.depends_on.keys().any(waits) {
-                ready.insert(name);
-            }
-        }
-        if ready.len() == all.len() {
-            return Ok(());
-        }
-        if ready.len() == before {
-            let stuck = all.iter().filter(|(name, _)| !ready.contains(name));
-            let stuck: Vec<_> = stuck.map(|(name, _)| format!("`{name}`")).collect();
-            return Err(refused_hint(
-                format!("the roles {} wait for each other", stuck.join(", ")),
-                "take one of their `depends_on:` away",
-            ));
-        }
-    }
-}
-
-/// External networks must be there; on old engines they must not come before the environment's own
-/// by name, because the default route goes to the first.
-fn check_external(engine: &Docker, spec: &Spec, networks: &[Network]) -> Result<(), EngineError> {
-    let own = names::network(&spec.plan.service, spec.release);
-    for (role, key) in roles(&spec.plan).flat_map(|(n, r)| r.networks.iter().map(move |k| (n, k))) {
-        let Some(name) = spec.plan.external_networks.get(key) else {
-            return Err(refused(format!(
-                "role `{role}` joins the network `{key}`, which the plan does not name as external"
-            )));
-        };
-        if !networks
-            .iter()
-            .any(|network| network.name.as_ref() == Some(name))
-        {
-            return Err(refused_hint(
-                format!("role `{role}` joins the network `{name}`, which is not on the engine"),
-                format!("make it with `docker network create {name}`"),
-            ));
-        }
-        if *name < own && engine.client.api() < (1, 48) {
-            return Err(refused_hint(
-                format!(
-                    "the network `{name}` would take the default route: this engine gives it to the first name, before `{own}`"
-                ),
-                "rename the network, or use Docker 28 or newer",
-            ));
-        }
-    }
-    Ok(())
 }

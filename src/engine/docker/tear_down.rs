@@ -1,24 +1,18 @@
 //! Removing an environment. Touches nothing that does not carry our labels for that release.
 
-use std::time::Duration;
-
-use bollard::query_parameters::{
-    ListImagesOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
-};
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::try_join;
 
 use super::stand_up::acted;
-use super::{Docker, inspect, names};
+use super::{Docker, LAG, inspect, names};
 use crate::core::names::{Release, ServiceName};
 use crate::docker::{refused, status};
 use crate::engine::EngineError;
 
 /// How many containers are stopped at a time.
 const AT_A_TIME: usize = 16;
-
-/// The wait between two tries while the engine still counts endpoints of containers it has removed.
-const LAG: Duration = Duration::from_millis(25);
 
 /// See [`crate::engine::Engine::tear_down`].
 pub(super) async fn tear_down(
@@ -32,12 +26,19 @@ pub(super) async fn tear_down(
         inspect::networks(engine, filters()),
         inspect::volumes(engine, filters()),
     )?;
-    let ids = containers.into_iter().filter_map(|container| container.id);
-    stream::iter(ids.map(|id| async move { container(engine, &id).await }))
-        .buffer_unordered(AT_A_TIME)
-        .try_collect::<()>()
-        .await
-        .map_err(acted)?;
+    remove_all(engine, containers).await.map_err(acted)?;
+    // A container that the engine is still making for a killed call is listed before it can be
+    // removed.
+    loop {
+        let left = inspect::containers(engine, filters())
+            .await
+            .map_err(acted)?;
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(LAG).await;
+        remove_all(engine, left).await.map_err(acted)?;
+    }
     for id in networks.into_iter().filter_map(|network| network.id) {
         network(engine, &id).await.map_err(acted)?;
     }
@@ -50,31 +51,13 @@ pub(super) async fn tear_down(
     Ok(())
 }
 
-/// See [`crate::engine::Engine::drop_images`].
-pub(super) async fn drop_images(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
-    let client = &engine.client;
-    let options = ListImagesOptions {
-        filters: Some(names::filter(service, None)),
-        ..ListImagesOptions::default()
-    };
-    let listed = client.docker.list_images(Some(options)).await;
-    let listed = listed.map_err(|error| client.fault(error))?;
-    let built = listed
-        .into_iter()
-        .filter(|image| names::Kind::Image.is(&image.labels));
-    for image in built {
-        // The engine itself refuses what a container uses, or what somebody has named twice.
-        match client
-            .docker
-            .remove_image(&image.id, None::<RemoveImageOptions>, None)
-            .await
-        {
-            Ok(_) => {}
-            Err(error) if matches!(status(&error), Some(404 | 409)) => {}
-            Err(error) => return Err(acted(client.fault(error))),
-        }
-    }
-    Ok(())
+async fn remove_all(engine: &Docker, containers: Vec<ContainerSummary>) -> Result<(), EngineError> {
+    let ids: Vec<_> = containers.into_iter().filter_map(|c| c.id).collect();
+    let removals: Vec<_> = ids.iter().map(|id| container(engine, id)).collect();
+    stream::iter(removals)
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await
 }
 
 /// Stops a container by its own signal and grace, then removes it with its anonymous volumes.

@@ -26,6 +26,15 @@ pub enum Control {
     Exec,
 }
 
+/// Which ways are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ways {
+    /// All that [`Control`] allows.
+    All,
+    /// Not the engine's where the socket may still come: the proxy has just been started.
+    SocketFirst,
+}
+
 /// Where connections are made and the present one is kept.
 pub(super) struct Line {
     site: Site,
@@ -94,7 +103,7 @@ impl Line {
     /// # Errors
     /// Where the engine cannot be asked, the container is a stranger's, or the socket is another
     /// proxy's and no other way was allowed.
-    pub(super) async fn reach(&self) -> Result<Reached, PointerError> {
+    pub(super) async fn reach(&self, ways: Ways) -> Result<Reached, PointerError> {
         let mut kept = self.kept.lock().await;
         if let Some(link) = &*kept
             && link.client.is_open()
@@ -118,7 +127,8 @@ impl Line {
             Ok(_) => "what answers there is another engine's proxy".to_owned(),
             Err(NoSocket::Untried) => String::new(),
             Err(NoSocket::Closed(why)) => {
-                if self.site.control == Control::Socket {
+                let may_come = ways == Ways::SocketFirst && self.site.docker.is_local();
+                if may_come || self.site.control == Control::Socket {
                     return Ok(Reached::Deaf(found, why));
                 }
                 why

@@ -13,7 +13,7 @@ use crate::docker::{is_missing, label_filter, status};
 use crate::proxy::control::{ClientError, Entry, Hello, Stats};
 
 use super::container::{self, IMAGE, KIND, REPOSITORY, TABLE};
-use super::line::{Line, Reached};
+use super::line::{Line, Reached, Ways};
 use super::{PointerError, Site};
 
 /// How long the proxy is given to let requests end, in seconds; it takes ten at most.
@@ -43,7 +43,7 @@ pub struct TakenDown {
 /// Where it cannot be asked, a stopped one included, or the container is a stranger's.
 pub async fn overview(site: &Site) -> Result<Option<Overview>, PointerError> {
     let line = Line::to(site.clone());
-    let link = match line.reach().await? {
+    let link = match line.reach(Ways::All).await? {
         Reached::Open(link) => link,
         Reached::Absent => return Ok(None),
         Reached::Stopped(_) => return Err(site.away("its container is stopped")),

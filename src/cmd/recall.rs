@@ -1,0 +1,123 @@
+//! What the journal remembers and the world may have lost, and the other way round.
+
+use std::collections::BTreeMap;
+
+use crate::core::action::{Action, Move};
+use crate::core::event::{Event, MarkKeeper};
+use crate::core::names::Release;
+use crate::core::routing::{Mark, Marks, Routing};
+use crate::core::state::{Moved, State};
+use crate::core::world::World;
+use crate::error::{Error, Touched};
+use crate::journal::RunLog;
+
+use super::operator::Operator;
+
+/// The last move that the journal knows of.
+#[must_use]
+pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
+    let states = runs
+        .iter()
+        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
+    states.filter_map(|state| state.moved).next()
+}
+
+/// A move that the journal does not know of: a rollback without it, another operator's store.
+#[must_use]
+pub fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
+    let (Some(known), Some(routing)) = (known, routing) else {
+        return Vec::new();
+    };
+    if routing.generation <= known.generation {
+        return Vec::new();
+    }
+    let live = routing
+        .live()
+        .map_or("nothing".into(), |live| format!("release {live}"));
+    vec![Event::Seen {
+        what: format!(
+            "the pointer has moved to {live} (generation {}, by `{}`: {})",
+            routing.generation, routing.author, routing.reason
+        ),
+    }]
+}
+
+/// Makes marks again that the engine has lost (`docker volume prune` takes them where nothing uses
+/// them), as far as the newest runs remember them.
+///
+/// # Errors
+/// Where the engine cannot be asked.
+pub async fn restore_marks(
+    operator: &Operator,
+    runs: &[RunLog],
+    mut world: World,
+) -> Result<World, Error> {
+    if operator.keeper() == MarkKeeper::Pointer {
+        return Ok(world);
+    }
+    for (release, remembered) in marks_of(runs) {
+        if !world.environments.iter().any(|e| e.release == release) {
+            continue;
+        }
+        let known = world.engine_marks.entry(release).or_default();
+        let mut missing = Vec::new();
+        if remembered.proven && !known.proven {
+            missing.push(Mark::Proven);
+        }
+        if remembered.served > known.served {
+            missing.extend(remembered.served.map(Mark::Served));
+        }
+        if remembered.withdrawn && !known.withdrawn && remembered.served >= known.served {
+            missing.push(Mark::Withdrawn);
+        }
+        for mark in missing {
+            let marked = operator.engine.mark(&operator.service, release, mark).await;
+            marked.map_err(|error| Error::of_engine(error, Touched::Something))?;
+            known.add(mark);
+            operator.report.warn(&format!(
+                "a mark of {}@{release} was gone from the engine; it has been made again",
+                operator.service
+            ));
+        }
+    }
+    Ok(world)
+}
+
+/// The marks that runs, newest first, say there should be.
+fn marks_of(runs: &[RunLog]) -> BTreeMap<Release, Marks> {
+    let mut marks: BTreeMap<Release, Marks> = BTreeMap::new();
+    for log in runs.iter().rev() {
+        let mut events = log.records.iter().map(|record| &record.event);
+        let Some(mut state) = events.next().and_then(|first| State::open(first).ok()) else {
+            continue;
+        };
+        let mut why = Move::Promote;
+        for event in events {
+            if let Event::Intended {
+                action: Action::Switch { why: reason, .. },
+            } = event
+            {
+                why = *reason;
+            }
+            if matches!(event, Event::Proven { .. }) {
+                marks.entry(state.release()).or_default().add(Mark::Proven);
+            }
+            let before = state.moved;
+            state = match state.apply(event) {
+                Ok(state) => state,
+                // What cannot be read remembers nothing.
+                Err(_) => break,
+            };
+            let Some(moved) = state.moved.filter(|_| state.moved != before) else {
+                continue;
+            };
+            let to = marks.entry(moved.to).or_default();
+            to.add(Mark::Proven);
+            to.add(Mark::Served(moved.generation));
+            if let (Some(from), Move::RollBack | Move::Revert) = (moved.from, why) {
+                marks.entry(from).or_default().add(Mark::Withdrawn);
+            }
+        }
+    }
+    marks
+}

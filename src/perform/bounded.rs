@@ -1,0 +1,214 @@
+//! An engine and a pointer whose short calls end in time, whoever calls them: a socket that takes a
+//! call and never answers is out of reach, and not a command that hangs.
+//!
+//! What may rightly last (pulling, standing up, removing, draining, following) has its limit where
+//! it is asked for, and passes through.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{LOOK, POINTER};
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
+use crate::core::plan::Text;
+use crate::core::progress::Sink;
+use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
+use crate::core::world::{Container, Environment};
+use crate::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use crate::pointer::{Answer, Pointer, PointerError};
+
+/// How long the pointer may take to be made ready, its container started from nothing included.
+const READY: Duration = Duration::from_mins(2);
+
+/// How long an engine may take to be connected to.
+pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[must_use]
+pub fn no_answer(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
+}
+
+/// An engine whose short calls end in time.
+pub struct BoundedEngine(pub Arc<dyn Engine>);
+
+impl BoundedEngine {
+    /// A call that only asks.
+    async fn asks<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Fallible<T> {
+        tokio::time::timeout(LOOK, call).await.unwrap_or_else(|_| {
+            Err(EngineError::OutOfReach {
+                engine: self.address().into(),
+                why: no_answer(LOOK),
+            })
+        })
+    }
+
+    /// A call that may have taken effect when its answer does not come.
+    async fn acts<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Fallible<T> {
+        tokio::time::timeout(LOOK, call).await.unwrap_or_else(|_| {
+            Err(EngineError::Lost {
+                engine: self.address().into(),
+                why: no_answer(LOOK),
+            })
+        })
+    }
+}
+
+type Fallible<T> = Result<T, EngineError>;
+
+#[async_trait]
+impl Engine for BoundedEngine {
+    fn address(&self) -> &str {
+        self.0.address()
+    }
+
+    async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Fallible<Images> {
+        self.0.prepare(spec, sink).await
+    }
+
+    async fn stand_up(
+        &self,
+        spec: &Spec,
+        images: &Images,
+        sink: &dyn Sink,
+    ) -> Fallible<Environment> {
+        self.0.stand_up(spec, images, sink).await
+    }
+
+    async fn inspect(&self, service: &ServiceName) -> Fallible<Vec<Environment>> {
+        self.asks(self.0.inspect(service)).await
+    }
+
+    async fn container(&self, id: &str) -> Fallible<Option<Container>> {
+        self.asks(self.0.container(id)).await
+    }
+
+    async fn services(&self) -> Fallible<Vec<ServiceName>> {
+        self.asks(self.0.services()).await
+    }
+
+    async fn tear_down(&self, service: &ServiceName, release: Release) -> Fallible<()> {
+        self.0.tear_down(service, release).await
+    }
+
+    async fn images(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.asks(self.0.images(service)).await
+    }
+
+    async fn drop_image(&self, id: &str) -> Fallible<()> {
+        self.acts(self.0.drop_image(id)).await
+    }
+
+    async fn logs(&self, container: &str, tail: u32) -> Fallible<Vec<String>> {
+        self.asks(self.0.logs(container, tail)).await
+    }
+
+    async fn follow(
+        &self,
+        containers: &[String],
+        tail: u32,
+        lines: tokio::sync::mpsc::Sender<LogLine>,
+    ) -> Fallible<()> {
+        self.0.follow(containers, tail, lines).await
+    }
+
+    async fn exec(&self, container: &str, command: &[Text]) -> Fallible<Executed> {
+        self.0.exec(container, command).await
+    }
+
+    async fn marks(&self, service: &ServiceName) -> Fallible<BTreeMap<Release, Marks>> {
+        self.asks(self.0.marks(service)).await
+    }
+
+    async fn mark(&self, service: &ServiceName, release: Release, mark: Mark) -> Fallible<()> {
+        self.acts(self.0.mark(service, release, mark)).await
+    }
+
+    async fn claim(&self, service: &ServiceName, token: &Token) -> Fallible<Token> {
+        self.acts(self.0.claim(service, token)).await
+    }
+
+    async fn tokens(&self, service: &ServiceName) -> Fallible<Vec<Token>> {
+        self.asks(self.0.tokens(service)).await
+    }
+
+    async fn drop_token(&self, service: &ServiceName, name: &str) -> Fallible<()> {
+        self.acts(self.0.drop_token(service, name)).await
+    }
+
+    async fn ended(&self, id: &str) -> Fallible<i64> {
+        self.0.ended(id).await
+    }
+}
+
+/// A pointer whose short calls end in time.
+pub struct BoundedPointer(pub Arc<dyn Pointer>);
+
+impl BoundedPointer {
+    async fn asks<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, PointerError>>,
+    ) -> Result<T, PointerError> {
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            Err(PointerError::OutOfReach {
+                pointer: self.describe(),
+                why: no_answer(limit),
+            })
+        })
+    }
+}
+
+#[async_trait]
+impl Pointer for BoundedPointer {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError> {
+        self.asks(READY, self.0.ready(sink)).await
+    }
+
+    async fn read(&self) -> Result<Option<Routing>, PointerError> {
+        self.asks(POINTER, self.0.read()).await
+    }
+
+    async fn write(
+        &self,
+        expected: Option<Generation>,
+        desired: &Routing,
+    ) -> Result<Generation, PointerError> {
+        self.0.write(expected, desired).await
+    }
+
+    async fn settled(
+        &self,
+        generation: Generation,
+        limit_ms: Millis,
+        sink: &dyn Sink,
+    ) -> Result<Drained, PointerError> {
+        self.0.settled(generation, limit_ms, sink).await
+    }
+
+    async fn ask(&self, path: &str) -> Result<Answer, PointerError> {
+        self.asks(POINTER, self.0.ask(path)).await
+    }
+
+    async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {
+        self.0.mark(fence, release, mark).await
+    }
+
+    async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError> {
+        self.0.forget(fence, releases).await
+    }
+
+    async fn remove(&self, fence: Fence) -> Result<(), PointerError> {
+        self.0.remove(fence).await
+    }
+}
