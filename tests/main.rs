@@ -17,3 +17,4 @@ mod real_docker;
 mod real_pointer;
 mod real_verbs;
 mod report_lines;
+mod verbs_misuse;

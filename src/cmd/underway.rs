@@ -19,6 +19,10 @@ use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a run that has been told may take to come to its end, draining included.
+const END: Duration = Duration::from_mins(3);
+/// How often the journal is looked at for that end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs `resume`.
 ///
@@ -50,21 +54,19 @@ pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error
 /// As [`resume`]; and where the holder does not answer.
 pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
-    unfinished(&operator, "abort").await?;
+    let log = unfinished(&operator, "abort").await?;
     match operator
         .try_acquire(floor(&operator).await?, Patience::Refuse)
         .await?
     {
         Acquired::Got(lease) => {
             let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
-            if matches!(ended.outcome, Outcome::Refused | Outcome::RolledBack) {
-                // What was asked for is done, though the release is not.
-                ended.outcome = Outcome::Done;
-            }
+            // What was asked for is done, though the release is not.
+            ended.outcome = as_asked(&Ask::Abort, ended.outcome);
             operator.report.finished(&operator.finished(&ended));
             Ok(exit_of(ended.outcome))
         }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Abort, &holder.to_string()).await,
+        Acquired::HeldBy(holder) => put_to(&operator, &log, Ask::Abort, &holder.to_string()).await,
     }
 }
 
@@ -74,7 +76,7 @@ pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Err
 /// As [`abort`].
 pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_service(arg).await?;
-    unfinished(&operator, "promote").await?;
+    let log = unfinished(&operator, "promote").await?;
     match operator
         .try_acquire(floor(&operator).await?, Patience::Refuse)
         .await?
@@ -84,7 +86,9 @@ pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, E
             operator.report.finished(&operator.finished(&ended));
             Ok(exit_of(ended.outcome))
         }
-        Acquired::HeldBy(holder) => put_to(&operator, Ask::Promote, &holder.to_string()).await,
+        Acquired::HeldBy(holder) => {
+            put_to(&operator, &log, Ask::Promote, &holder.to_string()).await
+        }
     }
 }
 
@@ -139,8 +143,8 @@ async fn go_on(
     ended
 }
 
-/// Leaves a request with the holder and waits until it has been taken.
-async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Error> {
+/// Leaves a request with the holder, waits until it has been taken and what was under way has ended.
+async fn put_to(operator: &Operator, log: &RunLog, ask: Ask, holder: &str) -> Result<Exit, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
     let asked = lease::ask(engine, service, &ask, &operator.author)
@@ -151,12 +155,7 @@ async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Err
         None => Reply::Gone,
     };
     let holder = match reply {
-        Reply::Taken => {
-            let what =
-                format!("{holder} has been told; `flipside status {service}` shows the rest");
-            operator.report.say(&what);
-            return Ok(Exit::Done);
-        }
+        Reply::Taken => return follow(operator, log.run, &ask, holder).await,
         Reply::Gone => format!("{holder}, who has just let go: try again"),
         Reply::Silent => format!("{holder}, who does not answer"),
     };
@@ -167,4 +166,54 @@ async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<Exit, Err
         service: service.to_string(),
         holder,
     })
+}
+
+/// Waits for the end of another one's run, and tells it as if it were this one's.
+async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Result<Exit, Error> {
+    let service = operator.service.to_string();
+    operator
+        .report
+        .say(&format!("{holder} has been told; waiting for the end"));
+    let end = tokio::time::Instant::now() + END;
+    while tokio::time::Instant::now() < end {
+        let runs = operator.runs().await;
+        let runs = runs.map_err(|error| of_journal(error, Touched::Something))?;
+        let log = runs.iter().find(|log| log.run == run);
+        if let Some((log, outcome)) = log.and_then(|log| Some((log, log.outcome()?))) {
+            let ended = Ended {
+                outcome: as_asked(ask, outcome),
+                state: operator.read_back(log)?,
+                moved_us: None,
+            };
+            operator.report.say(&match ended.outcome {
+                Outcome::Done => format!("{} of `{service}` has taken effect", name(ask)),
+                Outcome::Stuck if outcome == Outcome::Done => format!(
+                    "too late: the release had been finished; go back with: flipside rollback {service}"
+                ),
+                _ => format!("see what became of it: flipside status {service}"),
+            });
+            operator.report.finished(&operator.finished(&ended));
+            return Ok(exit_of(ended.outcome));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let holder = format!("{holder}, who has been told and has not come to an end");
+    Err(Error::HeldBy { service, holder })
+}
+
+/// What a run's outcome means to who asked for it.
+fn as_asked(ask: &Ask, outcome: Outcome) -> Outcome {
+    match (ask, outcome) {
+        (Ask::Abort, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
+        (Ask::Abort, Outcome::Done) => Outcome::Stuck,
+        (_, outcome) => outcome,
+    }
+}
+
+fn name(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Abort => "abort",
+        Ask::Promote => "promote",
+        Ask::Yield | Ask::Settle | Ask::Leave => "what was asked",
+    }
 }

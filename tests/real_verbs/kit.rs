@@ -73,7 +73,7 @@ services:
     stop_grace_period: 2s
 expose: web:8080
 probes:
-  - http: {{ path: \"${{PROBED:-/up}}\", interval: 100ms, deadline: \"${{DEADLINE:-20s}}\" }}
+  - http: {{ path: \"${{PROBED:-/up}}\", interval: 100ms, timeout: 1s, deadline: \"${{DEADLINE:-20s}}\" }}
 pointer:
   proxy: {{ listen: \"127.0.0.1:{port}\" }}
 drain: {{ limit: 5s }}
@@ -178,7 +178,9 @@ standby: {{ keep: 1 }}
     pub fn releases(&self) -> (Option<u64>, Vec<u64>) {
         let status = self.status();
         let standby = status["standby"].as_array().unwrap().iter();
-        let standby = standby.map(|one| one["release"].as_u64().unwrap()).collect();
+        let standby = standby
+            .map(|one| one["release"].as_u64().unwrap())
+            .collect();
         (status["live"]["release"].as_u64(), standby)
     }
 
