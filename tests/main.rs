@@ -18,3 +18,4 @@ mod real_pointer;
 mod real_readme;
 mod real_verbs;
 mod report_lines;
+mod verbs_misuse;
