@@ -52,7 +52,10 @@ pub fn baking() -> Settings {
 pub struct Stage {
     pub service: String,
     pub port: u16,
-    base: String,
+    /// The first lines of its Dockerfile.
+    image: String,
+    /// Another engine than the machine's.
+    engine: Option<String>,
     dir: TempDir,
 }
 
@@ -60,15 +63,27 @@ impl Stage {
     /// A name, a port and directories; nothing on the engine yet.
     pub async fn new() -> Self {
         // Its sweeper takes away what killed test runs have left.
-        let scope = docker::Scope::new().await;
-        let base = docker::hello_tag();
-        drop(scope);
+        drop(docker::Scope::new().await);
+        let image = format!("FROM {}\n", docker::hello_tag());
+        Self::with(image, None)
+    }
+
+    /// On an engine that has no images and no network of this machine's.
+    pub fn on(engine: String) -> Self {
+        let image = "FROM scratch\nCOPY hello /\nENTRYPOINT [\"/hello\"]\n";
+        let stage = Self::with(image.into(), Some(engine));
+        std::fs::copy(docker::hello_binary(), stage.checkout().join("hello")).unwrap();
+        stage
+    }
+
+    fn with(image: String, engine: Option<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("fs-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("plan")).unwrap();
         Self {
             service: docker::service().to_string(),
             port: free_port(),
-            base,
+            image,
+            engine,
             dir,
         }
     }
@@ -106,7 +121,7 @@ impl Stage {
 
     /// Writes the plan and the Dockerfile of a version. Each version has an image of its own.
     pub fn write_plan(&self, version: &str, settings: &Settings) {
-        let (service, port, base) = (&self.service, self.port, &self.base);
+        let (service, port) = (&self.service, self.port);
         let Settings { bake, replicas, .. } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
         for (name, value) in &settings.variables {
@@ -122,7 +137,7 @@ impl Stage {
              drain: 5s\n\
              bake: {bake}\n"
         );
-        let image = format!("FROM {base}\nENV BUILT_FOR={service}-{version}\n");
+        let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();
         std::fs::write(self.checkout().join("Dockerfile"), image).unwrap();
     }
@@ -139,6 +154,7 @@ impl Stage {
         command
             .args(words)
             .args(["--output", "json"])
+            .args(self.engine.iter().flat_map(|url| ["--engine", url]))
             .current_dir(here)
             .env("FLIPSIDE_STATE", self.state())
             .env("FLIPSIDE_PROXY", self.proxy())
@@ -509,6 +525,21 @@ pub fn sh(words: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {said}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// As [`sh`], as root.
+#[track_caller]
+pub fn root(words: &[&str]) -> String {
+    sh(&[as_root(), words].concat())
+}
+
+/// What goes before a command so that root runs it.
+pub fn as_root() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() {
+        &[]
+    } else {
+        &["sudo", "-n"]
+    }
 }
 
 /// Runs a command of which nothing is expected.
