@@ -4,14 +4,31 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  a bug in flipside
+  2  bad input (flags, plan); nothing was touched
+  3  the new release failed or was given up; what served before still serves
+  4  a person must decide; the message names the next command
+  5  another operator holds the service
+  6  cut short after something was touched; `flipside resume` goes on
+  7  engine, pointer or store out of reach; nothing was touched
+
+At three in the morning: flipside rollback";
+
 /// Immutable blue/green deployments: stand up, prove, switch a pointer, keep the old environment
 /// running, roll back in an instant.
 #[derive(Debug, Parser)]
 #[command(
     name = "flipside",
+    bin_name = "flipside",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
 )]
 pub struct Cli {
     /// The verb.
@@ -24,9 +41,16 @@ pub struct Cli {
 
 /// Flags that every verb takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Flags of every verb")]
 pub struct Common {
     /// Directory in which the journal is kept.
-    #[arg(long, global = true, env = "FLIPSIDE_STATE", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "FLIPSIDE_STATE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub state: Option<String>,
     /// The Docker engine; else the plan's, `DOCKER_HOST`, the current Docker context.
     #[arg(long, global = true, value_name = "URL")]
@@ -48,6 +72,7 @@ pub struct Common {
         long,
         global = true,
         env = "FLIPSIDE_PROXY",
+        hide_env_values = true,
         value_name = "NAME",
         default_value = "flipside-proxy"
     )]
@@ -58,6 +83,9 @@ pub struct Common {
     /// How the embedded proxy is spoken to.
     #[arg(long, global = true, value_enum, default_value_t = Control::Auto, hide = true)]
     pub proxy_control: Control,
+    /// Say what there is to say.
+    #[arg(long, short, global = true, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// What is written to standard output.

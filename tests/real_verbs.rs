@@ -2,3 +2,4 @@
 
 mod deploys;
 mod kit;
+mod rollbacks;

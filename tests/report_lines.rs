@@ -319,7 +319,7 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
         + pointer moved to shop@2 in 1.9 ms
         ~ generation 4
         ! drained: 7 in flight, 5 finished, 2 cut
-        . bakes for 59.9 s; failing probes switch back by themselves
+        . bakes for 1m; failing probes switch back by themselves
         x `shop-2-web-1` failed 3 probes in a row
         ! the pointer goes back to shop@1
         + pointer moved to shop@1 in 1.9 ms

@@ -1,7 +1,7 @@
 //! `flipside history`: runs, and what became of them.
 
 use crate::cli;
-use crate::core::event::{Event, Opened};
+use crate::core::event::{Event, Opened, Verb};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::report::table_width;
@@ -60,6 +60,15 @@ fn row(log: &RunLog) -> Option<HistoryRow> {
             _ => None,
         });
     let outcome = log.outcome();
+    let moved = log
+        .records
+        .iter()
+        .any(|record| matches!(record.event, Event::Switched { .. }));
+    let cut = match opened.verb {
+        // What served before was not left.
+        Verb::Deploy { .. } | Verb::Rollback { .. } if outcome.is_some() && !moved => Some(0),
+        _ => drained.and_then(|drained| drained.cut),
+    };
     Some(HistoryRow {
         run: log.run,
         verb: opened.verb.clone(),
@@ -67,7 +76,7 @@ fn row(log: &RunLog) -> Option<HistoryRow> {
         started: first.at,
         took_ms: outcome.map(|_| last.at.saturating_sub(first.at)),
         outcome,
-        cut: drained.and_then(|drained| drained.cut),
+        cut,
         trouble: log.trouble.as_ref().map(ToString::to_string),
     })
 }

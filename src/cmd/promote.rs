@@ -16,30 +16,25 @@ use super::underway::{floor, go_on, put_to, unfinished};
 /// Where nothing is under way, it had to stop again, or the holder does not answer.
 pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_run(arg, &[]).await?;
-    if let Some(ended) = promote(&operator).await? {
-        operator.report.finished(&operator.finished(&ended));
-        return Ok(exit_of(ended.outcome));
-    }
-    Ok(Exit::Done)
+    let ended = promote(&operator).await?;
+    operator.report.finished(&operator.finished(&ended));
+    Ok(exit_of(ended.outcome))
 }
 
-/// Ends the bake of the newest run; `None` where a living operator has been told to.
+/// Ends the bake of the newest run, by oneself or by asking the living operator who drives it.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn promote(operator: &Operator) -> Result<Option<Ended>, Error> {
-    unfinished(operator, "promote").await?;
+pub async fn promote(operator: &Operator) -> Result<Ended, Error> {
+    let log = unfinished(operator, "promote").await?;
     match operator
         .try_acquire(floor(operator).await?, Patience::Refuse)
         .await?
     {
         Acquired::Got(lease) => {
             let ended = go_on(operator, "promote", Some(Ask::Promote), lease).await?;
-            Ok(Some(ended))
+            Ok(ended)
         }
-        Acquired::HeldBy(holder) => {
-            put_to(operator, Ask::Promote, &holder.to_string()).await?;
-            Ok(None)
-        }
+        Acquired::HeldBy(holder) => put_to(operator, &log, Ask::Promote, &holder.to_string()).await,
     }
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::cli::{Common, Control, ProxyCtl, ProxyRun};
@@ -19,6 +18,8 @@ use crate::pointer::PointerError;
 use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site, TakenDown};
 use crate::proxy;
 use crate::proxy::control::{Entry, Stats};
+use crate::report::table_width;
+use crate::report::tables::{calm, date};
 
 use super::context::{Answer, Context};
 use super::operator::Operator;
@@ -292,10 +293,9 @@ fn as_json(name: &str, found: &Overview) -> serde_json::Value {
 fn as_text(name: &str, found: &Overview) -> String {
     let hello = &found.hello;
     let mut text = format!(
-        "proxy {name} · flipside {} · protocol {} · identity {}\n",
+        "proxy {name} · flipside {} · protocol {}\n",
         clean(&hello.version),
         hello.protocol,
-        clean(&hello.identity)
     );
     for listener in &hello.listeners {
         text += &match &listener.error {
@@ -313,29 +313,33 @@ fn as_text(name: &str, found: &Overview) -> String {
     if found.services.is_empty() {
         return text + "serves nothing";
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        "SERVICE",
-        "AT",
-        "TRAFFIC",
-        "IN FLIGHT",
-        "GENERATION",
-        "WRITTEN",
-    ]);
-    for (entry, stats) in &found.services {
-        table.add_row([
-            clean(&entry.service),
-            place(entry),
-            traffic(entry),
-            in_flight(stats).to_string(),
-            entry.generation.to_string(),
-            written(entry),
-        ]);
-    }
-    let table = table.to_string();
-    let rows: Vec<&str> = table.lines().map(str::trim_end).collect();
-    text + &rows.join("\n")
+    let heads = [
+        "service",
+        "at",
+        "traffic",
+        "in flight",
+        "generation",
+        "written (UTC)",
+        "by",
+        "why",
+    ];
+    let rows: Vec<_> = found
+        .services
+        .iter()
+        .map(|(entry, stats)| {
+            [
+                clean(&entry.service),
+                place(entry),
+                traffic(entry),
+                in_flight(stats).to_string(),
+                entry.generation.to_string(),
+                date(entry.at_ms),
+                clean(&entry.author),
+                clean(&entry.reason),
+            ]
+        })
+        .collect();
+    text + "\n" + &calm(table_width(), heads, &rows, &[3, 4])
 }
 
 fn place(entry: &Entry) -> String {
@@ -362,13 +366,6 @@ fn traffic(entry: &Entry) -> String {
             shares.collect::<Vec<_>>().join(", ")
         }
     }
-}
-
-fn written(entry: &Entry) -> String {
-    let at = i64::try_from(entry.at_ms).ok();
-    let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-    let at = at.map_or_else(|| "at an unknown time".into(), |at| format!("{at:.0}"));
-    format!("{at} {}: {}", clean(&entry.author), clean(&entry.reason))
 }
 
 fn in_flight(stats: &Stats) -> u64 {

@@ -255,7 +255,7 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
         .iter()
         .any(|environment| environment.release == to)
     {
-        return Err(nothing(format!("{service}@{to} does not stand any more")));
+        return Err(nothing(format!("no environment of {service}@{to} is kept")));
     }
     let remembered = view.standby.contains(&to) || view.withdrawn.contains(&to);
     if !remembered && wanted.proof == Proof::Round {

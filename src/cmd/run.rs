@@ -248,7 +248,15 @@ impl Operator {
     /// What goes into the last line of output.
     #[must_use]
     pub fn finished(&self, ended: &Ended) -> Finished {
-        let Drained { in_flight, cut, .. } = ended.state.drained;
+        let Drained { in_flight, cut, .. } = match ended.state.has_moved() {
+            true => ended.state.drained,
+            // What served before was not left.
+            false => Drained {
+                in_flight: Some(0),
+                finished: Some(0),
+                cut: Some(0),
+            },
+        };
         let rollback = matches!(ended.state.opened.verb, Verb::Rollback { .. });
         Finished {
             outcome: ended.outcome,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::core::action::Ask;
 use crate::core::survey::View;
+use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
@@ -16,6 +17,10 @@ use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a run that has been told may take to come to its end, draining included.
+const END: Duration = Duration::from_mins(3);
+/// How often the journal is looked at for that end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The newest run, if it has not ended.
 pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
@@ -70,8 +75,13 @@ pub(super) async fn go_on(
     ended
 }
 
-/// Leaves a request with the holder and waits until it has been taken.
-pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Result<(), Error> {
+/// Leaves a request with the holder, waits until it has been taken and what was under way has ended.
+pub(super) async fn put_to(
+    operator: &Operator,
+    log: &RunLog,
+    ask: Ask,
+    holder: &str,
+) -> Result<Ended, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
     let asked = lease::ask(engine, service, &ask, &operator.author)
@@ -82,12 +92,7 @@ pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Resul
         None => Reply::Gone,
     };
     let holder = match reply {
-        Reply::Taken => {
-            let what =
-                format!("{holder} has been told; `flipside status {service}` shows the rest");
-            operator.report.say(&what);
-            return Ok(());
-        }
+        Reply::Taken => return follow(operator, log.run, &ask, holder).await,
         Reply::Gone => format!("{holder}, who has just let go: try again"),
         Reply::Silent => format!("{holder}, who does not answer"),
     };
@@ -98,4 +103,53 @@ pub(super) async fn put_to(operator: &Operator, ask: Ask, holder: &str) -> Resul
         service: service.to_string(),
         holder,
     })
+}
+
+/// Waits for the end of another one's run, and tells it as if it were this one's.
+async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Result<Ended, Error> {
+    let service = operator.service.to_string();
+    operator
+        .report
+        .say(&format!("{holder} has been told; waiting for the end"));
+    let end = tokio::time::Instant::now() + END;
+    while tokio::time::Instant::now() < end {
+        let runs = operator.runs().await;
+        let runs = runs.map_err(|error| of_journal(error, Touched::Something))?;
+        let log = runs.iter().find(|log| log.run == run);
+        if let Some((log, outcome)) = log.and_then(|log| Some((log, log.outcome()?))) {
+            let ended = Ended {
+                outcome: as_asked(ask, outcome),
+                state: operator.read_back(log)?,
+                moved_us: None,
+            };
+            operator.report.say(&match ended.outcome {
+                Outcome::Done => format!("{} of `{service}` has taken effect", name(ask)),
+                Outcome::Stuck if outcome == Outcome::Done => format!(
+                    "too late: the release had been finished; go back with: flipside rollback {service}"
+                ),
+                _ => format!("see what became of it: flipside status {service}"),
+            });
+            return Ok(ended);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let holder = format!("{holder}, who has been told and has not come to an end");
+    Err(Error::HeldBy { service, holder })
+}
+
+/// What a run's outcome means to who asked for it.
+pub(super) fn as_asked(ask: &Ask, outcome: Outcome) -> Outcome {
+    match (ask, outcome) {
+        (Ask::Abort, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
+        (Ask::Abort, Outcome::Done) => Outcome::Stuck,
+        (_, outcome) => outcome,
+    }
+}
+
+fn name(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Abort => "abort",
+        Ask::Promote => "promote",
+        Ask::Yield | Ask::Settle | Ask::Leave => "what was asked",
+    }
 }

@@ -14,6 +14,10 @@ use super::verdict::Outcome;
 use super::world::World;
 
 /// One fact.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few are alive at a time, and every one is about to be written to a disk"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {

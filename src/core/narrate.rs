@@ -11,6 +11,14 @@ use super::routing::{Drained, Mark, Routing};
 use super::verdict::Outcome;
 use super::words::{clean, count, known, list, micros, millis, release_name};
 
+/// What is left of a time that the plan gave, which some milliseconds have gone of already.
+fn planned(left: Millis) -> String {
+    millis(match left {
+        1_000.. => left.div_ceil(1_000) * 1_000,
+        _ => left,
+    })
+}
+
 /// How many replicas of a failed environment have their logs told.
 const TOLD_LOGS: usize = 3;
 
@@ -179,7 +187,7 @@ impl Narrator {
             }
             Action::Watch { until } => told.step(format!(
                 "bakes for {}; failing probes switch back by themselves",
-                millis(until.saturating_sub(at))
+                planned(until.saturating_sub(at))
             )),
             Action::Switch {
                 to,

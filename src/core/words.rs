@@ -2,6 +2,8 @@
 //!
 //! Composes no sentences.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::names::{Millis, Release};
 
 /// `shop@2`; release 0 is what stood there before flipside came.
@@ -36,6 +38,30 @@ pub fn list(items: &[String]) -> String {
         [one] => one.clone(),
         [head @ .., last] => format!("{} and {last}", head.join(", ")),
     }
+}
+
+/// `text` in lines of at most `width` columns, broken between words where that is possible; all but
+/// the first begin with `indent` blanks. What is too long in itself stays whole.
+#[must_use]
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let (mut lines, mut line, mut used) = (String::new(), String::new(), 0);
+    for word in text.split(' ') {
+        let long = word.width();
+        if used > 0 && used + 1 + long > width {
+            lines += &line;
+            lines += "\n";
+            line = " ".repeat(indent) + word;
+            used = indent + long;
+        } else {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line += word;
+            used += long;
+        }
+    }
+    lines + &line
 }
 
 /// A duration given in microseconds, for people: `850 µs`, `1.9 ms`, `31 ms`, `1.2 s`, `2m 10s`,

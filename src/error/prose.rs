@@ -42,7 +42,7 @@ impl Error {
                 format!("another operator has taken `{service}` over; nothing more was done here")
             }
             Self::NothingToRollBackTo { service, why, kept } => {
-                let mut message = format!("`{service}` has no standby: {}", clean(why));
+                let mut message = format!("`{service}` cannot be rolled back: {}", clean(why));
                 for kept in kept {
                     let name = release_name(service, kept.release);
                     message += &format!("\n  {name}: {}", kept.what);
@@ -163,7 +163,10 @@ impl Error {
                 None => "flipside status".into(),
             },
             Self::NoService => "flipside deploy PLAN".into(),
-            Self::SeveralServices { .. } => "name it after the verb".into(),
+            Self::SeveralServices { known } => match known.first() {
+                Some(one) => format!("name it after the verb: flipside status {one}"),
+                None => "name it after the verb".into(),
+            },
             Self::NeedsYes { .. } => "--yes".into(),
             Self::TooNew { .. } => {
                 "use a newer flipside; `flipside rollback` works with any".into()

@@ -172,6 +172,14 @@ impl Pointer for BoundedPointer {
     }
 
     async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError> {
+        // What hangs before anything is started hangs for good.
+        let looked = tokio::time::timeout(POINTER, self.0.read()).await;
+        if looked.is_err() {
+            return Err(PointerError::OutOfReach {
+                pointer: self.describe(),
+                why: no_answer(POINTER),
+            });
+        }
         self.asks(READY, self.0.ready(sink)).await
     }
 

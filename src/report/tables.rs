@@ -12,7 +12,7 @@ use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::routing::Routing;
 use crate::core::verdict::Outcome;
-use crate::core::words::{clean, known, list, millis, release_name};
+use crate::core::words::{clean, known, list, millis, release_name, wrap};
 
 /// Everything `status SERVICE` shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,7 +101,7 @@ pub struct HistoryRow {
 #[must_use]
 pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     let service = &view.service;
-    let mut text = first_line(view, now) + "\n";
+    let mut text = first_line(view, now, width) + "\n";
     let environments = environments(view);
     if !environments.is_empty() {
         let heads = ["", "release", "slot", "stood up", "fit", "endpoints"];
@@ -150,7 +150,8 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
         text.push('\n');
     }
     for note in notes {
-        text += &format!("warning: {note}\n");
+        text += &wrap(&format!("warning: {note}"), width.into(), 2);
+        text.push('\n');
     }
     text += &format!("\n{}\n", ways_on(view).join("\n"));
     text
@@ -230,7 +231,7 @@ pub fn history_json(service: &str, rows: &[HistoryRow]) -> Value {
     json!({"service": service, "runs": runs})
 }
 
-fn first_line(view: &StatusView, now: Millis) -> String {
+fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
     let service = &view.service;
     let routing = view.pointer.routing.as_ref();
     let live = match (&view.live, routing) {
@@ -263,7 +264,9 @@ fn first_line(view: &StatusView, now: Millis) -> String {
             )
         }
     };
-    format!("{live}\n{says}")
+    [live, says]
+        .map(|line| wrap(&line, width.into(), 2))
+        .join("\n")
 }
 
 /// What one can do now, the likeliest last.
@@ -283,7 +286,7 @@ fn ways_on(view: &StatusView) -> Vec<String> {
     match (view.standby.first(), view.withdrawn.first()) {
         (Some(_), _) => ways.push(format!("roll back with: flipside rollback {service}")),
         (None, Some(kept)) => ways.push(format!(
-            "no standby; a withdrawn release is reached with: flipside rollback {service} --to {}",
+            "no standby; back to a withdrawn one: flipside rollback {service} --to {}",
             kept.release
         )),
         (None, None) if view.live.is_some() => {
@@ -366,7 +369,9 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     }
 }
 
-fn date(at: Millis) -> String {
+/// `2026-11-23 13:18:33`, in UTC; `at` in milliseconds since the epoch.
+#[must_use]
+pub fn date(at: Millis) -> String {
     let stamp = i64::try_from(at)
         .ok()
         .map(jiff::Timestamp::from_millisecond);
@@ -383,9 +388,10 @@ fn ago(at: Millis, now: Millis) -> String {
     }
 }
 
-/// Rows without lines around them, the columns two blanks apart; where that is wider than `width`,
-/// a block per row.
-fn calm<const N: usize>(
+/// Rows without lines around them, the columns two blanks apart, those in `right` aligned to the
+/// right; where that is wider than `width`, a block per row.
+#[must_use]
+pub fn calm<const N: usize>(
     width: u16,
     heads: [&str; N],
     rows: &[[String; N]],

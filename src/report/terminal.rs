@@ -14,7 +14,7 @@ use super::pump::{Out, Painter};
 use super::track::{Row, Track};
 use crate::core::names::Millis;
 use crate::core::narrate::{Line, Tone};
-use crate::core::words::millis;
+use crate::core::words::{millis, wrap};
 
 /// How long something must be under way before it is shown to be.
 const LASTING_MS: Millis = 250;
@@ -72,14 +72,20 @@ impl Terminal {
 
     fn line(&self, at: Millis, line: &Line) -> String {
         let stamp = format!("{:>4}.{}s", at / 1000, at / 100 % 10);
-        let text = &line.text;
+        let margin = stamp.len() + 3;
+        let room = usize::from((self.screen.width)()).saturating_sub(margin);
+        let text = match line.tone {
+            // Commands and logs are there to be copied: the terminal breaks them, and mends them.
+            Tone::Detail => line.text.clone(),
+            _ => wrap(&line.text, room, 0).replace('\n', &format!("\n{}", " ".repeat(margin))),
+        };
         let (stamp, mark, text) = match line.tone {
-            Tone::Detail => (" ".repeat(stamp.len()), " ".into(), text.clone()),
-            Tone::Step => (stamp, "·".into(), text.clone()),
-            Tone::Good => (stamp, self.style.good("✓"), text.clone()),
-            Tone::Warn => (stamp, self.style.warn("!"), self.style.warn(text)),
-            Tone::Bad => (stamp, self.style.bad("✗"), self.style.bad(text)),
-            Tone::Aside => (stamp, " ".into(), self.style.faint(text)),
+            Tone::Detail => (" ".repeat(stamp.len()), " ".into(), text),
+            Tone::Step => (stamp, "·".into(), text),
+            Tone::Good => (stamp, self.style.good("✓"), text),
+            Tone::Warn => (stamp, self.style.warn("!"), self.style.warn(&text)),
+            Tone::Bad => (stamp, self.style.bad("✗"), self.style.bad(&text)),
+            Tone::Aside => (stamp, " ".into(), self.style.faint(&text)),
         };
         format!("{} {mark} {text}", self.style.faint(&stamp))
     }

@@ -6,12 +6,17 @@ use super::kit::Stage;
 fn releases_follow_each_other_and_the_oldest_is_retired() {
     let stage = Stage::new();
     let first = stage.deploy(&["VERSION=one"]);
-    first.says(&["nothing is live yet", "@1 is live"]);
+    first.says(&["nothing is live yet", "@1 is live", "in all"]);
+    assert_eq!(first.out, "", "talk goes to standard error");
     stage.serves("one");
     assert_eq!(stage.releases(), (Some(1), vec![]));
 
     let second = stage.deploy(&["VERSION=two"]);
-    second.says(&["@1 is live", "@2 is live", "stays up as standby"]);
+    second.says(&[
+        "@1 is live",
+        "@2 is live",
+        "stays up as standby: flipside rollback",
+    ]);
     stage.serves("two");
     assert_eq!(stage.releases(), (Some(2), vec![1]));
 
@@ -27,4 +32,203 @@ fn releases_follow_each_other_and_the_oldest_is_retired() {
     stage.serves("three");
     assert_eq!(stage.releases(), (Some(3), vec![2]));
     stage.nothing_left_of(1);
+}
+
+#[test]
+fn a_dry_run_touches_nothing() {
+    let stage = Stage::new();
+    let dry = stage.expect(0, &["deploy", "--dry-run"]);
+    dry.says(&["would deploy", "@1 in slot blue", "nothing is live yet"]);
+    assert_eq!(stage.parts(), [""; 0]);
+    stage.deploy(&[]);
+    stage.deploy(&[]);
+    let before = stage.parts();
+    let dry = stage.expect(0, &["deploy", "--dry-run", "--output", "json"]);
+    let line = &dry.json()[0];
+    assert_eq!(line["event"], "dry-run");
+    assert_eq!((&line["release"], &line["live"]), (&3.into(), &2.into()));
+    assert_eq!(line["retires"], serde_json::json!([1]));
+    assert_eq!(stage.parts(), before);
+    assert_eq!(stage.releases(), (Some(2), vec![1]));
+}
+
+#[test]
+fn a_plan_stands_up_a_second_time_under_another_name() {
+    let mut stage = Stage::new();
+    let second = stage.another();
+    stage.deploy(&["VERSION=one"]);
+    let port = super::kit::free_port().to_string();
+    let plan = stage.plan().replace(&stage.port.to_string(), &port);
+    stage.write("plans/other.yaml", plan);
+    let words = ["deploy", "-f", "plans/other.yaml", "--name", &second];
+    stage
+        .expect(0, &words)
+        .says(&[&format!("{second}@1 is live")]);
+    stage.serves("one");
+    let at = format!("127.0.0.1:{port}").parse().unwrap();
+    assert_eq!(super::kit::get(at, "test", "/"), (200, "1".into()));
+    let which = stage.run(&["rollback", "--yes"]);
+    which.ended(2);
+    which.says(&["which service?", &stage.service, &second, "hint:"]);
+}
+
+/// Deploys a good release, then `set`, which must be refused with all of these words.
+fn refused(set: &[&str], words: &[&str]) {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=good"]);
+    let before = stage.parts();
+    let mut line = vec!["deploy"];
+    line.extend(set.iter().flat_map(|pair| ["--set", pair]));
+    let ran = stage.expect(3, &line);
+    ran.says(words);
+    ran.says(&["@1 still serves", "@2 was given up after"]);
+    stage.serves("good");
+    assert_eq!(stage.releases(), (Some(1), vec![]));
+    assert_eq!(stage.parts(), before);
+
+    line.extend(["--output", "json"]);
+    let finished = stage.expect(3, &line).finished();
+    assert_eq!(finished["outcome"], "refused");
+    assert_eq!(
+        (&finished["release"], &finished["live"]),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(
+        (&finished["requests_in_flight"], &finished["requests_cut"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(stage.parts(), before);
+}
+
+#[test]
+fn a_redirect_is_named_as_the_reason() {
+    refused(
+        &["PROBED=/redirect", "DEADLINE=2s"],
+        &[
+            "answered 301 to /",
+            "GET /redirect 301",
+            "hint: redirects are not followed",
+        ],
+    );
+}
+
+#[test]
+fn a_refusing_answer_is_shown_with_its_beginning() {
+    refused(
+        &["PROBED=/fail", "DEADLINE=2s"],
+        &["answered 500", "GET /fail 500", "within 2 s"],
+    );
+}
+
+#[test]
+fn a_refused_connection_names_the_address() {
+    refused(
+        &["PORT=9999", "DEADLINE=2s"],
+        &[
+            "connection refused at 10.",
+            ":8080",
+            "listening on 0.0.0.0:9999",
+            "`expose:`",
+        ],
+    );
+}
+
+#[test]
+fn a_container_that_exits_is_told_with_its_code_and_its_words() {
+    refused(
+        &["EXIT_AT_START=7"],
+        &["exited with 7", "exiting with 7, as EXIT_AT_START says"],
+    );
+}
+
+#[test]
+fn a_container_that_took_too_much_memory_is_told_so() {
+    refused(
+        &["HOG=1"],
+        &["exited with 137", "memory", "`mem_limit:`", "holding "],
+    );
+}
+
+#[test]
+fn a_missing_image_is_refused_before_anything_stands() {
+    refused(
+        &["IMAGE=registry.invalid/nothing:1"],
+        &["role `web`", "registry.invalid", "hint:"],
+    );
+}
+
+#[test]
+fn a_release_that_fails_in_its_bake_is_switched_back() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=good"]);
+    let words = ["deploy", "--set", "FAIL_AFTER_MS=1500", "--set", "BAKE=30s"];
+    let ran = stage.expect(3, &words);
+    ran.says(&[
+        "bakes for 30 s",
+        "answered 503",
+        "the pointer goes back",
+        "was switched back",
+    ]);
+    stage.serves("good");
+    let (live, standby) = stage.releases();
+    assert_eq!(
+        (live, standby),
+        (Some(1), vec![]),
+        "what was left is withdrawn"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_told_with_what_to_do() {
+    let stage = Stage::new();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", stage.port)).unwrap();
+    let ran = stage.run(&["deploy"]);
+    ran.says(&[
+        &format!("127.0.0.1:{}", stage.port),
+        "address already in use",
+        "hint:",
+        "listen:",
+    ]);
+    assert_eq!(ran.code, 3, "{ran}");
+    drop(taken);
+    assert_eq!(stage.parts(), [""; 0]);
+    stage.deploy(&[]);
+    stage.serves("1");
+}
+
+#[test]
+fn images_are_built_and_what_the_builder_says_is_shown() {
+    let stage = Stage::new();
+    let plan = |build: &str| {
+        let plan = stage.plan();
+        let line = plan.lines().find(|line| line.contains("image:")).unwrap();
+        plan.replace(line, build)
+    };
+    std::fs::copy(
+        crate::support::docker::hello_binary(),
+        stage.write("hello", ""),
+    )
+    .unwrap();
+    stage.write("Dockerfile", "FROM scratch\nCOPY nothing /hello\n");
+    stage.write("flipside.yaml", plan("    build: ."));
+    let ran = stage.expect(3, &["deploy"]);
+    ran.says(&["role `web`", "COPY", "nothing"]);
+    stage.write(
+        "Dockerfile",
+        "FROM scratch\nRUN --mount=type=cache,target=/c true\n",
+    );
+    let ran = stage.run(&["deploy"]);
+    ran.says(&["Dockerfile:2", "--mount", "BuildKit"]);
+    assert!([2, 3].contains(&ran.code), "{ran}");
+    stage.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY hello /hello\nENTRYPOINT [\"/hello\"]\n",
+    );
+    std::fs::set_permissions(
+        stage.path().join("hello"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    stage.expect(0, &["deploy", "-v"]).says(&["FROM scratch"]);
+    stage.serves("1");
 }

@@ -73,7 +73,7 @@ services:
     stop_grace_period: 2s
 expose: web:8080
 probes:
-  - http: {{ path: \"${{PROBED:-/up}}\", interval: 100ms, deadline: \"${{DEADLINE:-20s}}\" }}
+  - http: {{ path: \"${{PROBED:-/up}}\", interval: 100ms, timeout: 1s, deadline: \"${{DEADLINE:-20s}}\" }}
 pointer:
   proxy: {{ listen: \"127.0.0.1:{port}\" }}
 drain: {{ limit: 5s }}

@@ -207,10 +207,10 @@ fn every_error_says_what_why_and_the_way_out() {
           hint: see what it does: flipside status shop; a rollback does not wait for it: flipside rollback shop
         5 taken-over: another operator has taken `shop` over; nothing more was done here
           hint: flipside status shop
-        4 nothing-to-roll-back-to: `shop` has no standby: shop@2 is the first that ever served
+        4 nothing-to-roll-back-to: `shop` cannot be rolled back: shop@2 is the first that ever served
           shop@1: withdrawn
           hint: flipside rollback shop --to 1
-        4 nothing-to-roll-back-to: `shop` has no standby: shop@1 was retired
+        4 nothing-to-roll-back-to: `shop` cannot be rolled back: shop@1 was retired
           hint: flipside status shop
         4 standby-unfit: shop@1 is not fit to serve; nothing was moved
           `shop-1-web-1`: connection refused at 10.213.0.2:8080
@@ -232,7 +232,7 @@ fn every_error_says_what_why_and_the_way_out() {
         2 no-service: no service is deployed here
           hint: flipside deploy PLAN
         2 several-services: which service? there is `blog` and `shop`
-          hint: name it after the verb
+          hint: name it after the verb: flipside status blog
         2 needs-yes: would roll `shop` back from shop@2 to shop@1, but no terminal is there to answer the question
           hint: --yes
         4 declined: did not roll `shop` back; nothing was touched

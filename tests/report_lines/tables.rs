@@ -84,8 +84,10 @@ fn status_fits_a_narrow_terminal() {
     check(
         &text,
         r#"
-        shop@2 is live since 2026-11-23 11:45:57 UTC (14m 3s ago)
-        the proxy pointer agrees, generation 4, written by `ana@ci`: deploy shop@2
+        shop@2 is live since 2026-11-23 11:45:57 UTC
+          (14m 3s ago)
+        the proxy pointer agrees, generation 4,
+          written by `ana@ci`: deploy shop@2
 
                    live
         release    shop@2
@@ -141,7 +143,7 @@ fn status_shows_what_is_wrong_and_what_is_under_way() {
 
         held by `bob@laptop`
         under way: deploy shop@3, begun by `bob@laptop`
-        no standby; a withdrawn release is reached with: flipside rollback shop --to 1
+        no standby; back to a withdrawn one: flipside rollback shop --to 1
     "#,
     );
 }

@@ -294,8 +294,8 @@ pub(super) fn full(answer: ContainerInspectResponse) -> Container {
             Some(S::CREATED) => ContainerState::Created,
             Some(S::RUNNING) => ContainerState::Running,
             Some(S::PAUSED) => ContainerState::Paused,
-            Some(S::RESTARTING) => ContainerState::Restarting,
-            Some(S::EXITED) => ContainerState::Exited {
+            // Between two lives the engine still knows how the last one ended.
+            Some(S::EXITED | S::RESTARTING) => ContainerState::Exited {
                 code: state.exit_code.unwrap_or(-1),
                 oom: state.oom_killed.unwrap_or_default(),
             },

@@ -1,0 +1,98 @@
+//! `rollback`: asked, refused, forced, and never where the last one came from.
+
+use super::kit::{Stage, docker};
+
+#[test]
+fn it_shows_both_ends_and_asks_on_a_terminal() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one"]);
+    stage.deploy(&["VERSION=two"]);
+    let no = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "n\n");
+    no.says(&["from", "@2", "to", "@1", "old", "fit right now", "stays on"]);
+    no.ended(4);
+    stage.serves("two");
+    let yes = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "y\n");
+    yes.ended(0);
+    yes.says(&["pointer moved to", "rollback ", "in all", "withdrawn"]);
+    stage.serves("one");
+}
+
+#[test]
+fn it_asks_nobody_where_there_is_no_terminal_and_never_goes_where_it_came_from() {
+    let stage = Stage::new();
+    for version in ["VERSION=one", "VERSION=two"] {
+        stage.deploy(&[version]);
+    }
+    let ran = stage.expect(0, &["rollback", &stage.service, "--output", "json"]);
+    ran.never_says("[y/N]");
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "done");
+    assert_eq!(
+        (&finished["release"], &finished["live"]),
+        (&1.into(), &1.into())
+    );
+    assert!(finished["rollback_us"].as_u64().is_some(), "{finished}");
+    stage.serves("one");
+
+    let again = stage.expect(4, &["rollback", &stage.service, "--yes"]);
+    again.says(&["cannot be rolled back", "@2: withdrawn", "--to 2"]);
+    stage.serves("one");
+    let json = stage.expect(4, &["rollback", &stage.service, "--output", "json"]);
+    let lines = json.json();
+    assert_eq!(lines.last().unwrap()["error"], "nothing-to-roll-back-to");
+
+    stage.expect(0, &["rollback", &stage.service, "--to", "2"]);
+    stage.serves("two");
+    assert_eq!(stage.releases(), (Some(2), vec![]));
+    let none = stage.expect(4, &["rollback", &stage.service, "--to", "9"]);
+    none.says(&["no environment of", "@9"]);
+    let same = stage.expect(4, &["rollback", &stage.service, "--to", "2"]);
+    same.says(&["is live already"]);
+}
+
+#[test]
+fn a_dry_run_says_whether_it_would_work() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one"]);
+    stage.deploy(&["VERSION=two"]);
+    let dry = stage.expect(0, &["rollback", &stage.service, "--dry-run"]);
+    dry.says(&["would roll back from", "which is fit"]);
+    stage.serves("two");
+
+    let standby = stage.container(1);
+    docker(&["pause", &standby]);
+    let why = ["is not fit", "is paused", "--force"];
+    stage
+        .expect(4, &["rollback", &stage.service, "--dry-run"])
+        .says(&why);
+    let refused = stage.expect(4, &["rollback", &stage.service, "--yes"]);
+    refused.says(&["is not fit", "--force"]);
+    let json = stage.expect(4, &["rollback", &stage.service, "--output", "json"]);
+    assert_eq!(json.finished()["outcome"], "stuck");
+    stage.serves("two");
+    assert_eq!(stage.releases(), (Some(2), vec![1]));
+    docker(&["unpause", &standby]);
+
+    docker(&["stop", "-t", "0", &standby]);
+    stage
+        .expect(4, &["rollback", &stage.service, "--dry-run"])
+        .says(&["is not fit"]);
+    docker(&["start", &standby]);
+    stage
+        .expect(0, &["rollback", &stage.service, "--yes"])
+        .says(&["rollback "]);
+    stage.serves("one");
+}
+
+#[test]
+fn force_goes_back_to_what_is_not_fit() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one", "FAIL_AFTER_MS=2000"]);
+    stage.deploy(&["VERSION=two"]);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let refused = stage.expect(4, &["rollback", &stage.service]);
+    refused.says(&["answered 503", "--force"]);
+    stage.serves("two");
+    stage.expect(0, &["rollback", &stage.service, "--force"]);
+    stage.serves("one");
+}
