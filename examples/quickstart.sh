@@ -65,6 +65,7 @@ flipside() {
     local log=$1
     shift
     printf '   %s$ flipside %s%s\n' "$dim" "$(words "$@")" "$plain"
+    : >"$log"
     (cd "$work/shop" && exec "$work/flipside" --state "$state" --proxy "$proxy" "$@" </dev/null 2>&1) \
         >"$log" &
     child=$!
@@ -93,6 +94,12 @@ words() {
 
 quietly() { "$work/flipside" --state "$state" --proxy "$proxy" "$@" >>"$work/end.log" 2>&1 </dev/null; }
 
+# The proxy is this run's own, so it goes as well where other services keep theirs.
+remove() {
+    quietly down "$service" --yes
+    quietly proxy down --yes
+}
+
 leave() {
     local code=$?
     trap '' INT TERM HUP
@@ -103,11 +110,7 @@ leave() {
         exit 0
     fi
     if [ "$up" = yes ]; then
-        quietly down "$service" --yes || quietly prune "$service" --yes
-        if ! quietly proxy down --yes && [ "$code" -eq 0 ]; then
-            cat "$work/end.log" >&2
-            code=1
-        fi
+        remove || cat "$work/end.log" >&2
     fi
     engine_end
     rm -rf "$work"
@@ -151,7 +154,10 @@ say "$profile build; some minutes the first time, seconds after that"
 from=$SECONDS
 options=(--quiet --locked --no-default-features --bin flipside --example hello --example load)
 [ "$profile" = debug ] || options+=(--release)
-(cd "$home" && exec cargo build "${options[@]}" </dev/null) || fail "the build failed"
+(cd "$home" && exec cargo build "${options[@]}" </dev/null) &
+child=$!
+wait "$child" || fail "the build failed"
+child=""
 # Where cargo has put them, whatever target directory and target are set.
 built=$(cd "$home" && cargo build "${options[@]}" --message-format json 2>/dev/null </dev/null |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
@@ -266,11 +272,13 @@ if [ "$keep" = yes ]; then
     chapter "Left running, as --keep says"
     say "look:    $command status $service"
     say "         http://$address/"
-    say "remove:  $command down $service --yes && rm -r $work"
+    say "remove:  $command down $service --yes"
+    say "         $command proxy down --yes"
+    say "         rm -r $work"
     exit 0
 fi
 
 chapter "Removing it all"
-quietly down "$service" --yes || { cat "$work/end.log" >&2 && fail "could not remove $service"; }
+quietly down "$service" --yes && quietly proxy down --yes || fail "could not remove $service"
 up=no
 say "containers, networks, images, proxy and files are gone"

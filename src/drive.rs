@@ -21,6 +21,9 @@ use crate::perform::Performer;
 /// How long a candidate may take to go after a signal.
 const SIGNALLED: Duration = Duration::from_secs(5);
 
+/// How often a long act looks whether the lease is still held.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Where records go: the journal, or standard error where a rollback finds it out of reach.
 #[async_trait]
 pub trait Ledger: Send {
@@ -41,6 +44,10 @@ pub struct LedgerError {
 pub trait Hold: Send + Sync {
     /// The lease's number, once it is certain that it is still held.
     async fn hold(&self) -> Result<Fence, Taken>;
+
+    /// As [`Hold::hold`], and asked of the engine however young the last renewal is. Where the
+    /// engine cannot be asked, the last renewal counts.
+    async fn confirm(&self) -> Result<Fence, Taken>;
 }
 
 /// Another operator has the service.
@@ -122,6 +129,7 @@ impl Drive<'_> {
                         self.note(state, intent).await?;
                     }
                     let outcome = self.act(state, &action).await?;
+                    let outcome = self.believe(&action, outcome).await?;
                     self.note(state, outcome).await?;
                 }
             }
@@ -151,6 +159,33 @@ impl Drive<'_> {
             biased;
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
+            taken = lost(self.lease) => Err(taken.into()),
+        }
+    }
+
+    /// What went wrong may be the work of one who has taken over, from a process that stood still
+    /// for less than its lease lives: then nothing of it is this run's, and nothing is recorded.
+    async fn believe(&self, action: &Action, event: Event) -> Result<Event, Stopped> {
+        match event {
+            Event::SwitchRefused { why, found } => {
+                let fence = self.lease.hold().await?;
+                self.lease.confirm().await?;
+                if let Some(found) = found.as_ref().filter(|found| found.fence > fence) {
+                    let by = found.author.clone();
+                    return Err(Taken { by }.into());
+                }
+                Ok(match action {
+                    Action::Switch { .. } => Event::SwitchRefused { why, found },
+                    _ => Event::Lost {
+                        why: "the pointer has seen another operator".into(),
+                    },
+                })
+            }
+            Event::Failed(failure) => {
+                self.lease.confirm().await?;
+                Ok(Event::Failed(failure))
+            }
+            event => Ok(event),
         }
     }
 
@@ -160,6 +195,16 @@ impl Drive<'_> {
         self.ledger.record(fence, &event).await?;
         *state = next;
         Ok(())
+    }
+}
+
+/// Ends when the lease is another's: one who was frozen while a bake went on must not sit it out.
+async fn lost(lease: &dyn Hold) -> Taken {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(taken) = lease.hold().await {
+            return taken;
+        }
     }
 }
 

@@ -204,6 +204,18 @@ impl Lease {
         self.held.renew().await
     }
 
+    /// As [`Lease::hold`], but renewed however young the last renewal is: whoever stood still for a
+    /// moment may have been taken over in it. Where the engine does not answer, as `hold`.
+    ///
+    /// # Errors
+    /// As [`Lease::hold`].
+    pub async fn confirm(&self) -> Result<Fence, LeaseLost> {
+        match self.held.renew().await {
+            Err(LeaseLost::Unknown(_)) => self.hold().await,
+            renewed => renewed,
+        }
+    }
+
     /// Lets go, for good: its tokens are removed, and it holds nothing from then on. One that was taken over leaves a token that says it is
     /// free, so that the holder it was taken from, should it wake, sees a higher number; the next
     /// holder removes that.

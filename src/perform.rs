@@ -15,7 +15,7 @@ use crate::core::progress::Sink;
 use crate::core::routing::{Drained, Mark};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
-use crate::engine::{Engine, Spec};
+use crate::engine::{Engine, EngineError, Spec};
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Vantage};
 
@@ -140,10 +140,7 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
-            Action::TearDown { release } => self
-                .remove(*release, fence)
-                .await
-                .map(|()| Event::TornDown { release: *release }),
+            Action::TearDown { release } => self.tear_down(*release, fence).await,
         };
         done.unwrap_or_else(Event::from)
     }
@@ -300,9 +297,30 @@ impl Performer {
         for &release in releases {
             self.remove(release, fence).await?;
         }
+        self.drop_images().await?;
         Ok(Event::Retired {
             releases: releases.to_vec(),
         })
+    }
+
+    async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
+        self.remove(release, fence).await?;
+        self.drop_images().await?;
+        Ok(Event::TornDown { release })
+    }
+
+    /// Removes the images that were built for the service and that nothing which stands needs.
+    async fn drop_images(&self) -> Result<(), Fault> {
+        let drop = async {
+            let standing = self.engine.inspect(&self.service).await?;
+            for id in unneeded_images(&standing, self.engine.images(&self.service).await?) {
+                self.engine.drop_image(&id).await?;
+            }
+            Ok::<_, EngineError>(())
+        };
+        Ok(tokio::time::timeout(REMOVE, drop)
+            .await
+            .map_err(|_| Fault::Lost("images are still being removed".into()))??)
     }
 
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
@@ -387,6 +405,19 @@ fn own<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Those of `images` that no container of `standing` was made from.
+#[must_use]
+pub fn unneeded_images(standing: &[Environment], images: Vec<String>) -> Vec<String> {
+    let containers = standing
+        .iter()
+        .flat_map(|environment| &environment.containers);
+    let used: Vec<&String> = containers.map(|container| &container.image_id).collect();
+    images
+        .into_iter()
+        .filter(|id| !used.contains(&id))
+        .collect()
 }
 
 /// The slot that a candidate takes: not the live one's.

@@ -4,13 +4,23 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
+use flipside::cmd::operator::Operator;
+use flipside::cmd::status;
 use flipside::core::event::Event;
 use flipside::core::names::Release;
 use flipside::core::verdict::Outcome;
+use flipside::drive::Core;
+use flipside::error::Error;
 use flipside::journal::{Journal, JournalError, Kind, Record, RunLog, Writer, digest_key};
+use flipside::lease::Terms;
+use flipside::report;
 
 use crate::support::facts::{closed, events, opened, shop};
+use crate::support::fake_engine::FakeEngine;
+use crate::support::fake_pointer::{FakePointer, FakeVantage};
+use crate::support::fake_world::FakeWorld;
 use crate::support::faulty_store::{FaultyStore, PutFault};
 
 const AT: u64 = 1_700_000_000_000;
@@ -359,6 +369,38 @@ async fn a_thousand_runs_cost_no_more_requests_than_ten() {
     let asked = store.take_requests();
     assert_eq!((asked.lists, asked.gets, asked.puts), (1, 20, 0));
     assert!(asked.listed <= 21, "{asked:?}");
+}
+
+/// What `flipside status` itself asks of the store, whatever it does with the answers.
+#[tokio::test]
+async fn status_of_a_thousand_releases_asks_the_store_five_times() {
+    let (store, journal) = faulty();
+    for run in 1..=1_000 {
+        finished(&journal, run).await.seal().await.unwrap();
+    }
+    let world = FakeWorld::new();
+    let operator = Operator {
+        service: shop(),
+        engine: Arc::new(FakeEngine::over(&world)),
+        pointer: Arc::new(FakePointer::over(&world, &shop())),
+        vantage: Arc::new(FakeVantage { world }),
+        journal: Ok(journal),
+        report: report::open(report::Options {
+            output: report::Output::Human,
+            loudness: report::Loudness::Quiet,
+        }),
+        clock: Arc::new(|| AT),
+        author: "ann@host".into(),
+        terms: Terms::default(),
+        core: Core::default(),
+        reload: Arc::new(|_| Err(Error::NoService)),
+        began: Instant::now(),
+    };
+    store.take_requests();
+    status::look(&operator).await.unwrap();
+    let asked = store.take_requests();
+    assert_eq!((asked.lists, asked.gets, asked.puts), (1, 4, 0));
+    assert!(asked.listed <= 5, "{asked:?}");
 }
 
 #[tokio::test]

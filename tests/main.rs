@@ -15,6 +15,7 @@ mod readme;
 mod real_crash;
 mod real_docker;
 mod real_pointer;
+mod real_readme;
 mod real_verbs;
 mod report_lines;
 mod verbs_misuse;

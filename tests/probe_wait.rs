@@ -474,7 +474,7 @@ async fn an_exit_ends_the_bake_and_an_outage_does_not() {
 }
 
 #[tokio::test]
-async fn this_machine_checks_a_real_address() {
+async fn this_machine_checks_an_address_by_itself() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -13,7 +13,7 @@ use crate::drive::Core;
 use crate::engine::docker::Docker;
 use crate::engine::{Engine, EngineError};
 use crate::error::{Error, Touched};
-use crate::journal::{self, Journal, JournalError};
+use crate::journal::{self, Journal, JournalError, RunLog};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
@@ -96,7 +96,8 @@ impl Context {
             .await)
     }
 
-    /// One who goes on with a service's run; `set` is what `--set` gave its plan.
+    /// One who goes on with a service's run; `set` is what `--set` gave its plan. Where the pointer
+    /// shall listen is in the run's opening record: a first release may have no other trace yet.
     ///
     /// # Errors
     /// As [`Context::operator_of_service`].
@@ -107,8 +108,14 @@ impl Context {
     ) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
+        let away = |error| of_journal(error, Touched::Nothing);
+        let journal = self.journal().await.map_err(away)?;
+        let latest = journal.runs(&service, 1).await.map_err(away)?;
+        let opened = latest.first().and_then(RunLog::opened);
+        let pointer = opened.and_then(|opened| opened.pointer.clone());
+        let proxy = pointer.map(|PointerPlan::Proxy(proxy)| proxy);
         Ok(self
-            .operator(client, service, None, Newer::Refuse, set)
+            .operator(client, service, proxy, Newer::Refuse, set)
             .await)
     }
 

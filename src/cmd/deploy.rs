@@ -110,6 +110,7 @@ async fn while_held(
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
     let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
+    opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
     let spec = spec_of(plan, release, slot, &policy);
     let run = runs.first().map_or(1, |log| log.run + 1);

@@ -289,11 +289,19 @@ pub fn of_journal(error: JournalError, touched: Touched) -> Error {
 #[async_trait::async_trait]
 impl Hold for Lease {
     async fn hold(&self) -> Result<Fence, Taken> {
-        Lease::hold(self).await.map_err(|lost| match lost {
-            LeaseLost::Taken { by } => Taken { by: by.to_string() },
-            lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken {
-                by: lost.to_string(),
-            },
-        })
+        Lease::hold(self).await.map_err(taken)
+    }
+
+    async fn confirm(&self) -> Result<Fence, Taken> {
+        Lease::confirm(self).await.map_err(taken)
+    }
+}
+
+fn taken(lost: LeaseLost) -> Taken {
+    match lost {
+        LeaseLost::Taken { by } => Taken { by: by.to_string() },
+        lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken {
+            by: lost.to_string(),
+        },
     }
 }

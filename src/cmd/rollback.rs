@@ -12,6 +12,7 @@ use crate::core::survey::{View, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
+use crate::journal::RunLog;
 use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
@@ -61,7 +62,8 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         to: args.to.map(Release),
         proof,
     };
-    let world = operator.look().await?;
+    let (world, mut runs) = tokio::join!(operator.look(), operator.runs());
+    let world = world?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
         return dry_run(&operator, &world, &way).await;
@@ -75,8 +77,11 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
             );
             return Err(Error::Declined { what });
         }
+        // The answer may have taken long.
+        runs = operator.runs().await;
     }
-    let ended = roll_back(&operator, wanted, world).await?;
+    let known = runs.as_deref().unwrap_or_default();
+    let ended = roll_back(&operator, wanted, world, known).await?;
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
@@ -98,13 +103,17 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     Ok(exit_of(ended.outcome))
 }
 
-/// Rolls back.
+/// Rolls back, from `world` as just looked at; `known` are the newest runs, none where the journal
+/// is out of reach.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn roll_back(operator: &Operator, wanted: Wanted, world: World) -> Result<Ended, Error> {
-    let runs = operator.runs().await;
-    let known = runs.as_deref().unwrap_or_default();
+pub async fn roll_back(
+    operator: &Operator,
+    wanted: Wanted,
+    world: World,
+    known: &[RunLog],
+) -> Result<Ended, Error> {
     let (floor, _) = highest(known, &world, &View::default());
     let (mut held, contended) = seize(operator, floor).await?;
     let ended = while_held(operator, wanted, world, contended, &mut held).await;

@@ -240,6 +240,7 @@ impl Operator {
             generation: world.routing.as_ref().map(|routing| routing.generation),
             fence,
             highest,
+            pointer: None,
             plan: None,
         }
     }

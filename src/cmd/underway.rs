@@ -1,19 +1,17 @@
-//! `flipside resume`, `abort` and `promote`: verbs aimed at a run that has not ended. Where a living
-//! operator drives it, it is asked; where none does, this one goes on with it.
+//! What `resume`, `abort` and `promote` share: they are aimed at a run that has not ended. Where a
+//! living operator drives it, it is asked; where none does, this one goes on with it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli;
 use crate::core::action::Ask;
 use crate::core::survey::View;
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
-use crate::error::{Error, Exit, Touched, exit_of};
+use crate::error::{Error, Touched};
 use crate::journal::RunLog;
-use crate::lease::{self, Acquired, Lease, Patience, Reply};
+use crate::lease::{self, Lease, Reply};
 
-use super::context::Context;
 use super::operator::{Operator, highest, of_journal};
 use super::run::Ended;
 
@@ -24,76 +22,8 @@ const END: Duration = Duration::from_mins(3);
 /// How often the journal is looked at for that end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs `resume`.
-///
-/// # Errors
-/// Where nothing is under way, somebody else drives it, or it had to stop again.
-pub async fn resume(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
-    let operator = context.operator_of_run(&args.service, &args.set).await?;
-    unfinished(&operator, "resume").await?;
-    let ended = match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => go_on(&operator, "resume", None, lease).await?,
-        Acquired::HeldBy(holder) => {
-            let service = operator.service.to_string();
-            return Err(Error::HeldBy {
-                service,
-                holder: holder.to_string(),
-            });
-        }
-    };
-    operator.report.finished(&operator.finished(&ended));
-    Ok(exit_of(ended.outcome))
-}
-
-/// Runs `abort`: done when the release has been given up.
-///
-/// # Errors
-/// As [`resume`]; and where the holder does not answer.
-pub async fn abort(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(arg).await?;
-    let log = unfinished(&operator, "abort").await?;
-    match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => {
-            let mut ended = go_on(&operator, "abort", Some(Ask::Abort), lease).await?;
-            // What was asked for is done, though the release is not.
-            ended.outcome = as_asked(&Ask::Abort, ended.outcome);
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
-        }
-        Acquired::HeldBy(holder) => put_to(&operator, &log, Ask::Abort, &holder.to_string()).await,
-    }
-}
-
-/// Runs `promote`: ends the bake.
-///
-/// # Errors
-/// As [`abort`].
-pub async fn promote(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(arg).await?;
-    let log = unfinished(&operator, "promote").await?;
-    match operator
-        .try_acquire(floor(&operator).await?, Patience::Refuse)
-        .await?
-    {
-        Acquired::Got(lease) => {
-            let ended = go_on(&operator, "promote", Some(Ask::Promote), lease).await?;
-            operator.report.finished(&operator.finished(&ended));
-            Ok(exit_of(ended.outcome))
-        }
-        Acquired::HeldBy(holder) => {
-            put_to(&operator, &log, Ask::Promote, &holder.to_string()).await
-        }
-    }
-}
-
 /// The newest run, if it has not ended.
-async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
+pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
     let runs = operator
         .runs()
@@ -107,7 +37,8 @@ async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
         })
 }
 
-async fn floor(operator: &Operator) -> Result<u64, Error> {
+/// The highest lease number that journal and pointer have seen.
+pub(super) async fn floor(operator: &Operator) -> Result<u64, Error> {
     let runs = operator
         .runs()
         .await
@@ -127,7 +58,8 @@ async fn floor(operator: &Operator) -> Result<u64, Error> {
     .0)
 }
 
-async fn go_on(
+/// Goes on with the run that has not ended, `ask` put to it first.
+pub(super) async fn go_on(
     operator: &Operator,
     verb: &str,
     ask: Option<Ask>,
@@ -144,7 +76,12 @@ async fn go_on(
 }
 
 /// Leaves a request with the holder, waits until it has been taken and what was under way has ended.
-async fn put_to(operator: &Operator, log: &RunLog, ask: Ask, holder: &str) -> Result<Exit, Error> {
+pub(super) async fn put_to(
+    operator: &Operator,
+    log: &RunLog,
+    ask: Ask,
+    holder: &str,
+) -> Result<Ended, Error> {
     let of_engine = |error| Error::of_engine(error, Touched::Nothing);
     let (engine, service) = (Arc::clone(&operator.engine), &operator.service);
     let asked = lease::ask(engine, service, &ask, &operator.author)
@@ -169,7 +106,7 @@ async fn put_to(operator: &Operator, log: &RunLog, ask: Ask, holder: &str) -> Re
 }
 
 /// Waits for the end of another one's run, and tells it as if it were this one's.
-async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Result<Exit, Error> {
+async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Result<Ended, Error> {
     let service = operator.service.to_string();
     operator
         .report
@@ -192,8 +129,7 @@ async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Resul
                 ),
                 _ => format!("see what became of it: flipside status {service}"),
             });
-            operator.report.finished(&operator.finished(&ended));
-            return Ok(exit_of(ended.outcome));
+            return Ok(ended);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -202,7 +138,7 @@ async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Resul
 }
 
 /// What a run's outcome means to who asked for it.
-fn as_asked(ask: &Ask, outcome: Outcome) -> Outcome {
+pub(super) fn as_asked(ask: &Ask, outcome: Outcome) -> Outcome {
     match (ask, outcome) {
         (Ask::Abort, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
         (Ask::Abort, Outcome::Done) => Outcome::Stuck,

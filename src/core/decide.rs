@@ -145,6 +145,7 @@ mod tests {
             generation: live.map(|_| 7),
             fence: 1,
             highest: Release(3),
+            pointer: None,
             plan: None,
         })
     }

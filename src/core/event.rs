@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Ask, Proof};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
-use super::plan::Policy;
+use super::plan::{PointerPlan, Policy};
 use super::routing::{Drained, Routing};
 use super::verdict::Outcome;
 use super::world::World;
 
 /// One fact.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few are alive at a time, and every one is about to be written to a disk"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -138,6 +142,9 @@ pub struct Opened {
     pub fence: Fence,
     /// The highest release number known when it began, its own included.
     pub highest: Release,
+    /// The pointer's kind and parameters; of a deploy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<PointerPlan>,
     /// The plan as read, unsubstituted, in the form of `plan::PlanRecord`; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<serde_json::Value>,

@@ -120,6 +120,12 @@ pub trait Engine: Send + Sync {
     /// volumes of the release. Idempotent. Images are kept.
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError>;
 
+    /// The ids of the images that were built here for a service.
+    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+
+    /// Removes an image, unless a container uses it. None of that id is no error.
+    async fn drop_image(&self, id: &str) -> Result<(), EngineError>;
+
     /// The last `tail` lines of a container.
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError>;
 

@@ -93,6 +93,14 @@ impl Engine for BoundedEngine {
         self.0.tear_down(service, release).await
     }
 
+    async fn images(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.asks(self.0.images(service)).await
+    }
+
+    async fn drop_image(&self, id: &str) -> Fallible<()> {
+        self.acts(self.0.drop_image(id)).await
+    }
+
     async fn logs(&self, container: &str, tail: u32) -> Fallible<Vec<String>> {
         self.asks(self.0.logs(container, tail)).await
     }

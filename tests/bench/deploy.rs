@@ -77,7 +77,7 @@ fn measure(case: &Case, length: Length, bounds: &mut Bounds) {
     }
     stage.start_deploy(1).finish();
     let bare = Bare::like(&stage, case);
-    let (mut ours, mut whole, mut theirs) = Default::default();
+    let (mut ours, mut whole, mut theirs): (Figures, Figures, Figures) = Default::default();
     let mut version = 1;
     for round in 0..length.rounds(case.rounds.0, case.rounds.1) {
         for turn in [round % 2, (round + 1) % 2] {

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["plan", "core"]),
     ("journal", &["journal", "core"]),
     ("docker", &["docker", "core", "engine::EngineError"]),
-    ("lease", &["lease", "core", "docker", "engine::EngineError"]),
+    ("lease", &["lease", "core", "engine"]),
     ("engine", &["engine", "core", "docker"]),
     (
         "pointer",
@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "probe",
         ],
     ),
-    ("probe", &["probe", "core", "proxy::check"]),
+    ("probe", &["probe", "core", "engine", "proxy::check"]),
     ("report", &["report", "core", "error"]),
     ("error", &["error", "core", "engine", "pointer"]),
     (
@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Homes of a trait and its kinds.
-const HOMES: &[&str] = &["engine", "pointer", "probe", "gate"];
+const HOMES: &[&str] = &["engine", "pointer", "gate"];
 
 /// Who may name a kind: nobody but the home itself and the verbs, which choose.
 const CHOOSERS: &[&str] = &["cmd"];

@@ -295,6 +295,14 @@ impl Engine for Stage {
     async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
         unplayed()
     }
+    async fn images(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn drop_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn tear_down(&self, _: &ServiceName, _: Release) -> Result<(), EngineError> {
         unplayed()
     }

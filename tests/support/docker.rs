@@ -35,15 +35,19 @@ pub fn hello_binary() -> PathBuf {
     binary
 }
 
-/// The id of an image with the example server as its entrypoint; built where it is missing.
-pub async fn hello_image(client: &Client) -> String {
-    let binary = hello_binary();
-    let bytes = std::fs::read(&binary).unwrap();
+/// The name of the image with the example server as its entrypoint: it changes with the binary.
+pub fn hello_tag() -> String {
+    let bytes = std::fs::read(hello_binary()).unwrap();
     let hash: String = Sha256::digest(&bytes)[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let tag = format!("{IMAGE}:{hash}");
+    format!("{IMAGE}:{hash}")
+}
+
+/// The id of that image; built where it is missing.
+pub async fn hello_image(client: &Client) -> String {
+    let (binary, tag) = (hello_binary(), hello_tag());
     if let Ok(image) = api().inspect_image(&tag).await {
         return image.id.unwrap();
     }
@@ -162,14 +166,22 @@ pub async fn remove(service: &str) {
         filters: filters.clone(),
         ..Default::default()
     };
-    for container in api.list_containers(Some(options)).await.unwrap() {
-        let options = RemoveContainerOptions {
-            force: true,
-            v: true,
-            ..Default::default()
-        };
-        let id = container.id.unwrap();
-        api.remove_container(&id, Some(options)).await.ok();
+    // A container that a dropped call is still having made is listed before it can be removed.
+    for _ in 0..200 {
+        let left = api.list_containers(Some(options.clone())).await.unwrap();
+        if left.is_empty() {
+            break;
+        }
+        for container in left {
+            let options = RemoveContainerOptions {
+                force: true,
+                v: true,
+                ..Default::default()
+            };
+            let id = container.id.unwrap();
+            api.remove_container(&id, Some(options)).await.ok();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     let options = ListNetworksOptions {
         filters: filters.clone(),

@@ -41,6 +41,7 @@ pub fn opened(release: u64) -> Event {
         generation: Some(6),
         fence: 11,
         highest: Release(release),
+        pointer: None,
         plan: Some(serde_json::json!({"name": "shop"})),
     })
 }
@@ -57,6 +58,7 @@ fn begun(verb: Verb) -> Event {
         generation: None,
         fence: 12,
         highest: Release(42),
+        pointer: None,
         plan: None,
     })
 }

@@ -131,6 +131,14 @@ impl Engine for FakeEngine {
         self.call(Op::Services, |world, _| world.services()).await
     }
 
+    async fn images(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn drop_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
         let service = service.clone();
         self.call(Op::TearDown, move |world, limit| {

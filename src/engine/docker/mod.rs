@@ -24,6 +24,7 @@ mod create;
 mod credentials;
 mod dockerfile;
 mod files;
+mod images;
 mod inspect;
 mod logs;
 mod names;
@@ -110,6 +111,14 @@ impl Engine for Docker {
             .filter_map(|name| ServiceName::new(name).ok())
             .collect();
         Ok(names.into_iter().collect())
+    }
+
+    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        self.list_images(service).await
+    }
+
+    async fn drop_image(&self, id: &str) -> Result<(), EngineError> {
+        self.remove_image(id).await
     }
 
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {

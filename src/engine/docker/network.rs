@@ -212,20 +212,26 @@ async fn settle(client: &Client, name: &str, mine: Subnet) -> Result<Subnet, Eng
     Ok(subnet)
 }
 
-/// Makes the network `name` the only one of that name; its subnet stays.
+/// Makes the network `name` with this subnet the only one of that name. Another one is what a
+/// killed call had still asked for: the engine makes networks one after the other.
 pub(super) async fn make_unique(
     engine: &Docker,
     name: &str,
     subnet: Subnet,
 ) -> Result<(), EngineError> {
-    let settled = settle(&engine.client, name, subnet).await?;
-    if settled == subnet {
-        return Ok(());
+    let client = &engine.client;
+    let named = list(client).await?;
+    let others = named.iter().filter(|network| {
+        network.name.as_deref() == Some(name) && !subnets(network).contains(&subnet)
+    });
+    for id in others.filter_map(|network| network.id.as_deref()) {
+        match client.docker.remove_network(id).await {
+            Ok(()) => {}
+            Err(error) if status(&error) == Some(404) => {}
+            Err(error) => return Err(client.fault(error)),
+        }
     }
-    Err(refused_hint(
-        format!("another operator made the network `{name}` at the same time"),
-        "run the same command again: it goes on from what is there",
-    ))
+    Ok(())
 }
 
 #[cfg(test)]

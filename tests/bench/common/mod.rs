@@ -18,6 +18,7 @@ mod figures;
 mod poll;
 
 pub use figures::{Bounds, Figures, load_average};
+#[allow(unused_imports, reason = "not every bench waits for an answer")]
 pub use poll::Poller;
 
 /// How a bench was asked to run.

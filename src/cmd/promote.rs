@@ -1,0 +1,40 @@
+//! `flipside promote`: end the bake of a running deploy.
+
+use crate::cli;
+use crate::core::action::Ask;
+use crate::error::{Error, Exit, exit_of};
+use crate::lease::{Acquired, Patience};
+
+use super::context::Context;
+use super::operator::Operator;
+use super::run::Ended;
+use super::underway::{floor, go_on, put_to, unfinished};
+
+/// Runs the verb.
+///
+/// # Errors
+/// Where nothing is under way, it had to stop again, or the holder does not answer.
+pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
+    let operator = context.operator_of_run(arg, &[]).await?;
+    let ended = promote(&operator).await?;
+    operator.report.finished(&operator.finished(&ended));
+    Ok(exit_of(ended.outcome))
+}
+
+/// Ends the bake of the newest run, by oneself or by asking the living operator who drives it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn promote(operator: &Operator) -> Result<Ended, Error> {
+    let log = unfinished(operator, "promote").await?;
+    match operator
+        .try_acquire(floor(operator).await?, Patience::Refuse)
+        .await?
+    {
+        Acquired::Got(lease) => {
+            let ended = go_on(operator, "promote", Some(Ask::Promote), lease).await?;
+            Ok(ended)
+        }
+        Acquired::HeldBy(holder) => put_to(operator, &log, Ask::Promote, &holder.to_string()).await,
+    }
+}

@@ -1,0 +1,139 @@
+//! `flipside prune`: remove what nothing needs.
+
+use crate::cli;
+use crate::core::event::{Event, Verb};
+use crate::core::names::Release;
+use crate::core::plan::Policy;
+use crate::core::survey::{prunable, survey};
+use crate::core::verdict::Outcome;
+use crate::core::words::{count, list};
+use crate::core::world::World;
+use crate::error::{Error, Exit, Touched, exit_of};
+use crate::journal::RunLog;
+use crate::perform::unneeded_images;
+
+use super::clear::{clear, hold};
+use super::context::Context;
+use super::operator::{Held, Operator, of_journal};
+use super::settle::Since;
+
+/// Runs the verb.
+///
+/// # Errors
+/// Where engine, pointer or journal cannot be asked, or somebody else holds the service.
+pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
+    let operator = context.operator_of_service(&args.service).await?;
+    if args.dry_run {
+        let world = operator.look().await?;
+        let runs = operator
+            .runs()
+            .await
+            .map_err(|error| of_journal(error, Touched::Nothing))?;
+        let images = images(&operator, &world).await?;
+        let releases = unneeded(&operator, &world, &runs);
+        say(&operator, "would remove", &releases, images.len());
+        return Ok(Exit::Done);
+    }
+    prune(&operator).await
+}
+
+/// Settles what was left, and removes what nothing needs.
+///
+/// # Errors
+/// As [`run`].
+pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
+    let mut held = hold(operator).await?;
+    let pruned = while_held(operator, &mut held).await;
+    operator.let_go(held).await;
+    pruned
+}
+
+async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
+        && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
+    {
+        return Ok(exit_of(settled.outcome));
+    }
+    let runs = operator
+        .runs()
+        .await
+        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let world = operator.look().await?;
+    let releases = unneeded(operator, &world, &runs);
+    let before = images(operator, &world).await?.len();
+    if releases.is_empty() && before == 0 {
+        say(operator, "removed", &releases, 0);
+        return Ok(Exit::Done);
+    }
+    let ended = clear(
+        operator,
+        Verb::Prune {
+            releases: releases.clone(),
+        },
+        &runs,
+        &world,
+        held,
+    )
+    .await?;
+    if ended.outcome == Outcome::Done {
+        say(operator, "removed", &releases, before);
+    }
+    Ok(exit_of(ended.outcome))
+}
+
+/// What nothing needs. Where the pointer names nothing, that is only what has certainly never
+/// served: a journal without any move.
+fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release> {
+    let view = survey(world);
+    let Some(live) = view.live else {
+        let moved = runs
+            .iter()
+            .flat_map(|log| &log.records)
+            .any(|record| matches!(record.event, Event::Switched { .. }));
+        if moved || !view.marks.is_empty() || runs.is_empty() {
+            return Vec::new();
+        }
+        return world
+            .environments
+            .iter()
+            .map(|environment| environment.release)
+            .collect();
+    };
+    let policy = world.environments.iter().find(|e| e.release == live);
+    let policy = policy.map_or_else(Policy::default, |e| e.labels.policy.clone());
+    prunable(world, &policy, (operator.clock)())
+}
+
+/// Images built for the service that nothing needs now.
+async fn images(operator: &Operator, world: &World) -> Result<Vec<String>, Error> {
+    let images = operator.engine.images(&operator.service).await;
+    let images = images.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    Ok(unneeded_images(&world.environments, images))
+}
+
+fn say(operator: &Operator, what: &str, releases: &[Release], images: usize) {
+    let mut parts: Vec<_> = releases
+        .iter()
+        .map(|release| format!("{}@{release}", operator.service))
+        .collect();
+    if images > 0 {
+        parts.push(count(images as u64, "image"));
+    }
+    let value = serde_json::json!({
+        "event": "pruned",
+        "service": operator.service,
+        "releases": releases,
+        "images": images,
+        "what": what,
+    });
+    let text = if parts.is_empty() {
+        "nothing to remove".to_owned()
+    } else {
+        format!("{what} {}", list(&parts))
+    };
+    operator.report.data(&value, &text);
+}

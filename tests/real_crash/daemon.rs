@@ -1,0 +1,1 @@
+//! The engine's daemon restarted while a release is live.

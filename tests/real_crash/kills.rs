@@ -1,0 +1,145 @@
+//! `kill -9` at moments spread over a deploy and over a rollback; then any of the three verbs goes
+//! on.
+
+use std::time::Duration;
+
+use super::kit::{Ran, Settings, Stage};
+
+const DEPLOYS: u32 = 20;
+const ROLLBACKS: u32 = 10;
+
+/// The verbs that go on after a kill, in turn.
+#[derive(Debug, Clone, Copy)]
+enum On {
+    Deploy,
+    Resume,
+    RollBack,
+}
+
+const TURNS: [On; 3] = [On::Deploy, On::Resume, On::RollBack];
+
+/// A moment of the `n`th of `all` equal parts of `took`.
+fn moment(took: Duration, n: u32, all: u32) -> Duration {
+    let jitter = getrandom::u32().unwrap() % 1000;
+    took * (n * 1000 + jitter) / (all * 1000)
+}
+
+/// Whether the newest run in the journal has come to its end, or there is none that began.
+async fn nothing_is_under_way(stage: &Stage) -> bool {
+    let history = stage.run(&["history", &stage.service, "-n", "1"]).await;
+    history.ends(0);
+    let newest = &history.lines[0]["runs"][0];
+    newest.is_null() || !newest["outcome"].is_null()
+}
+
+/// `resume` goes on with what is under way, and says so where nothing is.
+async fn resume(stage: &Stage, context: &str) -> Ran {
+    let idle = nothing_is_under_way(stage).await;
+    let ran = stage.verb("resume").await;
+    let expected = if idle { 4 } else { 0 };
+    assert_eq!(ran.code, expected, "{context}: {ran:#?}");
+    if idle {
+        assert_eq!(ran.error(), "nothing-under-way", "{context}");
+    }
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_killed_at_any_moment_is_gone_on_with() {
+    let stage = Stage::live().await;
+    let load = stage.load();
+    let undisturbed = stage.deploy("2").await;
+    undisturbed.ends(0);
+    let mut live = "2".to_owned();
+    let mut before = "1".to_owned();
+    for n in 0..DEPLOYS {
+        let (version, after) = (format!("{n}-killed"), format!("{n}-after"));
+        let moment = moment(undisturbed.took, n, DEPLOYS);
+        let running = stage.start_deploy(&version, &Settings::default());
+        tokio::time::sleep(moment).await;
+        let killed = running.kill().await;
+        let context = format!(
+            "killed {moment:?} into a deploy of {:?}: {killed:#?}",
+            undisturbed.took
+        );
+        assert_ne!(killed.code, 1, "{context}");
+        let said = stage.answer().await;
+        assert!(said == live || said == version, "{context}: {said}");
+        match TURNS[n as usize % 3] {
+            On::Deploy => {
+                let ran = stage.deploy(&after).await;
+                assert_eq!(ran.code, 0, "{context}: {ran:#?}");
+                assert_eq!(stage.answer().await, after, "{context}");
+            }
+            On::Resume => {
+                let ran = resume(&stage, &context).await;
+                let now = stage.answer().await;
+                let resumed = ran.code == 0 || killed.outcome() == "done";
+                assert!(now == version || (!resumed && now == live), "{context}");
+            }
+            On::RollBack => {
+                let ran = stage.verb("rollback").await;
+                assert_eq!(ran.code, 0, "{context}: {ran:#?}");
+                let back = if said == version { &live } else { &before };
+                assert_eq!(&stage.answer().await, back, "{context}");
+            }
+        }
+        stage.is_tidy(&context).await;
+        let now = stage.answer().await;
+        if now != live {
+            before = std::mem::replace(&mut live, now);
+        }
+    }
+    load.stop().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_killed_at_any_moment_is_gone_on_with() {
+    let stage = Stage::with_standby().await;
+    let load = stage.load();
+    let undisturbed = stage.verb("rollback").await;
+    undisturbed.ends(0);
+    for n in 0..ROLLBACKS {
+        let [old, new, after] = ["old", "new", "after"].map(|word| format!("{n}-{word}"));
+        stage.deploy(&old).await.ends(0);
+        stage.deploy(&new).await.ends(0);
+        let moment = moment(undisturbed.took, n, ROLLBACKS);
+        let running = stage.start(&["rollback", &stage.service, "--yes"]);
+        tokio::time::sleep(moment).await;
+        let killed = running.kill().await;
+        let context = format!(
+            "killed {moment:?} into a rollback of {:?}: {killed:#?}",
+            undisturbed.took
+        );
+        let said = stage.answer().await;
+        assert!(said == old || said == new, "{context}: {said}");
+        match TURNS[n as usize % 3] {
+            On::Deploy => {
+                let ran = stage.deploy(&after).await;
+                assert_eq!(ran.code, 0, "{context}: {ran:#?}");
+                assert_eq!(stage.answer().await, after, "{context}");
+            }
+            On::Resume => {
+                let ran = resume(&stage, &context).await;
+                let back = ran.code == 0 || said == old;
+                let expected = if back { &old } else { &new };
+                assert_eq!(&stage.answer().await, expected, "{context}");
+            }
+            // What the killed one left is no standby: a second rollback never goes there.
+            On::RollBack => {
+                let ran = stage.verb("rollback").await;
+                if said == old {
+                    ran.ends(4);
+                    assert_eq!(ran.error(), "nothing-to-roll-back-to", "{context}");
+                } else {
+                    assert_eq!(ran.code, 0, "{context}: {ran:#?}");
+                }
+                assert_eq!(stage.answer().await, old, "{context}");
+            }
+        }
+        stage.is_tidy(&context).await;
+    }
+    load.stop().await;
+    stage.end().await;
+}

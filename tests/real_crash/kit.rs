@@ -1,0 +1,526 @@
+//! A service of a test's own: the real program on the real engine, behind a proxy of its own, with
+//! load on it. Nothing of it is left when its test ends, also by a panic.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use crate::support::docker;
+
+/// The program under test.
+pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
+
+/// How long anything may take before a test gives up.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// What a plan says, where tests differ.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub bake: &'static str,
+    pub replicas: usize,
+    /// Lines of the role's `environment:`.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bake: "0s",
+            replicas: 1,
+            variables: Vec::new(),
+        }
+    }
+}
+
+/// A bake that no test waits for.
+pub fn baking() -> Settings {
+    Settings {
+        bake: "10m",
+        ..Settings::default()
+    }
+}
+
+/// The service, its plan's directory, its store, its proxy.
+pub struct Stage {
+    pub service: String,
+    pub port: u16,
+    base: String,
+    dir: TempDir,
+}
+
+impl Stage {
+    /// A name, a port and directories; nothing on the engine yet.
+    pub async fn new() -> Self {
+        // Its sweeper takes away what killed test runs have left.
+        let scope = docker::Scope::new().await;
+        let base = docker::hello_tag();
+        drop(scope);
+        let dir = tempfile::Builder::new().prefix("fs-").tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("plan")).unwrap();
+        Self {
+            service: docker::service().to_string(),
+            port: free_port(),
+            base,
+            dir,
+        }
+    }
+
+    /// One whose release 1 is live.
+    pub async fn live() -> Self {
+        let stage = Self::new().await;
+        stage.deploy("1").await.ends(0);
+        stage
+    }
+
+    /// One whose release 2 is live and whose release 1 stands by.
+    pub async fn with_standby() -> Self {
+        let stage = Self::live().await;
+        stage.deploy("2").await.ends(0);
+        stage
+    }
+
+    pub fn proxy(&self) -> String {
+        format!("{}-proxy", self.service)
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn checkout(&self) -> PathBuf {
+        self.dir.path().join("plan")
+    }
+
+    pub fn control(&self) -> PathBuf {
+        let run = self.dir.path().join("run");
+        run.join(self.proxy()).join("control.sock")
+    }
+
+    /// Writes the plan and the Dockerfile of a version. Each version has an image of its own.
+    pub fn write_plan(&self, version: &str, settings: &Settings) {
+        let (service, port, base) = (&self.service, self.port, &self.base);
+        let Settings { bake, replicas, .. } = settings;
+        let mut variables = format!("      VERSION: \"{version}\"\n");
+        for (name, value) in &settings.variables {
+            variables += &format!("      {name}: \"{value}\"\n");
+        }
+        let plan = format!(
+            "name: {service}\n\
+             services:\n  web:\n    build: .\n    environment:\n{variables}    \
+             stop_grace_period: 2s\n    deploy: {{ replicas: {replicas} }}\n\
+             expose: web:8080\n\
+             probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
+             pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
+             drain: 5s\n\
+             bake: {bake}\n"
+        );
+        let image = format!("FROM {base}\nENV BUILT_FOR={service}-{version}\n");
+        std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();
+        std::fs::write(self.checkout().join("Dockerfile"), image).unwrap();
+    }
+
+    /// `flipside` with these words, in the plan's directory where that is there.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(FLIPSIDE);
+        let checkout = self.checkout();
+        let here = if checkout.exists() {
+            checkout
+        } else {
+            self.dir.path().to_owned()
+        };
+        command
+            .args(words)
+            .args(["--output", "json"])
+            .current_dir(here)
+            .env("FLIPSIDE_STATE", self.state())
+            .env("FLIPSIDE_PROXY", self.proxy())
+            .env("FLIPSIDE_RUN_DIR", self.dir.path().join("run"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, words: &[&str]) -> Ran {
+        Running::start(self.command(words)).ended().await
+    }
+
+    /// Starts it.
+    pub fn start(&self, words: &[&str]) -> Running {
+        Running::start(self.command(words))
+    }
+
+    /// Deploys a version without a bake.
+    pub async fn deploy(&self, version: &str) -> Ran {
+        self.write_plan(version, &Settings::default());
+        self.run(&["deploy"]).await
+    }
+
+    /// Starts the deploy of a version.
+    pub fn start_deploy(&self, version: &str, settings: &Settings) -> Running {
+        self.write_plan(version, settings);
+        self.start(&["deploy"])
+    }
+
+    /// A verb on this service.
+    pub async fn verb(&self, verb: &str) -> Ran {
+        self.run(&[verb, &self.service, "--yes"]).await
+    }
+
+    pub async fn status(&self) -> Value {
+        let ran = self.run(&["status", &self.service]).await;
+        ran.ends(0);
+        ran.lines[0].clone()
+    }
+
+    /// What the service says through the proxy: its version.
+    pub async fn answer(&self) -> String {
+        let address = ([127, 0, 0, 1], self.port).into();
+        let (status, body) = docker::get(address, "/").await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Keeps some connections asking until [`Load::stop`].
+    pub fn load(&self) -> Load {
+        let address = format!("127.0.0.1:{}", self.port);
+        let mut command = Command::new(example("load"));
+        command
+            .args([&address, "--connections", "4", "--rest-ms", "10"])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        Load(command.spawn().unwrap())
+    }
+
+    /// Removes the journal, and all that lies beside it.
+    pub fn lose_journal(&self) {
+        std::fs::remove_dir_all(self.state()).unwrap();
+    }
+
+    /// After `prune`: pointer, engine and journal agree, the service answers, and nothing stands
+    /// that is not live, standby or withdrawn.
+    pub async fn is_tidy(&self, context: &str) -> Value {
+        let pruned = self.verb("prune").await;
+        assert_eq!(pruned.code, 0, "{context}: prune: {pruned:#?}");
+        let status = self.status().await;
+        assert_eq!(
+            status["pointer"]["agrees"], true,
+            "{context}: {status:#}\n{pruned:#?}"
+        );
+        assert!(status["unfinished"].is_null(), "{context}: {status:#}");
+        assert!(status["lease"].is_null(), "{context}: {status:#}");
+        assert!(status["candidate"].is_null(), "{context}: {status:#}");
+        self.answer().await;
+        let kept = kept(&status);
+        for (part, release) in parts(&self.service).await {
+            let release = release.unwrap_or_else(|| panic!("{context}: `{part}` is left"));
+            assert!(
+                kept.contains(&release),
+                "{context}: `{part}` of {release} is left; kept: {kept:?}"
+            );
+        }
+        let used = image_ids(&status);
+        for image in images(&self.service).await {
+            assert!(
+                used.contains(&image),
+                "{context}: image {image} is left; used: {used:?}"
+            );
+        }
+        status
+    }
+
+    /// Takes the service down, and finds nothing of it any more.
+    pub async fn end(self) {
+        self.verb("down").await.ends(0);
+        self.run(&["proxy", "down", "--yes"]).await.ends(0);
+        assert_eq!(docker::parts(&self.service).await, [""; 0]);
+        assert_eq!(images(&self.service).await, [""; 0]);
+        let proxy = sh(&[
+            "docker",
+            "ps",
+            "-aq",
+            "--filter",
+            &format!("name={}", self.proxy()),
+        ]);
+        assert_eq!(proxy, "");
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let (service, proxy) = (self.service.clone(), self.proxy());
+        // A runtime of its own: the test's may be ending, or be single-threaded and blocked here.
+        let cleaner = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(docker::remove(&service));
+            quiet(&["docker", "rm", "-f", "-v", &proxy]);
+            quiet(&["docker", "volume", "rm", "-f", &format!("{proxy}.table")]);
+        });
+        cleaner.join().ok();
+    }
+}
+
+/// The releases that a status names as live, standby or withdrawn.
+fn kept(status: &Value) -> BTreeSet<u64> {
+    shown(status)
+        .filter_map(|it| it["release"].as_u64())
+        .collect()
+}
+
+fn image_ids(status: &Value) -> BTreeSet<String> {
+    let ids = shown(status).filter_map(|it| it["image_ids"].as_array());
+    ids.flatten()
+        .filter_map(|id| id.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn shown(status: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["standby", "withdrawn"].into_iter();
+    let lists = lists.filter_map(|list| status[list].as_array()).flatten();
+    std::iter::once(&status["live"]).chain(lists)
+}
+
+/// Containers, networks and volumes of a service, each with its release where it has one. Leases
+/// and requests have none.
+async fn parts(service: &str) -> Vec<(String, Option<u64>)> {
+    let label = format!("label=flipside.service={service}");
+    let row = "{{.Name}}\t{{.Label \"flipside.release\"}}";
+    let containers = "{{.Names}}\t{{.Label \"flipside.release\"}}";
+    let listed = [
+        sh(&[
+            "docker", "ps", "-a", "--filter", &label, "--format", containers,
+        ]),
+        sh(&[
+            "docker", "network", "ls", "--filter", &label, "--format", row,
+        ]),
+        sh(&[
+            "docker", "volume", "ls", "--filter", &label, "--format", row,
+        ]),
+    ];
+    let rows = listed.iter().flat_map(|list| list.lines());
+    rows.map(|row| {
+        let (name, release) = row.split_once('\t').unwrap_or((row, ""));
+        (name.to_owned(), release.parse().ok())
+    })
+    .collect()
+}
+
+async fn images(service: &str) -> Vec<String> {
+    let label = format!("label=flipside.service={service}");
+    let listed = sh(&["docker", "images", "-q", "--no-trunc", "--filter", &label]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// What became of a run of the program.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code; 128 and the signal's number where one ended it.
+    pub code: i32,
+    /// JSON lines of standard output.
+    pub lines: Vec<Value>,
+    /// Standard error.
+    pub talk: String,
+    pub took: Duration,
+}
+
+impl Ran {
+    /// It must have ended with this code.
+    #[track_caller]
+    pub fn ends(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// `finished`'s outcome.
+    pub fn outcome(&self) -> &str {
+        let last = self.lines.iter().rfind(|line| line["event"] == "finished");
+        last.and_then(|line| line["outcome"].as_str()).unwrap_or("")
+    }
+
+    /// The error's kind, of a run that ended with one.
+    pub fn error(&self) -> &str {
+        let error = self.lines.iter().rfind(|line| line["event"] == "error");
+        error.and_then(|line| line["error"].as_str()).unwrap_or("")
+    }
+
+    /// The error's message.
+    pub fn message(&self) -> &str {
+        let error = self.lines.iter().rfind(|line| line["event"] == "error");
+        error
+            .and_then(|line| line["message"].as_str())
+            .unwrap_or("")
+    }
+}
+
+/// A run of the program under way.
+pub struct Running {
+    child: Child,
+    arriving: mpsc::UnboundedReceiver<Value>,
+    lines: Vec<Value>,
+    talk: tokio::task::JoinHandle<String>,
+    began: Instant,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let began = Instant::now();
+        let mut child = command.spawn().unwrap();
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (arrived, arriving) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                arrived.send(line).ok();
+            }
+        });
+        let talk = tokio::spawn(async move {
+            let mut talk = String::new();
+            stderr.read_to_string(&mut talk).await.ok();
+            talk
+        });
+        Self {
+            child,
+            arriving,
+            lines: Vec::new(),
+            talk,
+            began,
+        }
+    }
+
+    /// Waits for a line.
+    pub async fn line(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let come = tokio::time::timeout(LONG, async {
+            while let Some(line) = self.arriving.recv().await {
+                self.lines.push(line.clone());
+                if is(&line) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        match come.await {
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("ended without {what}: {:#?}", self.lines),
+            Err(_) => panic!("not within {LONG:?}: {what}: {:#?}", self.lines),
+        }
+    }
+
+    /// Waits for an event.
+    pub async fn event(&mut self, name: &str) -> Value {
+        self.line(name, |line| line["event"] == name).await
+    }
+
+    /// Waits for the intent of an act.
+    pub async fn intends(&mut self, act: &str) -> Value {
+        self.line(&format!("the intent {act}"), |line| {
+            line["event"] == "intended" && line["action"]["act"] == act
+        })
+        .await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // One that has ended has no id any more.
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
+            kill_process(pid, signal).unwrap();
+        }
+    }
+
+    /// `kill -9`.
+    pub async fn kill(self) -> Ran {
+        self.signal(Signal::KILL);
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Ran {
+        use std::os::unix::process::ExitStatusExt;
+        let ended = tokio::time::timeout(2 * LONG, self.child.wait()).await;
+        let status = ended.expect("it ends").unwrap();
+        let took = self.began.elapsed();
+        while let Some(line) = self.arriving.recv().await {
+            self.lines.push(line);
+        }
+        let code = status.code();
+        Ran {
+            code: code.unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            lines: self.lines,
+            talk: self.talk.await.unwrap(),
+            took,
+        }
+    }
+}
+
+/// Load under way.
+pub struct Load(Child);
+
+impl Load {
+    /// Ends it: no request may have been lost, and some must have been sent.
+    pub async fn stop(mut self) -> Value {
+        let pid = Pid::from_raw(self.0.id().unwrap() as i32).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut said = String::new();
+        let mut stdout = self.0.stdout.take().unwrap();
+        stdout.read_to_string(&mut said).await.unwrap();
+        self.0.wait().await.unwrap();
+        let total: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(total["failed"], 0, "{total}");
+        assert!(total["sent"].as_u64() > Some(0), "{total}");
+        total
+    }
+}
+
+/// An example's binary, beside the test's own.
+pub fn example(name: &str) -> PathBuf {
+    let path = docker::hello_binary().with_file_name(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples`",
+        path.display()
+    );
+    path
+}
+
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// Runs a command that must succeed; its standard output.
+#[track_caller]
+pub fn sh(words: &[&str]) -> String {
+    let output = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs a command of which nothing is expected.
+pub fn quiet(words: &[&str]) {
+    std::process::Command::new(words[0])
+        .args(&words[1..])
+        .output()
+        .ok();
+}
+
+/// Whether a line of `text` has all of `words`.
+pub fn says(text: &str, words: &[&str]) -> bool {
+    text.lines()
+        .any(|line| words.iter().all(|word| line.contains(word)))
+}

@@ -1,0 +1,189 @@
+//! Rolling back when all but engine and pointer is gone, or somebody else is at work.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::kit::{FLIPSIDE, Ran, Running, Stage, baking, quiet, sh};
+
+/// Rolls back under load, from version 2 to version 1.
+async fn goes_back(stage: &Stage, rollback: impl AsyncFnOnce() -> Ran) -> Ran {
+    let load = stage.load();
+    assert_eq!(stage.answer().await, "2");
+    let ran = rollback().await;
+    assert_eq!(ran.ends(0).outcome(), "done");
+    assert_eq!(stage.answer().await, "1");
+    load.stop().await;
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_the_journal_deleted() {
+    let stage = Stage::with_standby().await;
+    stage.lose_journal();
+    goes_back(&stage, async || stage.verb("rollback").await).await;
+    // A second one never goes to what the first one left.
+    let again = stage.verb("rollback").await;
+    assert_eq!(again.ends(4).error(), "nothing-to-roll-back-to");
+    stage.is_tidy("without its old journal").await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_plan_and_checkout_gone() {
+    let stage = Stage::with_standby().await;
+    std::fs::remove_dir_all(stage.checkout()).unwrap();
+    let nowhere = stage.state().with_file_name("nowhere");
+    std::fs::create_dir(&nowhere).unwrap();
+    goes_back(&stage, async || {
+        let words = ["rollback", &stage.service, "--yes"];
+        let mut command = stage.command(&[]);
+        // The directory that it is started in is gone before it begins.
+        let script = format!("rmdir {} && exec {FLIPSIDE} \"$@\"", nowhere.display());
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", &script, "sh"]).args(words);
+        shell.args(["--output", "json"]).current_dir(&nowhere);
+        for (name, value) in command.as_std_mut().get_envs() {
+            if let Some(value) = value {
+                shell.env(name, value);
+            }
+        }
+        shell.stdin(std::process::Stdio::null());
+        shell.stdout(std::process::Stdio::piped());
+        shell.stderr(std::process::Stdio::piped());
+        shell.kill_on_drop(true);
+        shell.as_std_mut().process_group(0);
+        Running::start(shell).ended().await
+    })
+    .await;
+    stage.end().await;
+}
+
+/// A small file system on a directory, until it is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn on(directory: PathBuf) -> Self {
+        std::fs::create_dir_all(&directory).unwrap();
+        let at = directory.to_str().unwrap();
+        sh(&["mount", "-t", "tmpfs", "-o", "size=1m", "flipside-test", at]);
+        Self(directory)
+    }
+
+    /// Not a byte more goes in.
+    fn fill(&self) {
+        let mut size = 1 << 20;
+        for n in 0.. {
+            let file = self.0.join(format!("ballast-{n}"));
+            while std::fs::write(&file, vec![7; size]).is_err() {
+                if size == 1 {
+                    return;
+                }
+                size /= 2;
+            }
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        quiet(&["umount", "-l", self.0.to_str().unwrap()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_the_journals_disk_full() {
+    let stage = Stage::new().await;
+    let disk = Small::on(stage.state());
+    stage.deploy("1").await.ends(0);
+    stage.deploy("2").await.ends(0);
+    disk.fill();
+    let refused = stage.deploy("3").await;
+    assert_eq!(refused.ends(7).error(), "store-out-of-reach");
+    let ran = goes_back(&stage, async || stage.verb("rollback").await).await;
+    let records = ran.talk.lines().filter_map(parse);
+    let records: Vec<Value> = records.filter(|it| it["record"].is_object()).collect();
+    let switched = records.iter().any(|it| it["record"]["event"] == "switched");
+    assert!(switched, "the records go to stderr: {ran:#?}");
+    drop(disk);
+    stage.end().await;
+}
+
+fn parse(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_takes_the_service_from_one_who_bakes() {
+    let stage = Stage::live().await;
+    let load = stage.load();
+    let mut baking = stage.start_deploy("2", &baking());
+    baking.intends("watch").await;
+    let rolled = stage.verb("rollback").await;
+    assert_eq!(rolled.ends(0).outcome(), "done");
+    assert_eq!(stage.answer().await, "1");
+    assert!(rolled.took < Duration::from_secs(10), "{rolled:#?}");
+    let left = baking.ended().await;
+    left.ends(6);
+    let told = left.lines.iter().find(|line| line["event"] == "asked");
+    let told = told.unwrap_or_else(|| panic!("{left:#?}"));
+    assert_eq!(told["ask"]["ask"], "yield", "{told}");
+    assert_eq!(told["by"], flipside::cmd::context::author(), "{told}");
+    stage.is_tidy("after the one who baked").await;
+    load.stop().await;
+    stage.end().await;
+}
+
+/// Somebody is frozen at some point of deploying version 3, a rollback takes over, and the frozen
+/// one wakes.
+async fn takes_over(at: &'static str) {
+    let stage = Stage::with_standby().await;
+    let load = stage.load();
+    let mut frozen = stage.start_deploy("3", &baking());
+    frozen
+        .line(at, |line| {
+            line["event"] == at || line["action"]["act"] == at
+        })
+        .await;
+    frozen.signal(Signal::STOP);
+    let before = stage.answer().await;
+    let rolled = stage.verb("rollback").await;
+    assert_eq!(rolled.ends(0).outcome(), "done");
+    assert!(rolled.took < Duration::from_secs(8), "{rolled:#?}");
+    let now = stage.answer().await;
+    let expected = if before == "3" { "2" } else { "1" };
+    assert_eq!(now, expected, "{rolled:#?}");
+    let routing = stage.status().await["pointer"]["routing"].clone();
+
+    frozen.signal(Signal::CONT);
+    let woken = frozen.ended().await;
+    assert!([5, 6].contains(&woken.code), "{woken:#?}");
+    assert_eq!(stage.answer().await, now, "{woken:#?}");
+    let after = stage.status().await["pointer"]["routing"].clone();
+    for field in ["generation", "routes", "author"] {
+        assert_eq!(routing[field], after[field], "{woken:#?}");
+    }
+    stage
+        .is_tidy(&format!("after the frozen one: {woken:#?}"))
+        .await;
+    load.stop().await;
+    stage.verb("down").await.ends(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_takes_over_from_one_frozen_in_its_bake() {
+    takes_over("watch").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_takes_over_from_one_frozen_before_its_switch() {
+    takes_over("stood-up").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_takes_over_from_one_frozen_at_its_switch() {
+    takes_over("proven").await;
+}
