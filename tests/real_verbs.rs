@@ -2,4 +2,8 @@
 
 mod deploys;
 mod kit;
+mod others;
 mod rollbacks;
+mod secrets;
+mod streams;
+mod views;

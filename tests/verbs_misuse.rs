@@ -183,7 +183,7 @@ fn a_plan_is_found_or_named() {
         ("plans/a.yaml", PLAN.as_bytes()),
         ("plans/b.yaml", PLAN.as_bytes()),
     ]);
-    run(two.path(), &["check"]).is(2, &["plans/a.yaml", "plans/b.yaml"]);
+    run(two.path(), &["check"]).is(2, &["`a.yaml` and `b.yaml`", "-f plans/a.yaml"]);
     run(two.path(), &["check", "-f", "plans/b.yaml"]).is(0, &["plans/b.yaml is good"]);
 }
 

@@ -221,9 +221,6 @@ impl Operator {
 
     /// Whether an environment would serve, by one round of its network probes.
     pub async fn fitness(&self, environment: &Environment) -> Fit {
-        if !environment.is_up() {
-            return Fit::No(vec!["not all of its containers run".into()]);
-        }
         let probes = &environment.labels.probes;
         let sink = Silent;
         let proving = Proving {

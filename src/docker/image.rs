@@ -212,9 +212,7 @@ impl Said {
             }
             each(&line);
             if line.starts_with("Step ") {
-                self.step = Some(line);
-                self.lines.clear();
-                continue;
+                self.step = Some(line.clone());
             }
             // Engines whose builder sends no id apart.
             if let (None, Some(id)) = (&self.image, line.strip_prefix("Successfully built ")) {
@@ -235,11 +233,14 @@ impl Said {
                 step.unwrap_or_default()
             ),
             hint: None,
-            replicas: vec![ReplicaReport {
-                container: format!("build of {name}"),
-                reasons: vec![why.to_owned()],
-                logs: self.lines.iter().cloned().collect(),
-            }],
+            replicas: match self.lines.is_empty() {
+                true => Vec::new(),
+                false => vec![ReplicaReport {
+                    container: format!("build of {name}"),
+                    reasons: vec![why.to_owned()],
+                    logs: self.lines.iter().cloned().collect(),
+                }],
+            },
         })
     }
 }

@@ -53,11 +53,17 @@ pub fn generation_moved(
 
 /// The address cannot be opened.
 pub fn listen_failed(address: SocketAddr, error: &io::Error) -> ControlError {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there already".to_owned(),
+        io::ErrorKind::PermissionDenied => "it may not (permission denied)".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "the engine's host has no such address".to_owned(),
+        _ => error.to_string(),
+    };
     ControlError {
         address: Some(address.to_string()),
         ..ControlError::new(
             Code::ListenFailed,
-            format!("cannot listen on {address}: {error}"),
+            format!("cannot listen on {address}: {why}"),
         )
     }
 }

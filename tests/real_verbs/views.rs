@@ -1,0 +1,197 @@
+//! What is shown and what is cleared away: `status`, `history`, `logs`, `check`, `prune`, `down`.
+
+use super::kit::Stage;
+use serde_json::{Value, json};
+
+fn is_environment(value: &Value) {
+    for field in [
+        "release",
+        "slot",
+        "created",
+        "fit",
+        "endpoints",
+        "image_ids",
+    ] {
+        assert!(value.get(field).is_some(), "no `{field}` in {value}");
+    }
+    assert_eq!(value["image_ids"].as_array().unwrap().len(), 1);
+    assert!(value["image_ids"][0].as_str().unwrap().contains("sha256:"));
+    assert!(value["endpoints"][0].as_str().unwrap().ends_with(":8080"));
+}
+
+#[test]
+fn status_is_one_object_and_one_screen() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    stage.deploy(&[]);
+    let status = stage.status();
+    assert_eq!(status["service"], stage.service);
+    assert_eq!(status["live"]["release"], 2);
+    assert_eq!(status["live"]["fit"], true);
+    assert_eq!(status["standby"][0]["release"], 1);
+    assert_eq!(status["candidate"], Value::Null);
+    is_environment(&status["live"]);
+    is_environment(&status["standby"][0]);
+    assert_eq!(status["pointer"]["kind"], "proxy");
+    assert_eq!(status["pointer"]["agrees"], true);
+    assert_eq!(status["pointer"]["routing"]["generation"], 2);
+
+    let human = stage.expect(0, &["status", &stage.service]);
+    assert_eq!(human.err, "", "data goes to standard output");
+    human.says(&[
+        "@2 is live since",
+        "the proxy pointer agrees, generation 2, written by `ann@",
+        "standby",
+        "green",
+        "roll back with: flipside rollback",
+    ]);
+    assert!(human.out.lines().all(|line| line.chars().count() <= 100));
+
+    let narrow = stage.on_terminal(48, &["status", &stage.service], "", "");
+    narrow.ended(0);
+    let lines = narrow.out.lines().map(|line| line.trim_end().len());
+    assert!(lines.max().unwrap() <= 48 + 2, "{narrow}");
+}
+
+#[test]
+fn status_shows_what_is_being_brought_up() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    let mut deploy = stage.start(&["deploy", "--set", "START_DELAY_MS=4000"]);
+    deploy.until_shown("replica started");
+    let status = stage.status();
+    assert_eq!(status["live"]["release"], 1);
+    assert_eq!(status["candidate"]["release"], 2);
+    assert_eq!(status["candidate"]["fit"], false);
+    is_environment(&status["candidate"]);
+    assert!(status["lease"].as_str().unwrap().contains("ann@"));
+    assert!(status["unfinished"].as_str().unwrap().contains("deploy"));
+    stage.expect(0, &["status", &stage.service]).says(&[
+        "candidate",
+        "connection refused at",
+        "held by `",
+        "under way: deploy",
+    ]);
+    deploy.end().ended(0);
+}
+
+#[test]
+fn a_service_that_is_not_there_is_told_with_those_that_are() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    let typo = format!("{}x", stage.service);
+    for verb in [
+        "status", "rollback", "down", "logs", "abort", "resume", "prune",
+    ] {
+        let ran = stage.run(&[verb, &typo, "--yes"]);
+        assert!([2, 4].contains(&ran.code), "{verb}: {ran}");
+        assert!(ran.err.starts_with("error: "), "{verb}: {ran}");
+    }
+    for verb in ["status", "down", "history"] {
+        let ran = stage.expect(2, &[verb, &typo, "--yes"]);
+        ran.says(&["no service `", &stage.service, "did you mean `"]);
+    }
+}
+
+#[test]
+fn history_is_newest_first_and_limited() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    stage.deploy(&[]);
+    for turn in 0..20 {
+        let to = if turn % 2 == 0 { "1" } else { "2" };
+        stage.expect(0, &["rollback", &stage.service, "--to", to]);
+    }
+    stage.expect(3, &["deploy", "--set", "EXIT_AT_START=3"]);
+    let runs = |words: &[&str]| {
+        let mut line = vec!["history", &stage.service, "--output", "json"];
+        line.extend(words);
+        stage.expect(0, &line).json()[0]["runs"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let numbers = |runs: &[Value]| -> Vec<u64> {
+        runs.iter()
+            .map(|run| run["run"].as_u64().unwrap())
+            .collect()
+    };
+    let all = runs(&["-n", "100"]);
+    assert_eq!(numbers(&all), (1..=23).rev().collect::<Vec<_>>());
+    assert_eq!(all[0]["outcome"], "refused");
+    assert_eq!(all[0]["requests_cut"], 0);
+    assert_eq!(
+        (&all[1]["verb"], &all[1]["from"]),
+        (&json!("rollback"), &json!(1))
+    );
+    assert_eq!(numbers(&runs(&[])), (4..=23).rev().collect::<Vec<_>>());
+    assert_eq!(numbers(&runs(&["-n", "2"])), [23, 22]);
+    let human = stage.expect(0, &["history", &stage.service, "-n", "3"]);
+    human.says(&["run", "outcome", "refused", "rollback", "ann@"]);
+    assert_eq!(human.out.lines().count(), 4, "{human}");
+}
+
+#[test]
+fn logs_are_of_live_and_kept_releases() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one"]);
+    stage.deploy(&["VERSION=two"]);
+    let live = stage.expect(0, &["logs", &stage.service]);
+    live.says(&[&format!("{}-2-web-1  listening on", stage.service)]);
+    assert_eq!(live.err, "");
+    let words = ["logs", &stage.service, "--release", "1", "--output", "json"];
+    for line in stage.expect(0, &words).json() {
+        assert_eq!(line["event"], "log");
+        let container = line["container"].as_str().unwrap();
+        assert!(container.contains("-1-web-1"), "{line}");
+    }
+    let one = stage.expect(0, &["logs", &stage.service, "-n", "1"]);
+    assert_eq!(one.out.lines().count(), 1);
+    let none = stage.expect(2, &["logs", &stage.service, "--release", "7"]);
+    none.says(&["@7", "--release, one of: 1, 2"]);
+    let role = stage.expect(2, &["logs", &stage.service, "--role", "wen"]);
+    role.says(&["no role `wen`", "--role, one of: web"]);
+}
+
+#[test]
+fn nothing_needed_is_pruned_and_down_leaves_nothing() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    stage.deploy(&[]);
+    let pruned = stage.expect(0, &["prune", &stage.service, "--dry-run"]);
+    pruned.says(&["nothing to remove"]);
+    let pruned = stage.expect(0, &["prune", &stage.service, "--output", "json"]);
+    let lines = pruned.json();
+    assert_eq!(lines.last().unwrap()["releases"], json!([]));
+    assert_eq!(stage.releases(), (Some(2), vec![1]));
+
+    let asked = stage.expect(2, &["down", &stage.service]);
+    asked.says(&["@1 and", "@2", "hint: --yes"]);
+    let no = stage.on_terminal(80, &["down", &stage.service], "[y/N]", "n\n");
+    no.ended(4);
+    assert_eq!(stage.releases(), (Some(2), vec![1]));
+    stage.expect(0, &["down", &stage.service, "--yes"]);
+    assert_eq!(stage.parts(), [""; 0]);
+    stage
+        .expect(2, &["status", &stage.service])
+        .says(&["no service"]);
+    stage.expect(0, &["proxy", "down", "--yes"]);
+    let left = super::kit::docker(&["ps", "-aq", "--filter", &format!("name={}", stage.proxy)]);
+    assert_eq!(left, "");
+}
+
+#[test]
+fn the_proxy_tells_what_it_serves() {
+    let stage = Stage::new();
+    stage
+        .expect(4, &["proxy", "status"])
+        .says(&["there is no proxy", "hint:"]);
+    stage.deploy(&[]);
+    let shown = stage.expect(0, &["proxy", "status"]);
+    shown.says(&["listens on 127.0.0.1:", &stage.service, "@1"]);
+    assert!(shown.out.lines().all(|line| line.chars().count() <= 100));
+    stage
+        .expect(2, &["proxy", "down"])
+        .says(&["which serves `", "hint: --yes"]);
+    stage.serves("1");
+}
