@@ -1,0 +1,1 @@
+//! Cores and shells that are broken on purpose.
