@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
 
 use crate::core::action::{Action, Move, Proof};
 use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
@@ -448,7 +449,7 @@ impl Performer {
         let left = until
             .saturating_sub((self.clock)())
             .min(state.opened.policy.bake_ms);
-        let end = tokio::time::Instant::now() + Duration::from_millis(left);
+        let end = Instant::now() + Duration::from_millis(left);
         self.proving(&environment, &probes).watch(end).await?;
         Ok(Event::Baked)
     }

@@ -39,6 +39,7 @@ pub struct Broken {
 struct Told {
     opened: Option<Opened>,
     pending: Option<Action>,
+    closed: bool,
 }
 
 /// What one journal says.
@@ -176,6 +177,10 @@ impl Checker {
                 told.pending = None;
                 self.going_down = matches!(opened.verb, Verb::Down { .. });
             }
+            Event::Closed { .. } => {
+                told.pending = None;
+                told.closed = true;
+            }
             Event::Intended { action } => told.pending = Some(action.clone()),
             Event::Asked { .. }
             | Event::Resumed { .. }
@@ -184,6 +189,12 @@ impl Checker {
             _ => told.pending = None,
         }
         self.look();
+    }
+
+    /// Whether a run of `journal` has not ended.
+    pub fn unfinished(&self, journal: &'static str) -> bool {
+        let book = self.journals.get(journal);
+        book.is_some_and(|book| book.runs.values().any(|told| !told.closed))
     }
 
     /// A record could not be written.
@@ -322,7 +333,10 @@ impl Checker {
             return;
         };
         let before = self.last.clone();
-        if before.as_ref().is_some_and(|b| b.generation == now.generation && b.routes == now.routes) {
+        if before
+            .as_ref()
+            .is_some_and(|b| b.generation == now.generation && b.routes == now.routes)
+        {
             return;
         }
         if now.fence < self.fence {
@@ -380,7 +394,12 @@ impl Checker {
             found.is_some_and(Environment::is_up)
         };
         if !self.going_down {
-            let gone: Vec<_> = self.guarded.iter().copied().filter(|r| !stands(r)).collect();
+            let gone: Vec<_> = self
+                .guarded
+                .iter()
+                .copied()
+                .filter(|r| !stands(r))
+                .collect();
             for release in gone {
                 self.breaks(3, format!("{release} was live or standby and was removed"));
             }

@@ -156,10 +156,21 @@ impl Door {
 fn from_elsewhere(token: &Token) -> Token {
     let mut token = token.clone();
     let known = [
-        "kind", "service", "number", "holder", "nonce", "state", "lifetime_ms", "free", "ask",
-        "by", "to",
+        "kind",
+        "service",
+        "number",
+        "holder",
+        "nonce",
+        "state",
+        "lifetime_ms",
+        "free",
+        "ask",
+        "by",
+        "to",
     ];
-    token.labels.retain(|name, _| known.contains(&name.as_str()));
+    token
+        .labels
+        .retain(|name, _| known.contains(&name.as_str()));
     token
 }
 

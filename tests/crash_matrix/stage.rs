@@ -216,7 +216,8 @@ impl Stage {
     pub fn actor(self: &Arc<Self>, who: &'static str, machine: Machine) -> Actor {
         let life = Life::new();
         let (store, journal) = match machine {
-            Machine::Here | Machine::WithoutStore => (0, "here"),
+            Machine::Here => (0, "here"),
+            Machine::WithoutStore => (0, "nowhere"),
             Machine::Elsewhere => (1, "elsewhere"),
         };
         let tape = Arc::new(Tape {
