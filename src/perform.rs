@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::core::action::Action;
 use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
 use crate::core::progress::Sink;
-use crate::core::routing::{Drained, Mark};
+use crate::core::routing::{Drained, Mark, Route, Routing};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, EngineError, Spec};
@@ -59,6 +61,7 @@ pub struct Performer {
     /// The wall clock.
     pub clock: Clock,
     seen: Mutex<BTreeMap<Release, Environment>>,
+    routes: Mutex<Option<(Generation, Vec<Route>)>>,
     moved: Mutex<Option<Instant>>,
 }
 
@@ -96,7 +99,7 @@ impl Performer {
             sink,
             clock,
         } = parts;
-        let (seen, moved) = (Mutex::default(), Mutex::default());
+        let (seen, routes, moved) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             service,
             engine,
@@ -107,6 +110,7 @@ impl Performer {
             sink,
             clock,
             seen,
+            routes,
             moved,
         }
     }
@@ -161,6 +165,11 @@ impl Performer {
                 .iter()
                 .map(|found| (found.release, found.clone())),
         );
+    }
+
+    /// Remembers what the pointer says, so that a hand that changes it later is found.
+    pub fn remember_routes(&self, routing: Option<&Routing>) {
+        *own(&self.routes) = routing.map(|routing| (routing.generation, routing.routes.clone()));
     }
 
     /// Looks at engine and pointer. What keeps it from looking says nothing about the act whose
@@ -285,7 +294,7 @@ impl Performer {
         let left = until
             .saturating_sub((self.clock)())
             .min(state.opened.policy.bake_ms);
-        let end = tokio::time::Instant::now() + Duration::from_millis(left);
+        let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);
         // What was in flight at the switch ends meanwhile, or is cut at its own limit. How that
         // went is asked again, and told, by the drain that follows.
@@ -313,7 +322,17 @@ impl Performer {
         })
     }
 
+    /// Removes a candidate, unless it has served: then another operator, whose journal is another
+    /// one, has given its number to a release of its own.
     async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
+        let found = insist("the pointer", POINTER, || async {
+            Ok(self.pointer.read().await?)
+        });
+        let found = found.await?;
+        let marks = found.as_ref().and_then(|found| found.marks.get(&release));
+        if marks.is_some_and(|marks| marks.served.is_some()) {
+            return Err(Fault::Refused(SwitchRefusal::Drifted, found.map(Box::new)));
+        }
         self.remove(release, fence).await?;
         self.drop_images().await?;
         Ok(Event::TornDown { release })

@@ -1,1 +1,15 @@
+//! The crash matrix: a journal cut at every record, a process killed at every call, answers that
+//! are lost, late or partly true; and the promises of the design after every event.
 //!
+//! Everything runs on fakes and a paused clock. What the matrix would miss is shown by cores and
+//! shells that are broken on purpose: each must make it fail, naming its promise.
+
+mod broken;
+mod cases;
+mod checker;
+mod doors;
+mod random;
+mod single;
+mod stage;
+mod sweep;
+mod tape;

@@ -72,6 +72,7 @@ impl Operator {
         };
         let performer = self.performer(spec);
         performer.remember(&world.environments);
+        performer.remember_routes(world.routing.as_ref());
         let state = State::open(&Event::Opened(opened.clone())).map_err(|illegal| Error::Bug {
             what: illegal.to_string(),
         })?;

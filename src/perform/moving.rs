@@ -1,8 +1,9 @@
 //! Moving the pointer, and making sure that what it names answers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
 
 use super::fault::{Fault, insist};
 use super::{POINTER, Performer, micros, own};
@@ -62,6 +63,16 @@ impl Performer {
         if found.as_ref().map(|routing| routing.generation) != switch.expected {
             return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
         }
+        if self.has_drifted(found.as_ref(), switch.from) {
+            return Err(Fault::Refused(SwitchRefusal::Drifted, found.map(Box::new)));
+        }
+        if let (Move::Promote, MarkKeeper::Engine, Some(from), Some(generation)) =
+            (switch.why, state.opened.marks, switch.from, switch.expected)
+        {
+            // Who moved the pointer there may have died before the mark, or have another journal.
+            let mark = Mark::Served(generation);
+            self.engine.mark(&self.service, from, mark).await?;
+        }
         let at = (self.clock)();
         let marks = state.opened.marks;
         let desired = self.desired(&environment, &switch, found.as_ref(), marks, fence, at);
@@ -71,12 +82,26 @@ impl Performer {
             .await
             .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
         let took_us = micros(start.elapsed());
+        self.remember_routes(Some(&Routing {
+            generation,
+            ..desired
+        }));
         *own(&self.moved) = Some(start);
         Ok(Event::Switched {
             generation,
             at,
             took_us,
         })
+    }
+
+    /// Whether the pointer names something else than it did at the same generation: a hand has gone
+    /// past its guard.
+    fn has_drifted(&self, found: Option<&Routing>, from: Option<Release>) -> bool {
+        let Some(found) = found else { return false };
+        let changed = own(&self.routes)
+            .as_ref()
+            .is_some_and(|(at, routes)| *at == found.generation && *routes != found.routes);
+        changed || found.live() != from
     }
 
     fn desired(

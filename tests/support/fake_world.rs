@@ -177,6 +177,33 @@ impl FakeWorld {
         }))
     }
 
+    /// The same world once more, `age` after it began; what was planned to go wrong or to be late
+    /// is left behind, and containers count as started now.
+    pub fn copy(&self, age: Duration) -> Shared {
+        let now = Instant::now();
+        let mut environments = self.environments.clone();
+        for (_, containers) in environments.values_mut() {
+            for container in containers {
+                container.started = now;
+            }
+        }
+        Arc::new(Mutex::new(Self {
+            faults: Faults::default(),
+            tokens: self.tokens.clone(),
+            marks: self.marks.clone(),
+            routings: self.routings.clone(),
+            fences: self.fences.clone(),
+            pointer_keeps_marks: self.pointer_keeps_marks,
+            drained: self.drained.clone(),
+            drain_takes: self.drain_takes,
+            environments,
+            behaviours: self.behaviours.clone(),
+            late: Vec::new(),
+            changed: Arc::default(),
+            began: now.checked_sub(age).unwrap(),
+        }))
+    }
+
     /// Milliseconds since the epoch, by tokio's clock.
     pub fn now(&self) -> Millis {
         let elapsed = (Instant::now() - self.began).as_millis();

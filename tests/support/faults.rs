@@ -76,6 +76,11 @@ impl Faults {
         self.always.insert(op, fault);
     }
 
+    /// Whether every call of this kind meets a fault.
+    pub fn is_always(&self, op: Op) -> bool {
+        self.always.contains_key(&op)
+    }
+
     /// No call of any kind meets anything from now on.
     pub fn heal(&mut self) {
         self.planned.clear();

@@ -1,0 +1,542 @@
+//! Scenarios, what befalls them, and how they must end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flipside::core::names::Release;
+use flipside::core::plan::Policy;
+use flipside::core::routing::Routing;
+use flipside::core::survey::survey;
+use flipside::core::verdict::Outcome;
+use flipside::core::world::{Environment, World};
+use flipside::drive::Core;
+use flipside::error::{Error, Exit};
+
+use super::doors::{Blow, Moment};
+use super::stage::{Done, Flaw, Machine, Stage, Verb};
+use super::tape::Slip;
+use crate::support::fake_world::{Behaviour, FakeWorld, lock};
+use crate::support::faults::{Fault, Op};
+
+/// What is played.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    /// What has been done before, without trouble.
+    pub before: &'static [Verb],
+    pub verb: Verb,
+    pub bake_ms: u64,
+    /// What is wrong with the world.
+    pub wrong: fn(&mut FakeWorld),
+    /// How it ends by itself.
+    pub ends: &'static [Outcome],
+    pub pointer_keeps_marks: bool,
+}
+
+/// What befalls the first operator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trouble {
+    None,
+    /// At a record, counted from 0.
+    Record(usize, Slip),
+    /// At a call of a kind, counted from 0.
+    Call(Op, usize, Moment),
+    /// A call meets a fault.
+    Fault(Op, usize, Fault),
+    /// The operator is killed in a call that takes effect later.
+    Late(Op, usize),
+}
+
+/// Who goes on, and how.
+pub type Next = (Machine, Verb);
+
+/// Every way to go on.
+pub const WAYS: [Next; 8] = [
+    (Machine::Here, Verb::Resume),
+    (Machine::Here, Verb::Deploy),
+    (Machine::Here, Verb::Rollback),
+    (Machine::Here, Verb::Abort),
+    (Machine::Here, Verb::Prune),
+    (Machine::Elsewhere, Verb::Deploy),
+    (Machine::Elsewhere, Verb::Rollback),
+    (Machine::WithoutStore, Verb::Rollback),
+];
+
+/// A promise that was not kept, with the case.
+pub type Verdict = Result<(), String>;
+
+type Seeds = BTreeMap<(&'static str, bool), (Arc<Stage>, Duration)>;
+
+static SEEDS: Mutex<Seeds> = Mutex::new(BTreeMap::new());
+
+const DONE: &[Outcome] = &[Outcome::Done];
+const REFUSED: &[Outcome] = &[Outcome::Refused];
+
+fn nothing(_: &mut FakeWorld) {}
+
+fn unfit_second(world: &mut FakeWorld) {
+    world.behave(2, "web", Some(2), Behaviour::never_healthy("503"));
+}
+
+fn spoils_in_bake(world: &mut FakeWorld) {
+    let answers = [
+        Ok(()),
+        Ok(()),
+        Err("503"),
+        Err("503"),
+        Err("503"),
+        Err("503"),
+    ];
+    world.behave(2, "web", Some(2), Behaviour::answering(answers));
+}
+
+fn no_image(world: &mut FakeWorld) {
+    let why = "no such image: shop:2";
+    world.faults.always(Op::Prepare, Fault::Refused(why.into()));
+}
+
+fn no_start(world: &mut FakeWorld) {
+    let why = "port is already allocated";
+    world.faults.always(Op::StandUp, Fault::Refused(why.into()));
+}
+
+const PLAIN: Scenario = Scenario {
+    name: "first deploy",
+    before: &[],
+    verb: Verb::Deploy,
+    bake_ms: 0,
+    wrong: nothing,
+    ends: DONE,
+    pointer_keeps_marks: true,
+};
+
+/// All of them, with one keeper of marks.
+pub fn scenarios(pointer_keeps_marks: bool) -> Vec<Scenario> {
+    let plain = Scenario {
+        pointer_keeps_marks,
+        ..PLAIN
+    };
+    let one = &[Verb::Deploy];
+    let two = &[Verb::Deploy, Verb::Deploy];
+    vec![
+        plain,
+        Scenario {
+            name: "third deploy",
+            before: two,
+            bake_ms: 4_000,
+            ..plain
+        },
+        Scenario {
+            name: "deploy that fails its probes",
+            before: one,
+            wrong: unfit_second,
+            ends: REFUSED,
+            ..plain
+        },
+        Scenario {
+            name: "deploy that fails in its bake",
+            before: one,
+            bake_ms: 10_000,
+            wrong: spoils_in_bake,
+            ends: &[Outcome::RolledBack],
+            ..plain
+        },
+        Scenario {
+            name: "deploy without an image",
+            before: one,
+            wrong: no_image,
+            ends: REFUSED,
+            ..plain
+        },
+        Scenario {
+            name: "deploy that does not start",
+            before: one,
+            wrong: no_start,
+            ends: REFUSED,
+            ..plain
+        },
+        Scenario {
+            name: "rollback",
+            before: two,
+            verb: Verb::Rollback,
+            ..plain
+        },
+        Scenario {
+            name: "rollback to a withdrawn release",
+            before: &[Verb::Deploy, Verb::Deploy, Verb::Rollback],
+            verb: Verb::RollbackTo(2),
+            ..plain
+        },
+        Scenario {
+            name: "prune",
+            before: &[
+                Verb::Deploy,
+                Verb::Deploy,
+                Verb::Leftover(7),
+                Verb::Leftover(8),
+            ],
+            verb: Verb::Prune,
+            ..plain
+        },
+        Scenario {
+            name: "down",
+            before: two,
+            verb: Verb::Down,
+            ..plain
+        },
+    ]
+}
+
+/// One case.
+pub struct Case {
+    pub scenario: Scenario,
+    pub trouble: Trouble,
+    pub ways: Vec<Next>,
+    /// After how many calls of the second operator what was late lands.
+    pub landing: usize,
+    pub core: Core,
+    pub flaw: Flaw,
+}
+
+impl Case {
+    pub fn new(scenario: Scenario, trouble: Trouble, next: Next) -> Self {
+        Self {
+            scenario,
+            trouble,
+            ways: vec![next],
+            landing: 3,
+            core: Core::default(),
+            flaw: Flaw::None,
+        }
+    }
+
+    /// Plays it on a paused clock of its own.
+    pub fn play(&self) -> Verdict {
+        let limit = Duration::from_secs(300);
+        let played = paused(async {
+            let played = tokio::time::timeout(limit, self.played()).await;
+            played.unwrap_or_else(|_| Err("promise 5: it does not end".into()))
+        });
+        played.map_err(|why| {
+            format!(
+                "{why}\n  in `{}`, with {:?}, then {:?}, landing {}, marks by {}",
+                self.scenario.name,
+                self.trouble,
+                self.ways,
+                self.landing,
+                match self.scenario.pointer_keeps_marks {
+                    true => "the pointer",
+                    false => "the engine",
+                }
+            )
+        })
+    }
+
+    async fn played(&self) -> Verdict {
+        let stage = self.scenario.stage(self.core, self.flaw);
+        let first = stage.actor("ann@build", Machine::Here);
+        self.befall(&stage, &first);
+        let done = first.until_struck(self.scenario.verb).await;
+        let done = match done {
+            Some(done) => Some(done),
+            None => {
+                stage.checker().look();
+                None
+            }
+        };
+        verdict(&stage)?;
+        if self.trouble == Trouble::None {
+            self.scenario.as_expected(done.as_ref())?;
+        }
+        drop(first);
+        tokio::task::yield_now().await;
+        lock(&stage.world).faults.heal();
+        (self.scenario.wrong)(&mut lock(&stage.world));
+        stage.land_after(self.landing);
+        for &(machine, verb) in &self.ways {
+            let standby = fit_standby(&stage);
+            let open = unfinished(&stage);
+            let next = stage.actor("bob@desk", machine);
+            let done = next.perform(verb).await;
+            verdict(&stage)?;
+            if self.overtaken(&done) {
+                continue;
+            }
+            self.scenario
+                .ended(&stage, (machine, verb), open, standby, &done)?;
+        }
+        stage.land();
+        self.comes_to_rest(&stage).await?;
+        verdict(&stage)
+    }
+
+    /// A dead operator's late move came in between a look and a move: that is left to a person.
+    fn overtaken(&self, done: &Done) -> bool {
+        let late = matches!(self.trouble, Trouble::Late(Op::Write | Op::Remove, _));
+        late && matches!(done, Done::Ended(ended)
+            if ended.outcome == Outcome::Stuck && !ended.state.has_moved())
+    }
+
+    fn befall(&self, stage: &Arc<Stage>, first: &super::stage::Actor) {
+        match &self.trouble {
+            Trouble::None => {}
+            Trouble::Record(at, slip) => *first.tape.slip.lock().unwrap() = Some((*at, *slip)),
+            Trouble::Call(op, nth, moment) => first.life.strike(*op, *nth, *moment, Blow::Dies),
+            Trouble::Fault(op, nth, fault) => {
+                let mut world = lock(&stage.world);
+                let always = world.faults.is_always(*op);
+                if !always {
+                    let works = std::iter::repeat_n(Fault::Ok, *nth);
+                    world.faults.plan(*op, works.chain([fault.clone()]));
+                }
+            }
+            Trouble::Late(op, nth) => {
+                first.life.strike(*op, *nth, Moment::After, Blow::Dies);
+                let works = std::iter::repeat_n(Fault::Ok, *nth);
+                let mut world = lock(&stage.world);
+                world.faults.plan(*op, works.chain([Fault::Late]));
+            }
+        }
+    }
+}
+
+/// Runs on a paused clock of its own; what it spawned dies with it.
+pub fn paused<T>(play: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(play)
+}
+
+/// What the checker has found by now.
+pub fn verdict(stage: &Stage) -> Verdict {
+    match stage.broken() {
+        None => Ok(()),
+        Some(broken) => Err(format!("promise {}: {}", broken.promise, broken.how)),
+    }
+}
+
+/// The standby that a rollback must be able to reach: it stands whole and passes.
+fn fit_standby(stage: &Stage) -> Option<Release> {
+    let standby = stage.checker().standby()?;
+    let mut world = lock(&stage.world);
+    let environments = world.environments(&stage.service);
+    let found = environments.iter().find(|e| e.release == standby)?;
+    let fit = found.is_up()
+        && found
+            .endpoints()
+            .into_iter()
+            .all(|at| world.check(at).is_ok());
+    fit.then_some(standby)
+}
+
+fn unfinished(stage: &Stage) -> bool {
+    stage.checker().unfinished("here")
+}
+
+/// What came of a command, in a line.
+fn brief(done: &Done) -> String {
+    match done {
+        Done::Ended(ended) => {
+            let state = &ended.state;
+            let (outcome, moved, failure) = (ended.outcome, state.moved, &state.failure);
+            format!("{outcome:?} (moved {moved:?}, failure {failure:?})")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn live(stage: &Stage) -> Option<Release> {
+    let world = lock(&stage.world);
+    world.routings.get(&stage.service).and_then(Routing::live)
+}
+
+impl Scenario {
+    /// The stage as it is when the scenario begins: played once, and copied for each case.
+    pub fn stage(&self, core: Core, flaw: Flaw) -> Arc<Stage> {
+        let key = (self.name, self.pointer_keeps_marks);
+        let mut seeds = SEEDS.lock().unwrap();
+        let (stage, age) = seeds.entry(key).or_insert_with(|| {
+            let scenario = *self;
+            // A paused clock belongs to its own runtime, which belongs to its own thread.
+            std::thread::spawn(move || paused(scenario.seed()))
+                .join()
+                .unwrap()
+        });
+        let stage = stage.copy(*age, core, flaw);
+        (self.wrong)(&mut lock(&stage.world));
+        stage
+    }
+
+    async fn seed(self) -> (Arc<Stage>, Duration) {
+        let policy = Policy {
+            bake_ms: self.bake_ms,
+            drain_ms: 2_000,
+            ..Policy::default()
+        };
+        let stage = Stage::new(policy, Core::default(), Flaw::None);
+        lock(&stage.world).pointer_keeps_marks = self.pointer_keeps_marks;
+        lock(&stage.world).drain_takes = Duration::from_millis(700);
+        let began = lock(&stage.world).now();
+        for verb in self.before {
+            let earlier = stage.actor("ann@build", Machine::Here);
+            let done = earlier.perform(*verb).await;
+            let good = match &done {
+                Done::Ended(ended) => ended.outcome == Outcome::Done,
+                Done::Exit(exit) => *exit == Exit::Done,
+                Done::Refused(_) => false,
+            };
+            assert!(good, "{verb:?} before {}: {done:?}", self.name);
+            assert_eq!(verdict(&stage), Ok(()), "{verb:?} before {}", self.name);
+        }
+        let age = lock(&stage.world).now() - began;
+        (stage, Duration::from_millis(age))
+    }
+
+    /// Without trouble it ends as it should.
+    fn as_expected(&self, done: Option<&Done>) -> Verdict {
+        let good = match done {
+            Some(Done::Ended(ended)) => self.ends.contains(&ended.outcome),
+            Some(Done::Exit(exit)) => *exit == Exit::Done,
+            Some(Done::Refused(_)) | None => false,
+        };
+        match good {
+            true => Ok(()),
+            false => Err(format!("promise 5: it ended in {done:?} by itself")),
+        }
+    }
+
+    /// 4 and 5: the next command ends in done or rolled back.
+    fn ended(
+        &self,
+        stage: &Stage,
+        (machine, verb): Next,
+        open: bool,
+        standby: Option<Release>,
+        done: &Done,
+    ) -> Verdict {
+        let back = matches!(verb, Verb::Rollback);
+        if let (true, Some(standby)) = (back, standby) {
+            let there = live(stage) == Some(standby);
+            return match (done.outcome(), there) {
+                (Some(Outcome::Done), true) => Ok(()),
+                _ => Err(format!(
+                    "promise 4: release {standby} stood by and was fit, and {machine:?} the \
+                     rollback came to {}",
+                    brief(done)
+                )),
+            };
+        }
+        let good = match done {
+            Done::Ended(ended) => match ended.outcome {
+                Outcome::Done | Outcome::RolledBack | Outcome::Refused => true,
+                // A first release that is live has nothing to go back to.
+                Outcome::Stuck => ended.state.has_moved() && ended.state.opened.live.is_none(),
+                Outcome::Interrupted => false,
+            },
+            Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
+            Done::Refused(Error::NothingUnderWay { .. }) => !open,
+            Done::Refused(Error::NothingToRollBackTo { .. }) => back && standby.is_none(),
+            Done::Refused(_) => false,
+        };
+        match good {
+            true => Ok(()),
+            false => Err(format!(
+                "promise 5: {machine:?} {verb:?} came to {}",
+                brief(done)
+            )),
+        }
+    }
+}
+
+impl Case {
+    /// 5: nothing is under way, what is named answers, and after `prune` nothing is left that has
+    /// no business there.
+    pub async fn comes_to_rest(&self, stage: &Arc<Stage>) -> Verdict {
+        if unfinished(stage) {
+            let done = stage
+                .actor("dan@desk", Machine::Here)
+                .perform(Verb::Resume)
+                .await;
+            let ended = match done.outcome() {
+                Some(Outcome::Done | Outcome::RolledBack | Outcome::Refused) => true,
+                // Another machine has moved the pointer on: a person is told so, once.
+                Some(Outcome::Stuck) => self.ways.iter().any(|(at, _)| *at != Machine::Here),
+                Some(Outcome::Interrupted) | None => false,
+            };
+            if !ended || unfinished(stage) {
+                return Err(format!(
+                    "promise 5: `resume` at the end came to {}",
+                    brief(&done)
+                ));
+            }
+        }
+        let pruner = stage.actor("dan@desk", Machine::Here);
+        let pruned = pruner.perform(Verb::Prune).await;
+        if pruned != Done::Exit(Exit::Done) {
+            return Err(format!("promise 5: `prune` at the end came to {pruned:?}"));
+        }
+        verdict(stage)?;
+        let checker = stage.checker();
+        let world = lock(&stage.world);
+        let environments = world.environments(&stage.service);
+        let routing = world.routings.get(&stage.service).cloned();
+        let live = routing.as_ref().and_then(Routing::live);
+        let standby = checker.standby();
+        let up = |release: Release| {
+            environments
+                .iter()
+                .any(|e| e.release == release && Environment::is_up(e))
+        };
+        if let Some(live) = live.filter(|live| !up(*live)) {
+            return Err(format!(
+                "promise 3: the pointer names {live}, which does not run"
+            ));
+        }
+        let needed = |release: Release| {
+            Some(release) == live
+                || Some(release) == standby
+                || (live.is_some() && checker.withdrawn().contains(&release))
+        };
+        let left: Vec<_> = environments
+            .iter()
+            .map(|e| e.release)
+            .filter(|release| !needed(*release))
+            .collect();
+        if !left.is_empty() {
+            return Err(format!(
+                "promise 5: {left:?} is left behind (live {live:?}, standby {standby:?})"
+            ));
+        }
+        let marks = world
+            .marks
+            .iter()
+            .filter(|((s, _), _)| *s == stage.service)
+            .map(|((_, release), marks)| (*release, *marks));
+        let view = survey(&World {
+            engine_marks: marks.collect(),
+            routing,
+            environments: environments.clone(),
+        });
+        if let Some(standby) = standby.filter(|standby| up(*standby))
+            && view.standby.first() != Some(&standby)
+        {
+            return Err(format!(
+                "promise 3: {standby} stands by, and {:?} would be gone back to",
+                view.standby
+            ));
+        }
+        let leases = world
+            .tokens
+            .values()
+            .filter(|(s, token)| *s == stage.service && !token.labels.contains_key("free"));
+        let leases: Vec<_> = leases.map(|(_, token)| token.name.clone()).collect();
+        match leases.is_empty() {
+            true => Ok(()),
+            false => Err(format!("promise 5: {leases:?} are left behind")),
+        }
+    }
+}

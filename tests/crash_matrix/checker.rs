@@ -1,0 +1,427 @@
+//! The promises, as what must be true after every event of a world. Knows nothing of how the
+//! program decides: it sees calls, records and the world, and remembers what was true before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use flipside::core::action::Action;
+use flipside::core::event::{Event, Opened, Verb};
+use flipside::core::names::{Generation, Release, ServiceName};
+use flipside::core::routing::{Mark, Routing};
+use flipside::core::world::{Container, ContainerState, Environment, Health};
+use tokio::time::Instant;
+
+use crate::support::fake_world::{Shared, lock};
+
+/// A call that changes something.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    Prepare,
+    StandUp(Release),
+    TearDown(Release),
+    Mark(Release, Mark),
+    Write(Option<Release>),
+    Forget(Vec<Release>),
+    Remove,
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Its number in the design.
+    pub promise: u8,
+    /// How.
+    pub how: String,
+}
+
+/// What one journal says of one run.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    opened: Option<Opened>,
+    pending: Option<Action>,
+    closed: bool,
+}
+
+/// What one journal says.
+#[derive(Debug, Default, Clone)]
+struct Book {
+    runs: BTreeMap<u64, Told>,
+    /// The run that was written to last.
+    current: u64,
+    failing: bool,
+}
+
+/// Watches one service of one world.
+#[derive(Clone)]
+pub struct Checker {
+    /// What was not kept, in order.
+    pub broken: Vec<Broken>,
+    world: Shared,
+    service: ServiceName,
+    seen: Vec<Environment>,
+    last: Option<Routing>,
+    /// What a hand has written, while it is to be left alone.
+    hand: Option<Routing>,
+    served: BTreeMap<Release, Generation>,
+    withdrawn: BTreeSet<Release>,
+    whole: BTreeMap<Release, Environment>,
+    guarded: BTreeSet<Release>,
+    checks: BTreeMap<SocketAddr, (Instant, bool)>,
+    began: Instant,
+    journals: BTreeMap<&'static str, Book>,
+    holders: BTreeMap<String, &'static str>,
+    /// Operators that stood still: what they do before they can know is the pointer's to refuse.
+    late: BTreeSet<&'static str>,
+    going_down: bool,
+    fence: u64,
+}
+
+impl Checker {
+    pub fn new(world: &Shared, service: &ServiceName) -> Self {
+        Self {
+            broken: Vec::new(),
+            world: world.clone(),
+            service: service.clone(),
+            seen: Vec::new(),
+            last: None,
+            hand: None,
+            served: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            whole: BTreeMap::new(),
+            guarded: BTreeSet::new(),
+            checks: BTreeMap::new(),
+            began: Instant::now(),
+            journals: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            late: BTreeSet::new(),
+            going_down: false,
+            fence: 0,
+        }
+    }
+
+    pub fn breaks(&mut self, promise: u8, how: impl Into<String>) {
+        let how = how.into();
+        self.broken.push(Broken { promise, how });
+    }
+
+    /// The same, watching a copy of the world.
+    pub fn copy(&self, world: &Shared) -> Self {
+        Self {
+            world: world.clone(),
+            checks: BTreeMap::new(),
+            began: Instant::now(),
+            ..self.clone()
+        }
+    }
+
+    /// A command begins: a rollback's proof must be newer than this.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Somebody's hand has written the routing.
+    pub fn hand(&mut self) {
+        let world = self.world.clone();
+        let world = lock(&world);
+        self.hand = world.routings.get(&self.service).cloned();
+        self.last.clone_from(&self.hand);
+        self.guarded.clear();
+    }
+
+    /// An operator stood still and wakes.
+    pub fn late(&mut self, who: &'static str) {
+        self.late.insert(who);
+    }
+
+    pub fn claimed(&mut self, who: &'static str, nonce: &str) {
+        self.holders.insert(nonce.to_owned(), who);
+    }
+
+    pub fn checked(&mut self, address: SocketAddr, passed: bool) {
+        self.checks.insert(address, (Instant::now(), passed));
+    }
+
+    /// The last answer of a check is not known.
+    pub fn unchecked(&mut self, address: SocketAddr) {
+        self.checks.remove(&address);
+    }
+
+    /// The environment that a rollback must be able to reach.
+    pub fn standby(&self) -> Option<Release> {
+        let live = self.last.as_ref().and_then(Routing::live)?;
+        let now = self.served.get(&live).copied();
+        let kept = self.served.iter().filter(|(release, generation)| {
+            **release != live
+                && !self.withdrawn.contains(release)
+                && now.is_none_or(|now| **generation < now)
+        });
+        let best = kept.max_by_key(|(_, generation)| **generation);
+        best.map(|(&release, _)| release)
+    }
+
+    pub fn withdrawn(&self) -> &BTreeSet<Release> {
+        &self.withdrawn
+    }
+
+    /// A record of `journal` is durable.
+    pub fn recorded(&mut self, journal: &'static str, run: u64, event: &Event) {
+        let book = self.journals.entry(journal).or_default();
+        book.current = run;
+        book.failing = false;
+        let told = book.runs.entry(run).or_default();
+        match event {
+            Event::Opened(opened) => {
+                told.opened = Some(opened.clone());
+                told.pending = None;
+                self.going_down = matches!(opened.verb, Verb::Down { .. });
+            }
+            Event::Closed { .. } => {
+                told.pending = None;
+                told.closed = true;
+            }
+            Event::Intended { action } => told.pending = Some(action.clone()),
+            Event::Asked { .. }
+            | Event::Resumed { .. }
+            | Event::Seen { .. }
+            | Event::Lost { .. } => {}
+            _ => told.pending = None,
+        }
+        self.look();
+    }
+
+    /// Whether a run of `journal` has not ended.
+    pub fn unfinished(&self, journal: &'static str) -> bool {
+        let book = self.journals.get(journal);
+        book.is_some_and(|book| book.runs.values().any(|told| !told.closed))
+    }
+
+    /// A record could not be written.
+    pub fn unrecorded(&mut self, journal: &'static str) {
+        self.journals.entry(journal).or_default().failing = true;
+    }
+
+    /// Something is about to be done by `who`, whose journal is `journal`.
+    pub fn act(&mut self, who: &'static str, journal: &'static str, act: &Act) {
+        self.holds(who, act);
+        let book = self.journals.entry(journal).or_default();
+        let told = book.runs.get(&book.current).cloned().unwrap_or_default();
+        let failing = book.failing;
+        let rolls_back = told
+            .opened
+            .as_ref()
+            .is_some_and(|opened| matches!(opened.verb, Verb::Rollback { .. }));
+        if failing && (rolls_back || told.closed || told.opened.is_none()) {
+            return;
+        }
+        let meant = match (&told.pending, act) {
+            (Some(Action::Prepare), Act::Prepare) | (Some(Action::StandUp), Act::StandUp(_)) => {
+                true
+            }
+            (Some(Action::TearDown { release }), Act::TearDown(gone)) => release == gone,
+            (Some(Action::Retire { releases }), Act::TearDown(gone)) => releases.contains(gone),
+            (Some(Action::TearDown { release }), Act::Forget(gone)) => gone == &[*release],
+            (Some(Action::Retire { releases }), Act::Forget(gone)) => {
+                gone.iter().all(|release| releases.contains(release))
+            }
+            // Nothing is forgotten: the fence is raised.
+            (Some(Action::Switch { .. }), Act::Forget(gone)) => gone.is_empty(),
+            (Some(Action::Mark { release, mark }), Act::Mark(marked, which)) => {
+                (release, mark) == (marked, which)
+            }
+            (Some(Action::Switch { from, .. }), Act::Mark(marked, Mark::Served(_))) => {
+                *from == Some(*marked)
+            }
+            (Some(Action::Switch { to, .. }), Act::Write(live)) => Some(*to) == *live,
+            (Some(Action::Disconnect), Act::Remove) => true,
+            _ => false,
+        };
+        if !meant {
+            self.breaks(
+                10,
+                format!(
+                    "{who} does {act:?} without a durable intent (pending: {:?})",
+                    told.pending
+                ),
+            );
+        }
+    }
+
+    /// Only who holds the highest lease acts.
+    fn holds(&mut self, who: &'static str, act: &Act) {
+        let world = self.world.clone();
+        let world = lock(&world);
+        let top = world
+            .tokens
+            .values()
+            .filter(|(service, _)| *service == self.service)
+            .filter(|(_, token)| token.labels.get("kind").is_some_and(|kind| kind == "lease"))
+            .max_by_key(|(_, token)| token.labels["number"].parse::<u64>().unwrap());
+        let holder = top.and_then(|(_, token)| self.holders.get(&token.labels["nonce"]));
+        if holder == Some(&who) || self.late.contains(who) {
+            return;
+        }
+        let holder = holder.copied();
+        self.breaks(
+            7,
+            format!("{who} does {act:?} while {holder:?} holds the service"),
+        );
+    }
+
+    /// Looks at the world: to be called after everything that may have changed it.
+    pub fn look(&mut self) {
+        let world = self.world.clone();
+        let world = lock(&world);
+        let environments = world.environments(&self.service);
+        let routing = world.routings.get(&self.service).cloned();
+        if environments == self.seen && routing == self.last {
+            return;
+        }
+        self.overwritten(routing.as_ref());
+        self.modified(&environments);
+        self.moved(&environments, routing.as_ref());
+        self.last = routing;
+        self.removed(&environments);
+        self.seen = environments;
+    }
+
+    /// 8: what a hand has written stays.
+    fn overwritten(&mut self, routing: Option<&Routing>) {
+        let Some(hand) = &self.hand else { return };
+        let same = routing
+            .is_some_and(|now| now.routes == hand.routes && now.generation == hand.generation);
+        if same || self.going_down {
+            return;
+        }
+        self.breaks(
+            8,
+            format!("a hand's routing was overwritten: now {routing:?}"),
+        );
+        self.hand = None;
+    }
+
+    /// 2: what stands is what was stood up.
+    fn modified(&mut self, environments: &[Environment]) {
+        let stands = |release: &Release| environments.iter().any(|e| e.release == *release);
+        self.whole.retain(|release, _| stands(release));
+        for now in environments {
+            let fixed = fixed(now);
+            let Some(before) = self.whole.get(&now.release) else {
+                if now.containers.len() == now.expected as usize {
+                    self.whole.insert(now.release, fixed);
+                }
+                continue;
+            };
+            let grown = fixed
+                .containers
+                .iter()
+                .any(|container| !before.containers.contains(container));
+            let same = before.slot == fixed.slot
+                && before.labels == fixed.labels
+                && before.expected == fixed.expected
+                && before.created == fixed.created;
+            if grown || !same {
+                let release = now.release;
+                self.breaks(2, format!("the environment of {release} was modified"));
+                self.whole.insert(release, fixed);
+            }
+        }
+    }
+
+    /// 1 and 7: where the pointer may go, and on whose word.
+    fn moved(&mut self, environments: &[Environment], routing: Option<&Routing>) {
+        let Some(now) = routing else {
+            if self.last.is_some() && !self.going_down {
+                self.breaks(3, "the pointer forgot the service without `down`");
+            }
+            return;
+        };
+        let before = self.last.clone();
+        if before
+            .as_ref()
+            .is_some_and(|b| b.generation == now.generation && b.routes == now.routes)
+        {
+            return;
+        }
+        if now.fence < self.fence {
+            let (fence, seen) = (now.fence, self.fence);
+            self.breaks(7, format!("fence {fence} moved the pointer after {seen}"));
+        }
+        self.fence = now.fence.max(self.fence);
+        let Some(to) = now.live() else { return };
+        let from = before.as_ref().and_then(Routing::live);
+        let environment = environments.iter().find(|e| e.release == to);
+        let going_back = !now.reason.starts_with("deploy");
+        let trusted = now.reason.starts_with("revert");
+        match environment {
+            None => self.breaks(1, format!("the pointer names {to}, which does not stand")),
+            Some(_) if trusted => {
+                if !self.served.contains_key(&to) {
+                    self.breaks(1, format!("reverted to {to}, which never served"));
+                }
+            }
+            Some(environment) => self.fit(environment, going_back),
+        }
+        if let (Some(from), true) = (from, going_back)
+            && from != to
+        {
+            self.withdrawn.insert(from);
+        }
+        self.withdrawn.remove(&to);
+        self.served.insert(to, now.generation);
+    }
+
+    fn fit(&mut self, environment: &Environment, going_back: bool) {
+        let release = environment.release;
+        if !environment.is_up() {
+            let how = format!("the pointer moved to {release}, of which not everything runs");
+            self.breaks(1, how);
+        }
+        for address in environment.endpoints() {
+            let fit = match self.checks.get(&address) {
+                Some((at, passed)) => *passed && (!going_back || *at >= self.began),
+                None => false,
+            };
+            if !fit {
+                self.breaks(
+                    1,
+                    format!("the pointer moved to {release} and {address} has not passed"),
+                );
+            }
+        }
+    }
+
+    /// 3: what the pointer names and its standby stand, whole.
+    fn removed(&mut self, environments: &[Environment]) {
+        let stands = |release: &Release| {
+            let found = environments.iter().find(|e| e.release == *release);
+            found.is_some_and(Environment::is_up)
+        };
+        if !self.going_down {
+            let gone: Vec<_> = self
+                .guarded
+                .iter()
+                .copied()
+                .filter(|r| !stands(r))
+                .collect();
+            for release in gone {
+                self.breaks(3, format!("{release} was live or standby and was removed"));
+            }
+        }
+        let live = self.last.as_ref().and_then(Routing::live);
+        let guarded = live.into_iter().chain(self.standby());
+        self.guarded = guarded.filter(stands).collect();
+    }
+}
+
+/// An environment without what may change by itself.
+fn fixed(environment: &Environment) -> Environment {
+    let containers = environment.containers.iter().map(|container| Container {
+        state: ContainerState::Running,
+        health: Health::None,
+        ..container.clone()
+    });
+    Environment {
+        containers: containers.collect(),
+        ..environment.clone()
+    }
+}

@@ -1,0 +1,98 @@
+//! Bad days of their own: a full disk, an operator that stands still, a drain nobody counted.
+
+use std::pin::pin;
+
+use flipside::core::routing::Drained;
+use flipside::core::verdict::Outcome;
+use flipside::drive::Core;
+use flipside::error::Exit;
+
+use super::cases::{Scenario, paused, scenarios, verdict};
+use super::doors::{Blow, Moment};
+use super::stage::{Done, Flaw, Machine, Verb};
+use super::tape::Slip;
+use crate::support::fake_world::lock;
+use crate::support::faults::Op;
+
+fn scenario(name: &str) -> Scenario {
+    let mut all = scenarios(true).into_iter();
+    all.find(|scenario| scenario.name == name).unwrap()
+}
+
+#[test]
+fn a_deploy_stops_where_its_journal_cannot_be_written() {
+    for (at, exit) in [
+        (0, Exit::OutOfReach),
+        (1, Exit::Interrupted),
+        (7, Exit::Interrupted),
+    ] {
+        paused(async {
+            let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+            let ann = stage.actor("ann@build", Machine::Here);
+            *ann.tape.slip.lock().unwrap() = Some((at, Slip::Full));
+            let done = ann.perform(Verb::Deploy).await;
+            let Done::Refused(error) = done else {
+                panic!("{done:?}");
+            };
+            assert_eq!(error.exit(), exit, "{error}");
+            assert_eq!(verdict(&stage), Ok(()));
+        });
+    }
+}
+
+#[test]
+fn a_rollback_goes_on_without_its_journal_and_prints_its_records() {
+    for at in 0..6 {
+        paused(async {
+            let stage = scenario("rollback").stage(Core::default(), Flaw::None);
+            let ann = stage.actor("ann@build", Machine::Here);
+            *ann.tape.slip.lock().unwrap() = Some((at, Slip::Full));
+            let done = ann.perform(Verb::Rollback).await;
+            assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
+            let said = ann.report.said.lock().unwrap().join("\n");
+            assert!(said.contains("\"record\""), "{said}");
+            assert_eq!(verdict(&stage), Ok(()));
+        });
+    }
+}
+
+#[test]
+fn what_was_drained_and_not_counted_is_unknown_and_never_a_guessed_0() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        lock(&stage.world).drained.insert(3, Drained::default());
+        let ann = stage.actor("ann@build", Machine::Here);
+        let Done::Ended(ended) = ann.perform(Verb::Deploy).await else {
+            panic!("it did not end");
+        };
+        assert_eq!(ended.state.drained, Drained::default());
+        assert_eq!(ann.operator.finished(&ended).requests_cut, None);
+    });
+}
+
+#[test]
+fn an_operator_that_stood_still_while_another_rolled_back_moves_nothing_when_it_wakes() {
+    for op in [Op::Write, Op::Settled, Op::Ask, Op::Check] {
+        paused(async {
+            let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+            let ann = stage.actor("ann@build", Machine::Here);
+            let bob = stage.actor("bob@desk", Machine::Elsewhere);
+            ann.life.strike(op, 0, Moment::Before, Blow::Freezes);
+            let mut run = pin!(ann.perform(Verb::Deploy));
+            tokio::select! {
+                biased;
+                () = ann.life.struck.notified() => {}
+                done = &mut run => panic!("{op:?} was never called: {done:?}"),
+            }
+            let back = bob.perform(Verb::Rollback).await;
+            assert_eq!(back.outcome(), Some(Outcome::Done), "{op:?}: {back:?}");
+            let after = lock(&stage.world).routings.clone();
+            stage.checker().late("ann@build");
+            ann.life.thaw();
+            run.await;
+            assert_eq!(verdict(&stage), Ok(()), "{op:?}");
+            let woken = lock(&stage.world).routings[&stage.service].routes.clone();
+            assert_eq!(woken, after[&stage.service].routes, "{op:?}");
+        });
+    }
+}

@@ -1,0 +1,378 @@
+//! Where a case is played: one world, two machines with a journal each, and operators that can be
+//! killed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use flipside::cmd::deploy::{Drift, deploy};
+use flipside::cmd::operator::{Operator, Runs};
+use flipside::cmd::run::Ended;
+use flipside::cmd::rollback::{Wanted, roll_back};
+use flipside::cmd::{abort, down, prune, resume};
+use flipside::core::action::Proof;
+use flipside::core::names::{Release, ServiceName};
+use flipside::core::plan::{Plan, Policy, ProbeKind};
+use flipside::core::progress::{Progress, Sink};
+use flipside::core::routing::Routing;
+use flipside::core::verdict::Outcome;
+use flipside::drive::Core;
+use flipside::engine::Spec;
+use flipside::error::{Error, Exit};
+use flipside::journal::{Journal, Kind};
+use flipside::lease::Terms;
+use flipside::report::{Finished, Report, Shown};
+use object_store::memory::InMemory;
+
+use super::checker::{Broken, Checker};
+use super::doors::{Door, Life};
+use super::tape::{Slip, Tape};
+use crate::support::facts;
+use crate::support::fake_engine::FakeEngine;
+use crate::support::fake_pointer::{FakePointer, FakeVantage};
+use crate::support::fake_world::{FakeWorld, Shared, lock};
+
+/// A piece of the shell that is deliberately broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    None,
+    /// Stands a new release up where the live one stands.
+    InPlace,
+    /// Shows only what is whole.
+    HidesRemnants,
+    /// Says that every lease is to be had.
+    IgnoresLease,
+    /// Answers reads of the pointer from memory, and writes whatever it says now.
+    CachesPointer,
+    /// Says that intents are durable before they are.
+    WritesBehind,
+    /// Rolls back only where the journal and its plan can be read.
+    NeedsJournal,
+}
+
+/// Where an operator sits, and its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    Here,
+    Elsewhere,
+    /// Its journal cannot be opened.
+    WithoutStore,
+}
+
+/// What is commanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Deploy,
+    Rollback,
+    RollbackTo(u64),
+    Resume,
+    Abort,
+    Prune,
+    Down,
+    /// No command: part of an environment that somebody left, of a release with this number.
+    Leftover(u64),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    Ended(Box<Ended>),
+    Exit(Exit),
+    Refused(Error),
+}
+
+impl Done {
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Ended(ended) => Some(ended.outcome),
+            Self::Exit(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// One world and all who act on it.
+pub struct Stage {
+    pub world: Shared,
+    pub service: ServiceName,
+    pub plan: Plan,
+    pub core: Core,
+    pub flaw: Flaw,
+    checker: Mutex<Checker>,
+    stores: [Arc<InMemory>; 2],
+    cache: Mutex<Option<Routing>>,
+    /// After how many more calls everything late lands.
+    landing: AtomicUsize,
+}
+
+impl Stage {
+    pub fn new(policy: Policy, core: Core, flaw: Flaw) -> Arc<Self> {
+        let world = FakeWorld::new();
+        let service = facts::shop();
+        let mut probe = facts::probe(ProbeKind::Tcp { port: 8080 });
+        probe.deadline_ms = 3_000;
+        let mut plan = facts::plan(&[("web", 3), ("side", 2)], vec![probe]);
+        plan.policy = policy;
+        Arc::new(Self {
+            checker: Mutex::new(Checker::new(&world, &service)),
+            world,
+            service,
+            plan,
+            core,
+            flaw,
+            stores: [Arc::default(), Arc::default()],
+            cache: Mutex::default(),
+            landing: AtomicUsize::new(0),
+        })
+    }
+
+    /// The same once more, with another core and another flaw; `age` is how old the world is.
+    pub fn copy(&self, age: Duration, core: Core, flaw: Flaw) -> Arc<Self> {
+        let world = lock(&self.world).copy(age);
+        let fork = |store: &Arc<InMemory>| Arc::new(store.fork());
+        Arc::new(Self {
+            checker: Mutex::new(self.checker().copy(&world)),
+            world,
+            service: self.service.clone(),
+            plan: self.plan.clone(),
+            core,
+            flaw,
+            stores: [fork(&self.stores[0]), fork(&self.stores[1])],
+            cache: Mutex::default(),
+            landing: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn checker(&self) -> MutexGuard<'_, Checker> {
+        self.checker.lock().unwrap()
+    }
+
+    pub fn broken(&self) -> Option<Broken> {
+        self.checker().broken.first().cloned()
+    }
+
+    /// What is late lands after so many calls.
+    pub fn land_after(&self, calls: usize) {
+        self.landing.store(calls, Ordering::SeqCst);
+    }
+
+    /// A call has been answered.
+    pub fn passed(&self) {
+        let left = self.landing.load(Ordering::SeqCst);
+        if left > 0 {
+            self.landing.store(left - 1, Ordering::SeqCst);
+            if left == 1 {
+                self.land();
+            }
+        }
+    }
+
+    /// Everything late lands.
+    pub fn land(&self) {
+        lock(&self.world).land_late();
+        self.checker().look();
+    }
+
+    /// Somebody's hand sends the traffic elsewhere, past every guard.
+    pub fn hand(&self) {
+        if let Some(routing) = lock(&self.world).routings.get_mut(&self.service) {
+            for route in &mut routing.routes {
+                route.endpoints = vec!["192.0.2.1:80".parse().unwrap()];
+            }
+            routing.author = "carol@desk".into();
+            routing.reason = "by hand".into();
+        }
+        self.checker().hand();
+    }
+
+    /// What the pointer said when it was read first.
+    pub fn cached(&self, now: Option<Routing>) -> Option<Routing> {
+        let mut cache = self.cache.lock().unwrap();
+        let stale = cache.as_ref().is_some_and(|cached| {
+            let hand = |routing: &Routing| routing.author.starts_with("carol");
+            now.as_ref().is_some_and(hand) && !hand(cached)
+        });
+        if !stale {
+            *cache = now;
+        }
+        cache.clone()
+    }
+
+    /// Turns a spec into one more replica in the live environment.
+    pub fn in_place(&self, spec: &mut Spec) {
+        let live = lock(&self.world)
+            .routings
+            .get(&self.service)
+            .and_then(Routing::live);
+        if let Some(live) = live {
+            spec.release = live;
+            for role in spec.plan.roles.values_mut() {
+                role.replicas += 1;
+            }
+        }
+    }
+
+    /// Somebody who acts.
+    pub fn actor(self: &Arc<Self>, who: &'static str, machine: Machine) -> Actor {
+        let life = Life::new();
+        let (store, journal) = match machine {
+            Machine::Here => (0, "here"),
+            Machine::WithoutStore => (0, "nowhere"),
+            Machine::Elsewhere => (1, "elsewhere"),
+        };
+        let tape = Arc::new(Tape {
+            store: Arc::clone(&self.stores[store]),
+            stage: Arc::clone(self),
+            life: Arc::clone(&life),
+            journal,
+            written: Mutex::default(),
+            slip: Mutex::default(),
+        });
+        if machine == Machine::WithoutStore {
+            *tape.slip.lock().unwrap() = Some((0, Slip::Full));
+        }
+        let door = Arc::new(Door {
+            who,
+            journal,
+            stage: Arc::clone(self),
+            life: Arc::clone(&life),
+            engine: FakeEngine::over(&self.world),
+            pointer: FakePointer::over(&self.world, &self.service),
+            vantage: FakeVantage {
+                world: Arc::clone(&self.world),
+            },
+        });
+        let report = Arc::new(Notes::default());
+        let (world, plan) = (Arc::clone(&self.world), self.plan.clone());
+        let operator = Operator {
+            service: self.service.clone(),
+            engine: Arc::clone(&door) as Arc<_>,
+            pointer: Arc::clone(&door) as Arc<_>,
+            vantage: door,
+            journal: Ok(Journal::over(tape.clone(), journal, Kind::Directory)),
+            report: Arc::clone(&report) as Arc<_>,
+            clock: Arc::new(move || lock(&world).now()),
+            author: who.into(),
+            terms: Terms {
+                lifetime: Duration::from_secs(3),
+                renew: Duration::from_secs(1),
+            },
+            core: self.core,
+            reload: Arc::new(move |_| Ok(plan.clone())),
+            began: Instant::now(),
+        };
+        Actor {
+            operator,
+            life,
+            tape,
+            report,
+            stage: Arc::clone(self),
+        }
+    }
+}
+
+/// One who acts, and what can be done to them.
+pub struct Actor {
+    pub operator: Operator,
+    pub life: Arc<Life>,
+    pub tape: Arc<Tape>,
+    pub report: Arc<Notes>,
+    stage: Arc<Stage>,
+}
+
+impl Actor {
+    /// Does what is commanded, to the end.
+    pub async fn perform(&self, verb: Verb) -> Done {
+        self.stage.checker().begin();
+        let done = self.command(verb).await;
+        self.stage.checker().look();
+        done
+    }
+
+    async fn command(&self, verb: Verb) -> Done {
+        let operator = &self.operator;
+        let (world, plan) = (&self.stage.world, &self.stage.plan);
+        let record = serde_json::json!({"name": "shop"});
+        let ended = match verb {
+            Verb::Deploy => deploy(operator, plan.clone(), record, Drift::Refuse).await,
+            Verb::Rollback => self.back(None).await,
+            Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
+            Verb::Resume => resume::resume(operator).await,
+            Verb::Abort => abort::abort(operator).await,
+            Verb::Prune => {
+                return match prune::prune(operator).await {
+                    Ok(exit) => Done::Exit(exit),
+                    Err(error) => Done::Refused(error),
+                };
+            }
+            Verb::Down => down::down(operator).await,
+            Verb::Leftover(release) => {
+                lock(world).stand_up(&facts::spec(release, plan), 3);
+                return Done::Exit(Exit::Done);
+            }
+        };
+        match ended {
+            Ok(ended) => Done::Ended(Box::new(ended)),
+            Err(error) => Done::Refused(error),
+        }
+    }
+
+    /// As the verb does: it looks, chooses and moves.
+    async fn back(&self, to: Option<Release>) -> Result<Ended, Error> {
+        let operator = &self.operator;
+        if self.stage.flaw == Flaw::NeedsJournal {
+            let runs = operator.runs().await.unwrap_or_else(|_| Runs::unknown());
+            if runs.is_empty() {
+                return Err(Error::NoService);
+            }
+        }
+        let proof = Proof::Round;
+        let wanted = Wanted { to, proof };
+        let world = operator.look().await?;
+        let runs = operator.runs().await;
+        let known = runs.unwrap_or_else(|_| Runs::unknown());
+        roll_back(operator, wanted, world, &known).await
+    }
+
+    /// Does what is commanded, until it is done or struck.
+    pub async fn until_struck(&self, verb: Verb) -> Option<Done> {
+        tokio::select! {
+            biased;
+            () = self.life.struck.notified() => None,
+            done = self.perform(verb) => Some(done),
+        }
+    }
+}
+
+/// A report that remembers what was said.
+#[derive(Default)]
+pub struct Notes {
+    pub said: Mutex<Vec<String>>,
+}
+
+impl Notes {
+    fn note(&self, text: &str) {
+        self.said.lock().unwrap().push(text.to_owned());
+    }
+}
+
+impl Sink for Notes {
+    fn progress(&self, _: Progress) {}
+}
+
+impl Report for Notes {
+    fn event(&self, _: &Shown<'_>) {}
+    fn recall(&self, _: &Shown<'_>) {}
+    fn warn(&self, text: &str) {
+        self.note(text);
+    }
+    fn say(&self, text: &str) {
+        self.note(text);
+    }
+    fn ask(&self, _: &str) {}
+    fn data(&self, _: &serde_json::Value, human: &str) {
+        self.note(human);
+    }
+    fn finished(&self, _: &Finished) {}
+    fn error(&self, _: &Error) {}
+    fn close(&self) {}
+}
