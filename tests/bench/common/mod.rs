@@ -73,7 +73,7 @@ fn build_examples() {
             .iter()
             .any(|prefix| told.starts_with(prefix));
         if told {
-            build.env_remove(name);
+            build.env_remove(&name);
         }
     }
     let built = build
