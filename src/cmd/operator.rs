@@ -26,7 +26,7 @@ use crate::report::tables::Fit;
 use super::asks::{self, Asks};
 
 /// How many of the newest runs are looked through for one that was cut short.
-const LOOK_BACK: usize = 8;
+const LOOK_BACK: usize = 4;
 
 /// How long the journal may take to be read.
 pub(super) const STORE: Duration = Duration::from_secs(5);

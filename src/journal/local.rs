@@ -81,6 +81,23 @@ fn make(directory: &Path, mode: u32) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// The names in the directory `key` below `root`, in no order; none where it is not there. One pass
+/// on one thread: a listing of the store asks for each file's size and time as well.
+pub(super) async fn names(root: &Path, key: &str) -> Result<Vec<String>, JournalError> {
+    let directory = root.join(key);
+    let read = move || -> io::Result<Vec<String>> {
+        let entries = match directory.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    };
+    let names = tokio::task::spawn_blocking(read).await;
+    let names = names.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+    names.map_err(|error| in_words(&root.display().to_string(), &error))
+}
+
 /// The key with which secrets are digested, so that a change can be seen and no value guessed:
 /// 32 random bytes in `digest.key` in `directory`, made once, readable by its owner only.
 ///

@@ -48,6 +48,8 @@ pub struct Journal {
     /// Its address, without a `/` at its end, for messages.
     address: Arc<str>,
     kind: Kind,
+    /// Where its files are, if they are this machine's: listed without the store.
+    root: Option<Arc<Path>>,
 }
 
 /// Why the journal could not be read or written.
@@ -139,7 +141,11 @@ impl Journal {
         let root = local::path_of(url)?;
         let store = local::open(&root)?;
         let address = root.display().to_string();
-        Ok(Self::over(Arc::new(store), &address, Kind::Directory))
+        let journal = Self::over(Arc::new(store), &address, Kind::Directory);
+        Ok(Self {
+            root: Some(root.into()),
+            ..journal
+        })
     }
 
     /// The journal in a store that is open already; `address` is what messages call it.
@@ -150,6 +156,7 @@ impl Journal {
             store,
             address,
             kind,
+            root: None,
         }
     }
 

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::record::{self, Place, Record, RunLog};
-use super::{Journal, JournalError, Kind};
+use super::{Journal, JournalError, Kind, local};
 use crate::core::names::ServiceName;
 
 /// The first part of every key.
@@ -95,10 +95,23 @@ async fn list(
     limit: usize,
 ) -> Result<BTreeMap<u64, Objects>, JournalError> {
     let mut runs: BTreeMap<u64, Objects> = BTreeMap::new();
-    let mut listing = journal.store.list(Some(&directory(service)));
+    let directory = directory(service);
+    let mut listing = match &journal.root {
+        None => {
+            let listing = journal.store.list(Some(&directory));
+            listing.map_ok(|object| object.location).boxed()
+        }
+        Some(root) => {
+            let names = local::names(root, directory.as_ref()).await?;
+            let keys = names
+                .into_iter()
+                .map(|name| Ok(directory.clone().join(name)));
+            futures_util::stream::iter(keys).boxed()
+        }
+    };
     loop {
         let key = match listing.try_next().await {
-            Ok(Some(object)) => object.location,
+            Ok(Some(key)) => key,
             Ok(None) => break,
             // A service without records has no directory.
             Err(object_store::Error::NotFound { .. }) => break,

@@ -27,8 +27,12 @@ use crate::core::world::{ContainerState, Environment, Health};
 use crate::docker::{found, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Spec};
 
-/// How many containers are created, and how many started, at a time.
-const AT_A_TIME: usize = 4;
+/// How many containers are created, and how many started, at a time, for each core of the engine's:
+/// a start waits for disk and network more than it computes.
+const AT_A_TIME_PER_CORE: usize = 4;
+
+/// The cores of an engine that is not on this machine, as long as it is not asked.
+const CORES_ELSEWHERE: usize = 2;
 
 /// The last log lines shown of a container that failed.
 const LOG_LINES: u32 = 50;
@@ -72,12 +76,13 @@ pub(super) async fn stand_up(
         network::list(&engine.client),
     )?;
     order::check_external(engine, spec, &networks)?;
+    let at_a_time = at_a_time(engine);
     let work = Work {
         engine,
         spec,
         sink,
-        creating: Semaphore::new(AT_A_TIME),
-        starting: Semaphore::new(AT_A_TIME),
+        creating: Semaphore::new(at_a_time),
+        starting: Semaphore::new(at_a_time),
         stages: roles(plan)
             .map(|(name, _)| (name, watch::Sender::default()))
             .collect(),
@@ -93,6 +98,14 @@ pub(super) async fn stand_up(
     environments
         .pop()
         .ok_or_else(|| refused("the environment has vanished while it was stood up"))
+}
+
+fn at_a_time(engine: &Docker) -> usize {
+    let cores = match engine.client.is_local() {
+        true => std::thread::available_parallelism().map_or(CORES_ELSEWHERE, usize::from),
+        false => CORES_ELSEWHERE,
+    };
+    cores * AT_A_TIME_PER_CORE
 }
 
 /// Turns "nothing was done" into "not known how much".
