@@ -45,7 +45,7 @@ impl Stage {
             image,
             dir: tempfile::tempdir().unwrap(),
         };
-        stage.write("flipside.yaml", &stage.plan());
+        stage.write("flipside.yaml", stage.plan());
         stage
     }
 
@@ -351,10 +351,6 @@ impl Running {
         let out = Gathered::of(child.stdout.take());
         let err = Gathered::of(child.stderr.take());
         Self { child, out, err }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Waits until `text` has been written to either stream.

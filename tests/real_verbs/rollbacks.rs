@@ -8,7 +8,15 @@ fn it_shows_both_ends_and_asks_on_a_terminal() {
     stage.deploy(&["VERSION=one"]);
     stage.deploy(&["VERSION=two"]);
     let no = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "n\n");
-    no.says(&["from", "@2", "to", "@1", "old", "fit right now", "stays on"]);
+    no.says(&[
+        "from",
+        "@2",
+        "to",
+        "@1",
+        "old",
+        "fit right now",
+        "did not roll `",
+    ]);
     no.ended(4);
     stage.serves("two");
     let yes = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "y\n");
