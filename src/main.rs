@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(error) => {
             context.report.error(&error);
+            if let Some(finished) = cmd::finished(&context, &cli, &error) {
+                context.report.finished(&finished);
+            }
             error.exit()
         }
     };

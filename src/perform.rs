@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::core::action::Action;
-use crate::core::event::{Event, Failure, MarkKeeper};
+use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
 use crate::core::progress::Sink;
@@ -32,8 +32,8 @@ const PREPARE: Duration = Duration::from_mins(30);
 const POINTER: Duration = Duration::from_secs(10);
 /// How long one look at the engine may take.
 const LOOK: Duration = Duration::from_secs(20);
-/// What the engine is given beyond an environment's own grace to remove it.
-const REMOVE: Duration = Duration::from_mins(2);
+/// How long an environment may take to be removed, its containers' own grace included.
+const REMOVE: Duration = Duration::from_mins(10);
 /// Beyond its limit, how long a drain may take to answer.
 const DRAIN_SLACK: Duration = Duration::from_secs(10);
 
@@ -115,7 +115,7 @@ impl Performer {
     /// intent stays without an outcome.
     pub async fn perform(&self, state: &State, action: &Action, fence: Fence) -> Event {
         let done = match action {
-            Action::Observe => self.observe(state.opened.marks).await,
+            Action::Observe => return self.observe(state.opened.marks).await,
             Action::Prepare => self.prepare().await,
             Action::StandUp => self.stand_up(state).await,
             Action::Prove => self.prove(state.release()).await,
@@ -163,12 +163,22 @@ impl Performer {
         );
     }
 
-    async fn observe(&self, marks: MarkKeeper) -> Result<Event, Fault> {
-        let world = self.world(marks).await?;
-        self.remember(&world.environments);
-        Ok(Event::Observed {
-            world: Box::new(world),
-        })
+    /// Looks at engine and pointer. What keeps it from looking says nothing about the act whose
+    /// outcome is looked for.
+    async fn observe(&self, marks: MarkKeeper) -> Event {
+        match self.world(marks).await {
+            Ok(world) => {
+                self.remember(&world.environments);
+                Event::Observed {
+                    world: Box::new(world),
+                }
+            }
+            Err(Fault::Failed(failure)) => Event::Lost { why: failure.what },
+            Err(Fault::Lost(why) | Fault::Away(why)) => Event::Lost { why },
+            Err(Fault::Refused(..)) => Event::Lost {
+                why: "the pointer refused to be read".into(),
+            },
+        }
     }
 
     async fn world(&self, marks: MarkKeeper) -> Result<World, Fault> {
@@ -331,18 +341,30 @@ impl Performer {
     }
 
     /// Removes an environment and what the pointer remembers of it.
+    ///
+    /// The engine cannot refuse a late act, so the pointer is asked first: it refuses one whose
+    /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
+        let no_answer = || Fault::Lost(format!("{} did not answer", self.pointer.describe()));
+        if self.pointer.capabilities().marks {
+            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[release]))
+                .await
+                .map_err(|_| no_answer())??;
+        }
+        let routing = tokio::time::timeout(POINTER, self.pointer.read())
+            .await
+            .map_err(|_| no_answer())??;
+        let route = routing.as_ref().and_then(|routing| routing.route(release));
+        if route.is_some_and(|route| route.weight > 0) {
+            return Err(Fault::Refused(
+                SwitchRefusal::Drifted,
+                routing.map(Box::new),
+            ));
+        }
         let tear_down = self.engine.tear_down(&self.service, release);
         tokio::time::timeout(REMOVE, tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
-        if self.pointer.capabilities().marks {
-            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[release]))
-                .await
-                .map_err(|_| {
-                    Fault::Lost(format!("{} did not answer", self.pointer.describe()))
-                })??;
-        }
         Ok(())
     }
 

@@ -13,4 +13,5 @@ mod marks;
 mod proxy;
 mod rivals;
 mod rollback;
+mod running;
 mod signals;

@@ -45,6 +45,7 @@ fn opened(verb: Verb, live: Option<u64>) -> Event {
         generation: live,
         fence: 7,
         highest: Release(2),
+        engine: String::new(),
         pointer: None,
         plan: None,
     })

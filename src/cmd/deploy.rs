@@ -1,19 +1,20 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
 use crate::cli;
+use crate::core::action::Ask;
 use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::Plan;
-use crate::core::state::Moved;
 use crate::core::survey::{is_drift, retirable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
+use crate::journal::RunLog;
 use crate::perform::free_slot;
 
 use super::context::Context;
 use super::operator::{Held, Operator, highest, of_journal};
-use super::recall::{last_move, restore_marks, unrecorded};
+use super::recall::{last_live, last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::Since;
 
@@ -89,18 +90,16 @@ async fn while_held(
     drift: Drift,
     held: &mut Held,
 ) -> Result<Ended, Error> {
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
-        && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
+        && (matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
+            || settled.state.ask == Some(Ask::Leave))
     {
         return Ok(settled);
     }
     let world = operator.look().await?;
     let known = last_move(&runs);
-    refuse_drift(operator, &world, known.as_ref(), drift)?;
+    refuse_drift(operator, &world, &runs, drift)?;
 
     let world = restore_marks(operator, &runs, world).await?;
     let view = survey(&world);
@@ -113,13 +112,14 @@ async fn while_held(
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
     let spec = spec_of(plan, release, slot, &policy);
-    let run = runs.first().map_or(1, |log| log.run + 1);
+    let run = runs.next;
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     let opening = Opening {
         run,
         opened,
         spec: Some(spec),
         seen,
+        unread: None,
     };
     operator.begin(opening, &world, held).await
 }
@@ -129,24 +129,20 @@ async fn while_held(
 fn refuse_drift(
     operator: &Operator,
     world: &World,
-    known: Option<&Moved>,
+    runs: &[RunLog],
     drift: Drift,
 ) -> Result<(), Error> {
-    let lost = world.routing.is_none()
-        && known.is_some_and(|moved| world.environments.iter().any(|e| e.release == moved.to));
-    if drift == Drift::Overwrite || !(lost || is_drift(world)) {
+    let known = last_live(runs);
+    let stands = known.and_then(|live| world.environments.iter().find(|e| e.release == live));
+    let lost = world.routing.is_none() && stands.is_some();
+    if drift == Drift::Overwrite || !(lost || is_drift(world) || is_older(world, runs)) {
         return Ok(());
     }
     let expected = match known {
-        Some(moved) => {
-            let stands = world.environments.iter().find(|e| e.release == moved.to);
+        Some(live) => {
             let endpoints = stands.map(crate::core::world::Environment::endpoints);
-            format!(
-                "{}@{}{}",
-                operator.service,
-                moved.to,
-                places(&endpoints.unwrap_or_default())
-            )
+            let places = places(&endpoints.unwrap_or_default());
+            format!("{}@{live}{places}", operator.service)
         }
         None => "an environment that stands on the engine".into(),
     };
@@ -172,6 +168,15 @@ fn refuse_drift(
     })
 }
 
+/// Whether the pointer names another release than the journal's last move, and has not moved since:
+/// its table was edited, or an old one put back.
+fn is_older(world: &World, runs: &[RunLog]) -> bool {
+    let (Some(moved), Some(routing)) = (last_move(runs), &world.routing) else {
+        return false;
+    };
+    routing.generation <= moved.generation && routing.live() != Some(moved.to)
+}
+
 fn places(endpoints: &[std::net::SocketAddr]) -> String {
     if endpoints.is_empty() {
         return String::new();
@@ -181,12 +186,9 @@ fn places(endpoints: &[std::net::SocketAddr]) -> String {
 }
 
 async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
-    refuse_drift(operator, &world, last_move(&runs).as_ref(), drift)?;
+    refuse_drift(operator, &world, &runs, drift)?;
     let view = survey(&world);
     let (_, newest) = highest(&runs, &world, &view);
     let release = Release(newest.0 + 1);

@@ -3,11 +3,11 @@
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::verdict::Outcome;
-use crate::error::{Error, Exit, Touched, exit_of};
+use crate::error::{Error, Exit, exit_of};
 
 use super::clear::{clear, hold};
 use super::context::{Answer, Context};
-use super::operator::{Held, Operator, of_journal};
+use super::operator::{Held, Operator};
 use super::run::Ended;
 
 /// Runs the verb.
@@ -60,10 +60,7 @@ pub async fn down(operator: &Operator) -> Result<Ended, Error> {
 }
 
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error> {
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     for log in runs
         .iter()
         .filter(|log| log.outcome().is_none() && log.opened().is_some())

@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::core::event::{Event, Opened, Verb};
+use crate::core::names::ServiceName;
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::report::table_width;
@@ -9,6 +10,7 @@ use crate::report::tables::{HistoryRow, history_json, history_text};
 
 use super::context::Context;
 use super::operator::of_journal;
+use super::status;
 
 /// Runs the verb. Needs the journal only where a service is named.
 ///
@@ -44,7 +46,26 @@ pub async fn run(context: &Context, args: &cli::History) -> Result<Exit, Error> 
     context
         .report
         .data(&history_json(service.as_str(), &rows), &text);
+    for disagreement in disagreements(context, service).await {
+        context.report.warn(&disagreement);
+    }
     Ok(Exit::Done)
+}
+
+/// Where journal, engine and pointer disagree, or why that cannot be said. A history is the
+/// journal's, and shown without them.
+async fn disagreements(context: &Context, service: &ServiceName) -> Vec<String> {
+    let arg = cli::ServiceArg {
+        service: Some(service.to_string()),
+    };
+    let looked = async {
+        let operator = context.operator_of_service(&arg).await?;
+        status::look(&operator).await
+    };
+    match looked.await {
+        Ok(view) => view.disagreements,
+        Err(error) => vec![format!("engine and pointer were not asked: {error}")],
+    }
 }
 
 fn row(log: &RunLog) -> Option<HistoryRow> {

@@ -12,6 +12,8 @@ use crate::journal::{Journal, JournalError, RunLog, Writer};
 use crate::perform::Clock;
 use crate::report::{Report, Shown};
 
+use super::operator::STORE;
+
 /// What a run does when its journal cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Without {
@@ -47,9 +49,8 @@ impl RunLedger {
         let at = clock();
         let begun = match journal {
             Ok(journal) => {
-                journal
-                    .begin(service, run, opened.fence, at, event.clone())
-                    .await
+                let begun = journal.begin(service, run, opened.fence, at, event.clone());
+                within(begun).await
             }
             Err(error) => Err(error.clone()),
         };
@@ -159,6 +160,17 @@ impl RunLedger {
     }
 }
 
+/// A store that does not answer is out of reach, and nothing that a rollback waits for.
+async fn within<T>(call: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
+    tokio::time::timeout(STORE, call).await.unwrap_or_else(|_| {
+        Err(JournalError::OutOfReach {
+            store: "its store".into(),
+            why: format!("no answer within {} s", STORE.as_secs()),
+            hint: None,
+        })
+    })
+}
+
 fn words(error: &JournalError) -> LedgerError {
     let hint = error
         .hint()
@@ -175,7 +187,7 @@ impl Ledger for RunLedger {
         let at = (self.clock)();
         match &mut self.writer {
             Some(writer) => {
-                if let Err(error) = writer.append(fence, at, event.clone()).await {
+                if let Err(error) = within(writer.append(fence, at, event.clone())).await {
                     self.lose(&error, fence, event)?;
                 }
             }

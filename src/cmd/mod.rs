@@ -23,8 +23,12 @@ pub mod settle;
 pub mod status;
 pub mod underway;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::{Cli, ProxyVerb, Verb};
+use crate::core::verdict::Outcome;
 use crate::error::{Error, Exit};
+use crate::report::Finished;
 use context::Context;
 
 /// Runs a verb.
@@ -32,6 +36,12 @@ use context::Context;
 /// # Errors
 /// Every expected one.
 pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
+    // A dying terminal stops nothing. Once handled, the signal's default is off for good.
+    if let Err(error) = signal(SignalKind::hangup()) {
+        context
+            .report
+            .warn(&format!("SIGHUP cannot be ignored here: {error}"));
+    }
     match &cli.verb {
         Verb::Deploy(args) => deploy::run(context, args).await,
         Verb::Rollback(args) => rollback::run(context, args).await,
@@ -51,4 +61,34 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
             ProxyVerb::Down => proxy::down(context).await,
         },
     }
+}
+
+/// The last line of a verb that works on a run and ended before it had one, or lost it.
+#[must_use]
+pub fn finished(context: &Context, cli: &Cli, error: &Error) -> Option<Finished> {
+    let service = match &cli.verb {
+        Verb::Deploy(args) => args.plan.name.clone(),
+        Verb::Rollback(args) => args.service.service.clone(),
+        Verb::Resume(args) => args.service.service.clone(),
+        Verb::Abort(args) => args.service.clone(),
+        _ => return None,
+    };
+    let outcome = match error.exit() {
+        Exit::Done => Outcome::Done,
+        Exit::BadInput | Exit::Refused | Exit::Held | Exit::OutOfReach => Outcome::Refused,
+        Exit::Decide => Outcome::Stuck,
+        Exit::Bug | Exit::Interrupted => Outcome::Interrupted,
+    };
+    let elapsed = context.began.elapsed().as_millis();
+    Some(Finished {
+        outcome,
+        service: service.unwrap_or_default(),
+        release: None,
+        live: None,
+        elapsed_ms: u64::try_from(elapsed).unwrap_or(u64::MAX),
+        requests_in_flight: None,
+        requests_cut: None,
+        switch_us: None,
+        rollback_us: None,
+    })
 }

@@ -26,7 +26,10 @@ use crate::report::tables::Fit;
 use super::asks::{self, Asks};
 
 /// How many of the newest runs are looked through for one that was cut short.
-const LOOK_BACK: usize = 4;
+const LOOK_BACK: usize = 8;
+
+/// How long the journal may take to be read.
+pub(super) const STORE: Duration = Duration::from_secs(5);
 
 /// Turns the plan of an opening record into a plan again, with today's secrets.
 pub type Reload = Arc<dyn Fn(&serde_json::Value) -> Result<Plan, Error> + Send + Sync>;
@@ -57,6 +60,32 @@ pub struct Operator {
     pub reload: Reload,
     /// When the process began.
     pub began: Instant,
+}
+
+/// The newest runs of a service that were driven on one engine, newest first.
+pub struct Runs {
+    newest: Vec<RunLog>,
+    /// The number that the next run gets.
+    pub next: u64,
+}
+
+impl Runs {
+    /// What is known where the journal cannot be read: nothing.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            newest: Vec::new(),
+            next: 1,
+        }
+    }
+}
+
+impl std::ops::Deref for Runs {
+    type Target = [RunLog];
+
+    fn deref(&self) -> &[RunLog] {
+        &self.newest
+    }
 }
 
 /// What one who has the lease holds: the lease, and an ear for what is asked meanwhile.
@@ -114,12 +143,38 @@ impl Operator {
             .map_err(|error| of_journal(error.clone(), Touched::Nothing))
     }
 
-    /// The newest runs; none where the journal is out of reach and `self` is not asked to need it.
-    pub async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
-        match &self.journal {
-            Ok(journal) => journal.runs(&self.service, LOOK_BACK).await,
-            Err(error) => Err(error.clone()),
-        }
+    /// The newest runs of the service on this engine.
+    ///
+    /// # Errors
+    /// Where the journal is out of reach, or does not answer.
+    pub async fn runs(&self) -> Result<Runs, JournalError> {
+        let journal = self.journal.as_ref().map_err(Clone::clone)?;
+        let newest = journal.runs(&self.service, LOOK_BACK);
+        let newest = tokio::time::timeout(STORE, newest)
+            .await
+            .unwrap_or_else(|_| {
+                Err(JournalError::OutOfReach {
+                    store: journal.address().into(),
+                    why: format!("no answer within {} s", STORE.as_secs()),
+                    hint: None,
+                })
+            })?;
+        let next = newest.first().map_or(1, |log| log.run + 1);
+        let here = |log: &RunLog| {
+            let begun_on = log.opened().map_or("", |opened| opened.engine.as_str());
+            begun_on.is_empty() || begun_on == self.engine.address()
+        };
+        let newest = newest.into_iter().filter(here).collect();
+        Ok(Runs { newest, next })
+    }
+
+    /// The newest runs, for a verb that cannot do without.
+    ///
+    /// # Errors
+    /// As [`Operator::runs`].
+    pub async fn need_runs(&self) -> Result<Runs, Error> {
+        let runs = self.runs().await;
+        runs.map_err(|error| of_journal(error, Touched::Nothing))
     }
 
     /// Takes the lease, or says who holds it.

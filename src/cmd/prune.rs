@@ -1,7 +1,7 @@
 //! `flipside prune`: remove what nothing needs.
 
 use crate::cli;
-use crate::core::event::{Event, Verb};
+use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::Policy;
 use crate::core::survey::{prunable, survey};
@@ -14,7 +14,8 @@ use crate::perform::unneeded_images;
 
 use super::clear::{clear, hold};
 use super::context::Context;
-use super::operator::{Held, Operator, of_journal};
+use super::operator::{Held, Operator};
+use super::recall::last_move;
 use super::settle::Since;
 
 /// Runs the verb.
@@ -30,10 +31,7 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     }
     if args.dry_run {
         let world = operator.look().await?;
-        let runs = operator
-            .runs()
-            .await
-            .map_err(|error| of_journal(error, Touched::Nothing))?;
+        let runs = operator.need_runs().await?;
         let images = images(&operator, &world).await?;
         let releases = unneeded(&operator, &world, &runs);
         say(&operator, "would remove", &releases, images.len());
@@ -54,19 +52,13 @@ pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
 }
 
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
         && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
     {
         return Ok(exit_of(settled.outcome));
     }
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
     let before = images(operator, &world).await?.len();
@@ -95,11 +87,12 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
 fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release> {
     let view = survey(world);
     let Some(live) = view.live else {
-        let moved = runs
-            .iter()
-            .flat_map(|log| &log.records)
-            .any(|record| matches!(record.event, Event::Switched { .. }));
-        if moved || !view.marks.is_empty() || runs.is_empty() {
+        let served = |log: &RunLog| {
+            let opened = log.opened();
+            opened.is_none_or(|opened| opened.live.is_some() || opened.generation.is_some())
+        };
+        let may_have_served = runs.iter().any(served) || last_move(runs).is_some();
+        if may_have_served || !view.marks.is_empty() || runs.is_empty() {
             return Vec::new();
         }
         return world

@@ -27,6 +27,15 @@ pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
     states.filter_map(|state| state.moved).next()
 }
 
+/// The release that was live last, as far as the journal knows.
+#[must_use]
+pub fn last_live(runs: &[RunLog]) -> Option<Release> {
+    runs.iter().find_map(|log| {
+        let state = State::fold(log.records.iter().map(|record| &record.event)).ok()?;
+        state.live()
+    })
+}
+
 /// A move that the journal does not know of: a rollback without it, another operator's store.
 #[must_use]
 pub fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {

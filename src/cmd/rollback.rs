@@ -8,7 +8,7 @@ use crate::cli;
 use crate::core::action::{Ask, Proof};
 use crate::core::event::Verb;
 use crate::core::names::{Fence, Millis, Release};
-use crate::core::survey::{View, survey};
+use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
@@ -17,7 +17,7 @@ use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
 use super::context::{Answer, Context};
-use super::operator::{Held, Operator, highest};
+use super::operator::{Held, Operator, Runs, highest};
 use super::recall::{last_move, unrecorded};
 use super::run::{Ended, Opening};
 use super::settle::Since;
@@ -63,7 +63,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         proof,
     };
     let (world, mut runs) = tokio::join!(operator.look(), operator.runs());
-    let world = world?;
+    let mut world = world?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
         return dry_run(&operator, &world, &way).await;
@@ -77,20 +77,24 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         }
         // The answer may have taken long.
         runs = operator.runs().await;
+        world = operator.look().await?;
     }
-    let known = runs.as_deref().unwrap_or_default();
-    let ended = roll_back(&operator, wanted, world, known).await?;
+    let known = runs.unwrap_or_else(|_| Runs::unknown());
+    let ended = roll_back(&operator, wanted, world, &known).await?;
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
-        let mut reasons: Vec<String> = failure
+        if failure.replicas.is_empty() {
+            return Err(Error::PointerRefused {
+                what: failure.what.clone(),
+                mend: failure.hint.clone(),
+            });
+        }
+        let reasons: Vec<String> = failure
             .replicas
             .iter()
             .flat_map(|replica| replica.reasons.clone())
             .collect();
-        if reasons.is_empty() {
-            reasons.push(failure.what.clone());
-        }
         let service = operator.service.to_string();
         return Err(Error::StandbyUnfit {
             service,
@@ -137,8 +141,16 @@ async fn while_held(
         world = operator.look().await?;
     }
     let way = choose(operator, &world, wanted)?;
+    if is_drift(&world) {
+        operator.report.warn(&format!(
+            "the pointer does not say what stands: {}",
+            survey(&world).disagreements.join("; ")
+        ));
+    }
     let runs = operator.runs().await;
-    let known = runs.as_deref().unwrap_or_default();
+    let unread = runs.as_ref().err().cloned();
+    let runs = runs.unwrap_or_else(|_| Runs::unknown());
+    let known = &runs;
     let view = survey(&world);
     let (_, newest) = highest(known, &world, &view);
     let target = find(&world, way.to)?;
@@ -149,7 +161,7 @@ async fn while_held(
         proof: wanted.proof,
     };
     let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
-    let run = known.first().map_or(1, |log| log.run + 1);
+    let run = known.next;
     // Found before, written after: before the pointer moves only the intent is.
     let seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
     let opening = Opening {
@@ -157,11 +169,11 @@ async fn while_held(
         opened,
         spec: None,
         seen,
+        unread,
     };
     let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done
-        && let Ok(runs) = &runs
-        && let Err(error) = operator.settle(runs, Since::Rollback, held).await
+        && let Err(error) = operator.settle(&runs, Since::Rollback, held).await
     {
         // The pointer has moved; what an earlier run left can wait for the next command.
         operator

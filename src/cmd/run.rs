@@ -15,7 +15,7 @@ use crate::core::world::{Labels, World};
 use crate::drive::{Drive, Ledger, LedgerError, Stopped};
 use crate::engine::Spec;
 use crate::error::{Error, Touched};
-use crate::journal::RunLog;
+use crate::journal::{JournalError, RunLog};
 use crate::perform::{Parts, Performer};
 use crate::report::{Finished, Report};
 
@@ -32,6 +32,9 @@ pub struct Opening {
     pub spec: Option<Spec>,
     /// What was found without a record.
     pub seen: Vec<Event>,
+    /// Why the journal could not be read before; then it is not written either, since nobody knows
+    /// what comes next in it.
+    pub unread: Option<JournalError>,
 }
 
 /// A run that ended.
@@ -61,21 +64,24 @@ impl Operator {
             opened,
             spec,
             seen,
+            unread,
         } = opening;
+        let journal = match unread {
+            Some(error) => Err(error),
+            None => self.journal.clone(),
+        };
         let performer = self.performer(spec);
         performer.remember(&world.environments);
         let state = State::open(&Event::Opened(opened.clone())).map_err(|illegal| Error::Bug {
             what: illegal.to_string(),
         })?;
         let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
-        let mut ledger = RunLedger::open(&self.journal, &self.service, run, &opened, report, clock)
+        let mut ledger = RunLedger::open(&journal, &self.service, run, &opened, report, clock)
             .await
             .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
-        let ended = self.drive(&performer, &mut ledger, held, state).await?;
-        for event in &seen {
-            let recorded = ledger.record(held.lease.fence(), event).await;
-            recorded.map_err(|error| self.store_away(error.why, Touched::Something))?;
-        }
+        let ended = self
+            .drive(&performer, &mut ledger, seen, held, state)
+            .await?;
         self.seal(&mut ledger, ended.outcome).await;
         Ok(ended)
     }
@@ -110,7 +116,10 @@ impl Operator {
                 .map_err(|error| self.store_away(error.why, Touched::Something))?;
             state = next;
         }
-        let ended = self.drive(&performer, &mut ledger, held, state).await?;
+        let seen = Vec::new();
+        let ended = self
+            .drive(&performer, &mut ledger, seen, held, state)
+            .await?;
         self.seal(&mut ledger, ended.outcome).await;
         Ok(ended)
     }
@@ -129,6 +138,7 @@ impl Operator {
         &self,
         performer: &Performer,
         ledger: &mut RunLedger,
+        seen: Vec<Event>,
         held: &mut Held,
         mut state: State,
     ) -> Result<Ended, Error> {
@@ -136,6 +146,7 @@ impl Operator {
         let mut moves = Moves {
             ledger,
             took_us: None,
+            seen,
         };
         let driven = {
             let mut drive = Drive {
@@ -202,7 +213,7 @@ impl Operator {
         match (self.reload)(record) {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened.policy))),
             // Past standing up, labels say all that is needed but for secrets in probes.
-            Err(_) if stage >= Stage::Proven => Ok(None),
+            Err(_) if stage >= Stage::Switched => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -240,6 +251,7 @@ impl Operator {
             generation: world.routing.as_ref().map(|routing| routing.generation),
             fence,
             highest,
+            engine: self.engine.address().to_owned(),
             pointer: None,
             plan: None,
         }
@@ -305,11 +317,19 @@ pub fn spec_of(plan: Plan, release: Release, slot: Slot, policy: &Policy) -> Spe
 struct Moves<'a> {
     ledger: &'a mut RunLedger,
     took_us: Option<u64>,
+    /// What was found without a record: written before the end, so that nothing but the intent
+    /// comes before a move.
+    seen: Vec<Event>,
 }
 
 #[async_trait::async_trait]
 impl Ledger for Moves<'_> {
     async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError> {
+        if let Event::Closed { .. } = event {
+            for seen in std::mem::take(&mut self.seen) {
+                self.ledger.record(fence, &seen).await?;
+            }
+        }
         if let Event::Switched { took_us, .. } = event {
             self.took_us = Some(*took_us);
         }

@@ -40,7 +40,10 @@ impl Operator {
                 continue;
             }
             let state = self.read_back(log)?;
-            let overtaken = age > 0 || since == Since::Rollback;
+            // What was to be removed then is not what may be removed now: only `resume` goes on with
+            // a `prune` or a `down`.
+            let removes = matches!(state.course, Course::Clearing(_));
+            let overtaken = age > 0 || since == Since::Rollback || removes;
             if overtaken && !certainly_before_switch(&state) {
                 self.supersede(log, &state, held).await?;
                 continue;

@@ -13,7 +13,7 @@ use crate::report::table_width;
 use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
 
 use super::context::Context;
-use super::operator::Operator;
+use super::operator::{Operator, Runs};
 use super::recall::last_move;
 
 /// Runs the verb.
@@ -49,7 +49,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     });
     let runs = runs.unwrap_or_else(|error| {
         disagreements.push(error.to_string());
-        Vec::new()
+        Runs::unknown()
     });
     if environments.is_empty() && routing.is_none() && runs.is_empty() && disagreements.is_empty() {
         return Err(operator.unknown().await);

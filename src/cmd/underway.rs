@@ -25,12 +25,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The newest run, if it has not ended.
 pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
-    runs.into_iter()
-        .find(|log| log.outcome().is_none() && log.opened().is_some())
+    let runs = operator.need_runs().await?;
+    // A run that a later one has overtaken is for that one to settle.
+    let open = |log: &&RunLog| log.outcome().is_none() && log.opened().is_some();
+    runs.first()
+        .filter(open)
+        .cloned()
         .ok_or_else(|| Error::NothingUnderWay {
             service: operator.service.to_string(),
             verb: verb.into(),
@@ -39,10 +39,7 @@ pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog
 
 /// The highest lease number that journal and pointer have seen.
 pub(super) async fn floor(operator: &Operator) -> Result<u64, Error> {
-    let runs = operator
-        .runs()
-        .await
-        .map_err(|error| of_journal(error, Touched::Nothing))?;
+    let runs = operator.need_runs().await?;
     let routing =
         operator.pointer.read().await.map_err(|error| {
             Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)

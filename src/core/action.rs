@@ -107,3 +107,17 @@ pub enum Ask {
     /// the rest to `resume`.
     Leave,
 }
+
+impl Ask {
+    /// Which of two asks wins: the one with the higher number.
+    #[must_use]
+    pub fn strength(&self) -> u8 {
+        match self {
+            Self::Promote => 0,
+            Self::Settle => 1,
+            Self::Leave => 2,
+            Self::Abort => 3,
+            Self::Yield => 4,
+        }
+    }
+}

@@ -4,9 +4,9 @@
 use super::action::{Action, Ask, Move, Proof};
 use super::event::{MarkKeeper, Verb};
 use super::routing::Mark;
-use super::state::{Back, Clearing, Course, LOST_LIMIT, Stage, State, Stood};
-use super::strategy;
+use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
+use super::{strategy, survey};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub fn decide(state: &State) -> Next {
     if state.ask == Some(Ask::Yield) || state.lost >= LOST_LIMIT {
         return Next::End(Outcome::Interrupted);
     }
-    if state.pending.is_some() {
+    if state.pending.is_some() || state.sight == Sight::Stale {
         return Next::Act(Action::Observe);
     }
     match state.course {
@@ -50,12 +50,31 @@ fn give_up(state: &State) -> Next {
 
 /// `prune` and `down`: what the opening record names goes, after the pointer has let go of it.
 fn clear(state: &State, clearing: Clearing) -> Next {
+    if gives_up(state) && clearing == Clearing::Opened {
+        return Next::End(Outcome::Refused);
+    }
+    let Some(world) = &state.world else {
+        return match clearing {
+            Clearing::Opened | Clearing::Disconnected => Next::Act(Action::Observe),
+            Clearing::Cleared => Next::End(Outcome::Done),
+        };
+    };
+    let generation = world.routing.as_ref().map(|routing| routing.generation);
     match (&state.opened.verb, clearing) {
+        // What has been deployed since is not what was to be taken down.
+        (Verb::Down { .. }, Clearing::Opened) if generation != state.opened.generation => {
+            Next::End(Outcome::Stuck)
+        }
         (Verb::Down { .. }, Clearing::Opened) => Next::Act(Action::Disconnect),
-        (Verb::Down { releases } | Verb::Prune { releases }, Clearing::Disconnected)
-        | (Verb::Prune { releases }, Clearing::Opened) => Next::Act(Action::Retire {
+        (Verb::Down { releases }, Clearing::Disconnected) => Next::Act(Action::Retire {
             releases: releases.clone(),
         }),
+        (Verb::Prune { releases }, Clearing::Opened) => {
+            let spared = survey::spared(world, &state.opened.policy);
+            let mut releases = releases.clone();
+            releases.retain(|release| !spared.contains(release));
+            Next::Act(Action::Retire { releases })
+        }
         _ => Next::End(Outcome::Done),
     }
 }
@@ -77,6 +96,7 @@ fn go_back(state: &State, back: Back) -> Next {
         .or(state.opened.generation);
     let generation = expected.unwrap_or_default();
     match back {
+        Back::Decided if why == Move::RollBack && gives_up(state) => Next::End(Outcome::Refused),
         Back::Decided => Next::Act(Action::Switch {
             to,
             from: Some(from),
@@ -100,6 +120,11 @@ fn go_back(state: &State, back: Back) -> Next {
             Move::RollBack | Move::Promote => Outcome::Done,
         }),
     }
+}
+
+/// Whether somebody asked a run to stop that has not touched anything yet.
+fn gives_up(state: &State) -> bool {
+    matches!(state.ask, Some(Ask::Leave | Ask::Abort))
 }
 
 /// The generation that the pointer must still have for the candidate's first move.
@@ -145,6 +170,7 @@ mod tests {
             generation: live.map(|_| 7),
             fence: 1,
             highest: Release(3),
+            engine: String::new(),
             pointer: None,
             plan: None,
         })

@@ -140,6 +140,10 @@ pub struct Opened {
     /// The lease's number.
     #[serde(rename = "opened_with")]
     pub fence: Fence,
+    /// The address of the engine on which the service stands; empty where it is not known. One
+    /// journal may serve several engines.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine: String,
     /// The highest release number known when it began, its own included.
     pub highest: Release,
     /// The pointer's kind and parameters; of a deploy only.

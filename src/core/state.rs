@@ -41,8 +41,20 @@ pub struct State {
     pub endpoints: Vec<SocketAddr>,
     /// What became of the requests in flight at the last move.
     pub drained: Drained,
+    /// Whether the pointer must be looked at before anything else is done: another process has
+    /// gone on, and meanwhile somebody may have moved it.
+    pub sight: Sight,
     /// What the last look at the world found, if it was taken at this stage.
     pub world: Option<Box<World>>,
+}
+
+/// Whether a run has seen the world since it was taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It has.
+    Fresh,
+    /// It has to look.
+    Stale,
 }
 
 /// Whether anything of the candidate may stand on the engine.
@@ -181,6 +193,7 @@ impl State {
             images: BTreeMap::new(),
             endpoints: Vec::new(),
             drained: Drained::default(),
+            sight: Sight::Fresh,
             world: None,
         })
     }
@@ -215,10 +228,12 @@ impl State {
             }
 
             // Asks come at any time; what they turn is settled below, once nothing is pending.
-            (_, _, E::Asked { ask, .. }) => self.ask = Some(ask.clone()),
+            (_, _, E::Asked { ask, .. }) => self.hear(ask),
             (_, _, E::Resumed { .. }) => {
                 self.ask = None;
                 self.lost = 0;
+                self.world = None;
+                self.sight = Sight::Stale;
             }
 
             // An intent, where its act belongs.
@@ -238,7 +253,13 @@ impl State {
                 }) = pending
                 {
                     self.settle_switch(to, from, expected, world.routing.as_ref());
+                } else {
+                    self.compare(world.routing.as_ref());
                 }
+                if self.sight == Sight::Stale {
+                    self.distrust();
+                }
+                self.sight = Sight::Fresh;
                 self.world = Some(world.clone());
             }
 
@@ -317,6 +338,16 @@ impl State {
             (Course::Back(_), Some(Action::Drain { .. }), E::Drained(drained)) => {
                 self.drained = *drained;
                 self.reach_back(Back::Drained);
+            }
+
+            // Another act than a switch that the pointer refused: somebody else has taken over, or
+            // has moved it.
+            (_, Some(_), E::SwitchRefused { why, .. }) => {
+                self.pending = None;
+                match why {
+                    SwitchRefusal::Fenced => self.ask = Some(Ask::Yield),
+                    SwitchRefusal::Moved | SwitchRefusal::Drifted => self.course = Course::Stuck,
+                }
             }
 
             // Back.
@@ -492,6 +523,39 @@ impl State {
             }
             found if found.map(|routing| routing.generation) == expected => {}
             _ => self.course = Course::Stuck,
+        }
+    }
+
+    /// A pointer that does not say what the last move made it say was moved by somebody else.
+    fn compare(&mut self, found: Option<&Routing>) {
+        let Some(moved) = self.moved else { return };
+        let said = found.map(|routing| (routing.live(), routing.generation));
+        if said != Some((Some(moved.to), moved.generation)) {
+            self.course = Course::Stuck;
+        }
+    }
+
+    /// A proof that another process has seen is not trusted: the candidate proves itself again.
+    fn distrust(&mut self) {
+        if let Course::Forward(Stage::Proven | Stage::Marked) = self.course {
+            self.course = Course::Forward(Stage::StoodUp);
+        }
+    }
+
+    /// Takes an ask. A weaker one never takes the place of a stronger, and a bake that has not
+    /// begun cannot be ended.
+    fn hear(&mut self, ask: &Ask) {
+        let early = matches!(self.course, Course::Forward(stage) if stage < Stage::Switched);
+        let doubtful = matches!(self.pending, Some(Action::Switch { .. }));
+        if *ask == Ask::Promote && early && !doubtful {
+            return;
+        }
+        if self
+            .ask
+            .as_ref()
+            .is_none_or(|held| held.strength() <= ask.strength())
+        {
+            self.ask = Some(ask.clone());
         }
     }
 

@@ -124,6 +124,21 @@ fn list(addresses: &[std::net::SocketAddr]) -> String {
 /// Whether the routing itself names something else than what stands: somebody's hand.
 #[must_use]
 pub fn is_drift(world: &World) -> bool {
+    let weighted = |routing: &super::routing::Routing| {
+        routing
+            .routes
+            .iter()
+            .filter(|route| route.weight > 0)
+            .count()
+    };
+    // No strategy so far shares traffic between releases.
+    if world
+        .routing
+        .as_ref()
+        .is_some_and(|routing| weighted(routing) > 1)
+    {
+        return true;
+    }
     let stands = |release| {
         world
             .environments
@@ -169,8 +184,35 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
         .collect();
     gone.extend(view.withdrawn);
     gone.extend(view.candidates);
+    gone.retain(|&release| !has_traffic(world, release));
     gone.sort_unstable();
     gone
+}
+
+/// What no removal may touch, whatever was decided earlier: what gets traffic, the live release and
+/// the standbys that `policy` keeps.
+#[must_use]
+pub fn spared(world: &World, policy: &Policy) -> Vec<Release> {
+    let view = survey(world);
+    let standbys = view.standby.iter().take(policy.keep.max(1) as usize);
+    let weighted = world
+        .environments
+        .iter()
+        .map(|environment| environment.release);
+    let weighted = weighted.filter(|&release| has_traffic(world, release));
+    view.live
+        .into_iter()
+        .chain(standbys.copied())
+        .chain(weighted)
+        .collect()
+}
+
+fn has_traffic(world: &World, release: Release) -> bool {
+    let route = world
+        .routing
+        .as_ref()
+        .and_then(|routing| routing.route(release));
+    route.is_some_and(|route| route.weight > 0)
 }
 
 /// What `prune` may remove: as [`retirable`], but withdrawn releases are kept for study.
@@ -192,7 +234,13 @@ fn created(world: &World, release: Release) -> Millis {
 }
 
 /// What a deploy that has come to its end may remove, as far as it has looked.
+///
+/// A deploy that found no routing at all removes nothing: what stands may have served before the
+/// pointer lost its memory.
 pub(super) fn unneeded(state: &State, world: &World) -> Vec<Release> {
+    if state.opened.generation.is_none() {
+        return Vec::new();
+    }
     let now = state.moved.map_or(0, |moved| moved.at);
     let mut gone = retirable(world, &state.opened.policy, now);
     let left = state.moved.and_then(|moved| moved.from);

@@ -152,7 +152,9 @@ impl Error {
             Self::NoMemory { service, candidate } => {
                 format!("flipside rollback {service} --to {candidate} --force")
             }
-            Self::Drifted { service, .. } => format!("flipside status {service}"),
+            Self::Drifted { service, .. } => format!(
+                "flipside status {service} shows both; flipside deploy --force takes it over"
+            ),
             Self::Stuck { service, next, .. } => next
                 .clone()
                 .unwrap_or_else(|| format!("flipside status {service}")),

@@ -43,6 +43,9 @@ pub async fn acquire(
         let ours = seen.iter().find(|seen| seen.nonce == held.nonce);
         if ours.is_none() {
             let top = seen.last();
+            // Numbers that were only watched count too: their holder may have written them into the
+            // pointer before it let go.
+            highest = highest.max(top.map_or(0, |top| top.number));
             let look = Watched::look(watched.as_ref(), top);
             let waits = top.map(|top| (top, judge(top, &look, who)));
             match waits {

@@ -44,6 +44,13 @@ impl Performer {
         fence: Fence,
     ) -> Result<Event, Fault> {
         let environment = self.environment(switch.to).await?;
+        if environment.endpoints().is_empty() {
+            return Err(Fault::Failed(Failure {
+                what: format!("release {} has no address to send traffic to", switch.to),
+                hint: Some(format!("flipside status {}", self.service)),
+                replicas: Vec::new(),
+            }));
+        }
         if proof == Proof::Round {
             self.prove_standby(&environment, state.opened.policy.proof_ms)
                 .await?;
@@ -125,6 +132,7 @@ impl Performer {
             .build();
         loop {
             let asked = tokio::time::timeout(POINTER, self.pointer.ask(&path)).await;
+            let away = !matches!(asked, Ok(Ok(_)));
             let said = match asked {
                 Ok(Ok(answer)) if answer.release == Some(release) => {
                     return Ok(Event::Verified {
@@ -139,6 +147,10 @@ impl Performer {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer".into(),
             };
+            if Instant::now() >= deadline && away {
+                // A pointer that cannot be asked says nothing against the release.
+                return Err(Fault::Lost(said));
+            }
             if Instant::now() >= deadline {
                 return Err(Fault::Failed(Failure {
                     what: format!(

@@ -102,8 +102,8 @@ async fn stranger() -> String {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut request = [0; 4096];
-                stream.read(&mut request).await.ok();
+                let mut request = [0; 4];
+                stream.read_exact(&mut request).await.ok();
                 let answer = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\
                               Connection: close\r\n\r\nstranger";
                 stream.write_all(answer.as_bytes()).await.ok();

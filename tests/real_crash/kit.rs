@@ -4,22 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::process::Command;
 
 use crate::support::docker;
 
+pub use super::running::{Load, Ran, Running};
+
 /// The program under test.
 pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
-
-/// How long anything may take before a test gives up.
-pub const LONG: Duration = Duration::from_secs(60);
 
 /// What a plan says, where tests differ.
 #[derive(Debug, Clone)]
@@ -52,7 +47,10 @@ pub fn baking() -> Settings {
 pub struct Stage {
     pub service: String,
     pub port: u16,
-    base: String,
+    /// The first lines of its Dockerfile.
+    image: String,
+    /// Another engine than the machine's.
+    engine: Option<String>,
     dir: TempDir,
 }
 
@@ -60,15 +58,27 @@ impl Stage {
     /// A name, a port and directories; nothing on the engine yet.
     pub async fn new() -> Self {
         // Its sweeper takes away what killed test runs have left.
-        let scope = docker::Scope::new().await;
-        let base = docker::hello_tag();
-        drop(scope);
+        drop(docker::Scope::new().await);
+        let image = format!("FROM {}\n", docker::hello_tag());
+        Self::with(image, None)
+    }
+
+    /// On an engine that has no images and no network of this machine's.
+    pub fn on(engine: String) -> Self {
+        let image = "FROM scratch\nCOPY hello /\nENTRYPOINT [\"/hello\"]\n";
+        let stage = Self::with(image.into(), Some(engine));
+        std::fs::copy(docker::hello_binary(), stage.checkout().join("hello")).unwrap();
+        stage
+    }
+
+    fn with(image: String, engine: Option<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("fs-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("plan")).unwrap();
         Self {
             service: docker::service().to_string(),
             port: free_port(),
-            base,
+            image,
+            engine,
             dir,
         }
     }
@@ -106,7 +116,7 @@ impl Stage {
 
     /// Writes the plan and the Dockerfile of a version. Each version has an image of its own.
     pub fn write_plan(&self, version: &str, settings: &Settings) {
-        let (service, port, base) = (&self.service, self.port, &self.base);
+        let (service, port) = (&self.service, self.port);
         let Settings { bake, replicas, .. } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
         for (name, value) in &settings.variables {
@@ -122,7 +132,7 @@ impl Stage {
              drain: 5s\n\
              bake: {bake}\n"
         );
-        let image = format!("FROM {base}\nENV BUILT_FOR={service}-{version}\n");
+        let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();
         std::fs::write(self.checkout().join("Dockerfile"), image).unwrap();
     }
@@ -139,6 +149,7 @@ impl Stage {
         command
             .args(words)
             .args(["--output", "json"])
+            .args(self.engine.iter().flat_map(|url| ["--engine", url]))
             .current_dir(here)
             .env("FLIPSIDE_STATE", self.state())
             .env("FLIPSIDE_PROXY", self.proxy())
@@ -268,6 +279,11 @@ impl Drop for Stage {
             runtime.block_on(docker::remove(&service));
             quiet(&["docker", "rm", "-f", "-v", &proxy]);
             quiet(&["docker", "volume", "rm", "-f", &format!("{proxy}.table")]);
+            // The last test to end takes the proxies' image away; the engine refuses it to others.
+            let label = "label=flipside.kind=proxy-image";
+            for image in sh(&["docker", "images", "-q", "--filter", label]).lines() {
+                quiet(&["docker", "rmi", image]);
+            }
         });
         cleaner.join().ok();
     }
@@ -324,165 +340,6 @@ async fn images(service: &str) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-/// What became of a run of the program.
-#[derive(Debug)]
-pub struct Ran {
-    /// Exit code; 128 and the signal's number where one ended it.
-    pub code: i32,
-    /// JSON lines of standard output.
-    pub lines: Vec<Value>,
-    /// Standard error.
-    pub talk: String,
-    pub took: Duration,
-}
-
-impl Ran {
-    /// It must have ended with this code.
-    #[track_caller]
-    pub fn ends(&self, code: i32) -> &Self {
-        assert_eq!(self.code, code, "{self:#?}");
-        self
-    }
-
-    /// `finished`'s outcome.
-    pub fn outcome(&self) -> &str {
-        let last = self.lines.iter().rfind(|line| line["event"] == "finished");
-        last.and_then(|line| line["outcome"].as_str()).unwrap_or("")
-    }
-
-    /// The error's kind, of a run that ended with one.
-    pub fn error(&self) -> &str {
-        let error = self.lines.iter().rfind(|line| line["event"] == "error");
-        error.and_then(|line| line["error"].as_str()).unwrap_or("")
-    }
-
-    /// The error's message.
-    pub fn message(&self) -> &str {
-        let error = self.lines.iter().rfind(|line| line["event"] == "error");
-        error
-            .and_then(|line| line["message"].as_str())
-            .unwrap_or("")
-    }
-}
-
-/// A run of the program under way.
-pub struct Running {
-    child: Child,
-    arriving: mpsc::UnboundedReceiver<Value>,
-    lines: Vec<Value>,
-    talk: tokio::task::JoinHandle<String>,
-    began: Instant,
-}
-
-impl Running {
-    pub fn start(mut command: Command) -> Self {
-        let began = Instant::now();
-        let mut child = command.spawn().unwrap();
-        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (arrived, arriving) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                arrived.send(line).ok();
-            }
-        });
-        let talk = tokio::spawn(async move {
-            let mut talk = String::new();
-            stderr.read_to_string(&mut talk).await.ok();
-            talk
-        });
-        Self {
-            child,
-            arriving,
-            lines: Vec::new(),
-            talk,
-            began,
-        }
-    }
-
-    /// Waits for a line.
-    pub async fn line(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let come = tokio::time::timeout(LONG, async {
-            while let Some(line) = self.arriving.recv().await {
-                self.lines.push(line.clone());
-                if is(&line) {
-                    return Some(line);
-                }
-            }
-            None
-        });
-        match come.await {
-            Ok(Some(line)) => line,
-            Ok(None) => panic!("ended without {what}: {:#?}", self.lines),
-            Err(_) => panic!("not within {LONG:?}: {what}: {:#?}", self.lines),
-        }
-    }
-
-    /// Waits for an event.
-    pub async fn event(&mut self, name: &str) -> Value {
-        self.line(name, |line| line["event"] == name).await
-    }
-
-    /// Waits for the intent of an act.
-    pub async fn intends(&mut self, act: &str) -> Value {
-        self.line(&format!("the intent {act}"), |line| {
-            line["event"] == "intended" && line["action"]["act"] == act
-        })
-        .await
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        // One that has ended has no id any more.
-        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
-            kill_process(pid, signal).unwrap();
-        }
-    }
-
-    /// `kill -9`.
-    pub async fn kill(self) -> Ran {
-        self.signal(Signal::KILL);
-        self.ended().await
-    }
-
-    /// Waits for its end.
-    pub async fn ended(mut self) -> Ran {
-        use std::os::unix::process::ExitStatusExt;
-        let ended = tokio::time::timeout(2 * LONG, self.child.wait()).await;
-        let status = ended.expect("it ends").unwrap();
-        let took = self.began.elapsed();
-        while let Some(line) = self.arriving.recv().await {
-            self.lines.push(line);
-        }
-        let code = status.code();
-        Ran {
-            code: code.unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
-            lines: self.lines,
-            talk: self.talk.await.unwrap(),
-            took,
-        }
-    }
-}
-
-/// Load under way.
-pub struct Load(Child);
-
-impl Load {
-    /// Ends it: no request may have been lost, and some must have been sent.
-    pub async fn stop(mut self) -> Value {
-        let pid = Pid::from_raw(self.0.id().unwrap() as i32).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
-        let mut said = String::new();
-        let mut stdout = self.0.stdout.take().unwrap();
-        stdout.read_to_string(&mut said).await.unwrap();
-        self.0.wait().await.unwrap();
-        let total: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(total["failed"], 0, "{total}");
-        assert!(total["sent"].as_u64() > Some(0), "{total}");
-        total
-    }
-}
-
 /// An example's binary, beside the test's own.
 pub fn example(name: &str) -> PathBuf {
     let path = docker::hello_binary().with_file_name(name);
@@ -509,6 +366,21 @@ pub fn sh(words: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {said}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// As [`sh`], as root.
+#[track_caller]
+pub fn root(words: &[&str]) -> String {
+    sh(&[as_root(), words].concat())
+}
+
+/// What goes before a command so that root runs it.
+pub fn as_root() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() {
+        &[]
+    } else {
+        &["sudo", "-n"]
+    }
 }
 
 /// Runs a command of which nothing is expected.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::kit::{FLIPSIDE, Ran, Running, Stage, baking, quiet, sh};
+use super::kit::{FLIPSIDE, Ran, Running, Stage, as_root, baking, quiet, root};
 
 /// Rolls back under load, from version 2 to version 1.
 async fn goes_back(stage: &Stage, rollback: impl AsyncFnOnce() -> Ran) -> Ran {
@@ -69,7 +69,7 @@ impl Small {
     fn on(directory: PathBuf) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let at = directory.to_str().unwrap();
-        sh(&["mount", "-t", "tmpfs", "-o", "size=1m", "flipside-test", at]);
+        root(&["mount", "-t", "tmpfs", "-o", "size=1m", "flipside-test", at]);
         Self(directory)
     }
 
@@ -90,7 +90,8 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        quiet(&["umount", "-l", self.0.to_str().unwrap()]);
+        let words = ["umount", "-l", self.0.to_str().unwrap()];
+        quiet(&[as_root(), &words].concat());
     }
 }
 

@@ -41,6 +41,7 @@ pub fn opened(release: u64) -> Event {
         generation: Some(6),
         fence: 11,
         highest: Release(release),
+        engine: String::new(),
         pointer: None,
         plan: Some(serde_json::json!({"name": "shop"})),
     })
@@ -58,6 +59,7 @@ fn begun(verb: Verb) -> Event {
         generation: None,
         fence: 12,
         highest: Release(42),
+        engine: String::new(),
         pointer: None,
         plan: None,
     })
