@@ -282,6 +282,14 @@ impl Ran {
         self.out.lines().map(line).collect()
     }
 
+    /// The line of standard output that tells of an error.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        let mut lines = self.json().into_iter();
+        let found = lines.find(|line| line["event"] == "error");
+        found.unwrap_or_else(|| panic!("no error: {self}"))
+    }
+
     /// The last line of standard output, which tells how it ended.
     #[track_caller]
     pub fn finished(&self) -> Value {
