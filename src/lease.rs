@@ -146,7 +146,13 @@ pub async fn holder(
     service: &ServiceName,
 ) -> Result<Option<Holder>, EngineError> {
     let seen = token::leases(engine, service).await?;
-    Ok(seen.last().filter(|top| !top.free).map(token::Seen::holder))
+    let here = Process::here();
+    let dead = |top: &token::Seen| match (&top.process, &here) {
+        (Some(process), Some(here)) => matches!(process.life(here), process::Life::Dead),
+        _ => false,
+    };
+    let held = seen.last().filter(|top| !top.free && !dead(top));
+    Ok(held.map(token::Seen::holder))
 }
 
 /// How a lease was come by.

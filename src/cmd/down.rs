@@ -20,11 +20,7 @@ pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error
     let world = operator.look_or_absent().await?;
     let service = &operator.service;
     if world.environments.is_empty() && world.routing.is_none() {
-        let known = operator.engine.services().await.unwrap_or_default();
-        return Err(Error::UnknownService {
-            name: service.to_string(),
-            known: known.iter().map(ToString::to_string).collect(),
-        });
+        return Err(operator.unknown().await);
     }
     let stands: Vec<_> = world
         .environments
@@ -41,7 +37,7 @@ pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error
         }
         if context.confirm(&operator.report, &format!("{what}? [y/N] "))? == Answer::No {
             return Err(Error::Declined {
-                what: format!("`{service}` stays"),
+                what: format!("take `{service}` down"),
             });
         }
     }

@@ -256,6 +256,15 @@ impl Operator {
         }
     }
 
+    /// That nothing is known of the service, here.
+    pub async fn unknown(&self) -> Error {
+        let known = self.engine.services().await.unwrap_or_default();
+        Error::UnknownService {
+            name: self.service.to_string(),
+            known: known.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// Holds `lease`, listening for signals and requests from here on.
     #[must_use]
     pub fn listen(&self, lease: Lease) -> Held {

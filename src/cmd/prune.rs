@@ -24,6 +24,11 @@ use super::settle::Since;
 /// Where engine, pointer or journal cannot be asked, or somebody else holds the service.
 pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     let operator = context.operator_of_service(&args.service).await?;
+    let world = operator.look_or_absent().await?;
+    let never = operator.runs().await.is_ok_and(|runs| runs.is_empty());
+    if never && world.environments.is_empty() && world.routing.is_none() {
+        return Err(operator.unknown().await);
+    }
     if args.dry_run {
         let world = operator.look().await?;
         let runs = operator.need_runs().await?;

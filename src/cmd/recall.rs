@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 
 use crate::core::action::{Action, Move};
-use crate::core::event::{Event, MarkKeeper};
+use crate::core::event::{Event, MarkKeeper, Verb};
 use crate::core::names::Release;
 use crate::core::routing::{Mark, Marks, Routing};
 use crate::core::state::{Moved, State};
+use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 
 use super::operator::Operator;
 
-/// The last move that the journal knows of.
+/// The last move that the journal knows of, unless the service has been taken down since.
 #[must_use]
 pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
-    let states = runs
-        .iter()
-        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
+    let taken_down = |log: &RunLog| {
+        let verb = log.opened().map(|opened| &opened.verb);
+        matches!(verb, Some(Verb::Down { .. })) && log.outcome() == Some(Outcome::Done)
+    };
+    let since = runs.iter().take_while(|log| !taken_down(log));
+    let states =
+        since.filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
     states.filter_map(|state| state.moved).next()
 }
 

@@ -71,10 +71,8 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
         if context.confirm(&operator.report, &question)? == Answer::No {
-            let what = format!(
-                "{} stays on {}@{}",
-                operator.service, operator.service, way.from
-            );
+            let service = &operator.service;
+            let what = format!("roll `{service}` back from {service}@{}", way.from);
             return Err(Error::Declined { what });
         }
         // The answer may have taken long.

@@ -4,7 +4,6 @@
 use crate::cli::ServiceArg;
 use crate::core::event::Verb;
 use crate::core::names::Release;
-use crate::core::state::State;
 use crate::core::survey::survey;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Touched};
@@ -15,6 +14,7 @@ use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_jso
 
 use super::context::Context;
 use super::operator::{Operator, Runs};
+use super::recall::last_move;
 
 /// Runs the verb.
 ///
@@ -52,11 +52,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         Runs::unknown()
     });
     if environments.is_empty() && routing.is_none() && runs.is_empty() && disagreements.is_empty() {
-        let known = operator.engine.services().await.unwrap_or_default();
-        return Err(Error::UnknownService {
-            name: operator.service.to_string(),
-            known: known.iter().map(ToString::to_string).collect(),
-        });
+        return Err(operator.unknown().await);
     }
     let world = World {
         environments,
@@ -130,11 +126,7 @@ fn against_journal(
     live: Option<Release>,
     runs: &[RunLog],
 ) -> Option<String> {
-    let moved = runs.iter().find_map(|log| {
-        State::fold(log.records.iter().map(|record| &record.event))
-            .ok()?
-            .moved
-    })?;
+    let moved = last_move(runs)?;
     let service = &operator.service;
     match (&world.routing, live) {
         (None, _) => Some(format!(

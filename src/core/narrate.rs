@@ -15,7 +15,7 @@ use super::words::{clean, count, known, list, micros, millis, release_name};
 fn planned(left: Millis) -> String {
     millis(match left {
         1_000.. => left.div_ceil(1_000) * 1_000,
-        _ => left,
+        _ => left.div_ceil(100) * 100,
     })
 }
 

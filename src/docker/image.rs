@@ -212,7 +212,9 @@ impl Said {
             }
             each(&line);
             if line.starts_with("Step ") {
-                self.step = Some(line.clone());
+                self.step = Some(line);
+                self.lines.clear();
+                continue;
             }
             // Engines whose builder sends no id apart.
             if let (None, Some(id)) = (&self.image, line.strip_prefix("Successfully built ")) {

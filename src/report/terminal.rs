@@ -75,8 +75,10 @@ impl Terminal {
         let margin = stamp.len() + 3;
         let room = usize::from((self.screen.width)()).saturating_sub(margin);
         let text = match line.tone {
-            // Commands and logs are there to be copied: the terminal breaks them, and mends them.
-            Tone::Detail => line.text.clone(),
+            // Logs and commands are there to be copied: the terminal breaks them, and mends them.
+            Tone::Detail if line.text.starts_with(' ') || line.text.contains("flipside ") => {
+                line.text.clone()
+            }
             _ => wrap(&line.text, room, 0).replace('\n', &format!("\n{}", " ".repeat(margin))),
         };
         let (stamp, mark, text) = match line.tone {

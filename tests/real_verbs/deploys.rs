@@ -216,7 +216,7 @@ fn images_are_built_and_what_the_builder_says_is_shown() {
     ran.says(&[
         "the build of `web` failed at `Step 2/",
         "COPY nothing /hello",
-        "its last 2 log lines",
+        "stat nothing: file does not exist",
     ]);
     stage.write(
         "Dockerfile",

@@ -45,7 +45,7 @@ impl Stage {
             image,
             dir: tempfile::tempdir().unwrap(),
         };
-        stage.write("flipside.yaml", &stage.plan());
+        stage.write("flipside.yaml", stage.plan());
         stage
     }
 
@@ -282,6 +282,14 @@ impl Ran {
         self.out.lines().map(line).collect()
     }
 
+    /// The line of standard output that tells of an error.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        let mut lines = self.json().into_iter();
+        let found = lines.find(|line| line["event"] == "error");
+        found.unwrap_or_else(|| panic!("no error: {self}"))
+    }
+
     /// The last line of standard output, which tells how it ended.
     #[track_caller]
     pub fn finished(&self) -> Value {
@@ -351,10 +359,6 @@ impl Running {
         let out = Gathered::of(child.stdout.take());
         let err = Gathered::of(child.stderr.take());
         Self { child, out, err }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Waits until `text` has been written to either stream.

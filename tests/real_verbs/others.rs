@@ -37,8 +37,7 @@ fn a_second_deploy_is_told_who_holds_the_service() {
     let mut baking = stage.start(&["deploy", "--set", "BAKE=90s"]);
     baking.until_shown("bakes for");
     let second = stage.expect(5, &["deploy", "--output", "json"]);
-    let lines = second.json();
-    let last = lines.last().unwrap();
+    let last = second.error();
     assert_eq!(
         (&last["error"], &last["exit"]),
         (&"held-by".into(), &5.into())

@@ -8,7 +8,15 @@ fn it_shows_both_ends_and_asks_on_a_terminal() {
     stage.deploy(&["VERSION=one"]);
     stage.deploy(&["VERSION=two"]);
     let no = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "n\n");
-    no.says(&["from", "@2", "to", "@1", "old", "fit right now", "stays on"]);
+    no.says(&[
+        "from",
+        "@2",
+        "to",
+        "@1",
+        "old",
+        "fit right now",
+        "did not roll `",
+    ]);
     no.ended(4);
     stage.serves("two");
     let yes = stage.on_terminal(80, &["rollback", &stage.service], "roll back? [y/N]", "y\n");
@@ -38,8 +46,7 @@ fn it_asks_nobody_where_there_is_no_terminal_and_never_goes_where_it_came_from()
     again.says(&["cannot be rolled back", "@2: withdrawn", "--to 2"]);
     stage.serves("one");
     let json = stage.expect(4, &["rollback", &stage.service, "--output", "json"]);
-    let lines = json.json();
-    assert_eq!(lines.last().unwrap()["error"], "nothing-to-roll-back-to");
+    assert_eq!(json.error()["error"], "nothing-to-roll-back-to");
 
     stage.expect(0, &["rollback", &stage.service, "--to", "2"]);
     stage.serves("two");

@@ -218,7 +218,7 @@ fn every_error_says_what_why_and_the_way_out() {
         4 no-memory: neither journal nor marks say which release of `shop` has served; shop@1 is the likeliest
           hint: flipside rollback shop --to 1 --force
         4 drifted: the pointer of `shop` names shop@1, not shop@2; nothing was moved
-          hint: flipside status shop
+          hint: flipside status shop shows both; flipside deploy --force takes it over
         4 stuck: `shop` is stuck: the engine refused to remove shop@2
           hint: flipside abort shop
         4 nothing-under-way: nothing is under way for `shop` that `promote` could act on

@@ -137,7 +137,17 @@ async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerE
         ..ListImagesOptions::default()
     };
     let images = docker.list_images(Some(options)).await;
-    let images = images.map_err(|error| container::asked(site, site.docker.fault(error)))?;
+    let images = match images {
+        Ok(images) => images,
+        // A 20.10 engine cannot list images while another call removes one.
+        Err(error) => match container::asked(site, site.docker.fault(error)) {
+            PointerError::Failed { what, .. } => {
+                down.left.push(format!("the proxy's images: {what}"));
+                return Ok(());
+            }
+            away => return Err(away),
+        },
+    };
     let tags = images.into_iter().flat_map(|image| image.repo_tags);
     for tag in tags.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:"))) {
         match docker
@@ -150,7 +160,10 @@ async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerE
                 down.left
                     .push(format!("image {tag}, which another proxy uses"));
             }
-            Err(error) => return Err(container::acted(site, site.docker.fault(error))),
+            Err(error) => match container::acted(site, site.docker.fault(error)) {
+                PointerError::Failed { what, .. } => down.left.push(format!("image {tag}: {what}")),
+                away => return Err(away),
+            },
         }
     }
     Ok(())
