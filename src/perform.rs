@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::action::Action;
-use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
+use crate::core::event::{Event, Failure, MarkKeeper};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
 use crate::core::progress::Sink;
@@ -325,13 +325,10 @@ impl Performer {
     /// Removes a candidate, unless it has served: then another operator, whose journal is another
     /// one, has given its number to a release of its own.
     async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
-        let found = insist("the pointer", POINTER, || async {
-            Ok(self.pointer.read().await?)
-        });
-        let found = found.await?;
+        let found = self.routing().await?;
         let marks = found.as_ref().and_then(|found| found.marks.get(&release));
         if marks.is_some_and(|marks| marks.served.is_some()) {
-            return Err(Fault::Refused(SwitchRefusal::Drifted, found.map(Box::new)));
+            return Err(self.needed(release, "has served for another operator"));
         }
         self.remove(release, fence).await?;
         self.drop_images().await?;
@@ -365,26 +362,44 @@ impl Performer {
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
         let no_answer = || Fault::Lost(format!("{} did not answer", self.pointer.describe()));
-        if self.pointer.capabilities().marks {
-            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[release]))
+        let keeps_marks = self.pointer.capabilities().marks;
+        if keeps_marks {
+            // Forgetting nothing changes nothing, and is refused like any late act.
+            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[]))
                 .await
                 .map_err(|_| no_answer())??;
         }
-        let routing = tokio::time::timeout(POINTER, self.pointer.read())
-            .await
-            .map_err(|_| no_answer())??;
+        let routing = self.routing().await?;
         let route = routing.as_ref().and_then(|routing| routing.route(release));
         if route.is_some_and(|route| route.weight > 0) {
-            return Err(Fault::Refused(
-                SwitchRefusal::Drifted,
-                routing.map(Box::new),
-            ));
+            return Err(self.needed(release, "gets traffic"));
         }
         let tear_down = self.engine.tear_down(&self.service, release);
         tokio::time::timeout(REMOVE, tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
+        if keeps_marks {
+            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[release]))
+                .await
+                .map_err(|_| no_answer())??;
+        }
         Ok(())
+    }
+
+    async fn routing(&self) -> Result<Option<Routing>, Fault> {
+        insist("the pointer", POINTER, || async {
+            Ok(self.pointer.read().await?)
+        })
+        .await
+    }
+
+    /// What was to be removed, and turned out to be needed.
+    fn needed(&self, release: Release, why: &str) -> Fault {
+        Fault::Failed(Failure {
+            what: format!("{}@{release} {why} and was not removed", self.service),
+            hint: Some(format!("flipside status {}", self.service)),
+            replicas: Vec::new(),
+        })
     }
 
     fn proving<'a>(&'a self, environment: &'a Environment, probes: &'a [Probe]) -> Proving<'a> {

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::core::action::{Action, Move};
-use crate::core::event::{Event, MarkKeeper, Verb};
+use crate::core::event::{Event, MarkKeeper};
 use crate::core::names::Release;
 use crate::core::routing::{Mark, Marks, Routing};
 use crate::core::state::{Moved, State};
-use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
@@ -17,23 +16,22 @@ use super::operator::Operator;
 /// The last move that the journal knows of, unless the service has been taken down since.
 #[must_use]
 pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
-    let taken_down = |log: &RunLog| {
-        let verb = log.opened().map(|opened| &opened.verb);
-        matches!(verb, Some(Verb::Down { .. })) && log.outcome() == Some(Outcome::Done)
-    };
-    let since = runs.iter().take_while(|log| !taken_down(log));
-    let states =
-        since.filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok());
-    states.filter_map(|state| state.moved).next()
+    states(runs).find_map(|state| state.moved)
 }
 
-/// The release that was live last, as far as the journal knows.
+/// The release that was live last, as far as the journal knows; none where the service has been
+/// taken down since.
 #[must_use]
 pub fn last_live(runs: &[RunLog]) -> Option<Release> {
-    runs.iter().find_map(|log| {
-        let state = State::fold(log.records.iter().map(|record| &record.event)).ok()?;
-        state.live()
-    })
+    states(runs).find_map(|state| state.live())
+}
+
+/// What runs came to, newest first, as far back as the last one that took the service down.
+fn states(runs: &[RunLog]) -> impl Iterator<Item = State> {
+    let disconnects = |event: &Event| matches!(event, Event::Intended { action } if *action == Action::Disconnect);
+    runs.iter()
+        .take_while(move |log| !log.records.iter().any(|record| disconnects(&record.event)))
+        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok())
 }
 
 /// A move that the journal does not know of: a rollback without it, another operator's store.

@@ -62,7 +62,9 @@ fn clear(state: &State, clearing: Clearing) -> Next {
     let generation = world.routing.as_ref().map(|routing| routing.generation);
     match (&state.opened.verb, clearing) {
         // What has been deployed since is not what was to be taken down.
-        (Verb::Down { .. }, Clearing::Opened) if generation != state.opened.generation => {
+        (Verb::Down { .. }, Clearing::Opened)
+            if generation.is_some() && generation != state.opened.generation =>
+        {
             Next::End(Outcome::Stuck)
         }
         (Verb::Down { .. }, Clearing::Opened) => Next::Act(Action::Disconnect),
@@ -153,7 +155,7 @@ mod tests {
     use crate::core::event::{Event, Failure, Opened};
     use crate::core::names::{Release, Slot};
     use crate::core::plan::Policy;
-    use crate::core::routing::Drained;
+    use crate::core::routing::{Drained, Route, Routing};
     use crate::core::world::World;
 
     fn opened(verb: Verb, live: Option<u64>, bake_ms: u64) -> Event {
@@ -203,6 +205,14 @@ mod tests {
                     };
                     names.push(why);
                     assert!(names.len() < 40, "no end: {names:?}");
+                    if action == Action::Observe {
+                        let seen = match answer(&action) {
+                            Event::Observed { .. } => seen(&state),
+                            other => other,
+                        };
+                        state = state.apply(&seen).unwrap();
+                        continue;
+                    }
                     if action != Action::Observe {
                         let intent = Event::Intended {
                             action: action.clone(),
@@ -212,6 +222,31 @@ mod tests {
                     state = state.apply(&answer(&action)).unwrap();
                 }
             }
+        }
+    }
+
+    /// A world in which the pointer says what the run has made it say.
+    fn seen(state: &State) -> Event {
+        let routing = state.moved.map(|moved| Routing {
+            generation: moved.generation,
+            fence: 1,
+            author: "ann@host".into(),
+            reason: "a test".into(),
+            at: moved.at,
+            routes: vec![Route {
+                release: moved.to,
+                slot: Slot::Blue,
+                weight: 100,
+                endpoints: Vec::new(),
+            }],
+            marks: Default::default(),
+            deadline: None,
+        });
+        Event::Observed {
+            world: Box::new(World {
+                routing,
+                ..World::default()
+            }),
         }
     }
 

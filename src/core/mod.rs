@@ -4,6 +4,7 @@
 //! outside this module. Time and the world come in with events.
 
 pub mod action;
+pub mod course;
 pub mod decide;
 pub mod event;
 pub mod names;

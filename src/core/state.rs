@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::action::{Action, Ask, Move};
+pub use super::course::{Back, Clearing, Course, Moved, Sight, Stage, Stood};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
-use super::names::{Generation, Millis, Release, RoleName};
+use super::names::{Generation, Release, RoleName};
 use super::routing::{Drained, Mark, Routing};
-use super::verdict::Outcome;
 use super::world::World;
 
 /// How often in a row an outcome may get lost before the run is left to `resume`.
@@ -46,109 +46,6 @@ pub struct State {
     pub sight: Sight,
     /// What the last look at the world found, if it was taken at this stage.
     pub world: Option<Box<World>>,
-}
-
-/// Whether a run has seen the world since it was taken up again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
-    /// It has.
-    Fresh,
-    /// It has to look.
-    Stale,
-}
-
-/// Whether anything of the candidate may stand on the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stood {
-    /// Nothing was begun, or everything has been removed.
-    Nothing,
-    /// Something was begun.
-    Something,
-}
-
-/// A move of the pointer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moved {
-    /// The release it names since.
-    pub to: Release,
-    /// The release it left.
-    pub from: Option<Release>,
-    /// Its number.
-    pub generation: Generation,
-    /// When, in milliseconds since the epoch.
-    pub at: Millis,
-}
-
-/// Which way a run goes, and how far it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
-    /// A deploy towards its end.
-    Forward(Stage),
-    /// A deploy that is given up before the switch.
-    GivingUp,
-    /// The pointer goes back: a rollback, or a deploy that failed after the switch.
-    Back(Back),
-    /// Environments are removed: `prune`, `down`.
-    Clearing(Clearing),
-    /// Only a person can say how it goes on.
-    Stuck,
-    /// Over.
-    Closed(Outcome),
-}
-
-/// What a deploy has done last, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Its opening record is written.
-    Opened,
-    /// Images are pinned.
-    Prepared,
-    /// Containers have been started.
-    StoodUp,
-    /// All probes have passed.
-    Proven,
-    /// The engine knows so (where the pointer keeps no marks).
-    Marked,
-    /// The pointer names the release: the point of no return.
-    Switched,
-    /// The engine knows that it serves (likewise).
-    Served,
-    /// It answers through the pointer.
-    Verified,
-    /// The bake is over.
-    Baked,
-    /// Nothing is in flight to what was left.
-    Drained,
-    /// What nothing needs is gone.
-    Retired,
-}
-
-/// What a way back has done last, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Back {
-    /// It is decided.
-    Decided,
-    /// The pointer names the older release.
-    Moved,
-    /// The engine knows that it serves (where the pointer keeps no marks).
-    Served,
-    /// The engine knows that the other is withdrawn (likewise).
-    Withdrawn,
-    /// It answers through the pointer.
-    Verified,
-    /// Nothing is in flight to what was left.
-    Drained,
-}
-
-/// What a clearing has done last, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Clearing {
-    /// Its opening record is written.
-    Opened,
-    /// The pointer knows nothing of the service (`down` only).
-    Disconnected,
-    /// The environments are gone.
-    Cleared,
 }
 
 /// An event that cannot follow.

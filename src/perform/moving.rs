@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-use super::fault::{Fault, insist};
+use super::fault::Fault;
 use super::{POINTER, Performer, micros, own};
 use crate::core::action::{Move, Proof};
 use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
@@ -56,10 +56,7 @@ impl Performer {
             self.prove_standby(&environment, state.opened.policy.proof_ms)
                 .await?;
         }
-        let found = insist("the pointer", POINTER, || async {
-            Ok(self.pointer.read().await?)
-        });
-        let found = found.await?;
+        let found = self.routing().await?;
         if found.as_ref().map(|routing| routing.generation) != switch.expected {
             return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
         }

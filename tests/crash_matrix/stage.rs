@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use flipside::cmd::deploy::{Drift, deploy};
 use flipside::cmd::operator::{Operator, Runs};
-use flipside::cmd::run::Ended;
 use flipside::cmd::rollback::{Wanted, roll_back};
+use flipside::cmd::run::Ended;
 use flipside::cmd::{abort, down, prune, resume};
 use flipside::core::action::Proof;
 use flipside::core::names::{Release, ServiceName};
