@@ -15,7 +15,7 @@ use crate::perform::unneeded_images;
 use super::clear::{clear, hold};
 use super::context::Context;
 use super::operator::{Held, Operator};
-use super::recall::last_move;
+use super::recall::{last_move, taken_down};
 use super::settle::Since;
 
 /// Runs the verb.
@@ -83,9 +83,19 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never
-/// served: a journal without any move.
+/// served: a journal without any move, or what a `down` that was cut short has left.
 fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release> {
     let view = survey(world);
+    let all = || {
+        world
+            .environments
+            .iter()
+            .map(|environment| environment.release)
+            .collect()
+    };
+    if world.routing.is_none() && taken_down(runs) {
+        return all();
+    }
     let Some(live) = view.live else {
         let served = |log: &RunLog| {
             let opened = log.opened();
@@ -95,11 +105,7 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
         if may_have_served || !view.marks.is_empty() || runs.is_empty() {
             return Vec::new();
         }
-        return world
-            .environments
-            .iter()
-            .map(|environment| environment.release)
-            .collect();
+        return all();
     };
     let policy = world.environments.iter().find(|e| e.release == live);
     let policy = policy.map_or_else(Policy::default, |e| e.labels.policy.clone());

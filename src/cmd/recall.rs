@@ -26,11 +26,21 @@ pub fn last_live(runs: &[RunLog]) -> Option<Release> {
     states(runs).find_map(|state| state.live())
 }
 
+/// Whether the newest run was to take the service down, and may have taken it off its pointer.
+#[must_use]
+pub fn taken_down(runs: &[RunLog]) -> bool {
+    runs.first().is_some_and(disconnects)
+}
+
+fn disconnects(log: &RunLog) -> bool {
+    let intended = |event: &Event| matches!(event, Event::Intended { action } if *action == Action::Disconnect);
+    log.records.iter().any(|record| intended(&record.event))
+}
+
 /// What runs came to, newest first, as far back as the last one that took the service down.
 fn states(runs: &[RunLog]) -> impl Iterator<Item = State> {
-    let disconnects = |event: &Event| matches!(event, Event::Intended { action } if *action == Action::Disconnect);
     runs.iter()
-        .take_while(move |log| !log.records.iter().any(|record| disconnects(&record.event)))
+        .take_while(|log| !disconnects(log))
         .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok())
 }
 

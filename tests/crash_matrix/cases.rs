@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
 use flipside::core::plan::Policy;
 use flipside::core::routing::Routing;
@@ -271,11 +272,18 @@ impl Case {
         verdict(&stage)
     }
 
-    /// A dead operator's late move came in between a look and a move: that is left to a person.
+    /// A dead operator's late move came in between a look and a move: that is left to a person. Or
+    /// it came before the look, and a rollback then leaves what that move has made live.
     fn overtaken(&self, done: &Done) -> bool {
         let late = matches!(self.trouble, Trouble::Late(Op::Write | Op::Remove, _));
-        late && matches!(done, Done::Ended(ended)
-            if ended.outcome == Outcome::Stuck && !ended.state.has_moved())
+        let Done::Ended(ended) = done else {
+            return false;
+        };
+        let stuck = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
+        let opened = &ended.state.opened;
+        let leaves_the_newest = matches!(opened.verb, Opens::Rollback { from, .. }
+            if from == opened.highest && ended.outcome == Outcome::Done);
+        late && (stuck || leaves_the_newest)
     }
 
     fn befall(&self, stage: &Arc<Stage>, first: &super::stage::Actor) {

@@ -77,6 +77,9 @@ fn pass(world: &mut FakeWorld, service: &ServiceName, fence: Fence) -> Done<()> 
         return Err((SwitchRefusal::Fenced, found));
     }
     *highest = fence;
+    if let Some(routing) = world.routings.get_mut(service) {
+        routing.fence = fence;
+    }
     Ok(())
 }
 
