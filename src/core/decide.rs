@@ -71,6 +71,12 @@ fn clear(state: &State, clearing: Clearing) -> Next {
         (Verb::Down { releases }, Clearing::Disconnected) => Next::Act(Action::Retire {
             releases: releases.clone(),
         }),
+        // A pointer that has lost its memory since says nothing of what is needed.
+        (Verb::Prune { .. }, Clearing::Opened)
+            if generation.is_none() && state.opened.generation.is_some() =>
+        {
+            Next::End(Outcome::Stuck)
+        }
         (Verb::Prune { releases }, Clearing::Opened) => {
             let spared = survey::spared(world, &state.opened.policy);
             let mut releases = releases.clone();

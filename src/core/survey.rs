@@ -193,6 +193,10 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
 /// the standbys that `policy` keeps.
 #[must_use]
 pub fn spared(world: &World, policy: &Policy) -> Vec<Release> {
+    // Of a service that its pointer does not know nothing serves, and nothing stands by.
+    if world.routing.is_none() {
+        return Vec::new();
+    }
     let view = survey(world);
     let standbys = view.standby.iter().take(policy.keep.max(1) as usize);
     let weighted = world

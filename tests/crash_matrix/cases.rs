@@ -276,8 +276,11 @@ impl Case {
     /// it came before the look, and a rollback then leaves what that move has made live.
     fn overtaken(&self, done: &Done) -> bool {
         let late = matches!(self.trouble, Trouble::Late(Op::Write | Op::Remove, _));
-        let Done::Ended(ended) = done else {
-            return false;
+        let ended = match done {
+            Done::Ended(ended) => ended,
+            // The late move was the way back itself.
+            Done::Refused(Error::NothingToRollBackTo { .. }) => return late,
+            _ => return false,
         };
         let stuck = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
         let opened = &ended.state.opened;

@@ -180,10 +180,7 @@ fn tree(
     mut path: Vec<String>,
     out: &mut Vec<Vec<String>>,
 ) {
-    loop {
-        let Some((_, token)) = tokens.get(*next) else {
-            break;
-        };
+    while let Some((_, token)) = tokens.get(*next) {
         match *token {
             "{" => {
                 *next += 1;
