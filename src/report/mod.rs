@@ -172,6 +172,8 @@ pub fn open(options: Options) -> Arc<dyn Report> {
         false => Screen::None,
     };
     let colour = match anstream::AutoStream::choice(&stderr) {
+        // A variable that says CI turns colours on, also for a terminal that can show none.
+        _ if dumb => Colour::Plain,
         anstream::ColorChoice::Never => Colour::Plain,
         anstream::ColorChoice::Auto
         | anstream::ColorChoice::AlwaysAnsi
