@@ -193,12 +193,23 @@ only_of_tests() {
 
 step "Tests on the engine ($runner)" tests_real
 
-# Images that all tests share are nobody's to remove before the end.
-shared=$(docker images --quiet --filter label=flipside.test | sort -u)
-# shellcheck disable=SC2086 # A list of ids.
-[ -z "$shared" ] || docker rmi --force $shared >/dev/null || fail "could not remove the tests' images"
+# Images that all tests share are nobody's to remove before the end. The engine refuses a parent
+# while a child of it is there, so this goes from the leaves to the root.
+remove_shared_images() {
+    local ids before=
+    while ids=$(docker images --quiet --filter label=flipside.test | sort -u) && [ -n "$ids" ]; do
+        [ "$ids" != "$before" ] || return 1
+        before=$ids
+        # shellcheck disable=SC2086 # A list of ids.
+        docker rmi --force $ids >"$scratch/rmi.log" 2>&1 || continue
+    done
+}
+remove_shared_images || {
+    tail -n 5 "$scratch/rmi.log" >&2
+    fail "could not remove the tests' images"
+}
 
-left=$(left_behind | only_of_tests)
+left=$(on_the_engine | only_of_tests)
 if [ -n "$left" ]; then
     printf '\nThe tests left behind:\n%s\n' "$left" >&2
     fail "tests must remove what they make"
