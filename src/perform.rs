@@ -44,22 +44,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// Performs the actions of one run.
 pub struct Performer {
-    /// The service.
-    pub service: ServiceName,
-    /// Where environments stand.
-    pub engine: Arc<dyn Engine>,
-    /// What sends traffic.
-    pub pointer: Arc<dyn Pointer>,
-    /// From where addresses are checked.
-    pub vantage: Arc<dyn Vantage>,
-    /// What the candidate shall be; `None` in a run that stands nothing up.
-    pub spec: Option<Spec>,
-    /// Who acts: `user@host`.
-    pub author: String,
-    /// Where progress goes.
-    pub sink: Arc<dyn Sink>,
-    /// The wall clock.
-    pub clock: Clock,
+    with: Parts,
     seen: Mutex<BTreeMap<Release, Environment>>,
     routes: Mutex<Option<(Generation, Vec<Route>)>>,
     moved: Mutex<Option<Instant>>,
@@ -88,30 +73,12 @@ pub struct Parts {
 impl Performer {
     /// A performer that has seen nothing yet.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
-            service,
-            engine,
-            pointer,
-            vantage,
-            spec,
-            author,
-            sink,
-            clock,
-        } = parts;
-        let (seen, routes, moved) = (Mutex::default(), Mutex::default(), Mutex::default());
+    pub fn new(with: Parts) -> Self {
         Self {
-            service,
-            engine,
-            pointer,
-            vantage,
-            spec,
-            author,
-            sink,
-            clock,
-            seen,
-            routes,
-            moved,
+            with,
+            seen: Mutex::default(),
+            routes: Mutex::default(),
+            moved: Mutex::default(),
         }
     }
 
@@ -195,12 +162,12 @@ impl Performer {
             let kept = async {
                 match marks {
                     MarkKeeper::Pointer => Ok(BTreeMap::new()),
-                    MarkKeeper::Engine => self.engine.marks(&self.service).await,
+                    MarkKeeper::Engine => self.with.engine.marks(&self.with.service).await,
                 }
             };
             let (environments, routing, engine_marks) = tokio::join!(
-                self.engine.inspect(&self.service),
-                self.pointer.read(),
+                self.with.engine.inspect(&self.with.service),
+                self.with.pointer.read(),
                 kept
             );
             Ok(World {
@@ -214,7 +181,13 @@ impl Performer {
 
     async fn prepare(&self) -> Result<Event, Fault> {
         let spec = self.spec()?;
-        let prepare = || async { Ok(self.engine.prepare(spec, self.sink.as_ref()).await?) };
+        let prepare = || async {
+            Ok(self
+                .with
+                .engine
+                .prepare(spec, self.with.sink.as_ref())
+                .await?)
+        };
         let images = insist("preparing images", PREPARE, prepare).await?;
         Ok(Event::Prepared { images })
     }
@@ -224,8 +197,9 @@ impl Performer {
         let limit = Duration::from_millis(state.opened.policy.stand_up_ms);
         let stand_up = insist("standing up", limit * 2, || async {
             Ok(self
+                .with
                 .engine
-                .stand_up(spec, &state.images, self.sink.as_ref())
+                .stand_up(spec, &state.images, self.with.sink.as_ref())
                 .await?)
         });
         let environment = match tokio::time::timeout(limit, stand_up).await {
@@ -256,7 +230,11 @@ impl Performer {
 
     async fn mark(&self, release: Release, mark: Mark) -> Result<Event, Fault> {
         insist("writing a mark", LOOK, || async {
-            Ok(self.engine.mark(&self.service, release, mark).await?)
+            Ok(self
+                .with
+                .engine
+                .mark(&self.with.service, release, mark)
+                .await?)
         })
         .await?;
         Ok(Event::Marked)
@@ -280,11 +258,15 @@ impl Performer {
             .moved
             .map_or(0, |moved| self.since_move(moved.at) / 1000);
         let limit = state.opened.policy.drain_ms.saturating_sub(since);
-        let settled = self.pointer.settled(generation, limit, self.sink.as_ref());
+        let settled = self
+            .with
+            .pointer
+            .settled(generation, limit, self.with.sink.as_ref());
         let deadline = Duration::from_millis(limit) + DRAIN_SLACK;
         let settled = tokio::time::timeout(deadline, settled).await;
-        Ok(settled
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??)
+        Ok(settled.map_err(|_| {
+            Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
+        })??)
     }
 
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
@@ -292,7 +274,7 @@ impl Performer {
         let probes = self.probes(&environment);
         // A clock that jumped must not make a bake longer than the plan says.
         let left = until
-            .saturating_sub((self.clock)())
+            .saturating_sub((self.with.clock)())
             .min(state.opened.policy.bake_ms);
         let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);
@@ -338,9 +320,12 @@ impl Performer {
     /// Removes the images that were built for the service and that nothing which stands needs.
     async fn drop_images(&self) -> Result<(), Fault> {
         let drop = async {
-            let standing = self.engine.inspect(&self.service).await?;
-            for id in unneeded_images(&standing, self.engine.images(&self.service).await?) {
-                self.engine.drop_image(&id).await?;
+            let standing = self.with.engine.inspect(&self.with.service).await?;
+            for id in unneeded_images(
+                &standing,
+                self.with.engine.images(&self.with.service).await?,
+            ) {
+                self.with.engine.drop_image(&id).await?;
             }
             Ok::<_, EngineError>(())
         };
@@ -350,9 +335,11 @@ impl Performer {
     }
 
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
-        tokio::time::timeout(POINTER, self.pointer.remove(fence))
+        tokio::time::timeout(POINTER, self.with.pointer.remove(fence))
             .await
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
+            .map_err(|_| {
+                Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
+            })??;
         Ok(Event::Disconnected)
     }
 
@@ -361,11 +348,11 @@ impl Performer {
     /// The engine cannot refuse a late act, so the pointer is asked first: it refuses one whose
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
-        let no_answer = || Fault::Lost(format!("{} did not answer", self.pointer.describe()));
-        let keeps_marks = self.pointer.capabilities().marks;
+        let no_answer = || Fault::Lost(format!("{} did not answer", self.with.pointer.describe()));
+        let keeps_marks = self.with.pointer.capabilities().marks;
         if keeps_marks {
             // Forgetting nothing changes nothing, and is refused like any late act.
-            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[]))
+            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[]))
                 .await
                 .map_err(|_| no_answer())??;
         }
@@ -374,12 +361,12 @@ impl Performer {
         if route.is_some_and(|route| route.weight > 0) {
             return Err(self.needed(release, "gets traffic"));
         }
-        let tear_down = self.engine.tear_down(&self.service, release);
+        let tear_down = self.with.engine.tear_down(&self.with.service, release);
         tokio::time::timeout(REMOVE, tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
         if keeps_marks {
-            tokio::time::timeout(POINTER, self.pointer.forget(fence, &[release]))
+            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[release]))
                 .await
                 .map_err(|_| no_answer())??;
         }
@@ -388,7 +375,7 @@ impl Performer {
 
     async fn routing(&self) -> Result<Option<Routing>, Fault> {
         insist("the pointer", POINTER, || async {
-            Ok(self.pointer.read().await?)
+            Ok(self.with.pointer.read().await?)
         })
         .await
     }
@@ -396,26 +383,26 @@ impl Performer {
     /// What was to be removed, and turned out to be needed.
     fn needed(&self, release: Release, why: &str) -> Fault {
         Fault::Failed(Failure {
-            what: format!("{}@{release} {why} and was not removed", self.service),
-            hint: Some(format!("flipside status {}", self.service)),
+            what: format!("{}@{release} {why} and was not removed", self.with.service),
+            hint: Some(format!("flipside status {}", self.with.service)),
             replicas: Vec::new(),
         })
     }
 
     fn proving<'a>(&'a self, environment: &'a Environment, probes: &'a [Probe]) -> Proving<'a> {
         Proving {
-            engine: self.engine.as_ref(),
-            vantage: self.vantage.as_ref(),
-            service: &self.service,
+            engine: self.with.engine.as_ref(),
+            vantage: self.with.vantage.as_ref(),
+            service: &self.with.service,
             environment,
             probes,
-            sink: self.sink.as_ref(),
+            sink: self.with.sink.as_ref(),
         }
     }
 
     /// The plan's probes where the plan is at hand, since labels leave secrets out.
     fn probes(&self, environment: &Environment) -> Vec<Probe> {
-        match &self.spec {
+        match &self.with.spec {
             Some(spec) if spec.release == environment.release => spec.plan.probes.clone(),
             _ => environment.labels.probes.clone(),
         }
@@ -427,7 +414,7 @@ impl Performer {
             return Ok(known);
         }
         let found = insist("the engine", LOOK, || async {
-            Ok(self.engine.inspect(&self.service).await?)
+            Ok(self.with.engine.inspect(&self.with.service).await?)
         })
         .await?;
         self.remember(&found);
@@ -436,18 +423,18 @@ impl Performer {
             .find(|environment| environment.release == release)
             .ok_or_else(|| {
                 Fault::Failed(Failure {
-                    what: format!("the environment of {}@{release} is gone", self.service),
-                    hint: Some(format!("flipside status {}", self.service)),
+                    what: format!("the environment of {}@{release} is gone", self.with.service),
+                    hint: Some(format!("flipside status {}", self.with.service)),
                     replicas: Vec::new(),
                 })
             })
     }
 
     fn spec(&self) -> Result<&Spec, Fault> {
-        self.spec.as_ref().ok_or_else(|| {
+        self.with.spec.as_ref().ok_or_else(|| {
             Fault::Failed(Failure {
                 what: "the plan of this release could not be read again".into(),
-                hint: Some(format!("flipside abort {}", self.service)),
+                hint: Some(format!("flipside abort {}", self.with.service)),
                 replicas: Vec::new(),
             })
         })

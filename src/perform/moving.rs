@@ -48,7 +48,7 @@ impl Performer {
         if environment.endpoints().is_empty() {
             return Err(Fault::Failed(Failure {
                 what: format!("release {} has no address to send traffic to", switch.to),
-                hint: Some(format!("flipside status {}", self.service)),
+                hint: Some(format!("flipside status {}", self.with.service)),
                 replicas: Vec::new(),
             }));
         }
@@ -68,16 +68,19 @@ impl Performer {
         {
             // Who moved the pointer there may have died before the mark, or have another journal.
             let mark = Mark::Served(generation);
-            self.engine.mark(&self.service, from, mark).await?;
+            self.with
+                .engine
+                .mark(&self.with.service, from, mark)
+                .await?;
         }
-        let at = (self.clock)();
+        let at = (self.with.clock)();
         let marks = state.opened.marks;
         let desired = self.desired(&environment, &switch, found.as_ref(), marks, fence, at);
         let start = Instant::now();
-        let write = self.pointer.write(switch.expected, &desired);
-        let generation = tokio::time::timeout(POINTER, write)
-            .await
-            .map_err(|_| Fault::Lost(format!("{} did not answer", self.pointer.describe())))??;
+        let write = self.with.pointer.write(switch.expected, &desired);
+        let generation = tokio::time::timeout(POINTER, write).await.map_err(|_| {
+            Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
+        })??;
         let took_us = micros(start.elapsed());
         self.remember_routes(Some(&Routing {
             generation,
@@ -131,8 +134,8 @@ impl Performer {
         Routing {
             generation,
             fence,
-            author: self.author.clone(),
-            reason: switch.reason(&self.service),
+            author: self.with.author.clone(),
+            reason: switch.reason(&self.with.service),
             at,
             routes: vec![route],
             marks,
@@ -153,7 +156,7 @@ impl Performer {
             .without_max_times()
             .build();
         loop {
-            let asked = tokio::time::timeout(POINTER, self.pointer.ask(&path)).await;
+            let asked = tokio::time::timeout(POINTER, self.with.pointer.ask(&path)).await;
             let away = !matches!(asked, Ok(Ok(_)));
             let said = match asked {
                 Ok(Ok(answer)) if answer.release == Some(release) => {
@@ -177,9 +180,9 @@ impl Performer {
                 return Err(Fault::Failed(Failure {
                     what: format!(
                         "release {release} does not answer through {}: {said}",
-                        self.pointer.describe()
+                        self.with.pointer.describe()
                     ),
-                    hint: Some(format!("flipside status {}", self.service)),
+                    hint: Some(format!("flipside status {}", self.with.service)),
                     replicas: Vec::new(),
                 }));
             }
@@ -190,7 +193,7 @@ impl Performer {
     /// Microseconds since the pointer was written: by this process's own clock if it wrote it.
     pub(super) fn since_move(&self, at: Millis) -> u64 {
         let moved = *own(&self.moved);
-        let by_clock = || (self.clock)().saturating_sub(at).saturating_mul(1000);
+        let by_clock = || (self.with.clock)().saturating_sub(at).saturating_mul(1000);
         moved.map_or_else(by_clock, |start| micros(start.elapsed()))
     }
 
