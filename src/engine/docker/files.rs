@@ -5,16 +5,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerCreateBody, HostConfig, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerStateStatusEnum, HostConfig, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, RemoveContainerOptions, UploadToContainerOptions,
 };
 
 use super::create::{self, Access, filled_volume};
+use super::tear_down::gone;
 use super::{Docker, LAG, names};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, FileSource, MountSource, Plan, Role, Run};
-use crate::docker::{TarStream, found, is_missing, refused, refused_hint, status, tar_stream};
+use crate::docker::{TarStream, found, refused, refused_hint, status, tar_stream};
 use crate::engine::{EngineError, Spec};
 
 /// Refuses single files where the engine cannot put them: in a read-only root, on a tmpfs.
@@ -153,8 +156,34 @@ async fn fill(
         }),
         ..ContainerCreateBody::default()
     };
+    // A killed call's last act, the helper's removal, may come late: then another one is made.
+    loop {
+        create_helper(engine, &helper, &body).await?;
+        let put = put(engine, &helper, directories_tar(directories)).await;
+        if put.is_ok() || stays(engine, &helper).await? {
+            put?;
+            break;
+        }
+    }
+    let options = RemoveContainerOptions {
+        force: true,
+        ..RemoveContainerOptions::default()
+    };
+    gone(
+        client,
+        client.docker.remove_container(&helper, Some(options)).await,
+    )
+}
+
+/// Makes the container that volumes are filled through, or takes the one that a killed call left.
+async fn create_helper(
+    engine: &Docker,
+    name: &str,
+    body: &ContainerCreateBody,
+) -> Result<(), EngineError> {
+    let client = &engine.client;
     let options = CreateContainerOptions {
-        name: Some(helper.clone()),
+        name: Some(name.to_owned()),
         ..CreateContainerOptions::default()
     };
     loop {
@@ -162,38 +191,42 @@ async fn fill(
             .docker
             .create_container(Some(options.clone()), body.clone());
         match create.await {
-            Ok(_) => break,
+            Ok(_) => return Ok(()),
             // Left by a killed call, with the same volumes; or still being made for it.
             Err(error) if status(&error) == Some(409) => {
-                let there = found(client.docker.inspect_container(&helper, None).await);
-                if there.map_err(|error| client.fault(error))?.is_some() {
-                    break;
+                if stays(engine, name).await? {
+                    return Ok(());
                 }
                 tokio::time::sleep(LAG).await;
             }
             Err(error) => return Err(client.fault(error)),
         }
     }
+}
+
+/// Whether a container is there and is not being removed.
+async fn stays(engine: &Docker, container: &str) -> Result<bool, EngineError> {
+    use ContainerStateStatusEnum::{DEAD, REMOVING};
+    let client = &engine.client;
+    let there = found(client.docker.inspect_container(container, None).await);
+    let there = there.map_err(|error| client.fault(error))?;
+    let status = there.map(|there| there.state.and_then(|state| state.status));
+    Ok(status.is_some_and(|status| !matches!(status, Some(DEAD | REMOVING))))
+}
+
+/// Directories as one archive, each below the place where the helper has its volume.
+fn directories_tar(directories: &[(String, PathBuf)]) -> TarStream {
     let sources: Vec<_> = directories
         .iter()
         .map(|(_, source)| source.clone())
         .collect();
-    let tar = tar_stream(move |tar| {
+    tar_stream(move |tar| {
         for (index, source) in sources.iter().enumerate() {
             let root = format!("flipside/{index}");
             append_directory(tar, source, &root)?;
         }
         Ok(())
-    });
-    put(engine, &helper, tar).await?;
-    let options = RemoveContainerOptions {
-        force: true,
-        ..RemoveContainerOptions::default()
-    };
-    match client.docker.remove_container(&helper, Some(options)).await {
-        Err(error) if !is_missing(&error) => Err(client.fault(error)),
-        _ => Ok(()),
-    }
+    })
 }
 
 /// A directory with owners and modes as they are, links as links.

@@ -1,5 +1,6 @@
 //! Removing an environment. Touches nothing that does not carry our labels for that release.
 
+use bollard::errors::Error;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -8,7 +9,7 @@ use tokio::try_join;
 use super::stand_up::acted;
 use super::{Docker, LAG, inspect, names};
 use crate::core::names::{Release, ServiceName};
-use crate::docker::{refused, status};
+use crate::docker::{Client, refused, status};
 use crate::engine::EngineError;
 
 /// How many containers are stopped at a time.
@@ -63,23 +64,29 @@ async fn remove_all(engine: &Docker, containers: Vec<ContainerSummary>) -> Resul
 /// Stops a container by its own signal and grace, then removes it with its anonymous volumes.
 async fn container(engine: &Docker, id: &str) -> Result<(), EngineError> {
     let client = &engine.client;
-    let gone = |answer: Result<(), bollard::errors::Error>| match answer {
-        Ok(()) => Ok(()),
-        // Not there, not running, or already being removed.
-        Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
-        Err(error) if status(&error) == Some(409) && says(&error, "already in progress") => Ok(()),
-        Err(error) => Err(client.fault(error)),
-    };
-    gone(client.docker.stop_container(id, None).await)?;
+    gone(client, client.docker.stop_container(id, None).await)?;
     let options = RemoveContainerOptions {
         v: true,
         force: true,
         ..RemoveContainerOptions::default()
     };
-    gone(client.docker.remove_container(id, Some(options)).await)
+    gone(
+        client,
+        client.docker.remove_container(id, Some(options)).await,
+    )
 }
 
-fn says(error: &bollard::errors::Error, words: &str) -> bool {
+/// Takes it for done where the container is not there, does not run, or is already being removed.
+pub(super) fn gone(client: &Client, answer: Result<(), Error>) -> Result<(), EngineError> {
+    match answer {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
+        Err(error) if status(&error) == Some(409) && says(&error, "already in progress") => Ok(()),
+        Err(error) => Err(client.fault(error)),
+    }
+}
+
+fn says(error: &Error, words: &str) -> bool {
     error.to_string().contains(words)
 }
 
