@@ -108,10 +108,10 @@ async fn while_held(
     let slot = free_slot(&world, view.live);
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
-    let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
+    let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), release);
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
-    let spec = spec_of(plan, release, slot, &policy);
+    let spec = spec_of(plan, release, slot, &opened);
     let run = runs.next;
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     let opening = Opening {
