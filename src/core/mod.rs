@@ -6,6 +6,7 @@
 pub mod action;
 pub mod course;
 pub mod decide;
+pub mod dockerfile;
 pub mod event;
 pub mod names;
 pub mod narrate;
