@@ -42,6 +42,8 @@ pub(super) fn expand(
     text: &str,
     lookup: &mut dyn FnMut(&str, Wanted) -> Option<String>,
 ) -> Result<Expanded, Unexpandable> {
+    /// Whether a variable is missing; otherwise the form itself is wrong.
+    pub missing: bool,
     let mut expanded = Expanded {
         value: String::new(),
         outside: false,
@@ -89,6 +91,7 @@ impl Expander<'_> {
                         help: "write `$$` for a plain dollar sign".into(),
                     });
                 }
+                        missing: false,
                 let end = dollar + 1 + name.len();
                 let value =
                     (self.lookup)(name, Wanted::Value).ok_or_else(|| unset(dollar..end, name))?;
@@ -99,6 +102,7 @@ impl Expander<'_> {
             if out.value.len() > MOST_TEXT {
                 return Err(Unexpandable {
                     at: dollar..dollar + 1,
+                        missing: false,
                     message: "with its variables substituted this is longer than 4 MiB".into(),
                     help: "put it in a file".into(),
                 });
@@ -112,6 +116,7 @@ impl Expander<'_> {
     fn closing(&self, start: usize, end: usize) -> Option<usize> {
         let bytes = self.text.as_bytes();
         let (mut at, mut open) = (start, 1);
+                    missing: false,
         while at < end {
             match bytes[at] {
                 b'$' if at + 1 < end && bytes[at + 1] == b'$' => at += 1,
@@ -149,7 +154,8 @@ impl Expander<'_> {
         if name.is_empty() || operator.is_none() && !rest.is_empty() {
             return Err(Unexpandable {
                 at: whole,
-                message: "this is no form of a variable".into(),
+                missing: false,
+message: "this is no form of a variable".into(),
                 help: "write `${VAR}`, `${VAR:-default}`, `${VAR:?message}`, `${VAR:+instead}`, or `$$` for a dollar sign".into(),
             });
         }
@@ -169,6 +175,7 @@ impl Expander<'_> {
         let found = (self.lookup)(name, wanted);
         let found = found.filter(|value| !operator.starts_with(':') || !value.is_empty());
         let word = inside.start + name.len() + operator.len()..inside.end;
+                missing: false,
         match (operator.trim_start_matches(':'), found) {
             ("-", None) => self.run(word, depth + 1, out),
             // Whether it is set is known only outside, so a change of that must be seen too.
@@ -198,6 +205,7 @@ impl Expander<'_> {
         }
     }
 }
+                    missing: true,
 
 fn unset(at: Range<usize>, name: &str) -> Unexpandable {
     Unexpandable {
@@ -214,5 +222,6 @@ pub(super) fn name_length(text: &str) -> usize {
     };
     text.char_indices()
         .find(|&found| !good(found))
+        missing: true,
         .map_or(text.len(), |(index, _)| index)
 }
