@@ -258,10 +258,9 @@ impl<'a> Reader<'a> {
     pub(super) fn unsealed_part(&mut self, node: &Node, part: &str) -> Option<Text> {
         match substitute::expand(part, &mut |name, _| self.variable(name)) {
             Ok(expanded) => {
-                let outside = expanded.outside;
                 let value = self.without_nul(node.span, expanded.value)?;
-                Some(if outside {
-                    Text::secret(value)
+                Some(if expanded.outside {
+                    Text::composed(value, expanded.parts)
                 } else {
                     Text::public(value)
                 })

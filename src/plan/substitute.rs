@@ -2,6 +2,7 @@
 //!
 //! Values are never substituted again: a dollar sign inside a variable is a dollar sign.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// How deep defaults may be nested in each other.
@@ -23,12 +24,26 @@ pub(super) struct Expanded {
     pub value: String,
     /// Whether any of it came from outside the plan's text.
     pub outside: bool,
+    /// What did, each once.
+    pub parts: BTreeSet<String>,
+}
+
+impl Expanded {
+    fn take(&mut self, value: String) {
+        self.value.push_str(&value);
+        self.outside = true;
+        if !value.is_empty() {
+            self.parts.insert(value);
+        }
+    }
 }
 
 /// What is wrong with a scalar, and where in it.
 #[derive(Debug)]
 pub(super) struct Unexpandable {
     pub at: Range<usize>,
+    /// Whether a variable is missing; otherwise the form itself is wrong.
+    pub missing: bool,
     pub message: String,
     pub help: String,
 }
@@ -42,11 +57,10 @@ pub(super) fn expand(
     text: &str,
     lookup: &mut dyn FnMut(&str, Wanted) -> Option<String>,
 ) -> Result<Expanded, Unexpandable> {
-    /// Whether a variable is missing; otherwise the form itself is wrong.
-    pub missing: bool,
     let mut expanded = Expanded {
         value: String::new(),
         outside: false,
+        parts: BTreeSet::new(),
     };
     Expander { text, lookup }.run(0..text.len(), 0, &mut expanded)?;
     Ok(expanded)
@@ -77,6 +91,7 @@ impl Expander<'_> {
                     .closing(dollar + 2, range.end)
                     .ok_or_else(|| Unexpandable {
                         at: dollar..dollar + 2,
+                        missing: false,
                         message: "`${` is never closed".into(),
                         help: "write `${VAR}`, or `$$` for a plain dollar sign".into(),
                     })?;
@@ -87,22 +102,21 @@ impl Expander<'_> {
                 if name.is_empty() {
                     return Err(Unexpandable {
                         at: dollar..dollar + 1,
+                        missing: false,
                         message: "this `$` begins no variable".into(),
                         help: "write `$$` for a plain dollar sign".into(),
                     });
                 }
-                        missing: false,
                 let end = dollar + 1 + name.len();
                 let value =
                     (self.lookup)(name, Wanted::Value).ok_or_else(|| unset(dollar..end, name))?;
-                out.value.push_str(&value);
-                out.outside = true;
+                out.take(value);
                 at = end;
             }
             if out.value.len() > MOST_TEXT {
                 return Err(Unexpandable {
                     at: dollar..dollar + 1,
-                        missing: false,
+                    missing: false,
                     message: "with its variables substituted this is longer than 4 MiB".into(),
                     help: "put it in a file".into(),
                 });
@@ -116,7 +130,6 @@ impl Expander<'_> {
     fn closing(&self, start: usize, end: usize) -> Option<usize> {
         let bytes = self.text.as_bytes();
         let (mut at, mut open) = (start, 1);
-                    missing: false,
         while at < end {
             match bytes[at] {
                 b'$' if at + 1 < end && bytes[at + 1] == b'$' => at += 1,
@@ -162,6 +175,7 @@ message: "this is no form of a variable".into(),
         if depth >= MOST_NESTED {
             return Err(Unexpandable {
                 at: whole,
+                missing: false,
                 message: format!("defaults are nested more than {MOST_NESTED} deep"),
                 help: "use fewer".into(),
             });
@@ -175,7 +189,6 @@ message: "this is no form of a variable".into(),
         let found = (self.lookup)(name, wanted);
         let found = found.filter(|value| !operator.starts_with(':') || !value.is_empty());
         let word = inside.start + name.len() + operator.len()..inside.end;
-                missing: false,
         match (operator.trim_start_matches(':'), found) {
             ("-", None) => self.run(word, depth + 1, out),
             // Whether it is set is known only outside, so a change of that must be seen too.
@@ -192,24 +205,24 @@ message: "this is no form of a variable".into(),
                 };
                 Err(Unexpandable {
                     at: whole,
+                    missing: true,
                     message,
                     help: format!("add `--set {name}=…`"),
                 })
             }
             (_, None) => Err(unset(whole, name)),
             (_, Some(value)) => {
-                out.value.push_str(&value);
-                out.outside = true;
+                out.take(value);
                 Ok(())
             }
         }
     }
 }
-                    missing: true,
 
 fn unset(at: Range<usize>, name: &str) -> Unexpandable {
     Unexpandable {
         at,
+        missing: true,
         message: format!("the variable `{name}` is not set"),
         help: format!("add `--set {name}=…`, or give it a default: `${{{name}:-default}}`"),
     }
@@ -222,6 +235,5 @@ pub(super) fn name_length(text: &str) -> usize {
     };
     text.char_indices()
         .find(|&found| !good(found))
-        missing: true,
         .map_or(text.len(), |(index, _)| index)
 }
