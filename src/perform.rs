@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::core::action::Action;
 use crate::core::event::{Event, Failure, MarkKeeper};
+use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
 use crate::core::progress::Sink;
@@ -23,9 +24,11 @@ use crate::probe::{Proving, Vantage};
 
 pub mod bounded;
 mod fault;
+mod masked;
 mod moving;
 
 use fault::{Fault, insist};
+use masked::{MaskedSink, MaskedVantage};
 use moving::Switch;
 
 /// How long preparing images may take: half an hour.
@@ -45,6 +48,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 /// Performs the actions of one run.
 pub struct Performer {
     with: Parts,
+    mask: Arc<Mask>,
     seen: Mutex<BTreeMap<Release, Environment>>,
     routes: Mutex<Option<(Generation, Vec<Route>)>>,
     moved: Mutex<Option<Instant>>,
@@ -74,17 +78,35 @@ impl Performer {
     /// A performer that has seen nothing yet.
     #[must_use]
     pub fn new(with: Parts) -> Self {
+        let spec = with.spec.as_ref();
+        let mask = Arc::new(spec.map_or_else(Mask::default, |spec| Mask::of_plan(&spec.plan)));
+        let with = Parts {
+            sink: Arc::new(MaskedSink {
+                mask: Arc::clone(&mask),
+                sink: with.sink,
+            }),
+            vantage: Arc::new(MaskedVantage {
+                mask: Arc::clone(&mask),
+                vantage: with.vantage,
+            }),
+            ..with
+        };
         Self {
             with,
+            mask,
             seen: Mutex::default(),
             routes: Mutex::default(),
             moved: Mutex::default(),
         }
     }
 
-    /// Performs `action` and says what came of it. Being dropped halfway is like being killed: the
-    /// intent stays without an outcome.
+    /// Performs `action` and says what came of it, without the plan's secrets. Being dropped halfway
+    /// is like being killed: the intent stays without an outcome.
     pub async fn perform(&self, state: &State, action: &Action, fence: Fence) -> Event {
+        self.mask.event(self.act(state, action, fence).await)
+    }
+
+    async fn act(&self, state: &State, action: &Action, fence: Fence) -> Event {
         let done = match action {
             Action::Observe => return self.observe(state.opened.marks).await,
             Action::Prepare => self.prepare().await,

@@ -6,7 +6,9 @@
 pub mod action;
 pub mod course;
 pub mod decide;
+pub mod dockerfile;
 pub mod event;
+pub mod mask;
 pub mod names;
 pub mod narrate;
 pub mod plan;
