@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be taken, per socket.
 const BACKLOG: i32 = 4096;
@@ -32,6 +33,20 @@ pub fn open(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> 
     }
 }
 
+/// Has the other end of `socket` asked now and then whether it is still there.
+///
+/// # Errors
+///
+/// Where the system does not know such a thing.
+pub fn keep_alive(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15))
+            .with_retries(4),
+    )
+}
+
 fn open_exactly(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> {
     // With SO_REUSEPORT the kernel would let this share an address with another process of the
     // same user. A socket without it finds that out; it never listens and is closed at once.
@@ -42,6 +57,9 @@ fn open_exactly(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListene
         .map(|_| {
             let socket = socket(address)?;
             socket.set_reuse_port(true)?;
+            // A client's connection takes these over from the socket it comes in at.
+            socket.set_tcp_nodelay(true)?;
+            keep_alive(&socket)?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             Ok(socket.into())
