@@ -9,14 +9,23 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 /// Connections that wait to be taken, per socket.
 const BACKLOG: i32 = 4096;
 
+/// Who may already listen where sockets are to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Nobody.
+    None,
+    /// This process, on an address that is about to be given up.
+    Own,
+}
+
 /// Opens `number` sockets on `address`.
 ///
 /// # Errors
 ///
-/// Where anything at all already listens there: several sockets may share an address only because
-/// all of them are ours.
-pub fn open(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> {
-    match open_exactly(address, number) {
+/// Where others than `others` already listen there: several sockets may share an address only
+/// because all of them are ours.
+pub fn open(address: SocketAddr, number: usize, others: Others) -> io::Result<Vec<TcpListener>> {
+    match open_exactly(address, number, others) {
         // A machine without IPv6 has no unspecified IPv6 address to listen on.
         Err(error)
             if address.is_ipv6()
@@ -27,7 +36,7 @@ pub fn open(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> 
                 ) =>
         {
             let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            open_exactly(SocketAddr::new(ip, address.port()), number)
+            open_exactly(SocketAddr::new(ip, address.port()), number, others)
         }
         other => other,
     }
@@ -47,12 +56,17 @@ pub fn keep_alive(socket: &Socket) -> io::Result<()> {
     )
 }
 
-fn open_exactly(address: SocketAddr, number: usize) -> io::Result<Vec<TcpListener>> {
+fn open_exactly(
+    address: SocketAddr,
+    number: usize,
+    others: Others,
+) -> io::Result<Vec<TcpListener>> {
     // With SO_REUSEPORT the kernel would let this share an address with another process of the
     // same user. A socket without it finds that out; it never listens and is closed at once.
-    let alone = socket(address)?;
-    alone.bind(&address.into())?;
-    drop(alone);
+    if others == Others::None {
+        let alone = socket(address)?;
+        alone.bind(&address.into())?;
+    }
     (0..number)
         .map(|_| {
             let socket = socket(address)?;

@@ -34,6 +34,7 @@ mod count;
 mod desk;
 mod headers;
 mod listen;
+mod listeners;
 mod pool;
 mod refuse;
 mod relay;
