@@ -133,7 +133,9 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
-            Action::TearDown { release } => self.tear_down(*release, fence).await,
+            Action::TearDown { release } => {
+                self.tear_down(state.opened.marks, *release, fence).await
+            }
         };
         done.unwrap_or_else(Event::from)
     }
@@ -161,12 +163,24 @@ impl Performer {
         *own(&self.routes) = routing.map(|routing| (routing.generation, routing.routes.clone()));
     }
 
+    /// As [`Performer::remember_routes`], unless that generation's are known: what was edited since
+    /// is not taken for granted.
+    fn remember_first(&self, routing: Option<&Routing>) {
+        let known = own(&self.routes)
+            .as_ref()
+            .map(|(generation, _)| *generation);
+        if routing.is_some_and(|routing| known != Some(routing.generation)) {
+            self.remember_routes(routing);
+        }
+    }
+
     /// Looks at engine and pointer. What keeps it from looking says nothing about the act whose
     /// outcome is looked for.
     async fn observe(&self, marks: MarkKeeper) -> Event {
         match self.world(marks).await {
             Ok(world) => {
                 self.remember(&world.environments);
+                self.remember_first(world.routing.as_ref());
                 Event::Observed {
                     world: Box::new(world),
                 }
@@ -328,9 +342,17 @@ impl Performer {
 
     /// Removes a candidate, unless it has served: then another operator, whose journal is another
     /// one, has given its number to a release of its own.
-    async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
-        let found = self.routing().await?;
-        let marks = found.as_ref().and_then(|found| found.marks.get(&release));
+    async fn tear_down(
+        &self,
+        keeper: MarkKeeper,
+        release: Release,
+        fence: Fence,
+    ) -> Result<Event, Fault> {
+        let marks = match keeper {
+            MarkKeeper::Pointer => self.routing().await?.map(|routing| routing.marks),
+            MarkKeeper::Engine => Some(self.with.engine.marks(&self.with.service).await?),
+        };
+        let marks = marks.as_ref().and_then(|marks| marks.get(&release));
         if marks.is_some_and(|marks| marks.served.is_some()) {
             return Err(self.needed(release, "has served for another operator"));
         }

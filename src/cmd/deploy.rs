@@ -1,12 +1,10 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
 use crate::cli;
-use crate::core::action::Ask;
 use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::Plan;
 use crate::core::survey::{is_drift, retirable, survey};
-use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
@@ -91,12 +89,10 @@ async fn while_held(
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let runs = operator.need_runs().await?;
-    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
-        && (matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
-            || settled.state.ask == Some(Ask::Leave))
-    {
-        return Ok(settled);
+    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+        return Ok(ended);
     }
+    let runs = operator.need_runs().await?;
     let world = operator.look().await?;
     let known = last_move(&runs);
     refuse_drift(operator, &world, &runs, drift)?;

@@ -14,6 +14,7 @@ pub mod narrate;
 pub mod plan;
 pub mod progress;
 pub mod routing;
+mod sight;
 pub mod state;
 pub mod strategy;
 pub mod survey;
