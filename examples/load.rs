@@ -19,8 +19,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,6 +61,9 @@ struct Flags {
     /// Seconds that one request may take.
     #[arg(long, default_value_t = 10)]
     patience: u64,
+    /// Print the line `answered` at the first whole answer.
+    #[arg(long)]
+    announce: bool,
 }
 
 /// What came of the requests of one connection, or of all.
@@ -72,6 +75,9 @@ struct Totals {
     by_version: BTreeMap<String, u64>,
     failures: BTreeMap<String, u64>,
 }
+
+/// Whether the first answer has been told of.
+static ANSWERED: Once = Once::new();
 
 type Sender = SendRequest<Empty<Bytes>>;
 
@@ -147,6 +153,9 @@ async fn ask_on(
         totals.sent += 1;
         match answer {
             Ok(version) => {
+                if flags.announce {
+                    ANSWERED.call_once(|| println!("answered"));
+                }
                 let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
                 totals.took_us.push(took);
                 *totals.by_version.entry(version).or_default() += 1;

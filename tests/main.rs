@@ -7,6 +7,7 @@ mod crash_matrix;
 mod house_rules;
 mod journal_store;
 mod lease_contract;
+mod load_client;
 mod plan_file;
 mod pointer_contract;
 mod probe_wait;

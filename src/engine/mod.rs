@@ -78,6 +78,15 @@ pub struct Executed {
     pub output: String,
 }
 
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Its exit code.
+    pub code: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub oom: bool,
+}
+
 /// One line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
@@ -164,8 +173,9 @@ pub trait Engine: Send + Sync {
     /// Removes a token; none of that name is no error.
     async fn drop_token(&self, service: &ServiceName, name: &str) -> Result<(), EngineError>;
 
-    /// Waits until the container with this id does not run any more, and answers its exit code.
-    async fn ended(&self, id: &str) -> Result<i64, EngineError>;
+    /// Waits until the container with this id does not run any more, and answers how it ended, also
+    /// where the engine has started it again by then.
+    async fn ended(&self, id: &str) -> Result<End, EngineError>;
 }
 
 /// How long a container is given to stop where it says nothing itself, in milliseconds.

@@ -16,7 +16,7 @@ use crate::core::plan::Text;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use crate::core::world::{Container, Environment};
-use crate::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use crate::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use crate::pointer::{Answer, Pointer, PointerError};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
@@ -138,7 +138,7 @@ impl Engine for BoundedEngine {
         self.acts(self.0.drop_token(service, name)).await
     }
 
-    async fn ended(&self, id: &str) -> Fallible<i64> {
+    async fn ended(&self, id: &str) -> Fallible<End> {
         self.0.ended(id).await
     }
 }

@@ -11,7 +11,7 @@ use super::tell::{self, Case};
 use super::{Proving, Unfit};
 use crate::core::names::Millis;
 use crate::core::world::{Container, ContainerState};
-use crate::engine::EngineError;
+use crate::engine::{End, EngineError};
 
 /// The first wait before an engine that could not be asked is asked again, and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -20,10 +20,10 @@ const LOOK: Millis = 3_000;
 /// How long containers that no probe asks may go on being asked about where nothing else says so.
 const STANDING: Duration = Duration::from_secs(10);
 
-/// The end of one container: its exit code.
+/// The end of one container.
 pub(super) struct Exit {
     index: usize,
-    code: Result<i64, EngineError>,
+    end: Result<End, EngineError>,
 }
 
 impl Proving<'_> {
@@ -35,8 +35,8 @@ impl Proving<'_> {
         let containers = self.environment.containers.iter().enumerate();
         let mut all: FuturesUnordered<_> = containers
             .map(|(index, container)| async move {
-                let code = self.ended(container).await;
-                Exit { index, code }
+                let end = self.ended(container).await;
+                Exit { index, end }
             })
             .collect();
         let Some(first) = all.next().await else {
@@ -52,7 +52,7 @@ impl Proving<'_> {
     }
 
     /// Waits for the end of one container, over outages of the engine.
-    async fn ended(&self, container: &Container) -> Result<i64, EngineError> {
+    async fn ended(&self, container: &Container) -> Result<End, EngineError> {
         let (mut wait, longest) = AGAIN;
         loop {
             match self.engine.ended(&container.id).await {
@@ -73,8 +73,7 @@ impl Proving<'_> {
             let found = self
                 .within(LOOK, self.engine.container(&container.id))
                 .await;
-            let mut reasons = Vec::new();
-            let state = match (found, exit.code) {
+            let state = match (found, exit.end) {
                 (Ok(None), _) => ContainerState::Gone,
                 (Ok(Some(now)), Err(error)) => {
                     if tell::stopped(&now.state).is_none() {
@@ -82,24 +81,21 @@ impl Proving<'_> {
                     }
                     now.state
                 }
-                (Ok(Some(now)), Ok(code)) => {
-                    let oom = matches!(now.state, ContainerState::Exited { oom: true, .. });
-                    ContainerState::Exited { code, oom }
-                }
+                // Its state may be that of another life by now.
+                (Ok(Some(now)), Ok(End { code, oom })) => ContainerState::Exited {
+                    code,
+                    oom: oom || now.state == (ContainerState::Exited { code, oom: true }),
+                },
                 (Err(_), Err(error)) => return Unfit::Engine(error),
-                (Err(error), Ok(code)) => {
-                    reasons.push(format!("whether memory ran out is not known: {error}"));
-                    ContainerState::Exited { code, oom: false }
-                }
+                (Err(_), Ok(End { code, oom })) => ContainerState::Exited { code, oom },
             };
             let ended = tell::ended(&state);
             let who = tell::replica(self.environment, container);
-            reasons.insert(0, ended.clone());
             cases.push(Case {
                 what: format!("{who} {ended}{when}"),
                 hint: tell::exit_hint(&state, &container.role),
                 container,
-                reasons,
+                reasons: vec![ended],
             });
         }
         Unfit::Failed(self.failure(cases).await)

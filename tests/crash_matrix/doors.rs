@@ -13,7 +13,7 @@ use flipside::core::plan::Text;
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use flipside::core::world::{Container, Environment};
-use flipside::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use flipside::pointer::{Answer, Pointer, PointerError};
 use flipside::probe::{Question, Vantage, VantageError};
 use tokio::sync::{Notify, watch};
@@ -294,7 +294,7 @@ impl Engine for Door {
             .await
     }
 
-    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
+    async fn ended(&self, id: &str) -> Result<End, EngineError> {
         self.engine.ended(id).await
     }
 }

@@ -14,7 +14,7 @@ use flipside::core::plan::{
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels};
-use flipside::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use flipside::probe::{Proving, Question, Unfit, Vantage, VantageError};
 use tokio::time::Instant;
 
@@ -33,6 +33,8 @@ pub(super) struct Stage {
     pub(super) calls: Mutex<Vec<String>>,
     /// Container id → when it ends, with which code, for want of memory or not.
     pub(super) ends: BTreeMap<String, (Millis, i64, bool)>,
+    /// Whether the engine starts what has ended again before anybody looks.
+    pub(super) revives: bool,
     /// What a HEALTHCHECK says from when on.
     pub(super) health: Vec<(Millis, Health)>,
     pub(super) exec: Box<dyn Fn(u32) -> Result<Executed, EngineError> + Send + Sync>,
@@ -89,6 +91,7 @@ impl Stage {
             asked: Mutex::default(),
             calls: Mutex::default(),
             ends: BTreeMap::new(),
+            revives: false,
             health: vec![(0, Health::None)],
             exec: Box::new(|_| {
                 Ok(Executed {
@@ -283,6 +286,7 @@ impl Engine for Stage {
         let mut found = containers.find(|found| found.id == id).cloned();
         if let (Some(found), Some(&(at, code, oom))) = (&mut found, self.ends.get(id))
             && self.now() >= at
+            && !self.revives
         {
             found.state = ContainerState::Exited { code, oom };
         }
@@ -346,12 +350,12 @@ impl Engine for Stage {
     async fn drop_token(&self, _: &ServiceName, _: &str) -> Result<(), EngineError> {
         unplayed()
     }
-    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
+    async fn ended(&self, id: &str) -> Result<End, EngineError> {
         self.call("ended", id)?;
-        let Some(&(at, code, _)) = self.ends.get(id) else {
+        let Some(&(at, code, oom)) = self.ends.get(id) else {
             return std::future::pending().await;
         };
         tokio::time::sleep_until(self.start + Duration::from_millis(at)).await;
-        Ok(code)
+        Ok(End { code, oom })
     }
 }

@@ -1,7 +1,7 @@
 //! Logs, commands, ends.
 
 use flipside::core::plan::Run;
-use flipside::engine::{Engine, LogLine};
+use flipside::engine::{End, Engine, LogLine};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
@@ -131,10 +131,35 @@ async fn an_end_is_awaited_and_an_old_one_answered_at_once() {
     let id = environment.containers[0].id.clone();
     get_soon(environment.endpoints()[0], "/").await;
     let stop = crate::support::docker::api().clone();
-    let (code, stopped) = tokio::join!(scope.engine.ended(&id), stop.stop_container(&id, None));
+    let (end, stopped) = tokio::join!(scope.engine.ended(&id), stop.stop_container(&id, None));
     stopped.unwrap();
-    assert_eq!(code.unwrap(), 0);
-    assert_eq!(scope.engine.ended(&id).await.unwrap(), 0);
+    assert_eq!(end.unwrap().code, 0);
+    assert_eq!(scope.engine.ended(&id).await.unwrap().code, 0);
+}
+
+#[tokio::test]
+async fn an_end_is_told_of_what_the_engine_starts_again_at_once() {
+    let scope = Scope::new().await;
+    let roles = vec![("web", role(scope.image.clone()))];
+    let environment = up(&scope, &spec(&scope.service, 1, roles)).await;
+    let id = environment.containers[0].id.clone();
+    let at = environment.endpoints()[0];
+    for code in 1..6 {
+        get_soon(at, "/").await;
+        let path = format!("/exit?code={code}");
+        // Again and again, as it may have ended before the engine was asked.
+        let exits = async {
+            loop {
+                crate::support::docker::get(at, &path).await.ok();
+                tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            }
+        };
+        let end = tokio::select! {
+            end = scope.engine.ended(&id) => end.unwrap(),
+            () = exits => unreachable!("it goes on"),
+        };
+        assert_eq!(end, End { code, oom: false });
+    }
 }
 
 #[tokio::test]

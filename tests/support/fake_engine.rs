@@ -11,7 +11,7 @@ use flipside::core::plan::{Run, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment};
-use flipside::engine::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 
 use super::fake_world::{FakeWorld, Met, Shared, call};
 use super::faults::Op;
@@ -227,7 +227,7 @@ impl Engine for FakeEngine {
         .await
     }
 
-    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
+    async fn ended(&self, id: &str) -> Result<End, EngineError> {
         loop {
             let name = id.to_owned();
             let (state, ends_at, changed) = self
@@ -240,7 +240,7 @@ impl Engine for FakeEngine {
                 .await?;
             match state {
                 None => return Err(no_such(id)),
-                Some(ContainerState::Exited { code, .. }) => return Ok(code),
+                Some(ContainerState::Exited { code, oom }) => return Ok(End { code, oom }),
                 Some(_) => {}
             }
             match ends_at {

@@ -1,4 +1,4 @@
-//! What containers print, commands run in them, and how they end.
+//! What containers print, and commands run in them.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,14 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
-use bollard::query_parameters::{LogsOptions, WaitContainerOptions};
+use bollard::query_parameters::LogsOptions;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::Docker;
 use crate::core::plan::Text;
-use crate::docker::{found, refused};
+use crate::docker::refused;
 use crate::engine::{EngineError, Executed, LogLine};
 
 /// How much of a command's output is kept, in bytes.
@@ -192,29 +192,6 @@ pub(super) async fn exec(
         code: code.ok_or_else(|| refused("the engine names no exit code of a command"))?,
         output: String::from_utf8_lossy(kept.make_contiguous()).into_owned(),
     })
-}
-
-/// Waits until a container does not run any more; its exit code.
-pub(super) async fn ended(engine: &Docker, id: &str) -> Result<i64, EngineError> {
-    let client = &engine.client;
-    let options = WaitContainerOptions {
-        condition: "not-running".into(),
-    };
-    let mut answers = Box::pin(client.docker.wait_container(id, Some(options)));
-    match answers.next().await {
-        Some(Ok(answer)) => Ok(answer.status_code),
-        // The library takes any code but 0 for an error.
-        Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => Ok(code),
-        Some(Err(error)) => Err(client.fault(error)),
-        None => match found(client.docker.inspect_container(id, None).await) {
-            Ok(Some(answer)) => {
-                let code = answer.state.and_then(|state| state.exit_code);
-                code.ok_or_else(|| refused(format!("the engine names no exit code of `{id}`")))
-            }
-            Ok(None) => Err(refused(format!("there is no container `{id}`"))),
-            Err(error) => Err(client.fault(error)),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::try_join;
 
-use super::{Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use super::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use crate::core::names::{Release, ServiceName};
 use crate::core::plan::Text;
 use crate::core::progress::Sink;
@@ -22,6 +22,7 @@ use crate::docker::{Client, label_filter};
 mod context;
 mod create;
 mod credentials;
+mod ends;
 mod files;
 mod images;
 mod inspect;
@@ -166,7 +167,7 @@ impl Engine for Docker {
         tokens::drop_token(self, name).await
     }
 
-    async fn ended(&self, id: &str) -> Result<i64, EngineError> {
-        logs::ended(self, id).await
+    async fn ended(&self, id: &str) -> Result<End, EngineError> {
+        ends::ended(self, id).await
     }
 }
