@@ -26,6 +26,7 @@ mod fields;
 mod files;
 mod grants;
 mod healthcheck;
+mod http;
 mod image;
 mod limits;
 mod nearest;

@@ -207,6 +207,13 @@ fn the_top_level() {
          rollback: {proof: 2s}\nstandby: {keep: 2, for: 1d, mode: running}\npools: {networks: 10.0.0.0/8, ports: 1-65535}\n\
          networks: {e: {external: true, name: edge}}\nx-mine: [1]",
     );
+    let short = fixture.load(with_top("probes: [{http: {deadline: 500ms}}]"));
+    let short = &short.unwrap().plan.probes[0];
+    assert_eq!(
+        (short.timeout_ms, short.interval_ms, short.deadline_ms),
+        (500, 500, 500),
+        "what is not written gives way"
+    );
     let plan = fixture.load(&text).unwrap().plan;
     assert_eq!(plan.service.as_str(), "shop");
     assert_eq!(plan.engine.as_deref(), Some("ssh://root@abc"));
