@@ -79,6 +79,16 @@ fn the_plain_keys() {
          networks: {edge: {external: true, name: edge-net}, default: }",
     );
     assert_eq!(role.stop_signal.as_deref(), Some("SIGQUIT"));
+    for signal in [
+        "SIGTTOU",
+        "SIGSEGV",
+        "SIGRTMIN+3",
+        "SIGRTMAX-14",
+        "SIGRTMAX",
+    ] {
+        let role = fixture.role(&format!("stop_signal: {signal}"));
+        assert_eq!(role.stop_signal.as_deref(), Some(signal));
+    }
     assert_eq!(role.stop_grace_ms, 60_000);
     assert_eq!(role.user.as_deref(), Some("1000:1000"));
     assert_eq!(role.working_dir.as_deref(), Some("/srv"));
@@ -197,6 +207,13 @@ fn probes_and_their_defaults() {
     assert_eq!(http.tls.as_ref().unwrap().verify, Verify::Full);
     let PointerPlan::Proxy(proxy) = &plan.pointer;
     assert_eq!(proxy.hosts, ["shop.example", "b.example"]);
+    let short = fixture.load(with_top("probes: [{http: {deadline: 500ms}}]"));
+    let short = &short.unwrap().plan.probes[0];
+    assert_eq!(
+        (short.timeout_ms, short.interval_ms, short.deadline_ms),
+        (500, 500, 500),
+        "what is not written gives way"
+    );
 }
 
 #[test]
@@ -206,13 +223,6 @@ fn the_top_level() {
         "engine: ssh://root@${WORD}\nstrategy: all-at-once\nbake: 10m\ndrain: {limit: 0s}\nstand_up: {deadline: 1h}\n\
          rollback: {proof: 2s}\nstandby: {keep: 2, for: 1d, mode: running}\npools: {networks: 10.0.0.0/8, ports: 1-65535}\n\
          networks: {e: {external: true, name: edge}}\nx-mine: [1]",
-    );
-    let short = fixture.load(with_top("probes: [{http: {deadline: 500ms}}]"));
-    let short = &short.unwrap().plan.probes[0];
-    assert_eq!(
-        (short.timeout_ms, short.interval_ms, short.deadline_ms),
-        (500, 500, 500),
-        "what is not written gives way"
     );
     let plan = fixture.load(&text).unwrap().plan;
     assert_eq!(plan.service.as_str(), "shop");
