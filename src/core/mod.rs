@@ -17,6 +17,7 @@ pub mod routing;
 pub mod state;
 pub mod strategy;
 pub mod survey;
+pub mod text;
 pub mod verdict;
 pub mod words;
 pub mod world;
