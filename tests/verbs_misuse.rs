@@ -207,6 +207,11 @@ fn a_bad_plan_is_bad_input_with_its_place() {
         for verb in ["check", "deploy"] {
             run(dir.path(), &[verb]).is(2, &["error:", place]);
         }
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["flipside.yaml"], "nothing was touched");
         let json = run(dir.path(), &["check", "--output", "json"]);
         let lines: Vec<Value> = json
             .out

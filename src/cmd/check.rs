@@ -11,7 +11,7 @@ use super::context::Context;
 /// # Errors
 /// Everything that is wrong with the plan.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let loaded = context.load_plan(args)?;
+    let loaded = context.check_plan(args)?;
     let plan = &loaded.plan;
     let roles = plan
         .roles

@@ -23,6 +23,9 @@ use crate::report::Report;
 
 use super::operator::{Operator, Reload, of_journal};
 
+/// What stands for a key where no digest is kept.
+const NO_KEY: [u8; 32] = [0; 32];
+
 /// What a person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -48,22 +51,31 @@ impl Context {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_plan(&self, args: &PlanArgs) -> Result<Loaded, Error> {
+        // The key is made only for a plan that is good: a bad one leaves nothing behind.
+        let loaded = read_plan(args, &NO_KEY)?;
         let key = self.digest_key()?;
-        let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
-        let name = args.name.as_deref();
-        let inputs = Inputs {
-            overrides: &overrides,
-            vars: &vars,
-            name,
-            digest_key: &key,
+        let loaded = match loaded.record.secrets.is_empty() && loaded.record.files.is_empty() {
+            true => loaded,
+            false => read_plan(args, &key)?,
         };
-        let here = std::path::Path::new("");
-        let path = plan::find(args.path(), here).map_err(refused)?;
-        let loaded = plan::load(&path, &inputs).map_err(refused)?;
+        self.tell(&loaded);
+        Ok(loaded)
+    }
+
+    /// As [`Self::load_plan`], for who only wants to know whether it is good. Touches nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check_plan(&self, args: &PlanArgs) -> Result<Loaded, Error> {
+        let loaded = read_plan(args, &NO_KEY)?;
+        self.tell(&loaded);
+        Ok(loaded)
+    }
+
+    fn tell(&self, loaded: &Loaded) {
         for note in &loaded.notes {
             self.report.warn(&note.to_string());
         }
-        Ok(loaded)
     }
 
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.
@@ -280,6 +292,18 @@ fn refused(error: PlanError) -> Error {
         rendered: error.to_string(),
         problems,
     }
+}
+
+fn read_plan(args: &PlanArgs, key: &[u8; 32]) -> Result<Loaded, Error> {
+    let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
+    let inputs = Inputs {
+        overrides: &overrides,
+        vars: &vars,
+        name: args.name.as_deref(),
+        digest_key: key,
+    };
+    let path = plan::find(args.path(), std::path::Path::new("")).map_err(refused)?;
+    plan::load(&path, &inputs).map_err(refused)
 }
 
 /// The caller's variables, those that are text.

@@ -41,7 +41,7 @@ impl Mask {
         let shown = shown(plan);
         let secrets = texts.chain(asked).flat_map(forms);
         let hidden = secrets.filter(|secret| {
-            secret.len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
+            secret.trim().len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
         });
         Self {
             secrets: hidden.collect(),
