@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use flipside::core::names::Release;
 use flipside::core::routing::Drained;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
@@ -67,6 +68,26 @@ fn what_was_drained_and_not_counted_is_unknown_and_never_a_guessed_0() {
         };
         assert_eq!(ended.state.drained, Drained::default());
         assert_eq!(ann.operator.finished(&ended).requests_cut, None);
+    });
+}
+
+#[test]
+fn a_release_in_whose_place_another_one_answers_after_the_move_is_taken_back() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        let before = lock(&stage.world).routings[&stage.service].routes.clone();
+        let (live, candidate) = (Release(2), Release(3));
+        lock(&stage.world).displaced.insert(candidate, live);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let Done::Ended(ended) = ann.perform(Verb::Deploy).await else {
+            panic!("it did not end");
+        };
+        assert_eq!(ended.outcome, Outcome::RolledBack);
+        let why = ended.state.failure.unwrap().what;
+        assert!(why.contains("release 2 answered"), "{why}");
+        let after = lock(&stage.world).routings[&stage.service].routes.clone();
+        assert_eq!(after, before);
+        assert_eq!(verdict(&stage), Ok(()));
     });
 }
 

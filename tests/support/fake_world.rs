@@ -142,6 +142,8 @@ pub struct FakeWorld {
     pub drained: BTreeMap<Generation, Drained>,
     /// How long a drain takes.
     pub drain_takes: Duration,
+    /// Releases in whose place another one answers through the pointer.
+    pub displaced: BTreeMap<Release, Release>,
     environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
     behaviours: Vec<(Release, RoleName, Option<u32>, Behaviour)>,
     late: Vec<Late>,
@@ -169,6 +171,7 @@ impl FakeWorld {
             pointer_keeps_marks: true,
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
+            displaced: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
             late: Vec::new(),
@@ -196,6 +199,7 @@ impl FakeWorld {
             pointer_keeps_marks: self.pointer_keeps_marks,
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
+            displaced: self.displaced.clone(),
             environments,
             behaviours: self.behaviours.clone(),
             late: Vec::new(),
