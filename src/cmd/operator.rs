@@ -12,8 +12,8 @@ use crate::core::plan::Plan;
 use crate::core::progress::Silent;
 use crate::core::survey::View;
 use crate::core::world::{Environment, World};
-use crate::drive::{Core, Hold, Taken};
-use crate::engine::Engine;
+use crate::drive::{Core, Hold, Unheld};
+use crate::engine::{Engine, EngineError};
 use crate::error::{Error, Touched};
 use crate::journal::{Journal, JournalError, RunLog};
 use crate::lease::{self, Acquired, Lease, LeaseLost, Patience, Terms, Who};
@@ -352,20 +352,26 @@ pub fn of_journal(error: JournalError, touched: Touched) -> Error {
 
 #[async_trait::async_trait]
 impl Hold for Lease {
-    async fn hold(&self) -> Result<Fence, Taken> {
-        Lease::hold(self).await.map_err(taken)
+    async fn hold(&self) -> Result<Fence, Unheld> {
+        Lease::hold(self).await.map_err(unheld)
     }
 
-    async fn confirm(&self) -> Result<Fence, Taken> {
-        Lease::confirm(self).await.map_err(taken)
+    async fn confirm(&self) -> Result<Fence, Unheld> {
+        Lease::confirm(self).await.map_err(unheld)
     }
 }
 
-fn taken(lost: LeaseLost) -> Taken {
+fn unheld(lost: LeaseLost) -> Unheld {
     match lost {
-        LeaseLost::Taken { by } => Taken { by: by.to_string() },
-        lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken {
-            by: lost.to_string(),
+        LeaseLost::Taken { by } => Unheld::Taken { by: by.to_string() },
+        LeaseLost::Unknown(EngineError::OutOfReach { why, .. } | EngineError::Lost { why, .. }) => {
+            Unheld::Away { why }
+        }
+        lost @ LeaseLost::Unknown(EngineError::Failed(_)) => Unheld::Away {
+            why: lost.to_string(),
+        },
+        lost @ LeaseLost::Expired => Unheld::Expired {
+            why: lost.to_string(),
         },
     }
 }
