@@ -138,13 +138,13 @@ impl RunLedger {
         Ok(())
     }
 
-    /// A record that no journal takes: one JSON line among the talk.
+    /// A record that no journal takes: one JSON line on standard error.
     fn spill(&self, fence: Fence, event: &Event) {
         let line = serde_json::json!({
             "service": self.service, "run": self.run, "seq": self.seq, "fence": fence,
             "at": (self.clock)(), "record": event,
         });
-        self.report.say(&line.to_string());
+        self.report.record(&line.to_string());
     }
 
     fn show(&mut self, at: u64, event: &Event) {
