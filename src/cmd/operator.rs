@@ -171,10 +171,15 @@ impl Operator {
     /// The newest runs, for a verb that cannot do without.
     ///
     /// # Errors
-    /// As [`Operator::runs`].
+    /// As [`Operator::runs`], and [`Error::TooNew`] where a newer flipside has written one of them.
     pub async fn need_runs(&self) -> Result<Runs, Error> {
-        let runs = self.runs().await;
-        runs.map_err(|error| of_journal(error, Touched::Nothing))
+        let away = |error| of_journal(error, Touched::Nothing);
+        let runs = self.runs().await.map_err(away)?;
+        let newer = runs.iter().find_map(|log| match &log.trouble {
+            Some(newer @ JournalError::Newer { .. }) => Some(newer.clone()),
+            _ => None,
+        });
+        newer.map_or(Ok(runs), |newer| Err(away(newer)))
     }
 
     /// Takes the lease, or says who holds it.
