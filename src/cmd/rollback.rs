@@ -12,7 +12,7 @@ use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
-use crate::journal::RunLog;
+use crate::journal::JournalError;
 use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
@@ -78,7 +78,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         runs = operator.runs().await;
         world = operator.look().await?;
     }
-    let known = runs.unwrap_or_else(|_| Runs::unknown());
+    let known = runs.unwrap_or_else(Runs::unread);
     let ended = roll_back(&operator, wanted, world, &known).await?;
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
@@ -105,7 +105,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
 }
 
 /// Rolls back, from `world` as just looked at; `known` are the newest runs, none where the journal
-/// is out of reach.
+/// is out of reach: it is not waited for again.
 ///
 /// # Errors
 /// As [`run`].
@@ -113,11 +113,12 @@ pub async fn roll_back(
     operator: &Operator,
     wanted: Wanted,
     world: World,
-    known: &[RunLog],
+    known: &Runs,
 ) -> Result<Ended, Error> {
     let (floor, _) = highest(known, &world, &View::default());
     let (mut held, contended) = seize(operator, floor).await?;
-    let ended = while_held(operator, wanted, world, contended, &mut held).await;
+    let unread = known.unread.clone();
+    let ended = while_held(operator, wanted, world, contended, unread, &mut held).await;
     operator.let_go(held).await;
     ended
 }
@@ -134,6 +135,7 @@ async fn while_held(
     wanted: Wanted,
     mut world: World,
     contended: Contended,
+    unread: Option<JournalError>,
     held: &mut Held,
 ) -> Result<Ended, Error> {
     if contended == Contended::Yes {
@@ -146,9 +148,10 @@ async fn while_held(
             survey(&world).disagreements.join("; ")
         ));
     }
-    let runs = operator.runs().await;
-    let unread = runs.as_ref().err().cloned();
-    let runs = runs.unwrap_or_else(|_| Runs::unknown());
+    let runs = match unread {
+        Some(why) => Runs::unread(why),
+        None => operator.runs().await.unwrap_or_else(Runs::unread),
+    };
     let known = &runs;
     let view = survey(&world);
     let (_, newest) = highest(known, &world, &view);
@@ -168,7 +171,7 @@ async fn while_held(
         opened,
         spec: None,
         seen,
-        unread,
+        unread: known.unread.clone(),
     };
     let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done {
