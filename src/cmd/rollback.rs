@@ -65,7 +65,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     let mut world = world?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
-        return dry_run(&operator, &world, &way).await;
+        return dry_run(&operator, &world, &way, proof).await;
     }
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
@@ -359,7 +359,12 @@ fn age(operator: &Operator, world: &World, release: Release) -> String {
     })
 }
 
-async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, Error> {
+async fn dry_run(
+    operator: &Operator,
+    world: &World,
+    way: &Way,
+    proof: Proof,
+) -> Result<Exit, Error> {
     let service = &operator.service;
     let target = find(world, way.to)?;
     let reasons = match operator.fitness(target).await {
@@ -367,7 +372,7 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
         Fit::No(reasons) => reasons,
         Fit::Unknown(why) => vec![why],
     };
-    if !reasons.is_empty() {
+    if !reasons.is_empty() && proof == Proof::Round {
         return Err(Error::StandbyUnfit {
             service: service.to_string(),
             release: way.to,
@@ -375,10 +380,15 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
         });
     }
     let value = serde_json::json!({
-        "event": "dry-run", "service": service, "from": way.from, "to": way.to, "fit": true,
+        "event": "dry-run", "service": service, "from": way.from, "to": way.to,
+        "fit": reasons.is_empty(),
     });
+    let fit = match reasons.is_empty() {
+        true => "fit".to_owned(),
+        false => format!("NOT fit: {}", reasons.join("; ")),
+    };
     let text = format!(
-        "would roll back from {service}@{} to {service}@{}, which is fit",
+        "would roll back from {service}@{} to {service}@{}, which is {fit}",
         way.from, way.to
     );
     operator.report.data(&value, &text);
