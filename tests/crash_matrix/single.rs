@@ -13,7 +13,7 @@ use super::doors::{Blow, Moment};
 use super::stage::{Done, Flaw, Machine, Verb};
 use super::tape::Slip;
 use crate::support::fake_world::lock;
-use crate::support::faults::Op;
+use crate::support::faults::{Fault, Op};
 
 fn scenario(name: &str) -> Scenario {
     let mut all = scenarios(true).into_iter();
@@ -116,4 +116,32 @@ fn an_operator_that_stood_still_while_another_rolled_back_moves_nothing_when_it_
             assert_eq!(woken, after[&stage.service].routes, "{op:?}");
         });
     }
+}
+
+#[test]
+fn an_engine_out_of_reach_during_a_bake_is_said_and_no_other_operator() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let unplugged = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let mut world = lock(&stage.world);
+            for op in [Op::Claim, Op::Tokens, Op::DropToken] {
+                world.faults.always(op, Fault::OutOfReach);
+            }
+        };
+        let (done, ()) = tokio::join!(ann.perform(Verb::Deploy), unplugged);
+        let Done::Refused(error) = done else {
+            panic!("{done:?}");
+        };
+        assert_eq!(
+            (error.kind(), error.exit()),
+            ("engine-out-of-reach", Exit::Interrupted)
+        );
+        lock(&stage.world).faults.heal();
+        let next = stage.actor("dan@desk", Machine::Here);
+        let resumed = next.perform(Verb::Resume).await;
+        assert_eq!(resumed.outcome(), Some(Outcome::Done), "{resumed:?}");
+        assert_eq!(verdict(&stage), Ok(()));
+    });
 }
