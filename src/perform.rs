@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::core::action::Action;
 use crate::core::event::{Event, Failure, MarkKeeper};
+use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
 use crate::core::progress::Sink;
@@ -23,9 +24,11 @@ use crate::probe::{Proving, Vantage};
 
 pub mod bounded;
 mod fault;
+mod masked;
 mod moving;
 
 use fault::{Fault, insist};
+use masked::{MaskedSink, MaskedVantage};
 use moving::Switch;
 
 /// How long preparing images may take: half an hour.
@@ -45,6 +48,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 /// Performs the actions of one run.
 pub struct Performer {
     with: Parts,
+    mask: Arc<Mask>,
     seen: Mutex<BTreeMap<Release, Environment>>,
     routes: Mutex<Option<(Generation, Vec<Route>)>>,
     moved: Mutex<Option<Instant>>,
@@ -74,17 +78,35 @@ impl Performer {
     /// A performer that has seen nothing yet.
     #[must_use]
     pub fn new(with: Parts) -> Self {
+        let spec = with.spec.as_ref();
+        let mask = Arc::new(spec.map_or_else(Mask::default, |spec| Mask::of_plan(&spec.plan)));
+        let with = Parts {
+            sink: Arc::new(MaskedSink {
+                mask: Arc::clone(&mask),
+                sink: with.sink,
+            }),
+            vantage: Arc::new(MaskedVantage {
+                mask: Arc::clone(&mask),
+                vantage: with.vantage,
+            }),
+            ..with
+        };
         Self {
             with,
+            mask,
             seen: Mutex::default(),
             routes: Mutex::default(),
             moved: Mutex::default(),
         }
     }
 
-    /// Performs `action` and says what came of it. Being dropped halfway is like being killed: the
-    /// intent stays without an outcome.
+    /// Performs `action` and says what came of it, without the plan's secrets. Being dropped halfway
+    /// is like being killed: the intent stays without an outcome.
     pub async fn perform(&self, state: &State, action: &Action, fence: Fence) -> Event {
+        self.mask.event(self.act(state, action, fence).await)
+    }
+
+    async fn act(&self, state: &State, action: &Action, fence: Fence) -> Event {
         let done = match action {
             Action::Observe => return self.observe(state.opened.marks).await,
             Action::Prepare => self.prepare().await,
@@ -111,7 +133,9 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
-            Action::TearDown { release } => self.tear_down(*release, fence).await,
+            Action::TearDown { release } => {
+                self.tear_down(state.opened.marks, *release, fence).await
+            }
         };
         done.unwrap_or_else(Event::from)
     }
@@ -139,12 +163,24 @@ impl Performer {
         *own(&self.routes) = routing.map(|routing| (routing.generation, routing.routes.clone()));
     }
 
+    /// As [`Performer::remember_routes`], unless that generation's are known: what was edited since
+    /// is not taken for granted.
+    fn remember_first(&self, routing: Option<&Routing>) {
+        let known = own(&self.routes)
+            .as_ref()
+            .map(|(generation, _)| *generation);
+        if routing.is_some_and(|routing| known != Some(routing.generation)) {
+            self.remember_routes(routing);
+        }
+    }
+
     /// Looks at engine and pointer. What keeps it from looking says nothing about the act whose
     /// outcome is looked for.
     async fn observe(&self, marks: MarkKeeper) -> Event {
         match self.world(marks).await {
             Ok(world) => {
                 self.remember(&world.environments);
+                self.remember_first(world.routing.as_ref());
                 Event::Observed {
                     world: Box::new(world),
                 }
@@ -306,9 +342,17 @@ impl Performer {
 
     /// Removes a candidate, unless it has served: then another operator, whose journal is another
     /// one, has given its number to a release of its own.
-    async fn tear_down(&self, release: Release, fence: Fence) -> Result<Event, Fault> {
-        let found = self.routing().await?;
-        let marks = found.as_ref().and_then(|found| found.marks.get(&release));
+    async fn tear_down(
+        &self,
+        keeper: MarkKeeper,
+        release: Release,
+        fence: Fence,
+    ) -> Result<Event, Fault> {
+        let marks = match keeper {
+            MarkKeeper::Pointer => self.routing().await?.map(|routing| routing.marks),
+            MarkKeeper::Engine => Some(self.with.engine.marks(&self.with.service).await?),
+        };
+        let marks = marks.as_ref().and_then(|marks| marks.get(&release));
         if marks.is_some_and(|marks| marks.served.is_some()) {
             return Err(self.needed(release, "has served for another operator"));
         }

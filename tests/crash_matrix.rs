@@ -8,6 +8,7 @@ mod broken;
 mod cases;
 mod checker;
 mod doors;
+mod left;
 mod random;
 mod single;
 mod stage;

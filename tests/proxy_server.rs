@@ -1,6 +1,7 @@
 //! The embedded proxy: real servers before and behind it, on loopback.
 
 mod checks;
+mod clients;
 mod headers;
 mod kit;
 mod orders;

@@ -3,6 +3,8 @@
 mod deploys;
 mod kit;
 mod others;
+mod pulls;
+mod registry;
 mod rollbacks;
 mod secrets;
 mod streams;

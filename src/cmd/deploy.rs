@@ -1,12 +1,10 @@
 //! `flipside deploy`: stand up, prove, switch, bake, keep the old one.
 
 use crate::cli;
-use crate::core::action::Ask;
 use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::Plan;
 use crate::core::survey::{is_drift, retirable, survey};
-use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
@@ -91,12 +89,10 @@ async fn while_held(
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let runs = operator.need_runs().await?;
-    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
-        && (matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
-            || settled.state.ask == Some(Ask::Leave))
-    {
-        return Ok(settled);
+    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+        return Ok(ended);
     }
+    let runs = operator.need_runs().await?;
     let world = operator.look().await?;
     let known = last_move(&runs);
     refuse_drift(operator, &world, &runs, drift)?;
@@ -108,10 +104,10 @@ async fn while_held(
     let slot = free_slot(&world, view.live);
     let policy = plan.policy.clone();
     let verb = Verb::Deploy { release, slot };
-    let mut opened = operator.opening(verb, policy.clone(), &world, held.lease.fence(), release);
+    let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), release);
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
-    let spec = spec_of(plan, release, slot, &policy);
+    let spec = spec_of(plan, release, slot, &opened);
     let run = runs.next;
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     let opening = Opening {

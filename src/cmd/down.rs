@@ -65,9 +65,12 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error
         .iter()
         .filter(|log| log.outcome().is_none() && log.opened().is_some())
     {
-        operator
-            .supersede(log, &operator.read_back(log)?, held)
-            .await?;
+        let outcome = match operator.read_back(log)?.has_moved() {
+            // It served until now.
+            true => Outcome::Done,
+            false => Outcome::Refused,
+        };
+        operator.supersede(log, None, outcome, held).await?;
     }
     let world = operator.look_or_absent().await?;
     let releases = world

@@ -53,10 +53,8 @@ pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
 
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
     let runs = operator.need_runs().await?;
-    if let Some(settled) = operator.settle(&runs, Since::Nothing, held).await?
-        && matches!(settled.outcome, Outcome::Interrupted | Outcome::Stuck)
-    {
-        return Ok(exit_of(settled.outcome));
+    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+        return Ok(exit_of(ended.outcome));
     }
     let runs = operator.need_runs().await?;
     let world = operator.look().await?;

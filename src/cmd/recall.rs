@@ -19,6 +19,21 @@ pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
     states(runs).find_map(|state| state.moved)
 }
 
+/// Whether a run has moved the pointer, as far as its records say.
+#[must_use]
+pub fn has_moved(log: &RunLog) -> bool {
+    state(log).is_some_and(|state| state.has_moved())
+}
+
+/// The newest run that has not ended. One that a later move of the pointer has overtaken is for the
+/// next `deploy` to close; a rollback that was refused has overtaken nothing.
+#[must_use]
+pub fn unfinished(runs: &[RunLog]) -> Option<&RunLog> {
+    let over = |log: &RunLog| log.outcome().is_some() || log.opened().is_none();
+    let decisive = runs.iter().find(|log| !over(log) || has_moved(log));
+    decisive.filter(|log| !over(log))
+}
+
 /// The release that was live last, as far as the journal knows; none where the service has been
 /// taken down since.
 #[must_use]
@@ -41,7 +56,12 @@ fn disconnects(log: &RunLog) -> bool {
 fn states(runs: &[RunLog]) -> impl Iterator<Item = State> {
     runs.iter()
         .take_while(|log| !disconnects(log))
-        .filter_map(|log| State::fold(log.records.iter().map(|record| &record.event)).ok())
+        .filter_map(state)
+}
+
+/// What a run came to; `None` where its records do not make sense.
+fn state(log: &RunLog) -> Option<State> {
+    State::fold(log.records.iter().map(|record| &record.event)).ok()
 }
 
 /// A move that the journal does not know of: a rollback without it, another operator's store.
@@ -53,15 +73,21 @@ pub fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event
     if routing.generation <= known.generation {
         return Vec::new();
     }
+    vec![moved_on(routing)]
+}
+
+/// That the pointer has moved without a record.
+#[must_use]
+pub fn moved_on(routing: &Routing) -> Event {
     let live = routing
         .live()
         .map_or("nothing".into(), |live| format!("release {live}"));
-    vec![Event::Seen {
+    Event::Seen {
         what: format!(
             "the pointer has moved to {live} (generation {}, by `{}`: {})",
             routing.generation, routing.author, routing.reason
         ),
-    }]
+    }
 }
 
 /// Makes marks again that the engine has lost (`docker volume prune` takes them where nothing uses

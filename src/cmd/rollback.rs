@@ -20,7 +20,6 @@ use super::context::{Answer, Context};
 use super::operator::{Held, Operator, Runs, highest};
 use super::recall::{last_move, unrecorded};
 use super::run::{Ended, Opening};
-use super::settle::Since;
 
 /// How long the holder of the lease has to answer before the service is taken over.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -172,13 +171,8 @@ async fn while_held(
         unread,
     };
     let ended = operator.begin(opening, &world, held).await?;
-    if ended.outcome == Outcome::Done
-        && let Err(error) = operator.settle(&runs, Since::Rollback, held).await
-    {
-        // The pointer has moved; what an earlier run left can wait for the next command.
-        operator
-            .report
-            .warn(&format!("an earlier run could not be settled: {error}"));
+    if ended.outcome == Outcome::Done {
+        operator.settle_left(&runs, held).await;
     }
     Ok(ended)
 }

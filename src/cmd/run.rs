@@ -214,7 +214,7 @@ impl Operator {
             return Ok(None);
         }
         match (self.reload)(record) {
-            Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened.policy))),
+            Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
             // Past standing up, labels say all that is needed but for secrets in probes.
             Err(_) if stage >= Stage::Switched => Ok(None),
             Err(error) => Err(error),
@@ -299,20 +299,21 @@ impl Operator {
     }
 }
 
-/// The spec of a plan's release.
+/// The spec of a plan's release, in a run that was opened so.
 #[must_use]
-pub fn spec_of(plan: Plan, release: Release, slot: Slot, policy: &Policy) -> Spec {
+pub fn spec_of(plan: Plan, release: Release, slot: Slot, opened: &Opened) -> Spec {
     let labels = Labels {
         exposed: plan.exposed.clone(),
         probes: plan.probes.clone(),
         pointer: plan.pointer.clone(),
-        policy: policy.clone(),
+        policy: opened.policy.clone(),
     };
     Spec {
         plan,
         release,
         slot,
         labels,
+        opened_with: opened.fence,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::core::action::{Action, Ask};
 use crate::core::event::{Event, Verb};
+use crate::core::names::Release;
+use crate::core::routing::Routing;
 use crate::core::state::{Course, Stage, State};
 use crate::core::verdict::Outcome;
 use crate::drive::{Ledger, LedgerError};
@@ -10,6 +12,7 @@ use crate::journal::RunLog;
 
 use super::ledger::RunLedger;
 use super::operator::{Held, Operator};
+use super::recall::{has_moved, moved_on};
 use super::run::Ended;
 
 /// Whether a later run has moved the pointer since.
@@ -21,10 +24,18 @@ pub enum Since {
     Rollback,
 }
 
+/// What closes a run without another act.
+struct Overtaken {
+    outcome: Outcome,
+    /// What was found without a record.
+    seen: Option<Event>,
+}
+
 impl Operator {
-    /// Settles runs that have not ended, oldest first. One that has not switched is given up and
-    /// removed; the newest, if it has switched, is verified and finished, or rolled back; others
-    /// are closed, since later runs have overtaken them.
+    /// Settles runs that have not ended, oldest first. One that has not switched is given up, and
+    /// what it had stood up is removed; one that has is verified and finished, or rolled back,
+    /// unless the pointer has moved on since: then it is closed. Answers the end of the first after
+    /// which nothing more may be done.
     ///
     /// # Errors
     /// Where such a run had to stop again.
@@ -34,50 +45,139 @@ impl Operator {
         since: Since,
         held: &mut Held,
     ) -> Result<Option<Ended>, Error> {
-        let mut settled = None;
         for (age, log) in runs.iter().enumerate().rev() {
             if log.outcome().is_some() || log.opened().is_none() {
                 continue;
             }
             let state = self.read_back(log)?;
-            // What was to be removed then is not what may be removed now: only `resume` goes on with
-            // a `prune` or a `down`.
-            let removes = matches!(state.course, Course::Clearing(_));
-            let overtaken = age > 0 || since == Since::Rollback || removes;
-            if overtaken && !certainly_before_switch(&state) {
-                self.supersede(log, &state, held).await?;
+            if let Some(overtaken) = self.overtaken(&state, &runs[..age], since).await? {
+                self.supersede(log, overtaken.seen, overtaken.outcome, held)
+                    .await?;
                 continue;
             }
-            let ask = match state.opened.verb {
-                Verb::Deploy { .. } => Some(Ask::Settle),
-                Verb::Rollback { .. } | Verb::Prune { .. } | Verb::Down { .. } => None,
-            };
-            settled = Some(self.go_on(log, ask, held).await?);
+            let ended = self.go_on(log, Some(Ask::Settle), held).await?;
+            if let Some(ended) = stops(ended) {
+                return Ok(Some(ended));
+            }
         }
-        Ok(settled)
+        Ok(None)
+    }
+
+    /// Settles what a rollback that is done has left behind. The pointer has moved; what cannot be
+    /// settled now can wait for the next command.
+    pub async fn settle_left(&self, runs: &[RunLog], held: &mut Held) {
+        if let Err(error) = self.settle(runs, Since::Rollback, held).await {
+            self.report
+                .warn(&format!("an earlier run could not be settled: {error}"));
+        }
+    }
+
+    /// Whether `state` is that of a run that has nothing left to do, since the pointer has moved on;
+    /// `newer` are the runs after it.
+    async fn overtaken(
+        &self,
+        state: &State,
+        newer: &[RunLog],
+        since: Since,
+    ) -> Result<Option<Overtaken>, Error> {
+        let unseen = |outcome| {
+            Some(Overtaken {
+                outcome,
+                seen: None,
+            })
+        };
+        // What was to be removed then is not what may be removed now: only `resume` goes on with a
+        // `prune` or a `down`.
+        if matches!(state.course, Course::Clearing(_)) {
+            return Ok(unseen(Outcome::Refused));
+        }
+        if certainly_before_switch(state) {
+            return Ok(None);
+        }
+        if since == Since::Rollback || newer.iter().any(has_moved) {
+            return Ok(unseen(left_by(state)));
+        }
+        let read = self.pointer.read().await;
+        let routing = read
+            .map_err(|error| Error::of_pointer(self.service.as_str(), error, Touched::Something))?;
+        Ok(routing.and_then(|routing| elsewhere(state, &routing)))
     }
 
     /// Closes a run that a later one has overtaken, without another act.
     ///
     /// # Errors
     /// Where the journal cannot be written.
-    pub async fn supersede(&self, log: &RunLog, state: &State, held: &Held) -> Result<(), Error> {
-        let outcome = match (&state.opened.verb, state.has_moved()) {
-            (Verb::Deploy { .. }, true) => Outcome::RolledBack,
-            (_, true) => Outcome::Done,
-            (_, false) => Outcome::Refused,
-        };
+    pub async fn supersede(
+        &self,
+        log: &RunLog,
+        seen: Option<Event>,
+        outcome: Outcome,
+        held: &Held,
+    ) -> Result<(), Error> {
         let (report, clock) = (self.report.clone(), self.clock.clone());
         let away = |error: LedgerError| self.store_away(error.why, Touched::Something);
         let resumed = RunLedger::resume(self.journal()?, log, report, clock).await;
         let mut ledger = resumed.map_err(away)?;
-        let closed = Event::Closed { outcome };
-        ledger
-            .record(held.lease.fence(), &closed)
-            .await
-            .map_err(away)?;
+        for event in seen.into_iter().chain([Event::Closed { outcome }]) {
+            ledger
+                .record(held.lease.fence(), &event)
+                .await
+                .map_err(away)?;
+        }
         ledger.seal().await.map_err(away)
     }
+}
+
+/// An end after which nothing more may be done: a person has to look, or a signal has come, and
+/// what was to follow is given up.
+fn stops(ended: Ended) -> Option<Ended> {
+    match (ended.outcome, &ended.state.ask) {
+        (Outcome::Interrupted | Outcome::Stuck, _) => Some(ended),
+        (Outcome::Done, Some(Ask::Leave)) => Some(Ended {
+            outcome: Outcome::Refused,
+            ..ended
+        }),
+        (_, Some(Ask::Leave)) => Some(ended),
+        _ => None,
+    }
+}
+
+/// What became of a run that a rollback has overtaken.
+fn left_by(state: &State) -> Outcome {
+    match (&state.opened.verb, state.has_moved()) {
+        (Verb::Deploy { .. }, true) => Outcome::RolledBack,
+        (_, true) => Outcome::Done,
+        (_, false) => Outcome::Refused,
+    }
+}
+
+/// What a routing says that has moved on by another one's hand: by a rollback without this journal,
+/// or by an operator with another.
+fn elsewhere(state: &State, routing: &Routing) -> Option<Overtaken> {
+    let last = state.moved.map(|moved| moved.generation);
+    let last = last.or(state.opened.generation).unwrap_or_default();
+    // A move whose answer was lost may be this run's own.
+    let own =
+        matches!(state.pending, Some(Action::Switch { to, .. }) if routing.live() == Some(to));
+    if own || routing.generation <= last {
+        return None;
+    }
+    let served = |release: Release| {
+        let marks = routing.marks.get(&release);
+        state.has_moved() || marks.is_some_and(|marks| marks.served.is_some())
+    };
+    let outcome = match state.opened.verb {
+        Verb::Deploy { release, .. } if !served(release) => Outcome::Refused,
+        Verb::Deploy { release, .. } if routing.live() < Some(release) => Outcome::RolledBack,
+        Verb::Rollback { to, .. } if !state.has_moved() && routing.live() != Some(to) => {
+            Outcome::Refused
+        }
+        _ => Outcome::Done,
+    };
+    Some(Overtaken {
+        outcome,
+        seen: Some(moved_on(routing)),
+    })
 }
 
 /// Whether a deploy has certainly not moved the pointer: not even an intent says so.

@@ -14,7 +14,7 @@ use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_jso
 
 use super::context::Context;
 use super::operator::{Operator, Runs};
-use super::recall::last_move;
+use super::recall::{last_move, unfinished};
 
 /// Runs the verb.
 ///
@@ -97,7 +97,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         },
         lease: holder.ok().flatten().map(|holder| holder.to_string()),
         disagreements,
-        unfinished: runs.first().and_then(unfinished),
+        unfinished: unfinished(&runs).and_then(words),
     })
 }
 
@@ -142,10 +142,8 @@ fn against_journal(
     }
 }
 
-fn unfinished(log: &RunLog) -> Option<String> {
-    if log.outcome().is_some() {
-        return None;
-    }
+/// What a run was to do, and who began it.
+fn words(log: &RunLog) -> Option<String> {
     let opened = log.opened()?;
     let service = &log.service;
     let what = match &opened.verb {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::action::Ask;
+use crate::core::event::Verb;
 use crate::core::survey::View;
 use crate::core::verdict::Outcome;
 use crate::core::world::World;
@@ -12,7 +13,8 @@ use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 use crate::lease::{self, Lease, Reply};
 
-use super::operator::{Operator, highest, of_journal};
+use super::operator::{Held, Operator, highest, of_journal};
+use super::recall;
 use super::run::Ended;
 
 /// How long the holder of the lease has to answer.
@@ -22,14 +24,11 @@ const END: Duration = Duration::from_mins(3);
 /// How often the journal is looked at for that end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The newest run, if it has not ended.
+/// The run that is under way.
 pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog, Error> {
     operator.journal()?;
     let runs = operator.need_runs().await?;
-    // A run that a later one has overtaken is for that one to settle.
-    let open = |log: &&RunLog| log.outcome().is_none() && log.opened().is_some();
-    runs.first()
-        .filter(open)
+    recall::unfinished(&runs)
         .cloned()
         .ok_or_else(|| Error::NothingUnderWay {
             service: operator.service.to_string(),
@@ -64,12 +63,24 @@ pub(super) async fn go_on(
 ) -> Result<Ended, Error> {
     let mut held = operator.listen(lease);
     // Read again, now that nobody else writes.
-    let ended = match unfinished(operator, verb).await {
-        Ok(log) => operator.go_on(&log, ask, &mut held).await,
-        Err(error) => Err(error),
-    };
+    let ended = while_held(operator, verb, ask, &mut held).await;
     operator.let_go(held).await;
     ended
+}
+
+async fn while_held(
+    operator: &Operator,
+    verb: &str,
+    ask: Option<Ask>,
+    held: &mut Held,
+) -> Result<Ended, Error> {
+    let log = unfinished(operator, verb).await?;
+    let ended = operator.go_on(&log, ask, held).await?;
+    if let (Verb::Rollback { .. }, Outcome::Done) = (&ended.state.opened.verb, ended.outcome) {
+        let runs = operator.need_runs().await?;
+        operator.settle_left(&runs, held).await;
+    }
+    Ok(ended)
 }
 
 /// Leaves a request with the holder, waits until it has been taken and what was under way has ended.

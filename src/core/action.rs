@@ -100,8 +100,8 @@ pub enum Ask {
     Abort,
     /// Take the next step: end the bake.
     Promote,
-    /// Come to an end, because another run is waiting: before the switch give the release up; after
-    /// it finish without the rest of the bake.
+    /// Come to an end, because another run is waiting: before the switch give the release or the
+    /// rollback up; after it finish without the rest of the bake.
     Settle,
     /// Stop here, as a signal asks: before the switch give the release up; after it verify, and leave
     /// the rest to `resume`.

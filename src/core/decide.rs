@@ -132,7 +132,7 @@ fn go_back(state: &State, back: Back) -> Next {
 
 /// Whether somebody asked a run to stop that has not touched anything yet.
 fn gives_up(state: &State) -> bool {
-    matches!(state.ask, Some(Ask::Leave | Ask::Abort))
+    matches!(state.ask, Some(Ask::Leave | Ask::Abort | Ask::Settle))
 }
 
 /// The generation that the pointer must still have for the candidate's first move.

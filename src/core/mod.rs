@@ -6,12 +6,15 @@
 pub mod action;
 pub mod course;
 pub mod decide;
+pub mod dockerfile;
 pub mod event;
+pub mod mask;
 pub mod names;
 pub mod narrate;
 pub mod plan;
 pub mod progress;
 pub mod routing;
+mod sight;
 pub mod state;
 pub mod strategy;
 pub mod survey;

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use super::action::{Action, Ask, Move};
 pub use super::course::{Back, Clearing, Course, Moved, Sight, Stage, Stood};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
-use super::names::{Generation, Release, RoleName};
-use super::routing::{Drained, Mark, Routing};
+use super::names::{Release, RoleName};
+use super::routing::{Drained, Mark};
 use super::world::World;
 
 /// How often in a row an outcome may get lost before the run is left to `resume`.
@@ -154,7 +154,7 @@ impl State {
                     self.compare(world.routing.as_ref());
                 }
                 if self.sight == Sight::Stale {
-                    self.distrust();
+                    self.distrust(world);
                 }
                 self.sight = Sight::Fresh;
                 self.world = Some(world.clone());
@@ -390,52 +390,11 @@ impl State {
         self.course = Course::Clearing(clearing);
     }
 
-    fn move_to(&mut self, moved: Moved) {
+    pub(super) fn move_to(&mut self, moved: Moved) {
         self.moved = Some(moved);
         match self.course {
             Course::Back(_) => self.reach_back(Back::Moved),
             _ => self.reach(Stage::Switched),
-        }
-    }
-
-    /// A switch whose answer is missing or was a refusal: it has happened if the pointer names `to`
-    /// at the next number. It has not if the pointer is where it was. Else somebody else moved it.
-    fn settle_switch(
-        &mut self,
-        to: Release,
-        from: Option<Release>,
-        expected: Option<Generation>,
-        found: Option<&Routing>,
-    ) {
-        let next = expected.map_or(1, |generation| generation + 1);
-        match found {
-            Some(routing) if routing.live() == Some(to) && routing.generation >= next => {
-                let Routing { generation, at, .. } = *routing;
-                self.move_to(Moved {
-                    to,
-                    from,
-                    generation,
-                    at,
-                });
-            }
-            found if found.map(|routing| routing.generation) == expected => {}
-            _ => self.course = Course::Stuck,
-        }
-    }
-
-    /// A pointer that does not say what the last move made it say was moved by somebody else.
-    fn compare(&mut self, found: Option<&Routing>) {
-        let Some(moved) = self.moved else { return };
-        let said = found.map(|routing| (routing.live(), routing.generation));
-        if said != Some((Some(moved.to), moved.generation)) {
-            self.course = Course::Stuck;
-        }
-    }
-
-    /// A proof that another process has seen is not trusted: the candidate proves itself again.
-    fn distrust(&mut self) {
-        if let Course::Forward(Stage::Proven | Stage::Marked) = self.course {
-            self.course = Course::Forward(Stage::StoodUp);
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::core::event::Failure;
-use crate::core::names::{Millis, Release, RoleName, ServiceName, Slot};
+use crate::core::names::{Fence, Millis, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Plan, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
@@ -28,6 +28,9 @@ pub struct Spec {
     pub slot: Slot,
     /// What goes into labels.
     pub labels: Labels,
+    /// The number of the lease under which the release was begun: no other begun on this engine has
+    /// it, also where two stores gave out one release number.
+    pub opened_with: Fence,
 }
 
 /// Role → pinned image: an id (`sha256:…`) or a reference with a digest.

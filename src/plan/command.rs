@@ -1,5 +1,7 @@
 //! `command`, `entrypoint` and other commands: a list of words, or one text split as a shell would.
 
+use std::collections::BTreeSet;
+
 use super::read::Reader;
 use super::tree::{Node, Value};
 use crate::core::plan::Text;
@@ -19,7 +21,8 @@ pub(super) fn command(reader: &mut Reader<'_>, node: &Node, place: &str) -> Opti
             let text = reader.text(node, place, WHAT)?;
             match split(text.reveal()) {
                 Some(words) if text.is_secret() => {
-                    Some(words.into_iter().map(Text::secret).collect())
+                    let parts = text.parts();
+                    Some(words.into_iter().map(|word| secret(word, parts)).collect())
                 }
                 Some(words) => Some(words.into_iter().map(Text::public).collect()),
                 None => {
@@ -32,6 +35,20 @@ pub(super) fn command(reader: &mut Reader<'_>, node: &Node, place: &str) -> Opti
                 }
             }
         }
+    }
+}
+
+/// A word of a command of which `parts` came from outside, or all. Splitting takes none of them
+/// apart that holds neither blank nor quote nor backslash.
+fn secret(word: String, parts: Option<&BTreeSet<String>>) -> Text {
+    let whole = |part: &String| !part.contains(|c: char| c.is_whitespace() || "'\"\\".contains(c));
+    match parts {
+        Some(parts) if parts.iter().all(whole) => {
+            let inside = parts.iter().filter(|part| word.contains(part.as_str()));
+            let inside = inside.cloned().collect();
+            Text::composed(word, inside)
+        }
+        _ => Text::secret(word),
     }
 }
 

@@ -3,11 +3,33 @@
 //!
 //! Their values are secrets: a problem names file and line and never shows the line.
 
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
 use super::error::Problem;
 use super::substitute;
 
 /// How large such a file may be, in bytes.
 const MOST_BYTES: usize = 1 << 20;
+/// How large the values of one file may become, its variables substituted, in bytes.
+const MOST_EXPANDED: usize = 4 << 20;
+
+/// The bytes of such a file: at most one more than it may have, and only of a regular file, since a
+/// pipe may never end and a device has no end at all.
+///
+/// # Errors
+/// Where it is no regular file or cannot be read.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let most = MOST_BYTES as u64 + 1;
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// The variables in the file's order; `None` for a name without `=`, which passes the caller's
 /// value through. `lookup` answers what the file itself does not define.
@@ -31,7 +53,7 @@ pub(super) fn parse(
         Problem::at(file, line, 1, "this is not UTF-8 text").help("save the file as UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    let mut found = Found::default();
     let mut rest = text;
     let mut number = 0;
     while !rest.is_empty() {
@@ -66,7 +88,7 @@ pub(super) fn parse(
                     "write `NAME=value`",
                 ));
             }
-            found.push((name.to_owned(), None));
+            found.push(name, None);
             continue;
         };
         let value = value.trim_start();
@@ -76,10 +98,13 @@ pub(super) fn parse(
             Some(quote) => {
                 let mut body = value[1..].to_owned();
                 let mut lines = 0;
+                let mut scanned = 0;
+                let mut escaped = false;
                 let end = loop {
-                    if let Some(end) = closing(&body, quote) {
-                        break end;
+                    if let Some(end) = closing(&body[scanned..], quote, &mut escaped) {
+                        break scanned + end;
                     }
+                    scanned = body.len();
                     if rest.is_empty() {
                         return Err(at("the quote that begins here is never closed", "close it"));
                     }
@@ -103,34 +128,62 @@ pub(super) fn parse(
                 } else {
                     body
                 };
-                found.push((name.to_owned(), Some(value)));
+                found.push(name, Some(value));
                 number += lines;
                 continue;
             }
         };
         let value = expand(&raw, &found, lookup, &at)?;
-        found.push((name.to_owned(), Some(value)));
+        found.push(name, Some(value));
     }
-    Ok(found)
+    Ok(found.entries)
+}
+
+/// What has been read of a file so far.
+#[derive(Default)]
+struct Found {
+    entries: Vec<(String, Option<String>)>,
+    /// Where the last entry of each name stands.
+    last: HashMap<String, usize>,
+    /// How many bytes the values have.
+    size: usize,
+}
+
+impl Found {
+    fn push(&mut self, name: &str, value: Option<String>) {
+        self.size += value.as_ref().map_or(0, String::len);
+        self.last.insert(name.to_owned(), self.entries.len());
+        self.entries.push((name.to_owned(), value));
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let at = *self.last.get(name)?;
+        self.entries[at].1.clone()
+    }
 }
 
 fn expand(
     raw: &str,
-    found: &[(String, Option<String>)],
+    found: &Found,
     lookup: &mut dyn FnMut(&str) -> Option<String>,
     at: &dyn Fn(&str, &str) -> Problem,
 ) -> Result<String, Problem> {
     let expanded = substitute::expand(raw, &mut |name, _| {
-        let own = found.iter().rev().find(|(key, _)| key == name);
-        own.and_then(|(_, value)| value.clone())
-            .or_else(|| lookup(name))
+        found.value(name).or_else(|| lookup(name))
     });
-    expanded.map(|expanded| expanded.value).map_err(|_| {
+    let expanded = expanded.map_err(|_| {
         at(
             "this value has a `$` that names no variable which is set",
             "put it in 'single quotes'",
         )
-    })
+    })?;
+    if found.size + expanded.value.len() > MOST_EXPANDED {
+        return Err(at(
+            "with its variables substituted this file is larger than 4 MiB",
+            "write large values once, or put them into files",
+        ));
+    }
+    Ok(expanded.value)
 }
 
 /// An unquoted value ends where a comment begins.
@@ -145,13 +198,14 @@ fn unquoted(value: &str) -> &str {
     value[..end.unwrap_or(value.len())].trim_end()
 }
 
-fn closing(body: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    for (index, c) in body.char_indices() {
-        if c == quote && !escaped {
+/// Where the closing quote stands; `escaped` is whether a backslash stands before, and is carried
+/// from one part of a text to the next, so that none is read twice.
+fn closing(part: &str, quote: char, escaped: &mut bool) -> Option<usize> {
+    for (index, c) in part.char_indices() {
+        if c == quote && !*escaped {
             return Some(index);
         }
-        escaped = c == '\\' && !escaped && quote == '"';
+        *escaped = c == '\\' && !*escaped && quote == '"';
     }
     None
 }

@@ -173,7 +173,7 @@ fn env_file(
     required: Required,
     found: &mut Unsealed,
 ) {
-    let bytes = match std::fs::read(reader.resolve(path)) {
+    let bytes = match dotenv::read(&reader.resolve(path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && required == Required::No => {
             return;

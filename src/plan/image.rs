@@ -1,9 +1,12 @@
 //! `image`, `build` and `pull_policy`.
 
+use std::io::Read as _;
+
 use super::environment;
 use super::fields::Fields;
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
+use crate::core::dockerfile;
 use crate::core::plan::{Build, ImageSource, Pull};
 
 /// Where a role's image comes from.
@@ -213,7 +216,27 @@ fn dockerfile(
         );
         return None;
     }
+    if reader.is_first()
+        && let Some(text) = text_of(&context.join(&name))
+        && let Some((line, construct)) = dockerfile::needs_buildkit(&text)
+    {
+        reader.wrong(
+            node.span,
+            format!("`{construct}` in `{name}:{line}` needs BuildKit, which flipside does not use"),
+            dockerfile::WITHOUT_BUILDKIT,
+        );
+        return None;
+    }
     Some(name)
+}
+
+/// A Dockerfile as far as a check of its text is worth while; what cannot be read is the builder's
+/// to say.
+fn text_of(path: &std::path::Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(super::MOST_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `pull_policy`.

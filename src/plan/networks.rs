@@ -246,10 +246,23 @@ pub(super) fn dns(reader: &mut Reader<'_>, node: &Node) -> Vec<IpAddr> {
     found
 }
 
-/// `hostname`.
-pub(super) fn hostname(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> Option<String> {
+/// `hostname`. The engine makes it a name on every network of the container, and on the external
+/// ones of `joined` it would name the containers of all releases alike.
+pub(super) fn hostname(
+    reader: &mut Reader<'_>,
+    role: &mut Fields<'_>,
+    joined: &[String],
+) -> Option<String> {
     let field = role.take("hostname")?;
     let text = reader.public(field.node, "a host name")?;
+    if let Some(network) = joined.first() {
+        reader.wrong(
+            field.node.span,
+            format!("on the external network `{network}` the name `{text}` would lead to every release that stands, not only to the live one"),
+            format!("remove `hostname`, or take the role out of `{network}`"),
+        );
+        return None;
+    }
     if !is_host(&text) || text.len() > 63 {
         reader.wrong(
             field.node.span,

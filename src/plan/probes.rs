@@ -37,11 +37,18 @@ pub(super) fn probes(reader: &mut Reader<'_>, field: Field<'_>, around: &Around<
             reader.wrong(field.node.span, "this list of probes is empty", MISSING.1);
             Vec::new()
         }
-        Value::List(items) => items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| probe(reader, item, &format!("probes.{index}"), around))
-            .collect(),
+        Value::List(items) => {
+            let found: Vec<_> = items
+                .iter()
+                .enumerate()
+                .filter_map(|(index, item)| probe(reader, item, &format!("probes.{index}"), around))
+                .collect();
+            // One that could not be read may have been the one that is missed here.
+            if found.len() == items.len() {
+                exposed_is_asked(reader, field.key, &found, around);
+            }
+            found
+        }
         _ => {
             reader.expected(
                 field.node,
@@ -49,6 +56,21 @@ pub(super) fn probes(reader: &mut Reader<'_>, field: Field<'_>, around: &Around<
             );
             Vec::new()
         }
+    }
+}
+
+/// Traffic goes only where a probe has passed.
+fn exposed_is_asked(reader: &mut Reader<'_>, place: Span, probes: &[Probe], around: &Around<'_>) {
+    let Some(exposed) = around.exposed else {
+        return;
+    };
+    let role = &exposed.role;
+    if !probes.iter().any(|probe| probe.role == *role) {
+        reader.wrong(
+            place,
+            format!("no probe asks `{role}`, which gets the traffic"),
+            format!("add one, such as `- http: {{role: {role}, path: /}}`, or write `probes: none` if that is meant"),
+        );
     }
 }
 

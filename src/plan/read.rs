@@ -39,6 +39,8 @@ pub(super) struct Reader<'a> {
     /// The record that this reading must agree with, where a run is resumed.
     recorded: Option<&'a PlanRecord>,
     dotenv: Option<BTreeMap<String, String>>,
+    /// Whether `.env` could not be read: then nothing can be called unset.
+    pub dotenv_is_broken: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             inputs,
             recorded,
             dotenv: None,
+            dotenv_is_broken: false,
         }
     }
 
@@ -126,9 +129,10 @@ impl<'a> Reader<'a> {
         if self.dotenv.is_none() {
             let path = self.directory.join(".env");
             self.dotenv = Some(BTreeMap::new());
-            match std::fs::read(&path) {
+            let shown = path.display().to_string();
+            match dotenv::read(&path) {
                 Ok(bytes) => {
-                    let found = dotenv::parse(".env", &bytes, &mut |name| {
+                    let found = dotenv::parse(&shown, &bytes, &mut |name| {
                         let inputs = self.inputs;
                         inputs
                             .overrides
@@ -143,13 +147,17 @@ impl<'a> Reader<'a> {
                                 .filter_map(|(name, value)| Some((name, value?)));
                             self.dotenv = Some(set.collect());
                         }
-                        Err(problem) => self.problems.push(problem),
+                        Err(problem) => {
+                            self.problems.push(problem);
+                            self.dotenv_is_broken = true;
+                        }
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     self.problems
-                        .push(Problem::whole(".env", format!("cannot be read: {error}")));
+                        .push(Problem::whole(&shown, format!("cannot be read: {error}")));
+                    self.dotenv_is_broken = true;
                 }
             }
         }
@@ -181,6 +189,9 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpandable(&mut self, span: Span, text: &str, wrong: &substitute::Unexpandable) {
+        if wrong.missing && self.dotenv_is_broken {
+            return;
+        }
         let covered = self.source.text.get(span.start..span.end).unwrap_or("");
         let form = text.get(wrong.at.clone()).unwrap_or("");
         let place = match covered.find(form).filter(|_| !form.is_empty()) {
@@ -247,10 +258,9 @@ impl<'a> Reader<'a> {
     pub(super) fn unsealed_part(&mut self, node: &Node, part: &str) -> Option<Text> {
         match substitute::expand(part, &mut |name, _| self.variable(name)) {
             Ok(expanded) => {
-                let outside = expanded.outside;
                 let value = self.without_nul(node.span, expanded.value)?;
-                Some(if outside {
-                    Text::secret(value)
+                Some(if expanded.outside {
+                    Text::composed(value, expanded.parts)
                 } else {
                     Text::public(value)
                 })

@@ -278,7 +278,7 @@ fn role(
         .take("networks")
         .map(|field| networks::joined(reader, field.node, &networks_place, &declared.networks))
         .unwrap_or_default();
-    let hostname = networks::hostname(reader, &mut fields);
+    let hostname = networks::hostname(reader, &mut fields, &joined);
     let expose = fields
         .take("expose")
         .map(|field| expose::ports(reader, field.node))

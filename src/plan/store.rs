@@ -205,6 +205,7 @@ pub(super) fn contents(
                         reader.seal(field.node.span, &variable_place, &text);
                         Some(FileSource::Value(text))
                     }
+                    None if reader.dotenv_is_broken => None,
                     None => {
                         reader.wrong(
                             field.node.span,

@@ -2,6 +2,7 @@
 //!
 //! Values are never substituted again: a dollar sign inside a variable is a dollar sign.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// How deep defaults may be nested in each other.
@@ -23,12 +24,26 @@ pub(super) struct Expanded {
     pub value: String,
     /// Whether any of it came from outside the plan's text.
     pub outside: bool,
+    /// What did, each once.
+    pub parts: BTreeSet<String>,
+}
+
+impl Expanded {
+    fn take(&mut self, value: String) {
+        self.value.push_str(&value);
+        self.outside = true;
+        if !value.is_empty() {
+            self.parts.insert(value);
+        }
+    }
 }
 
 /// What is wrong with a scalar, and where in it.
 #[derive(Debug)]
 pub(super) struct Unexpandable {
     pub at: Range<usize>,
+    /// Whether a variable is missing; otherwise the form itself is wrong.
+    pub missing: bool,
     pub message: String,
     pub help: String,
 }
@@ -45,6 +60,7 @@ pub(super) fn expand(
     let mut expanded = Expanded {
         value: String::new(),
         outside: false,
+        parts: BTreeSet::new(),
     };
     Expander { text, lookup }.run(0..text.len(), 0, &mut expanded)?;
     Ok(expanded)
@@ -75,6 +91,7 @@ impl Expander<'_> {
                     .closing(dollar + 2, range.end)
                     .ok_or_else(|| Unexpandable {
                         at: dollar..dollar + 2,
+                        missing: false,
                         message: "`${` is never closed".into(),
                         help: "write `${VAR}`, or `$$` for a plain dollar sign".into(),
                     })?;
@@ -85,6 +102,7 @@ impl Expander<'_> {
                 if name.is_empty() {
                     return Err(Unexpandable {
                         at: dollar..dollar + 1,
+                        missing: false,
                         message: "this `$` begins no variable".into(),
                         help: "write `$$` for a plain dollar sign".into(),
                     });
@@ -92,13 +110,13 @@ impl Expander<'_> {
                 let end = dollar + 1 + name.len();
                 let value =
                     (self.lookup)(name, Wanted::Value).ok_or_else(|| unset(dollar..end, name))?;
-                out.value.push_str(&value);
-                out.outside = true;
+                out.take(value);
                 at = end;
             }
             if out.value.len() > MOST_TEXT {
                 return Err(Unexpandable {
                     at: dollar..dollar + 1,
+                    missing: false,
                     message: "with its variables substituted this is longer than 4 MiB".into(),
                     help: "put it in a file".into(),
                 });
@@ -149,13 +167,15 @@ impl Expander<'_> {
         if name.is_empty() || operator.is_none() && !rest.is_empty() {
             return Err(Unexpandable {
                 at: whole,
-                message: "this is no form of a variable".into(),
+                missing: false,
+message: "this is no form of a variable".into(),
                 help: "write `${VAR}`, `${VAR:-default}`, `${VAR:?message}`, `${VAR:+instead}`, or `$$` for a dollar sign".into(),
             });
         }
         if depth >= MOST_NESTED {
             return Err(Unexpandable {
                 at: whole,
+                missing: false,
                 message: format!("defaults are nested more than {MOST_NESTED} deep"),
                 help: "use fewer".into(),
             });
@@ -185,14 +205,14 @@ impl Expander<'_> {
                 };
                 Err(Unexpandable {
                     at: whole,
+                    missing: true,
                     message,
                     help: format!("add `--set {name}=…`"),
                 })
             }
             (_, None) => Err(unset(whole, name)),
             (_, Some(value)) => {
-                out.value.push_str(&value);
-                out.outside = true;
+                out.take(value);
                 Ok(())
             }
         }
@@ -202,6 +222,7 @@ impl Expander<'_> {
 fn unset(at: Range<usize>, name: &str) -> Unexpandable {
     Unexpandable {
         at,
+        missing: true,
         message: format!("the variable `{name}` is not set"),
         help: format!("add `--set {name}=…`, or give it a default: `${{{name}:-default}}`"),
     }

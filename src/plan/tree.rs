@@ -12,7 +12,7 @@ use super::error::Problem;
 
 /// How deep lists and maps may be nested.
 pub(super) const MOST_DEPTH: usize = 64;
-/// How many nodes a plan may have once its aliases are expanded.
+/// How many nodes a plan may have, what its anchors keep and its aliases repeat included.
 const MOST_NODES: usize = 50_000;
 /// How much text it may have then, in bytes.
 const MOST_TEXT: usize = 4 << 20;
@@ -412,6 +412,8 @@ impl Builder<'_> {
         };
         self.afford(own, node.span)?;
         if anchor != 0 {
+            // What an anchor keeps is held a second time, and again by each anchor around it.
+            self.afford(node.weigh(), node.span)?;
             self.anchors.insert(anchor, node.clone());
         }
         self.attach(node)
@@ -423,9 +425,9 @@ impl Builder<'_> {
         if self.nodes > MOST_NODES || self.text > MOST_TEXT {
             let problem = self.source.problem(
                 span,
-                format!("with its aliases expanded, this plan has more than {MOST_NODES} values or 4 MiB of text"),
+                format!("this plan has more than {MOST_NODES} values or 4 MiB of text, what anchors and aliases repeat included"),
             );
-            return Err(problem.help("use fewer aliases (`*name`)"));
+            return Err(problem.help("use fewer anchors and aliases (`&name`, `*name`); data belongs in files that the plan names"));
         }
         Ok(())
     }

@@ -133,6 +133,14 @@ impl Mounted {
                 self.check_mount_point(reader, target, *span);
                 continue;
             }
+            if let Some(help) = hidden(target) {
+                reader.wrong(
+                    *span,
+                    format!("the single file `{target}` would be hidden by what the engine itself puts there"),
+                    help,
+                );
+                continue;
+            }
             if let Some(place) = read_only {
                 reader.wrong(
                     *span,
@@ -183,6 +191,19 @@ impl Mounted {
                 );
             }
         }
+    }
+}
+
+/// What to do about a single file at a place that the engine fills at every start.
+fn hidden(target: &str) -> Option<&'static str> {
+    match target {
+        "/etc/hosts" => Some("write `extra_hosts: [NAME=ADDRESS]` on the role"),
+        "/etc/hostname" => Some("write `hostname: NAME` on the role"),
+        "/etc/resolv.conf" => Some("write `dns: [ADDRESS]` on the role"),
+        _ => ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|above| files::is_below(target, above))
+            .then_some("choose a target outside `/proc`, `/sys` and `/dev`"),
     }
 }
 
@@ -420,11 +441,11 @@ fn bind(
         }
         Found::File(path) => {
             mounted.claim(reader, node.span, &target, Shape::SingleFile);
-            let mode = file_mode(&path);
+            let (uid, gid, mode) = owner_and_mode(&path);
             FileContent::File {
                 source: FileSource::Path(path),
-                uid: 0,
-                gid: 0,
+                uid,
+                gid,
                 mode,
             }
         }
@@ -433,10 +454,13 @@ fn bind(
     Some(())
 }
 
-/// The mode of a file as it stands; readable by all where that cannot be told.
-fn file_mode(path: &std::path::Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).map_or(0o644, |kind| kind.permissions().mode() & 0o777)
+/// Owner, group and mode of a file as it stands; root's and readable by all where that cannot be
+/// told.
+fn owner_and_mode(path: &std::path::Path) -> (u32, u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map_or((0, 0, 0o644), |kind| {
+        (kind.uid(), kind.gid(), kind.mode() & 0o777)
+    })
 }
 
 fn volume(

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::tell;
 use super::{Proving, Question, Unfit, VantageError};
+use crate::core::mask::Mask;
 use crate::core::names::Millis;
 use crate::core::plan::{HttpProbe, Probe, ProbeKind, Text};
 use crate::core::progress::Progress;
@@ -149,9 +150,10 @@ impl Proving<'_> {
         match timeout(Duration::from_millis(limit) + SLACK, check).await {
             Ok(Ok(Ok(()))) => Answer::Passed,
             Ok(Ok(Err(reason))) => {
-                let secrets = http.map_or(&[][..], |http| &http.headers[..]);
-                let secrets = secrets.iter().filter_map(|field| field.value.as_ref());
-                failed(hide(&tell::answered(&reason), secrets))
+                let sent = http.map_or(&[][..], |http| &http.headers[..]);
+                let sent = sent.iter().filter_map(|field| field.value.as_ref());
+                // Of a long body only the beginning is told.
+                failed(Mask::of_texts(sent).hide_cut(&tell::answered(&reason)))
             }
             Ok(Err(error)) => Answer::Missed(Missed::Vantage(error)),
             Err(_) => Answer::Missed(Missed::Vantage(VantageError {
@@ -169,11 +171,14 @@ impl Proving<'_> {
         match timeout(Duration::from_millis(limit), run).await {
             Ok(Ok(done)) if done.code == 0 => Answer::Passed,
             Ok(Ok(done)) => {
-                let said = last_lines(&hide(&done.output, command.iter()));
+                let said = last_lines(&Mask::of_texts(command.iter()).hide(&done.output));
                 failed(match said.is_empty() {
                     true => format!("exit {}, without a word", done.code),
                     false => format!("exit {}: {said}", done.code),
                 })
+            }
+            Ok(Err(EngineError::Failed(failure))) => {
+                failed(Mask::of_texts(command.iter()).hide(&failure.what))
             }
             Ok(Err(error)) => Answer::Missed(error.into()),
             Err(_) => failed(format!(
@@ -250,14 +255,6 @@ pub(super) fn withheld(http: &HttpProbe) -> Option<String> {
         "not asked: header `{}` is secret and no plan is at hand",
         missing.name
     ))
-}
-
-/// What was answered, without the secrets that were sent: it ends in the journal.
-fn hide<'a>(text: &str, sent: impl Iterator<Item = &'a Text>) -> String {
-    let secrets = sent.filter(|sent| sent.is_secret() && !sent.reveal().is_empty());
-    secrets.fold(text.to_owned(), |text, secret| {
-        text.replace(secret.reveal(), "[secret]")
-    })
 }
 
 /// The last two lines that say something, as one.

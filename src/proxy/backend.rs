@@ -17,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::pool::Endpoint;
+use super::listen::keep_alive;
+use super::pool::{Endpoint, Place, Pool};
 use super::worker::Flight;
 
 /// How long the rest of a request is still sent once it has been answered.
@@ -34,6 +35,16 @@ pub struct Backend {
     endpoint: Rc<Endpoint>,
     /// Whether it has carried a request before.
     pub reused: bool,
+    _place: Place,
+}
+
+/// Whether a connection failed for want of something of this machine's, which says nothing about
+/// the other end.
+pub fn is_own_shortage(error: &std::io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// Why a request got no answer.
@@ -47,14 +58,25 @@ pub enum Failure {
 }
 
 impl Backend {
-    /// Connects to `endpoint`, within `limit`.
+    /// Connects to `endpoint` of `pool`, within `limit`.
     ///
     /// # Errors
     ///
-    /// Where it is refused, unreachable or too slow.
-    pub async fn connect(endpoint: Rc<Endpoint>, limit: Duration) -> std::io::Result<Box<Backend>> {
-        let stream = timeout(limit, TcpStream::connect(endpoint.address)).await??;
+    /// Where it is refused, unreachable or too slow, or this process is short of something; see
+    /// [`is_own_shortage`].
+    pub async fn connect(
+        pool: &Pool,
+        endpoint: Rc<Endpoint>,
+        limit: Duration,
+    ) -> std::io::Result<Box<Backend>> {
+        let place = pool.place();
+        let mut connected = timeout(limit, TcpStream::connect(endpoint.address)).await?;
+        if connected.as_ref().is_err_and(is_own_shortage) && pool.close_idle() {
+            connected = timeout(limit, TcpStream::connect(endpoint.address)).await?;
+        }
+        let stream = connected?;
         stream.set_nodelay(true)?;
+        keep_alive(&socket2::SockRef::from(&stream))?;
         let (send, wire) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await
@@ -65,6 +87,7 @@ impl Backend {
             upgraded: None,
             endpoint,
             reused: false,
+            _place: place,
         }))
     }
 
@@ -140,8 +163,9 @@ impl Backend {
         }
     }
 
-    /// The bare connection after a 101, and what the backend has already said on it.
-    pub async fn into_upgraded(mut self: Box<Self>) -> Option<(TcpStream, Bytes)> {
+    /// The bare connection after a 101, and what the backend has already said on it. To be kept
+    /// until that ends.
+    pub async fn upgraded(&mut self) -> Option<(TcpStream, Bytes)> {
         std::future::poll_fn(|cx| {
             self.drive(cx);
             if self.wire.is_some() {

@@ -26,6 +26,11 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
+/// How often it is found out whether those are still there who wait for a long answer.
+const LOOK_TICKS: u32 = 8 * TICKS_PER_SECOND;
+/// What a long answer is.
+const LOOK_AFTER: Duration = Duration::from_secs(4);
+
 /// What a connection has been told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -47,7 +52,10 @@ pub struct Client {
     /// Who it is, for the headers.
     pub peer: Peer,
     wire: Arc<Wire>,
-    since: Cell<Option<u32>>,
+    /// When it began what it is doing.
+    since: Cell<u32>,
+    /// When it last took something it had to be waited for, or was not waited for.
+    took: Cell<u32>,
     lane: RefCell<Option<Arc<Lane>>>,
     told: Cell<Told>,
     waker: RefCell<Option<Waker>>,
@@ -62,9 +70,10 @@ impl Client {
             peer: Peer::new(from.ip(), listen.port()),
             wire: Arc::new(Wire {
                 doing: AtomicU8::new(HEAD),
-                reset: AtomicBool::new(false),
+                ..Wire::default()
             }),
-            since: Cell::new(Some(worker.pool.now())),
+            since: Cell::new(worker.pool.now()),
+            took: Cell::new(worker.pool.now()),
             lane: RefCell::new(None),
             told: Cell::new(Told::Nothing),
             waker: RefCell::new(None),
@@ -85,7 +94,7 @@ impl Client {
     /// A whole head has come in.
     pub fn is_asking(&self) {
         self.wire.doing.store(BUSY, Ordering::Relaxed);
-        self.since.set(None);
+        self.since.set(self.worker.pool.now());
     }
 
     /// Its request is counted by `lane`.
@@ -97,7 +106,13 @@ impl Client {
     pub fn is_done(&self) {
         *self.lane.borrow_mut() = None;
         self.wire.doing.store(IDLE, Ordering::Relaxed);
-        self.since.set(Some(self.worker.pool.now()));
+        self.since.set(self.worker.pool.now());
+    }
+
+    /// From now on its connection ends with a reset, so that it takes no answer that was broken
+    /// off for a whole one.
+    pub fn will_be_reset(&self) {
+        self.wire.reset.store(true, Ordering::Relaxed);
     }
 
     /// Whether its request is counted by `lane`.
@@ -108,15 +123,21 @@ impl Client {
 
     /// Closes it, in a way that no client takes for the end of an answer. Whether that is news.
     pub fn cut(&self) -> bool {
-        self.wire.reset.store(true, Ordering::Relaxed);
+        self.will_be_reset();
         let news = self.told.get() != Told::Close;
         self.tell(Told::Close);
         news
     }
 
-    /// Tells it what to do.
+    /// Tells it what to do; what is to end now stays so.
     pub fn tell(&self, told: Told) {
-        self.told.set(told);
+        if self.told.get() != Told::Close {
+            self.told.set(told);
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -140,21 +161,56 @@ impl Client {
         .await;
     }
 
-    /// Closes it where it has said nothing, or not enough, for too long.
+    /// Since when it could be closed without harm to a request; of several the least is the first to
+    /// go: one at rest before one that is slow to begin. None: not now.
+    pub fn spare_since(&self) -> Option<(bool, u32)> {
+        let wire = &self.wire;
+        if wire.blocked.load(Ordering::Relaxed) || self.told.get() == Told::Close {
+            return None;
+        }
+        match wire.doing.load(Ordering::Relaxed) {
+            BUSY => None,
+            IDLE => Some((false, self.since.get())),
+            HEAD => Some((true, self.worker.pool.now())),
+            _ => Some((true, self.since.get())),
+        }
+    }
+
+    /// Closes it where it has said nothing, not enough, or not taken what it asked for, for too
+    /// long, or where it is known to be gone.
     pub fn sweep(&self) {
         let now = self.worker.pool.now();
-        let since = self.since.get().unwrap_or(now);
-        let rested = Duration::from_secs(1) / TICKS_PER_SECOND * now.wrapping_sub(since);
+        let passed = |since: &Cell<u32>| {
+            Duration::from_secs(1) / TICKS_PER_SECOND * now.wrapping_sub(since.get())
+        };
         let limits = &self.worker.shared.limits;
-        match self.wire.doing.load(Ordering::Relaxed) {
+        let doing = self.wire.doing.load(Ordering::Relaxed);
+        let blocked = self.wire.blocked.load(Ordering::Relaxed);
+        if self.wire.moved.swap(false, Ordering::Relaxed) {
+            self.took.set(now);
+            // The end of an answer is on its way long after its request has been counted out.
+            if doing == IDLE {
+                self.since.set(now);
+            }
+        }
+        if !blocked {
+            self.took.set(now);
+        } else if passed(&self.took) >= limits.take {
+            self.cut();
+        }
+        match doing {
+            BUSY if now.is_multiple_of(LOOK_TICKS) && passed(&self.since) >= LOOK_AFTER => {
+                self.wire.look.store(true, Ordering::Relaxed);
+                self.wake();
+            }
             BUSY => {}
-            IDLE if rested >= limits.idle => self.tell(Told::Close),
+            IDLE if !blocked && passed(&self.since) >= limits.idle => self.tell(Told::Close),
             IDLE => {}
             // The first bytes after a rest do not look at the clock; the rest ends here.
             _ if self.wire.doing.swap(HEAD + 2, Ordering::Relaxed) == HEAD => {
-                self.since.set(Some(now));
+                self.since.set(now);
             }
-            _ if rested >= limits.head => self.tell(Told::Close),
+            _ if passed(&self.since) >= limits.head => self.tell(Told::Close),
             _ => {}
         }
     }
@@ -167,10 +223,29 @@ impl Drop for Client {
 }
 
 /// The part of a [`Client`] that its stream touches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Wire {
     doing: AtomicU8,
+    /// It is to end with a reset.
     reset: AtomicBool,
+    /// Something was written since the last sweep.
+    moved: AtomicBool,
+    /// The last write found no room.
+    blocked: AtomicBool,
+    /// It is to be found out whether the other end is still there.
+    look: AtomicBool,
+}
+
+impl Wire {
+    fn note_write(&self, wrote: &Poll<io::Result<usize>>) {
+        match wrote {
+            Poll::Pending => self.blocked.store(true, Ordering::Relaxed),
+            Poll::Ready(_) => {
+                self.blocked.store(false, Ordering::Relaxed);
+                self.moved.store(true, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// The stream of a [`Client`].
@@ -211,7 +286,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wire.note_write(&wrote);
+        wrote
     }
 
     fn poll_write_vectored(
@@ -219,7 +296,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.wire.note_write(&wrote);
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -227,6 +306,13 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // With bytes of a next request at hand, hyper does not read on and misses a reset.
+        if self.wire.look.load(Ordering::Relaxed) {
+            self.wire.look.store(false, Ordering::Relaxed);
+            if let Some(error) = self.stream.take_error()? {
+                return Poll::Ready(Err(error));
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -15,14 +15,12 @@ use super::control::{
     Code, ControlError, Done, Entry, Hello, Listed, Listener, Mark, Read, Removed, Written,
 };
 use super::count::{Stint, Tally};
-use super::listen;
 use super::refuse::{
-    bad_entry, generation_moved, listen_failed, refuse_stale, store_failed, unknown,
+    bad_entry, generation_moved, refuse_stale, refuse_taken_host, store_failed, unknown,
 };
 use super::routes::{Routes, Service};
 use super::settle::{Ledger, Switch};
 use super::store::{BadEntry, Loaded, Store};
-use super::table::parse_listen;
 use super::worker::{Order, Shared};
 
 /// The control plane.
@@ -40,7 +38,7 @@ pub struct Desk {
 pub(super) struct Books {
     bad: Vec<BadEntry>,
     /// Every address some service listens on, and why it is not open, where it is not.
-    listeners: BTreeMap<SocketAddr, Option<String>>,
+    pub(super) listeners: BTreeMap<SocketAddr, Option<String>>,
     pub(super) ledgers: BTreeMap<String, Ledger>,
 }
 
@@ -59,13 +57,24 @@ impl Desk {
             bad: loaded.bad,
             ..Books::default()
         };
-        let mut services = BTreeMap::new();
-        for (name, entry) in loaded.entries {
-            let ledger = books.ledgers.entry(name.clone()).or_default();
+        let mut routes = Routes::default();
+        // Files of one host can come to lie side by side by hand only; the one that was there first
+        // keeps its traffic.
+        let mut entries: Vec<Arc<Entry>> = loaded.entries.into_values().collect();
+        entries.sort_by_key(|entry| entry.at_ms);
+        for entry in entries {
+            if let Err(taken) = refuse_taken_host(&routes, &entry) {
+                let bad = BadEntry::of(&entry.service, taken.message);
+                tracing::error!(file = bad.file, reason = bad.reason, "entry not served");
+                books.bad.push(bad);
+                continue;
+            }
+            let ledger = books.ledgers.entry(entry.service.clone()).or_default();
             let service = compile(&shared, ledger, entry);
-            services.insert(name, service);
+            let mut services = std::mem::take(&mut routes.services);
+            services.insert(service.entry.service.clone(), service);
+            routes = Routes::new(services);
         }
-        let routes = Routes::new(services);
         let listens = routes.listens();
         shared.routes.store(Arc::new(routes));
         let desk = Desk {
@@ -82,36 +91,6 @@ impl Desk {
             books: Mutex::new(books),
             ..desk
         }
-    }
-
-    /// Tries again to open what could not be opened.
-    pub async fn retry_listeners(&self) {
-        let mut books = self.books.lock().await;
-        let closed: Vec<SocketAddr> = books
-            .listeners
-            .iter()
-            .filter_map(|(address, error)| error.as_ref().map(|_| *address))
-            .collect();
-        for address in closed {
-            self.try_to_listen(&mut books, address);
-        }
-    }
-
-    fn try_to_listen(&self, books: &mut Books, address: SocketAddr) {
-        let error = match listen::open(address, self.workers.len()) {
-            Ok(sockets) => {
-                self.hand_out(address, sockets);
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        if books.listeners.get(&address) != Some(&error) {
-            match &error {
-                Some(error) => tracing::warn!(%address, %error, "cannot listen"),
-                None => tracing::info!(%address, "listening"),
-            }
-        }
-        books.listeners.insert(address, error);
     }
 
     /// Who this is.
@@ -203,28 +182,19 @@ impl Desk {
             ));
         }
         entry.generation = expected.unwrap_or(0).saturating_add(1);
-        self.refuse_taken_host(&entry)?;
-        let address = parse_listen(&entry.listen)
-            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
-        let opened = match books.listeners.get(&address) {
-            Some(None) => None,
-            Some(Some(_)) | None => Some(
-                listen::open(address, self.workers.len())
-                    .map_err(|error| listen_failed(address, &error))?,
-            ),
-        };
+        refuse_taken_host(&self.shared.routes.load(), &entry)?;
+        let opened = self.open_for(&books, &entry)?;
         self.keep_unreadable(&books, &entry.service)?;
         let entry = Arc::new(entry);
         self.save(entry.clone(), before).await?;
 
         books.bad.retain(|bad| bad.service != entry.service);
-        if let Some(sockets) = opened {
-            tracing::info!(%address, "listening");
-            self.hand_out(address, sockets);
-            books.listeners.insert(address, None);
-        }
+        // While what they ask for is still there; who asks at the new address waits for it.
+        self.leave(&mut books, &entry.service, Some(&entry)).await;
         let in_flight_old = self.swap(&mut books, &entry);
-        self.close_unused(&mut books).await;
+        if let Some((address, sockets)) = opened {
+            self.hand_out(&mut books, address, sockets);
+        }
         tracing::info!(
             service = entry.service,
             generation = entry.generation,
@@ -315,7 +285,8 @@ impl Desk {
         change: impl FnOnce(&mut Entry),
     ) -> Result<Done, ControlError> {
         let mut books = self.books.lock().await;
-        let before = self.entry(service).ok_or_else(|| unknown(service))?;
+        let before = self.entry(service);
+        let before = before.ok_or_else(|| absent(&books, service))?;
         refuse_stale(&before, fence)?;
         let mut entry = Entry::clone(&before);
         entry.fence = fence;
@@ -347,37 +318,23 @@ impl Desk {
             refuse_stale(before, fence)?;
         }
         let existed = before.is_some() || find_bad(&books.bad, service).is_some();
+        self.keep_unreadable(&books, service)?;
         if existed {
             let (store, name) = (self.store.clone(), service.to_owned());
             blocking(move || store.remove(&name)).await?;
         }
+        self.leave(&mut books, service, None).await;
         let mut services = self.shared.routes.load().services.clone();
         services.remove(service);
         self.shared.routes.store(Arc::new(Routes::new(services)));
         books.bad.retain(|bad| bad.service != service);
         books.ledgers.remove(service);
         self.tell_all(|| Order::Routed);
-        self.close_unused(&mut books).await;
         Ok(Removed { existed })
     }
 
-    fn refuse_taken_host(&self, entry: &Entry) -> Result<(), ControlError> {
-        let routes = self.shared.routes.load();
-        let Some((other, host)) = routes.conflict(entry) else {
-            return Ok(());
-        };
-        let what = if host.is_empty() {
-            "requests for any host".to_owned()
-        } else {
-            format!("host `{host}`")
-        };
-        let listen = &entry.listen;
-        let message = format!("service `{other}` already answers {what} on `{listen}`");
-        Err(ControlError::new(Code::HostTaken, message))
-    }
-
-    /// Keeps a copy of an unreadable file that a new entry will replace; what a newer flipside
-    /// wrote is not replaced.
+    /// Keeps a copy of an unreadable file that is to be replaced or removed; what a newer flipside
+    /// wrote is neither.
     fn keep_unreadable(&self, books: &Books, service: &str) -> Result<(), ControlError> {
         match find_bad(&books.bad, service) {
             None => Ok(()),
@@ -393,36 +350,6 @@ impl Desk {
     ) -> Result<(), ControlError> {
         let store = self.store.clone();
         blocking(move || store.save(&entry, before.as_deref())).await
-    }
-
-    fn hand_out(&self, address: SocketAddr, sockets: Vec<TcpListener>) {
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            send(worker, Order::Listen(address, socket));
-        }
-    }
-
-    /// Closes what no service listens on any more; when this returns the addresses are free.
-    async fn close_unused(&self, books: &mut Books) {
-        let used = self.shared.routes.load().listens();
-        let unused: Vec<SocketAddr> = books
-            .listeners
-            .keys()
-            .copied()
-            .filter(|address| !used.contains(address))
-            .collect();
-        for address in unused {
-            if books.listeners.remove(&address) != Some(None) {
-                continue;
-            }
-            tracing::info!(%address, "no longer listening");
-            for worker in &self.workers {
-                let (closed, closing) = oneshot::channel();
-                send(worker, Order::Unlisten(address, closed));
-                if closing.await.is_err() {
-                    tracing::debug!("a worker has stopped");
-                }
-            }
-        }
     }
 
     fn tell_all(&self, order: impl Fn() -> Order) {
@@ -444,7 +371,7 @@ impl Desk {
     }
 }
 
-fn send(worker: &mpsc::UnboundedSender<Order>, order: Order) {
+pub(super) fn send(worker: &mpsc::UnboundedSender<Order>, order: Order) {
     if worker.send(order).is_err() {
         tracing::debug!("a worker has stopped");
     }
@@ -466,6 +393,11 @@ async fn blocking(
         Ok(done) => done.map_err(store_failed),
         Err(panicked) => Err(store_failed(io::Error::other(panicked))),
     }
+}
+
+/// There is no such service, or nothing to be read of it.
+fn absent(books: &Books, service: &str) -> ControlError {
+    find_bad(&books.bad, service).map_or_else(|| unknown(service), bad_entry)
 }
 
 fn find_bad<'a>(bad: &'a [BadEntry], service: &str) -> Option<&'a BadEntry> {

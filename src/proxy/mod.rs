@@ -34,6 +34,7 @@ mod count;
 mod desk;
 mod headers;
 mod listen;
+mod listeners;
 mod pool;
 mod refuse;
 mod relay;
@@ -48,6 +49,13 @@ mod worker;
 
 /// How often an address that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// File descriptors that are no traffic: the control plane's, the table's, the program's own.
+const KEPT: usize = 64;
+/// The same, for each worker: its runtime's, its listeners'.
+const KEPT_EACH: usize = 8;
+/// The most file descriptors that are made use of.
+const DESCRIPTORS_MOST: u64 = 131_072;
 
 /// How a proxy is run.
 #[derive(Clone, Debug)]
@@ -75,6 +83,8 @@ pub struct Limits {
     pub head: Duration,
     /// For a client to begin another request.
     pub idle: Duration,
+    /// For a client to take any more of an answer.
+    pub take: Duration,
     /// For requests to end, once the proxy has been told to stop.
     pub stop: Duration,
 }
@@ -86,6 +96,7 @@ impl Default for Limits {
             answer: Duration::from_secs(60),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(75),
+            take: Duration::from_secs(60),
             stop: Duration::from_secs(10),
         }
     }
@@ -154,7 +165,7 @@ impl Server {
             routes: ArcSwap::default(),
             picking: (0..threads).map(|_| count::Picking::default()).collect(),
             secret: secret()?,
-            clients_most: clients_most(threads),
+            clients_most: clients_most(descriptors(), threads),
             limits,
         });
         let store = Store::open(&options.table)?;
@@ -260,9 +271,8 @@ fn secret() -> io::Result<HeaderValue> {
     Ok(value)
 }
 
-/// How many clients one worker takes: half the file descriptors there are, since each client may
-/// need one more for its backend.
-fn clients_most(threads: usize) -> usize {
+/// How many file descriptors this process may have open; raises the limit as far as it may.
+fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -276,6 +286,28 @@ fn clients_most(threads: usize) -> usize {
             limit.current
         }
     };
-    let clients = descriptors.map_or(65_536, |number| number.min(131_072)) / 2;
-    (usize::try_from(clients).unwrap_or(32_768) / threads).clamp(64, 32_768)
+    let most = descriptors.unwrap_or(u64::MAX).min(DESCRIPTORS_MOST);
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// How many clients one worker takes: half of what is left of `descriptors` for traffic, since each
+/// client may need one more for its backend.
+fn clients_most(descriptors: usize, threads: usize) -> usize {
+    let kept = KEPT + KEPT_EACH * threads;
+    (descriptors.saturating_sub(kept) / 2 / threads).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_and_their_backends_leave_file_descriptors_for_the_control_plane() {
+        for (descriptors, threads) in [(256, 2), (1024, 4), (1024, 16), (131_072, 64)] {
+            let traffic = 2 * threads * clients_most(descriptors, threads);
+            assert!(traffic + KEPT <= descriptors, "{descriptors} {threads}");
+            assert!(traffic + KEPT * 4 >= descriptors, "{descriptors} {threads}");
+        }
+        assert_eq!(clients_most(16, 4), 1);
+    }
 }

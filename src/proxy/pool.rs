@@ -27,6 +27,15 @@ pub enum Repeat {
     Never,
 }
 
+/// A connection to a backend, counted for as long as this is there.
+pub struct Place(Rc<Cell<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// One endpoint, as one worker sees it.
 pub struct Endpoint {
     /// Where it is.
@@ -79,14 +88,48 @@ impl Endpoint {
 }
 
 /// Every endpoint one worker has met.
-#[derive(Default)]
 pub struct Pool {
     endpoints: RefCell<HashMap<SocketAddr, Rc<Endpoint>>>,
     clock: Rc<Cell<u32>>,
     turn: Cell<usize>,
+    open: Rc<Cell<usize>>,
+    most: usize,
 }
 
 impl Pool {
+    /// Knows no endpoint yet, and keeps nothing idle above `most` open connections.
+    pub fn new(most: usize) -> Pool {
+        Pool {
+            endpoints: RefCell::default(),
+            clock: Rc::default(),
+            turn: Cell::new(0),
+            open: Rc::default(),
+            most,
+        }
+    }
+
+    /// A place for one more connection; at the limit an idle one is closed for it.
+    pub fn place(&self) -> Place {
+        if self.open.get() >= self.most {
+            let endpoints = self.endpoints.borrow();
+            let idle = endpoints.values().map(|endpoint| &endpoint.idle);
+            if let Some(idle) = idle.max_by_key(|idle| idle.borrow().len())
+                && !idle.borrow().is_empty()
+            {
+                drop(idle.borrow_mut().remove(0));
+            }
+        }
+        self.open.set(self.open.get() + 1);
+        Place(self.open.clone())
+    }
+
+    /// Closes everything idle; whether there was anything.
+    pub fn close_idle(&self) -> bool {
+        let endpoints = self.endpoints.borrow();
+        let closed = endpoints.values().map(|it| it.idle.take().len());
+        closed.sum::<usize>() > 0
+    }
+
     /// Ticks since the worker started.
     pub fn now(&self) -> u32 {
         self.clock.get()

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::control::{Code, ControlError, Entry};
+use super::routes::Routes;
 use super::store::BadEntry;
 
 /// Refuses a fencing number lower than the stored one.
@@ -23,6 +24,33 @@ pub fn refuse_stale(stored: &Entry, fence: u64) -> Result<(), ControlError> {
         entry: Some(Box::new(stored.clone())),
         ..ControlError::new(Code::StaleFence, message)
     })
+}
+
+/// Refuses a host that another service has on the same listener.
+///
+/// # Errors
+///
+/// Where it has.
+pub fn refuse_taken_host(routes: &Routes, entry: &Entry) -> Result<(), ControlError> {
+    let Some((other, host)) = routes.conflict(entry) else {
+        return Ok(());
+    };
+    let what = if host.is_empty() {
+        "requests for any host".to_owned()
+    } else {
+        format!("host `{host}`")
+    };
+    let listen = &entry.listen;
+    let message = format!("service `{other}` already answers {what} on `{listen}`");
+    Err(ControlError::new(Code::HostTaken, message))
+}
+
+/// Another service keeps the address from being opened.
+pub fn listen_taken(address: SocketAddr, other: &str, listens: SocketAddr) -> ControlError {
+    let message = format!(
+        "cannot listen on {address}: this proxy already listens on {listens} for service `{other}`"
+    );
+    ControlError::new(Code::HostTaken, message)
 }
 
 /// The entry is not of the expected generation.

@@ -14,7 +14,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 
-use super::backend::{AnswerBody, Backend, BackendBody, Failure, RequestBody};
+use super::backend::{AnswerBody, Backend, BackendBody, Failure, RequestBody, is_own_shortage};
 use super::client::Client;
 use super::headers::{RELEASE, TRACE, Wish, forward_answer, forward_request};
 use super::pool::{Endpoint, Repeat};
@@ -105,14 +105,18 @@ async fn forward(
         };
         let mut backend = match idle {
             Some(backend) => backend,
-            None => match Backend::connect(endpoint.clone(), limits.connect).await {
+            None => match Backend::connect(&client.worker.pool, endpoint.clone(), limits.connect)
+                .await
+            {
                 Ok(backend) => {
                     endpoint.note_reached();
                     backend
                 }
                 Err(error) => {
                     tracing::debug!(address = %endpoint.address, %error, "no connection");
-                    endpoint.note_refused();
+                    if !is_own_shortage(&error) {
+                        endpoint.note_refused();
+                    }
                     tried.push(endpoint.address);
                     continue;
                 }
@@ -316,13 +320,13 @@ fn pass_back(
 }
 
 /// Copies both ways after a change of protocol; in flight until both sides have ended.
-async fn tunnel(upgrade: hyper::upgrade::OnUpgrade, backend: Box<Backend>, flight: Flight) {
+async fn tunnel(upgrade: hyper::upgrade::OnUpgrade, mut backend: Box<Backend>, flight: Flight) {
     let copying = async {
-        let (upgraded, bare) = tokio::join!(upgrade, backend.into_upgraded());
+        let (upgraded, bare) = tokio::join!(upgrade, backend.upgraded());
         let mut client = hyper_util::rt::TokioIo::new(upgraded.map_err(std::io::Error::other)?);
-        let (mut backend, first) = bare.ok_or(std::io::ErrorKind::ConnectionReset)?;
+        let (mut server, first) = bare.ok_or(std::io::ErrorKind::ConnectionReset)?;
         client.write_all(&first).await?;
-        copy_bidirectional(&mut client, &mut backend).await
+        copy_bidirectional(&mut client, &mut server).await
     };
     tokio::select! {
         copied = copying => if let Err(error) = copied {

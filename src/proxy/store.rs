@@ -30,6 +30,18 @@ pub struct BadEntry {
     pub newer: bool,
 }
 
+impl BadEntry {
+    /// A readable entry of `service` that is not served.
+    pub fn of(service: &str, reason: String) -> BadEntry {
+        BadEntry {
+            service: service.to_owned(),
+            file: file_name(service),
+            reason,
+            newer: false,
+        }
+    }
+}
+
 /// What the directory held at the start.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -117,27 +129,32 @@ impl Store {
                 Some(before) => self.replace(&path, before),
                 None => fs::remove_file(&path),
             };
-            match back {
-                Ok(()) => error,
-                Err(back) => io::Error::new(
-                    error.kind(),
-                    format!("{error}; the entry before could not be put back: {back}"),
-                ),
-            }
+            after(error, back)
         })
     }
 
-    /// Removes the entry of `service`, if there is one.
+    /// Removes the entry of `service`, if there is one; once this returns it stays away after a
+    /// power cut.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be removed or the directory cannot be synced.
+    /// Nothing was changed, as far as the disk still answers: where only the directory could not be
+    /// synced, the file gets its name back.
     pub fn remove(&self, service: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(service)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => self.sync(),
+        let path = self.path(service);
+        let aside = self.directory.join(format!("{UNFINISHED}{service}"));
+        match fs::rename(&path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(()) => {}
         }
+        self.sync()
+            .map_err(|error| after(error, fs::rename(&aside, &path)))?;
+        // Gone in any case by the next start.
+        if let Err(error) = fs::remove_file(&aside) {
+            tracing::warn!(%error, file = %aside.display(), "a removed entry was left over");
+        }
+        Ok(())
     }
 
     /// Keeps a copy of an unreadable file under another name, where it is never read.
@@ -154,7 +171,7 @@ impl Store {
     }
 
     fn path(&self, service: &str) -> PathBuf {
-        self.directory.join(format!("{service}.json"))
+        self.directory.join(file_name(service))
     }
 
     fn replace(&self, path: &Path, entry: &Entry) -> io::Result<()> {
@@ -172,6 +189,21 @@ impl Store {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// `error`, and what became of putting back what was there before.
+fn after(error: io::Error, back: io::Result<()>) -> io::Error {
+    match back {
+        Ok(()) => error,
+        Err(back) => io::Error::new(
+            error.kind(),
+            format!("{error}; the entry before could not be put back: {back}"),
+        ),
+    }
+}
+
+fn file_name(service: &str) -> String {
+    format!("{service}.json")
 }
 
 fn read(path: &Path, service: &str) -> Result<Entry, (String, bool)> {

@@ -31,6 +31,8 @@ use super::pool::{Endpoint, Pool, TICKS_PER_SECOND};
 use super::routes::Routes;
 use super::serve::serve;
 
+/// How often room for one more client is looked for.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 /// The most bytes of one head.
 const HEAD_MOST: usize = 64 * 1024;
 
@@ -52,7 +54,8 @@ pub struct Shared {
 pub enum Order {
     /// Take clients on this socket, for the listener the table calls by this address.
     Listen(SocketAddr, std::net::TcpListener),
-    /// Take no more clients there, and say when the socket is closed.
+    /// Take no more clients there, let those there are finish what they have begun, and say when
+    /// the socket is closed.
     Unlisten(SocketAddr, oneshot::Sender<()>),
     /// The table has changed.
     Routed,
@@ -127,8 +130,8 @@ impl Worker {
     ) {
         let worker = Rc::new(Worker {
             index,
+            pool: Pool::new(shared.clients_most),
             shared,
-            pool: Pool::default(),
             dice: Cell::new(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1)),
             clients: RefCell::default(),
             next_client: Cell::new(0),
@@ -166,6 +169,11 @@ impl Worker {
             }
             Order::Unlisten(address, closed) => {
                 let accepting = self.accepting.borrow_mut().remove(&address);
+                for client in self.clients() {
+                    if client.listen == address {
+                        client.tell(Told::Finish);
+                    }
+                }
                 spawn_local(async move {
                     if let Some(accepting) = accepting {
                         accepting.abort();
@@ -198,15 +206,9 @@ impl Worker {
 
     async fn accept(self: Rc<Self>, address: SocketAddr, socket: TcpListener) {
         loop {
-            while self.clients.borrow().len() >= self.shared.clients_most {
-                self.client_left.notified().await;
-            }
             match socket.accept().await {
                 Ok((stream, from)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a client left at once");
-                        continue;
-                    }
+                    self.make_room().await;
                     let id = self.next_client.get();
                     self.next_client.set(id + 1);
                     let client = Client::new(id, self.clone(), address, from);
@@ -217,6 +219,29 @@ impl Worker {
                     tracing::warn!(%address, %error, "a client could not be taken");
                     sleep(Duration::from_millis(20)).await;
                 }
+            }
+        }
+    }
+
+    /// Waits until there is room for one more client, and closes one that has nothing going on
+    /// where there is none.
+    async fn make_room(&self) {
+        while self.clients.borrow().len() >= self.shared.clients_most {
+            let left = self.client_left.notified();
+            let clients = self.clients();
+            let spare = clients
+                .iter()
+                .filter_map(|it| Some((it.spare_since()?, it)));
+            if let Some((_, longest)) = spare.min_by_key(|(since, _)| *since) {
+                longest.tell(Told::Close);
+            }
+            drop(clients);
+            // Whoever comes to rest does not say so.
+            if timeout_at(Instant::now() + LOOK_FOR_ROOM, left)
+                .await
+                .is_err()
+            {
+                tracing::debug!("there is no room for a client yet");
             }
         }
     }
@@ -271,7 +296,6 @@ impl Worker {
     pub fn forget_client(&self, id: u64) {
         self.clients.borrow_mut().remove(&id);
         self.client_left.notify_waiters();
-        self.client_left.notify_one();
     }
 
     /// A number nobody needs to be unable to guess (xorshift64).

@@ -117,6 +117,12 @@ fn commands_are_lists_or_split_like_a_shell() {
         .unwrap();
     assert!(secret.iter().all(Text::is_secret));
     assert_eq!(secret[2].reveal(), MARKER);
+    let header = fixture
+        .role("command: [\"Bearer ${PASSWORD}\"]")
+        .command
+        .unwrap();
+    let parts = header[0].parts().unwrap();
+    assert_eq!(parts.iter().collect::<Vec<_>>(), [MARKER]);
     let list = fixture
         .role("command: [run, \"${PASSWORD}\"]")
         .command
@@ -307,11 +313,77 @@ fn variables_come_from_set_then_the_caller_then_the_file_beside_the_plan() {
     assert_eq!(image("a:${TAG?no}${TAG:?no}"), "a:1.21.2");
     assert_eq!(image("a:${NOPE:-x}$TAG"), "a:x1.2");
     std::fs::write(fixture.file(".env"), format!("{MARKER}\n= {MARKER}\n")).unwrap();
-    let said = fixture.said(with_role("image: a:${ELSEWHERE}"));
+    let error = fixture
+        .load(with_role(
+            "image: a:${ELSEWHERE}\nsecrets: [s]\n---\nsecrets: {s: {environment: OTHER}}",
+        ))
+        .unwrap_err();
+    let beside = fixture.file(".env").display().to_string();
+    let said: Vec<_> = error
+        .problems
+        .iter()
+        .map(|problem| {
+            (
+                problem.file.as_str(),
+                problem.line,
+                problem.message.as_str(),
+            )
+        })
+        .collect();
+    let wrong = "this line does not begin with a variable's name";
+    assert_eq!(
+        said,
+        [(beside.as_str(), 2, wrong)],
+        "and nothing is called unset"
+    );
+}
+
+#[test]
+fn large_env_files_are_read_in_one_pass_and_grow_to_4_mib_at_most() {
+    let fixture = Fixture::new();
+    let said = |text: String| {
+        std::fs::write(fixture.file("large.env"), text).unwrap();
+        fixture.said(with_role("env_file: large.env"))
+    };
+    // What is read again from its beginning with each line would take hours here.
+    let open = format!("A=\"{}", "x\n".repeat(450_000));
+    assert!(said(open).starts_with("large.env:1:1: the quote that begins here is never closed"),);
+    let names: String = (0..70_000).map(|n| format!("V{n}=$A\n")).collect();
+    assert_eq!(said(format!("A=1\n{names}")), "accepted");
+    let grown = format!("A={}\n{}", "x".repeat(500_000), "B=$A\n".repeat(20));
+    let said = said(grown);
     assert!(
-        said.starts_with(".env:2:1: this line does not begin with a variable's name"),
+        said.starts_with(
+            "large.env:9:1: with its variables substituted this file is larger than 4 MiB"
+        ),
         "{said}"
     );
+}
+
+#[test]
+fn quoted_lines_keep_their_blanks_and_escapes_across_line_ends() {
+    let fixture = Fixture::new();
+    let text = "A=\"one \\\ntwo\\\"\nthree\"\nB='x'\n";
+    std::fs::write(fixture.file("lines.env"), text).unwrap();
+    let role = fixture.role("env_file: lines.env");
+    assert_eq!(role.environment["A"].reveal(), "one \\\ntwo\"\nthree");
+    assert_eq!(role.environment["B"].reveal(), "x");
+}
+
+#[test]
+fn a_single_file_keeps_its_owner_and_mode() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+    let fixture = Fixture::new();
+    let path = fixture.file("nginx.conf");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    // Only root can give a file away; for others it is their own, which is not root's either.
+    let _ = std::os::unix::fs::chown(&path, Some(1234), Some(4321));
+    let there = std::fs::metadata(&path).unwrap();
+    let role = fixture.role("volumes: [\"./nginx.conf:/etc/nginx.conf:ro\"]");
+    let FileContent::File { uid, gid, mode, .. } = &role.files[0].content else {
+        panic!("not a single file");
+    };
+    assert_eq!((*uid, *gid, *mode), (there.uid(), there.gid(), 0o640));
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl Fixture {
         put("nginx.conf", "events {}");
         put("tls.key", MARKER);
         put("app/Dockerfile", "FROM scratch\n");
+        put(
+            "app/Buildkit",
+            "FROM scratch\nRUN --mount=type=cache,target=/c make\n",
+        );
         put("empty/README", "no Dockerfile here");
         put(
             "app.env",
@@ -38,6 +42,10 @@ impl Fixture {
         put("broken.env", &format!("A=1\n{MARKER} = = =\n="));
         put("open.env", &format!("A=\"{MARKER}\nB=2\n"));
         put("dollar.env", &format!("A={MARKER}$nothing\n"));
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(directory.path().join("pipe.env"))
+            .status();
+        assert!(pipe.unwrap().success());
         let vars = [
             ("TAG", "1.2"),
             ("EMPTY", ""),

@@ -75,7 +75,7 @@ fn the_plain_keys() {
         "restart: \"no\"\nstop_signal: quit\nstop_grace_period: 1m\nuser: 1000:1000\nworking_dir: /srv\nread_only: true\n\
          cap_add: [cap_net_admin]\ncap_drop: [ALL]\nsecurity_opt: [\"no-new-privileges:false\"]\nlabels: {a: 1, b: }\n\
          init: true\nextra_hosts: [\"a:192.0.2.1\", \"b=[2001:db8::1]\", \"c:2001:db8::2\"]\ndns: 192.0.2.53\n\
-         hostname: web-1.example\nexpose: [80, \"443/tcp\"]\nnetworks: [default, edge]\nx-mine: {anything: goes}\n---\n\
+         expose: [80, \"443/tcp\"]\nnetworks: [default, edge]\nx-mine: {anything: goes}\n---\n\
          networks: {edge: {external: true, name: edge-net}, default: }",
     );
     assert_eq!(role.stop_signal.as_deref(), Some("SIGQUIT"));
@@ -103,7 +103,8 @@ fn the_plain_keys() {
         role.dns,
         ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]
     );
-    assert_eq!(role.hostname.as_deref(), Some("web-1.example"));
+    let named = fixture.role("hostname: web-1.example\nnetworks: [default]");
+    assert_eq!(named.hostname.as_deref(), Some("web-1.example"));
     assert_eq!(role.expose, [80, 443]);
     assert_eq!(role.networks, ["edge"]);
     let map = fixture.role("labels: [a=1, b]\nextra_hosts: {a: 192.0.2.1, b: [192.0.2.2, 192.0.2.3]}\nnetworks: {edge: }\n---\nnetworks: {edge: {external: true}}");

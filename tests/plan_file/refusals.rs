@@ -74,6 +74,11 @@ fn what_is_no_text_is_refused_kindly() {
         let items = vec![format!("*a{last}"); 9].join(", ");
         bomb += &format!("a{level}: &a{level} [{items}]\n");
     }
+    let nested = format!(
+        "{}[{}]",
+        (0..40).map(|n| format!("&a{n} [")).collect::<String>(),
+        "x, ".repeat(20_000),
+    ) + &"]".repeat(40);
     let first = |said: String| said.lines().next().unwrap().to_owned();
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "flipside.yaml:1:1: this plan is empty"),
@@ -107,7 +112,11 @@ fn what_is_no_text_is_refused_kindly() {
         ),
         (
             bomb.into_bytes(),
-            "flipside.yaml:5:35: with its aliases expanded, this plan has more than 50000 values or 4 MiB of text",
+            "flipside.yaml:5:30: this plan has more than 50000 values or 4 MiB of text, what anchors and aliases repeat included",
+        ),
+        (
+            nested.into_bytes(),
+            "flipside.yaml:1:224: this plan has more than 50000 values or 4 MiB of text, what anchors and aliases repeat included",
         ),
     ];
     for (bytes, expected) in cases {

@@ -77,6 +77,76 @@ impl Drop for Proxy {
     }
 }
 
+/// A proxy in a process of its own, with one thread for traffic.
+pub struct Outside {
+    directory: TempDir,
+    descriptors: u32,
+    running: std::process::Child,
+}
+
+impl Outside {
+    /// Starts one that may have so many files open.
+    pub fn start(descriptors: u32) -> Outside {
+        let directory = tempfile::tempdir().unwrap();
+        let running = run_in(directory.path(), descriptors);
+        Outside {
+            directory,
+            descriptors,
+            running,
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    pub fn table(&self) -> PathBuf {
+        self.directory.path().join("table")
+    }
+
+    /// A connection to it, once it answers.
+    pub async fn control(&self) -> Client {
+        let socket = self.socket();
+        eventually("it answers", || async {
+            Client::connect(&socket).await.is_ok()
+        })
+        .await;
+        Client::connect(&socket).await.unwrap()
+    }
+
+    /// Kills it and starts another over the same table.
+    pub fn kill_and_start(&mut self) {
+        self.kill();
+        self.running = run_in(self.directory.path(), self.descriptors);
+    }
+
+    fn kill(&mut self) {
+        self.running.kill().unwrap();
+        self.running.wait().unwrap();
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn run_in(directory: &std::path::Path, descriptors: u32) -> std::process::Child {
+    std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_flipside"))
+        .args(["proxy", "run", "--identity", "outside", "--threads", "1"])
+        .arg("--table")
+        .arg(directory.join("table"))
+        .arg("--socket")
+        .arg(directory.join("control.sock"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 pub fn entry(service: &str, port: u16, environments: &[(u64, u32, &[SocketAddr])]) -> Entry {
     Entry {
         v: 1,
@@ -175,6 +245,8 @@ where
 /// One connection to the proxy.
 pub struct Wire {
     pub stream: TcpStream,
+    /// Bytes of a body that were taken and thrown away.
+    pub taken: usize,
     buffer: Vec<u8>,
 }
 
@@ -201,6 +273,7 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         Wire {
             stream,
+            taken: 0,
             buffer: vec![],
         }
     }
@@ -245,6 +318,20 @@ impl Wire {
         let read = self.stream.read_buf(&mut self.buffer);
         let read = tokio::time::timeout(Duration::from_secs(10), read).await;
         read.expect("nothing came for ten seconds").unwrap_or(0)
+    }
+
+    /// Takes up to `most` bytes of a body and throws them away; 0 where there are no more.
+    pub async fn take(&mut self, most: usize) -> usize {
+        let read = if self.buffer.is_empty() {
+            let mut bytes = vec![0; most];
+            let read = self.stream.read(&mut bytes);
+            let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+            read.expect("nothing came for ten seconds").unwrap_or(0)
+        } else {
+            std::mem::take(&mut self.buffer).len()
+        };
+        self.taken += read;
+        read
     }
 
     /// Reads to the end of the connection.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use flipside::proxy::control::{Answer, Client, ClientError, Code, ControlError, Mark, Op, relay};
+use http_body_util::Full;
+use hyper::Response;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
 
-use super::kit::{Proxy, Wire, entry, eventually, free_port, named, raw, read_head};
+use super::kit::{Proxy, Wire, backend, entry, eventually, free_port, named, raw, read_head};
 
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ControlError {
     match result {
@@ -276,24 +279,29 @@ async fn sixteen_writers_of_different_services_do_not_disturb_each_other() {
 async fn calls_on_one_connection_do_not_wait_for_each_other() {
     let proxy = Proxy::start().await;
     let port = free_port();
-    let (address, _) = raw(|mut stream, _| async move {
-        let _until_closed = stream.read(&mut [0; 4096]).await;
-        let _until_closed = stream.read(&mut [0; 4096]).await;
-    })
-    .await;
-    proxy
-        .route(entry("shop", port, &[(1, 1, &[address])]))
-        .await;
-    let asking = proxy.control.ask("shop", "/", 1500);
-    let hellos = async {
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = {
+        let gate = gate.clone();
+        backend(move |_| {
+            let gate = gate.clone();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Response::new(Full::from("slow"))
+            }
+        })
+        .await
+    };
+    proxy.route(entry("shop", port, &[(1, 1, &[slow])])).await;
+    let asking = proxy.control.ask("shop", "/", 60_000);
+    let others = async {
         for _ in 0..100 {
             proxy.control.hello().await.unwrap();
         }
+        gate.add_permits(1);
     };
-    tokio::select! {
-        asked = asking => panic!("the slow call came first: {asked:?}"),
-        () = hellos => {}
-    }
+    // The slow call ends only once the others have been answered.
+    let (asked, ()) = tokio::join!(asking, others);
+    assert_eq!(asked.unwrap().status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,4 +423,62 @@ async fn what_was_counted_for_a_release_that_is_gone_is_forgotten_with_its_marks
     proxy.control.call(op).await.unwrap();
     let stats = proxy.control.stats("shop").await.unwrap();
     assert_eq!(stats.releases.keys().copied().collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_an_address_that_is_given_up_are_answered_to_the_end() {
+    let proxy = Proxy::start().await;
+    let (before, after) = (free_port(), free_port());
+    let gate = Arc::new(Semaphore::new(0));
+    let shop = {
+        let gate = gate.clone();
+        backend(move |request| {
+            let gate = gate.clone();
+            async move {
+                if request.uri().path() == "/wait" {
+                    gate.acquire().await.unwrap().forget();
+                }
+                Response::new(Full::from("shop"))
+            }
+        })
+        .await
+    };
+    proxy.route(entry("shop", before, &[(1, 1, &[shop])])).await;
+    let mut resting = Wire::open(before).await;
+    assert_eq!(resting.get("x", "/").await.body, "shop");
+    let mut asking = Wire::open(before).await;
+    asking.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    eventually("it is on its way", || async {
+        proxy.control.stats("shop").await.unwrap().releases[&1].in_flight == 1
+    })
+    .await;
+    proxy.route(entry("shop", after, &[(1, 1, &[shop])])).await;
+    assert_eq!(resting.rest_of_one().await, "", "closed, not told 404");
+    gate.add_permits(1);
+    let answer = asking.answer().await;
+    assert_eq!(answer.body, "shop");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(Wire::open(after).await.get("x", "/").await.body, "shop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_can_be_widened_and_narrowed_by_the_only_service_on_it() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let shop = named("shop").await;
+    let narrow = entry("shop", port, &[(1, 1, &[shop])]);
+    let mut wide = narrow.clone();
+    wide.listen = format!(":{port}");
+    for wanted in [&narrow, &wide, &narrow, &wide] {
+        proxy.route(wanted.clone()).await;
+        assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
+        assert_eq!(proxy.control.hello().await.unwrap().listeners.len(), 1);
+    }
+    let mut other = entry("blog", port, &[(1, 1, &[shop])]);
+    other.hosts = vec!["blog.example".into()];
+    let error = refusal(proxy.control.write(None, other).await);
+    assert_eq!(error.code, Code::HostTaken);
+    let said = &error.message;
+    assert!(said.contains("this proxy already listens on"), "{said}");
+    assert!(said.contains("for service `shop`"), "{said}");
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 
 use flipside::proxy::Server;
-use flipside::proxy::control::Code;
+use flipside::proxy::control::{Code, Mark};
 use flipside::proxy::table::{Deadline, Marks};
+use tokio::sync::oneshot;
 
-use super::kit::{Proxy, Wire, entry, eventually, free_port, named};
+use super::kit::{Outside, Proxy, Wire, entry, eventually, free_port, named};
 use super::orders::refusal;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,4 +172,103 @@ async fn two_proxies_do_not_share_a_socket() {
     let error = Server::start(proxy.options.clone()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     proxy.control.hello().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_saved_entries_for_one_host_the_earlier_keeps_its_traffic() {
+    let mut proxy = Proxy::start().await;
+    let port = free_port();
+    let (first, second) = (named("first").await, named("second").await);
+    let mut wanted = entry("second", port, &[(1, 1, &[second])]);
+    wanted.hosts = vec!["other.example".into()];
+    wanted.at_ms = 2_000;
+    proxy.route(wanted).await;
+    let mut wanted = entry("zfirst", port, &[(1, 1, &[first])]);
+    wanted.hosts = vec!["shop.example".into()];
+    wanted.at_ms = 1_000;
+    proxy.route(wanted).await;
+    drop(proxy.server.take());
+    let file = proxy.table_file("second");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("other.example", "Shop.example")).unwrap();
+    proxy.restart().await;
+
+    let answer = Wire::open(port).await.get("shop.example", "/").await;
+    assert_eq!(answer.body, "first");
+    let bad = proxy.control.hello().await.unwrap().bad_entries;
+    assert_eq!((bad.len(), bad[0].file.as_str()), (1, "second.json"));
+    let said = &bad[0].reason;
+    assert!(said.contains("`zfirst` already answers host"), "{said}");
+    let error = refusal(proxy.control.read("second").await);
+    assert_eq!(error.code, Code::BadEntry);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_neither_marked_nor_lost_by_a_removal() {
+    let mut proxy = Proxy::start().await;
+    drop(proxy.server.take());
+    fs::write(proxy.table_file("newer"), r#"{"v": 2}"#).unwrap();
+    fs::write(proxy.table_file("garbage"), "half a").unwrap();
+    proxy.restart().await;
+    for service in ["newer", "garbage"] {
+        let marked = proxy.control.mark(service, 1, 1, Mark::Proven).await;
+        assert_eq!(refusal(marked).code, Code::BadEntry);
+    }
+    let error = refusal(proxy.control.remove("newer", 1).await);
+    assert_eq!(error.code, Code::BadEntry);
+    assert!(proxy.table_file("newer").exists());
+    assert!(proxy.control.remove("garbage", 1).await.unwrap().existed);
+    assert!(!proxy.table_file("garbage").exists());
+    let aside = proxy.options.table.join("garbage.json.bad");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "half a");
+    let left = fs::read_dir(&proxy.options.table).unwrap();
+    assert_eq!(left.count(), 2, "nothing unfinished is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_among_writes_leaves_the_last_entry_answered_for_or_the_next_one_whole() {
+    let mut proxy = Outside::start(1024);
+    let port = free_port();
+    // Long, so that a file written in place would be met half written.
+    let endpoints: Vec<SocketAddr> = (1..2000).map(|it| ([127, 0, 0, 1], it).into()).collect();
+    let mut saved = None;
+    for round in 0..20 {
+        let control = proxy.control().await;
+        assert!(control.hello().await.unwrap().bad_entries.is_empty());
+        let found = control.read("shop").await.unwrap();
+        let generation = found.as_ref().map(|found| found.generation);
+        let lost = (generation, saved);
+        assert!(generation == saved || generation == next(saved), "{lost:?}");
+        if let Some(found) = found {
+            assert_eq!(found.environments[0].release, found.generation);
+            assert_eq!(found.environments[0].endpoints, endpoints);
+        }
+        let (wrote, enough) = oneshot::channel();
+        let mut wrote = Some(wrote);
+        let endpoints = endpoints.clone();
+        let writing = tokio::spawn(async move {
+            let mut generation = generation;
+            for number in 0.. {
+                if number == 1 + round % 4 {
+                    wrote.take().unwrap().send(()).unwrap();
+                }
+                let release = next(generation).unwrap();
+                let wanted = entry("shop", port, &[(release, 0, &endpoints)]);
+                match control.write(generation, wanted).await {
+                    Ok(written) => generation = Some(written.generation),
+                    Err(_killed) => break,
+                }
+            }
+            generation
+        });
+        enough.await.unwrap();
+        proxy.kill_and_start();
+        saved = writing.await.unwrap();
+        let left = fs::read_dir(proxy.table()).unwrap().count();
+        assert!(left <= 2, "{left} files");
+    }
+}
+
+fn next(generation: Option<u64>) -> Option<u64> {
+    Some(generation.unwrap_or(0) + 1)
 }

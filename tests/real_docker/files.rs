@@ -5,10 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use flipside::core::names::Release;
 use flipside::core::plan::{FileContent, FileMount, FileSource, Text};
 use flipside::core::progress::Silent;
-use flipside::engine::Engine;
+use flipside::core::world::Environment;
+use flipside::engine::{Engine, Spec};
 
 use super::{down, failure, try_up, up};
-use crate::support::docker::{Scope, get_soon};
+use crate::support::docker::{Scope, get_soon, until};
 use crate::support::sample::{role, spec};
 
 fn file(target: &str, source: FileSource, owner: u32, mode: u32) -> FileMount {
@@ -98,32 +99,72 @@ async fn directories_become_read_only_volumes_of_the_release() {
     assert_eq!(scope.parts().await, [""; 0]);
 }
 
+fn with_directory(scope: &Scope, directory: &std::path::Path) -> Spec {
+    std::fs::write(directory.join("a"), "a").unwrap();
+    let mut web = role(scope.image.clone());
+    web.files = vec![FileMount {
+        target: "/site".into(),
+        content: FileContent::Directory(directory.into()),
+    }];
+    spec(&scope.service, 1, vec![("web", web)])
+}
+
+async fn serves_its_file(environment: &Environment) {
+    assert!(environment.is_up());
+    let (status, body) = get_soon(environment.endpoints()[0], "/file?/site/a").await;
+    assert_eq!((status, body.as_str()), (200, "a"));
+}
+
 #[tokio::test]
 async fn a_helper_left_by_a_killed_call_is_used_and_removed() {
     let scope = Scope::new().await;
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("a"), "a").unwrap();
-    let mut web = role(scope.image.clone());
-    web.files = vec![FileMount {
-        target: "/site".into(),
-        content: FileContent::Directory(dir.path().into()),
-    }];
-    let spec = spec(&scope.service, 1, vec![("web", web)]);
+    let spec = with_directory(&scope, dir.path());
     let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
-    for millis in [5, 20, 40, 60, 90, 130] {
+    let helper = format!("{}-1-web-files", scope.service);
+    let listed = until("the helper is listed", || async {
+        let parts = scope.parts().await;
+        parts.contains(&helper).then_some(())
+    });
+    let whole = tokio::select! {
+        stood = scope.engine.stand_up(&spec, &images, &Silent) => Some(stood.unwrap()),
+        () = listed => None,
+    };
+    // Where the helper came and went between two looks, there is nothing left of it to use.
+    let environment = match whole {
+        Some(environment) => environment,
+        None => up(&scope, &spec).await,
+    };
+    serves_its_file(&environment).await;
+    assert!(!scope.parts().await.contains(&helper));
+}
+
+#[tokio::test]
+async fn calls_killed_at_any_time_are_gone_on_with() {
+    let scope = Scope::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let spec = with_directory(&scope, dir.path());
+    let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
+    for millis in [5, 20, 40, 60, 90, 130, 200, 300] {
         let limit = std::time::Duration::from_millis(millis);
         let attempt = scope.engine.stand_up(&spec, &images, &Silent);
         tokio::time::timeout(limit, attempt).await.ok();
     }
     let environment = up(&scope, &spec).await;
-    assert!(environment.is_up());
-    assert_eq!(
-        get_soon(environment.endpoints()[0], "/file?/site/a")
-            .await
-            .1,
-        "a"
-    );
-    assert_eq!(scope.parts().await.len(), 3, "{:?}", scope.parts().await);
+    serves_its_file(&environment).await;
+    until(
+        "what the engine makes late for a killed call is removed as well",
+        || async {
+            let release = spec.release;
+            scope
+                .engine
+                .tear_down(&scope.service, release)
+                .await
+                .unwrap();
+            scope.parts().await.is_empty().then_some(())
+        },
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::models::{EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest};
-use bollard::query_parameters::StopContainerOptions;
+use bollard::query_parameters::{ListNetworksOptions, StopContainerOptions};
 use flipside::core::names::Release;
 use flipside::core::plan::{Condition, Healthcheck, Mount, MountSource, Role};
 use flipside::core::world::{ContainerState, Health};
@@ -63,6 +63,45 @@ async fn replicas_keep_their_addresses_over_restarts() {
         let (status, body) = get_soon(endpoint, "/env?HOSTNAME").await;
         assert_eq!((status, body.as_str()), (200, &container.id[..12]));
     }
+}
+
+#[tokio::test]
+async fn containers_of_another_run_with_the_same_number_are_not_taken() {
+    let scope = Scope::new().await;
+    let mut spec = simple(&scope, 1);
+    let theirs = up(&scope, &spec).await;
+    spec.opened_with += 1;
+    let refused = failure(try_up(&scope, &spec).await.unwrap_err());
+    assert!(refused.what.contains("another run"), "{}", refused.what);
+    let now = scope.engine.inspect(&scope.service).await.unwrap();
+    assert_eq!(now, [theirs]);
+}
+
+#[tokio::test]
+async fn of_two_networks_of_one_name_the_used_one_stays() {
+    let scope = Scope::new().await;
+    let spec = simple(&scope, 1);
+    let before = up(&scope, &spec).await;
+    let name = format!("0-flipside.{}.1", scope.service);
+    let api = api();
+    let used = api.inspect_network(&name, None).await.unwrap();
+    let late = NetworkCreateRequest {
+        name: name.clone(),
+        labels: used.labels.clone(),
+        ..NetworkCreateRequest::default()
+    };
+    api.create_network(late).await.unwrap();
+    let after = up(&scope, &spec).await;
+    assert_eq!(after.containers, before.containers);
+    let networks = api
+        .list_networks(None::<ListNetworksOptions>)
+        .await
+        .unwrap();
+    let named = networks
+        .into_iter()
+        .filter(|network| network.name.as_ref() == Some(&name));
+    let ids: Vec<_> = named.map(|network| network.id).collect();
+    assert_eq!(ids, [used.id]);
 }
 
 #[tokio::test]

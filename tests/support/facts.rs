@@ -453,5 +453,6 @@ pub fn spec(release: u64, plan: &Plan) -> Spec {
             policy: plan.policy.clone(),
         },
         plan: plan.clone(),
+        opened_with: 1,
     }
 }

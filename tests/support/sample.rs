@@ -92,6 +92,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             pointer,
             policy: Policy::default(),
         },
+        opened_with: 1,
     }
 }
 

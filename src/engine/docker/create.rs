@@ -11,7 +11,7 @@ use bollard::models::{
 };
 
 use super::names;
-use super::network::Subnet;
+use super::network::Own;
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Text};
 use crate::docker::nanoseconds;
@@ -29,8 +29,7 @@ pub(super) struct Wanted<'a> {
     /// The entrypoint to state although the plan does not, see [`states_entrypoint`].
     pub(super) image_entrypoint: Option<Vec<String>>,
     pub(super) replica: u32,
-    pub(super) network: &'a str,
-    pub(super) subnet: Subnet,
+    pub(super) network: &'a Own,
     pub(super) address: Ipv4Addr,
     /// Of the environment; role and replica are added.
     pub(super) labels: &'a HashMap<String, String>,
@@ -127,7 +126,7 @@ impl Wanted<'_> {
             ..EndpointSettings::default()
         };
         NetworkingConfig {
-            endpoints_config: Some(HashMap::from([(self.network.to_owned(), own)])),
+            endpoints_config: Some(HashMap::from([(self.network.name.clone(), own)])),
         }
     }
 
@@ -145,7 +144,7 @@ impl Wanted<'_> {
         let hosts = role.extra_hosts.iter();
         let tmpfs = role.tmpfs.iter();
         HostConfig {
-            network_mode: Some(self.network.to_owned()),
+            network_mode: Some(self.network.name.clone()),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
                 maximum_retry_count: None,

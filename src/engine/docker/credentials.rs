@@ -1,7 +1,7 @@
 //! Credentials for registries, as Docker's own client keeps them: in `config.json`, or behind a
 //! helper program `docker-credential-NAME`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -62,9 +62,64 @@ fn untagged(text: &str) -> Option<(&str, &str)> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Config {
-    auths: HashMap<String, Auth>,
-    cred_helpers: HashMap<String, String>,
+    auths: Option<HashMap<String, Option<Auth>>>,
+    cred_helpers: Option<HashMap<String, Option<String>>>,
     creds_store: Option<String>,
+}
+
+impl Config {
+    async fn read(directory: &Path) -> Result<Self, EngineError> {
+        let path = directory.join("config.json");
+        let text = match tokio::fs::read_to_string(&path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(refused(format!("`{}`: {error}", path.display()))),
+        };
+        serde_json::from_str(&text)
+            .map_err(|error| refused(format!("`{}` cannot be read: {error}", path.display())))
+    }
+
+    /// The helper that keeps the credentials of a registry; an empty name is none.
+    fn helper(&self, registry: &str, key: &str) -> Option<&str> {
+        let own = self.cred_helpers.as_ref().and_then(|helpers| {
+            let named = [registry, key]
+                .into_iter()
+                .find_map(|name| helpers.get(name));
+            named?.as_deref()
+        });
+        let helpers = [own, self.creds_store.as_deref()];
+        let mut helpers = helpers.into_iter().flatten();
+        helpers.find(|helper| !helper.is_empty())
+    }
+
+    async fn find(&self, registry: &str) -> Result<Option<DockerCredentials>, EngineError> {
+        let key = match registry {
+            HUB => HUB_KEY,
+            other => other,
+        };
+        if let Some(helper) = self.helper(registry, key)
+            && let Some(found) = ask(helper, key).await?
+        {
+            return Ok(Some(found));
+        }
+        let mut entries = self.auths.iter().flatten();
+        let entry = entries.find(|(name, _)| bare(name) == bare(key));
+        Ok(entry.and_then(|(_, auth)| read(auth.as_ref()?, key)))
+    }
+
+    /// The registries that are named anywhere.
+    fn registries(&self) -> BTreeSet<&str> {
+        let auths = self.auths.iter().flatten().map(|(name, _)| bare(name));
+        let helpers = self.cred_helpers.iter().flatten();
+        let all = auths.chain(helpers.map(|(name, _)| bare(name)));
+        all.map(|name| match name == bare(HUB_KEY) {
+            true => HUB,
+            false => name,
+        })
+        .collect()
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -92,34 +147,36 @@ pub(super) async fn find(registry: &str) -> Result<Option<DockerCredentials>, En
     }
 }
 
+/// The credentials of every registry that the configuration names. A helper that fails is passed
+/// over: it may be of a registry that nobody needs.
+pub(super) async fn all() -> Result<HashMap<String, DockerCredentials>, EngineError> {
+    match config_directory() {
+        Some(directory) => all_in(&directory).await,
+        None => Ok(HashMap::new()),
+    }
+}
+
 async fn find_in(
     directory: &Path,
     registry: &str,
 ) -> Result<Option<DockerCredentials>, EngineError> {
-    let path = directory.join("config.json");
-    let text = match tokio::fs::read_to_string(&path).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(format!("`{}`: {error}", path.display()))),
-    };
-    let config: Config = serde_json::from_str(&text)
-        .map_err(|error| refused(format!("`{}` cannot be read: {error}", path.display())))?;
-    let key = match registry {
-        HUB => HUB_KEY,
-        other => other,
-    };
-    let helper = config
-        .cred_helpers
-        .get(registry)
-        .or(config.cred_helpers.get(key));
-    if let Some(helper) = helper.or(config.creds_store.as_ref())
-        && let Some(found) = ask(helper, key).await?
-    {
-        return Ok(Some(found));
+    Config::read(directory).await?.find(registry).await
+}
+
+async fn all_in(directory: &Path) -> Result<HashMap<String, DockerCredentials>, EngineError> {
+    let config = Config::read(directory).await?;
+    let mut all = HashMap::new();
+    for registry in config.registries() {
+        match config.find(registry).await {
+            Ok(Some(login)) => {
+                let key = login.serveraddress.clone();
+                all.insert(key.unwrap_or_else(|| registry.to_owned()), login);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(registry, "its credentials are not known: {error}"),
+        }
     }
-    let same = |other: &str| bare(other) == bare(key);
-    let entry = config.auths.iter().find(|(name, _)| same(name));
-    Ok(entry.and_then(|(_, auth)| read(auth, key)))
+    Ok(all)
 }
 
 /// Old configurations write registries as addresses.
@@ -263,5 +320,43 @@ mod tests {
         );
         std::fs::remove_file(path).unwrap();
         assert!(find_in(dir.path(), "docker.io").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_empty_helper_and_null_sections_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let pair = STANDARD.encode("me:word");
+        let text = format!(
+            r#"{{"auths":{{"reg.example":{{"auth":"{pair}"}},"null.example":null}},
+                "credHelpers":{{"reg.example":"","other.example":null}},"credsStore":""}}"#
+        );
+        std::fs::write(&path, text).unwrap();
+        let found = find_in(dir.path(), "reg.example").await.unwrap().unwrap();
+        assert_eq!(found.username.as_deref(), Some("me"));
+        for none in ["null.example", "other.example", "docker.io"] {
+            assert!(find_in(dir.path(), none).await.unwrap().is_none(), "{none}");
+        }
+        std::fs::write(
+            &path,
+            r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
+        )
+        .unwrap();
+        assert!(find_in(dir.path(), "docker.io").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn all_credentials_leave_out_a_helper_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = STANDARD.encode("me:word");
+        let text = format!(
+            r#"{{"auths":{{"https://index.docker.io/v1/":{{"auth":"{pair}"}},
+                "reg.example":{{"auth":"{pair}"}}}},"credHelpers":{{"cloud.example":"none-such-here"}}}}"#
+        );
+        std::fs::write(dir.path().join("config.json"), text).unwrap();
+        let all = all_in(dir.path()).await.unwrap();
+        let mut names: Vec<_> = all.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, [HUB_KEY, "reg.example"]);
     }
 }

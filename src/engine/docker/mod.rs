@@ -22,7 +22,6 @@ use crate::docker::{Client, label_filter};
 mod context;
 mod create;
 mod credentials;
-mod dockerfile;
 mod ends;
 mod files;
 mod images;

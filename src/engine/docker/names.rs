@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::core::names::{Release, RoleName, ServiceName, Slot};
+use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan};
 use crate::core::world::Labels;
 use crate::docker::label_filter;
@@ -17,6 +17,7 @@ pub(super) const RELEASE: &str = "flipside.release";
 pub(super) const ROLE: &str = "flipside.role";
 pub(super) const REPLICA: &str = "flipside.replica";
 pub(super) const KIND: &str = "flipside.kind";
+pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
 const EXPOSED: &str = "flipside.exposed";
@@ -141,6 +142,13 @@ pub(super) fn filter(
 /// The release that labels name.
 pub(super) fn release(labels: &HashMap<String, String>) -> Option<Release> {
     labels.get(RELEASE)?.parse().ok().map(Release)
+}
+
+/// Whether the labels are of the run that was opened with this lease, and not of another one that
+/// was given the same release number. Older versions wrote no lease.
+pub(super) fn is_of_run(labels: &HashMap<String, String>, opened_with: Fence) -> bool {
+    let said = labels.get(OPENED_WITH);
+    said.is_none_or(|number| *number == opened_with.to_string())
 }
 
 /// Role and replica of a container; what cannot be read becomes role `unknown`, replica 0, so that

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
+use bollard::models::{ContainerSummary, Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
 
 use super::Docker;
@@ -125,7 +125,7 @@ async fn host_routes(client: &Client) -> Vec<Subnet> {
     routes(&text.unwrap_or_default())
 }
 
-/// Makes the network `name`, which `networks` does not hold, and answers its subnet.
+/// Makes the network `name`, which `networks` does not hold.
 pub(super) async fn create(
     engine: &Docker,
     name: &str,
@@ -133,7 +133,7 @@ pub(super) async fn create(
     pool: (Ipv4Addr, u8),
     containers: u32,
     networks: &[Network],
-) -> Result<Subnet, EngineError> {
+) -> Result<Own, EngineError> {
     let client = &engine.client;
     let pool = Subnet::new(pool.0, pool.1);
     let mut taken: Vec<_> = networks.iter().flat_map(subnets).collect();
@@ -162,13 +162,13 @@ pub(super) async fn create(
         };
         let created = client.docker.create_network(request).await;
         match created.map(|created| created.id) {
-            Ok(_) => return settle(client, name, subnet).await,
+            Ok(_) => return settle(engine, name).await,
             Err(error) if status(&error).is_some() => {
                 let EngineError::Failed(failure) = client.fault(error) else {
                     continue;
                 };
                 if failure.what.contains("already exists") {
-                    return settle(client, name, subnet).await;
+                    return settle(engine, name).await;
                 }
                 if !failure.what.contains("overlaps") {
                     return Err(refused(format!("network `{name}`: {}", failure.what)));
@@ -186,52 +186,77 @@ pub(super) async fn create(
     ))
 }
 
-/// An engine lets racers make two networks of one name. The oldest stays: a racer that saw only its
-/// own has the oldest, and goes on with it.
-async fn settle(client: &Client, name: &str, mine: Subnet) -> Result<Subnet, EngineError> {
-    let mut named = list(client).await?;
-    named.retain(|network| network.name.as_deref() == Some(name));
-    named.sort_by_key(|network| {
-        let created = network.created.as_deref();
-        let created: Option<jiff::Timestamp> = created.and_then(|text| text.parse().ok());
-        (created, network.id.clone())
-    });
-    let Some(first) = named.first() else {
-        return Err(refused(format!("the network `{name}` has vanished")));
-    };
-    let subnet = subnets(first).first().copied().unwrap_or(mine);
-    let younger = named.iter().skip(1);
-    for id in younger.filter_map(|network| network.id.as_deref()) {
-        match client.docker.remove_network(id).await {
-            Ok(()) => {}
-            // The other racer was quicker to remove it.
-            Err(error) if status(&error) == Some(404) => {}
-            Err(error) => return Err(client.fault(error)),
-        }
-    }
-    Ok(subnet)
+/// A network of ours that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) name: String,
+    id: String,
+    pub(super) subnet: Subnet,
 }
 
-/// Makes the network `name` with this subnet the only one of that name. Another one is what a
-/// killed call had still asked for: the engine makes networks one after the other.
-pub(super) async fn make_unique(
-    engine: &Docker,
-    name: &str,
-    subnet: Subnet,
-) -> Result<(), EngineError> {
-    let client = &engine.client;
-    let named = list(client).await?;
-    let others = named.iter().filter(|network| {
-        network.name.as_deref() == Some(name) && !subnets(network).contains(&subnet)
-    });
-    for id in others.filter_map(|network| network.id.as_deref()) {
-        match client.docker.remove_network(id).await {
-            Ok(()) => {}
-            Err(error) if status(&error) == Some(404) => {}
-            Err(error) => return Err(client.fault(error)),
-        }
+impl Own {
+    /// `None` where it has no subnet that we understand.
+    pub(super) fn of(name: &str, network: &Network) -> Option<Self> {
+        Some(Self {
+            name: name.to_owned(),
+            id: network.id.clone()?,
+            subnet: subnets(network).first().copied()?,
+        })
     }
-    Ok(())
+
+    /// Makes this the only network of its name. Another one is what a killed call had still asked
+    /// for: the engine makes networks one after the other.
+    pub(super) async fn make_unique(&self, engine: &Docker) -> Result<(), EngineError> {
+        let client = &engine.client;
+        let named = list(client).await?.into_iter();
+        let named = named.filter(|network| network.name.as_deref() == Some(&self.name));
+        for id in named.filter_map(|network| network.id) {
+            if id == self.id {
+                continue;
+            }
+            match client.docker.remove_network(&id).await {
+                Ok(()) => {}
+                Err(error) if status(&error) == Some(404) => {}
+                Err(error) => return Err(client.fault(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The network of this name that is kept where there are several, since an engine lets racers make
+/// two: the one with the id `used`, else the oldest. So every call, a killed one's late ones
+/// included, keeps the same.
+pub(super) fn choose_named<'a>(
+    networks: &'a [Network],
+    name: &str,
+    used: Option<&str>,
+) -> Option<&'a Network> {
+    let named = networks
+        .iter()
+        .filter(|network| network.name.as_deref() == Some(name));
+    named.min_by_key(|network| {
+        let created = network.created.as_deref();
+        let created: Option<jiff::Timestamp> = created.and_then(|text| text.parse().ok());
+        let is_used = used.is_some() && network.id.as_deref() == used;
+        (!is_used, created, network.id.as_deref())
+    })
+}
+
+/// The id of the network of this name that a container is in, once it has been started.
+pub(super) fn id_in(container: &ContainerSummary, name: &str) -> Option<String> {
+    let networks = container.network_settings.as_ref()?.networks.as_ref()?;
+    let id = networks.get(name)?.network_id.clone()?;
+    (!id.is_empty()).then_some(id)
+}
+
+/// The one network of this name, once one has been made.
+async fn settle(engine: &Docker, name: &str) -> Result<Own, EngineError> {
+    let networks = list(&engine.client).await?;
+    let own = choose_named(&networks, name, None).and_then(|network| Own::of(name, network));
+    let own = own.ok_or_else(|| refused(format!("the network `{name}` has vanished")))?;
+    own.make_unique(engine).await?;
+    Ok(own)
 }
 
 #[cfg(test)]

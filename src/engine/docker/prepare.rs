@@ -10,7 +10,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::context::{self, Ignore};
 use super::credentials::{self, Reference};
-use super::{Docker, dockerfile, files, names};
+use super::{Docker, files, names};
+use crate::core::dockerfile::{self, Bases};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Build, ImageSource, Pull, Run};
 use crate::core::progress::{Progress, Sink};
@@ -247,7 +248,13 @@ async fn build(
     let text = tokio::fs::read_to_string(&path)
         .await
         .map_err(|error| refused(format!("role `{role}`: `{}`: {error}", path.display())))?;
-    dockerfile::check(&path.display().to_string(), &text)?;
+    if let Some((line, construct)) = dockerfile::needs_buildkit(&text) {
+        let file = path.display();
+        return Err(refused_hint(
+            format!("{file}:{line}: `{construct}` needs BuildKit, which flipside does not use"),
+            dockerfile::WITHOUT_BUILDKIT,
+        ));
+    }
     let ignored = match tokio::fs::read_to_string(plan.context.join(".dockerignore")).await {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -270,7 +277,7 @@ async fn build(
         target: plan.target.clone().unwrap_or_default(),
         ..BuildImageOptions::default()
     };
-    let logins = logins(&dockerfile::bases(&text)).await?;
+    let logins = logins(&dockerfile::bases(&text, &plan.args)).await?;
     let each = |line: &str| {
         sink.progress(Progress::Build {
             role: role.to_string(),
@@ -283,12 +290,14 @@ async fn build(
         .await
 }
 
-/// Credentials for the registries that stages start from.
-async fn logins(
-    bases: &[String],
-) -> Result<Option<HashMap<String, DockerCredentials>>, EngineError> {
-    let mut logins = HashMap::new();
-    for base in bases {
+/// Credentials for the registries that a build takes images from: all that are known, where only the
+/// builder can tell which those are.
+async fn logins(bases: &Bases) -> Result<Option<HashMap<String, DockerCredentials>>, EngineError> {
+    let mut logins = match bases.others {
+        true => credentials::all().await?,
+        false => HashMap::new(),
+    };
+    for base in &bases.images {
         let registry = Reference::new(base).registry;
         if let Some(login) = credentials::find(&registry).await? {
             let key = login.serveraddress.clone().unwrap_or(registry);

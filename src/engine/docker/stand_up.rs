@@ -16,7 +16,7 @@ use tokio::try_join;
 use super::create::{self, Wanted};
 use super::files::{self, Filling};
 use super::inspect;
-use super::network::{self, Subnet};
+use super::network::{self, Own};
 use super::order::{self, roles};
 use super::{Docker, LAG, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
@@ -136,9 +136,8 @@ impl<'a> Work<'a> {
             let state = filling(there, name);
             files::volumes(self.engine, self.spec, (name, role), image(name)?, state).await
         }));
-        let (subnet, _) = try_join!(self.network(networks), filling)?;
+        let (own, _) = try_join!(self.network(there, networks), filling)?;
         let labels = self.labels();
-        let network = names::network(&plan.service, self.spec.release);
         let mut wanted = Vec::new();
         let mut index = 0;
         for (name, role) in roles(plan) {
@@ -155,9 +154,8 @@ impl<'a> Work<'a> {
                     image: image(name)?,
                     image_entrypoint: image_entrypoint.clone(),
                     replica,
-                    network: &network,
-                    subnet,
-                    address: subnet.address(index),
+                    network: &own,
+                    address: own.subnet.address(index),
                     labels: &labels,
                     api: self.engine.client.api(),
                 });
@@ -170,27 +168,40 @@ impl<'a> Work<'a> {
         }));
         let watched = try_join_all(self.awaited().into_iter().map(|role| self.healthy(role)));
         try_join!(started, watched)?;
-        Ok(())
+        // One that the engine has made late for a killed call would make the name ambiguous at the
+        // next start of a container.
+        own.make_unique(self.engine).await
     }
 
     fn labels(&self) -> HashMap<String, String> {
         let spec = self.spec;
         let service = &spec.plan.service;
-        names::of_environment(service, spec.release, spec.slot, self.total, &spec.labels)
+        let mut labels =
+            names::of_environment(service, spec.release, spec.slot, self.total, &spec.labels);
+        labels.insert(names::OPENED_WITH.into(), spec.opened_with.to_string());
+        labels
     }
 
-    async fn network(&self, networks: &[Network]) -> Result<Subnet, EngineError> {
+    /// The environment's own network: the one that containers of it are in, else the oldest of its
+    /// name, else a new one.
+    async fn network(
+        &self,
+        there: &[ContainerSummary],
+        networks: &[Network],
+    ) -> Result<Own, EngineError> {
         let plan = &self.spec.plan;
         let name = names::network(&plan.service, self.spec.release);
-        let Some(there) = networks.iter().find(|n| n.name.as_deref() == Some(&name)) else {
+        let used = there
+            .iter()
+            .find_map(|container| network::id_in(container, &name));
+        let Some(found) = network::choose_named(networks, &name, used.as_deref()) else {
             let labels = self.labels();
             let pool = plan.pools.networks;
             return network::create(self.engine, &name, labels, pool, self.total, networks).await;
         };
-        let ours = there.labels.as_ref().and_then(names::release);
-        let subnet = network::subnets(there).into_iter().next();
-        match (ours, subnet) {
-            (Some(_), Some(subnet)) => Ok(subnet),
+        let ours = found.labels.as_ref().and_then(names::release);
+        match (ours, Own::of(&name, found)) {
+            (Some(_), Some(own)) => Ok(own),
             _ => Err(refused_hint(
                 format!("the network `{name}` is there and was not made by flipside"),
                 format!("`docker network rm {name}` removes it, if nothing needs it"),
@@ -218,6 +229,10 @@ impl<'a> Work<'a> {
         use ContainerSummaryStateEnum as S;
         let state = there.and_then(|container| container.state.as_ref());
         let name = wanted.container();
+        let labels = there.and_then(|container| container.labels.as_ref());
+        if labels.is_some_and(|labels| !names::is_of_run(labels, self.spec.opened_with)) {
+            return Err(of_another_run(&name));
+        }
         match state {
             Some(S::RUNNING | S::RESTARTING | S::PAUSED) => {}
             Some(S::EXITED) => self.start_in_turn(wanted, &name).await?,
@@ -275,6 +290,9 @@ impl<'a> Work<'a> {
         let ours = service == Some(wanted.service.as_str())
             && names::release(&labels) == Some(wanted.release)
             && names::role(&labels) == (wanted.name.clone(), wanted.replica);
+        if ours && !names::is_of_run(&labels, self.spec.opened_with) {
+            return Err(of_another_run(name));
+        }
         if ours {
             return Ok(true);
         }
@@ -336,8 +354,8 @@ impl<'a> Work<'a> {
         if let Err(error) = &started
             && error.to_string().contains("is ambiguous")
         {
-            // Another operator has just made a network of the same name.
-            network::make_unique(self.engine, wanted.network, wanted.subnet).await?;
+            // The engine has just made another network of that name, for a killed call.
+            wanted.network.make_unique(self.engine).await?;
             started = start().await;
         }
         started.map_err(|error| about(name, "did not start", client.fault(error)))
@@ -429,6 +447,17 @@ fn ended(code: i64, oom: bool) -> String {
         true => format!("exit {code}, OOM-killed"),
         false => format!("exit {code}"),
     }
+}
+
+/// Two stores that do not know of each other give out one release number twice; and what the engine
+/// makes late for a killed call may meet a run that does not know of it.
+fn of_another_run(name: &str) -> EngineError {
+    refused_hint(
+        format!(
+            "the container `{name}` is of another run, which was given the same release number"
+        ),
+        "`flipside status` shows what stands; then deploy again, or `flipside resume` with the --state of that run",
+    )
 }
 
 /// A semaphore or channel of ours that was closed: only while everything is being dropped.

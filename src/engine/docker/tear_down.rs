@@ -22,11 +22,7 @@ pub(super) async fn tear_down(
     release: Release,
 ) -> Result<(), EngineError> {
     let filters = || names::filter(service, Some(release));
-    let (containers, networks, volumes) = try_join!(
-        inspect::containers(engine, filters()),
-        inspect::networks(engine, filters()),
-        inspect::volumes(engine, filters()),
-    )?;
+    let containers = inspect::containers(engine, filters()).await?;
     remove_all(engine, containers).await.map_err(acted)?;
     // A container that the engine is still making for a killed call is listed before it can be
     // removed.
@@ -40,6 +36,12 @@ pub(super) async fn tear_down(
         tokio::time::sleep(LAG).await;
         remove_all(engine, left).await.map_err(acted)?;
     }
+    // Only now: meanwhile the engine may have made one for a killed call.
+    let (networks, volumes) = try_join!(
+        inspect::networks(engine, filters()),
+        inspect::volumes(engine, filters()),
+    )
+    .map_err(acted)?;
     for id in networks.into_iter().filter_map(|network| network.id) {
         network(engine, &id).await.map_err(acted)?;
     }

@@ -1,0 +1,280 @@
+//! Hides the secrets of a plan in what is about to be shown or journalled.
+//!
+//! What engine, builder, application and probe say is foreign text, and may repeat what was sent to
+//! them: an engine quotes a command it cannot start, an application logs its settings. What the plan
+//! shows anyway (names, images) is not hidden, nor what is too short to be told from other words.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::event::{Event, Failure};
+use super::plan::{FileContent, FileSource, ImageSource, Plan, ProbeKind, Role, Text};
+use super::progress::Progress;
+
+/// How long a value is at least that is looked for everywhere, in bytes.
+const LEAST: usize = 6;
+/// How much of a secret counts as one at the end of a text that may have been cut there, in bytes.
+const LEAST_CUT: usize = 4;
+/// What stands in a secret's place.
+const INSTEAD: &str = "[secret]";
+
+/// Secrets to be hidden. Has no `Debug`: it would show them.
+#[derive(Clone, Default)]
+pub struct Mask {
+    secrets: BTreeSet<String>,
+}
+
+impl Mask {
+    /// Everything secret in a plan: whole values, the parts of them that came from outside, and the
+    /// lines of these, since logs come line by line.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Self {
+        let texts = plan.roles.values().flat_map(texts);
+        let asked = plan.probes.iter().flat_map(|probe| match &probe.kind {
+            ProbeKind::Exec { command } => command.iter().collect(),
+            ProbeKind::Http(http) => {
+                let headers = http.headers.iter();
+                headers.filter_map(|field| field.value.as_ref()).collect()
+            }
+            ProbeKind::Tcp { .. } | ProbeKind::Health => Vec::new(),
+        });
+        let shown = shown(plan);
+        let secrets = texts.chain(asked).flat_map(forms);
+        let hidden = secrets.filter(|secret| {
+            secret.len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
+        });
+        Self {
+            secrets: hidden.collect(),
+        }
+    }
+
+    /// The secrets among `texts`, however short.
+    #[must_use]
+    pub fn of_texts<'a>(texts: impl Iterator<Item = &'a Text>) -> Self {
+        let secrets = texts.flat_map(forms).filter(|secret| !secret.is_empty());
+        Self {
+            secrets: secrets.collect(),
+        }
+    }
+
+    /// `text` without the secrets.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        replace(text, self.found(text))
+    }
+
+    /// `text` without the secrets, of which the last may have been cut short with it.
+    #[must_use]
+    pub fn hide_cut(&self, text: &str) -> String {
+        // A character that was cut through is shown as this one.
+        let text = text.trim_end_matches('\u{fffd}');
+        let cut = self.secrets.iter().filter_map(|secret| {
+            let mut ends = secret.char_indices().map(|(at, _)| at).rev();
+            let end = ends.find(|&end| {
+                (LEAST_CUT..=text.len()).contains(&end) && text.ends_with(&secret[..end])
+            })?;
+            Some(text.len() - end..text.len())
+        });
+        replace(text, self.found(text).chain(cut))
+    }
+
+    /// A fact without the secrets in what it tells of foreign text.
+    #[must_use]
+    pub fn event(&self, event: Event) -> Event {
+        match event {
+            Event::Failed(failure) => Event::Failed(self.failure(failure)),
+            Event::Lost { why } => Event::Lost {
+                why: self.hide(&why),
+            },
+            event => event,
+        }
+    }
+
+    fn failure(&self, mut failure: Failure) -> Failure {
+        failure.what = self.hide(&failure.what);
+        failure.hint = failure.hint.map(|hint| self.hide(&hint));
+        for report in &mut failure.replicas {
+            for text in report.reasons.iter_mut().chain(&mut report.logs) {
+                *text = self.hide(text);
+            }
+        }
+        failure
+    }
+
+    /// A step without the secrets in what it tells of foreign text.
+    #[must_use]
+    pub fn progress(&self, step: Progress) -> Progress {
+        match step {
+            Progress::Build { role, line } => Progress::Build {
+                role,
+                line: self.hide(&line),
+            },
+            Progress::Check {
+                container,
+                attempt,
+                reason,
+            } => Progress::Check {
+                container,
+                attempt,
+                reason: reason.map(|reason| self.hide(&reason)),
+            },
+            step => step,
+        }
+    }
+
+    fn found(&self, text: &str) -> impl Iterator<Item = Range<usize>> {
+        self.secrets.iter().flat_map(move |secret| {
+            let found = text.match_indices(secret.as_str());
+            found.map(|(at, found)| at..at + found.len())
+        })
+    }
+}
+
+/// `text` with each range, and each run of ranges that touch or overlap, replaced.
+fn replace(text: &str, ranges: impl Iterator<Item = Range<usize>>) -> String {
+    let mut ranges: Vec<_> = ranges.collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut out = String::new();
+    let mut at = 0;
+    for range in ranges {
+        if range.start > at || at == 0 {
+            out.push_str(&text[at..range.start]);
+            out.push_str(INSTEAD);
+        }
+        at = at.max(range.end);
+    }
+    out + &text[at..]
+}
+
+/// The places of a role that may hold secrets.
+fn texts(role: &Role) -> Vec<&Text> {
+    let words = role.command.iter().chain(&role.entrypoint).flatten();
+    let contents = role.files.iter().filter_map(|file| match &file.content {
+        FileContent::File {
+            source: FileSource::Value(text),
+            ..
+        } => Some(text),
+        FileContent::File { .. } | FileContent::Directory(_) => None,
+    });
+    let args = match &role.image {
+        ImageSource::Build(build) => Some(build.args.values()),
+        ImageSource::Pull(_) => None,
+    };
+    let test = role.healthcheck.iter().flat_map(|check| &check.test);
+    words
+        .chain(role.environment.values())
+        .chain(contents)
+        .chain(args.into_iter().flatten())
+        .chain(test)
+        .collect()
+}
+
+/// What a plan shows: the names that every message needs.
+fn shown(plan: &Plan) -> Vec<&str> {
+    let mut shown = vec![plan.service.as_str()];
+    for (name, role) in &plan.roles {
+        shown.push(name.as_str());
+        match &role.image {
+            ImageSource::Pull(reference) => shown.push(reference),
+            ImageSource::Build(build) => shown.extend(build.tag.as_deref()),
+        }
+    }
+    shown
+}
+
+/// How a secret may be met: whole, its parts from outside, their lines, and as engines quote them.
+fn forms(text: &Text) -> Vec<String> {
+    let parts = text.parts();
+    // What is secret only for what stands beside it is not looked for by itself.
+    if !text.is_secret() || parts.is_some_and(BTreeSet::is_empty) {
+        return Vec::new();
+    }
+    let mut forms = vec![text.reveal().to_owned()];
+    forms.extend(parts.into_iter().flatten().cloned());
+    let lines: Vec<_> = forms
+        .iter()
+        .filter(|form| form.contains('\n'))
+        .flat_map(|form| form.lines().map(str::trim))
+        .filter(|line| line.len() >= LEAST)
+        .map(str::to_owned)
+        .collect();
+    let quoted: Vec<_> = forms.iter().map(|form| quoted(form)).collect();
+    forms.extend(lines);
+    forms.extend(quoted);
+    forms
+}
+
+/// As it stands between quotes in messages of the engine and in JSON.
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(texts: &[Text]) -> Mask {
+        Mask::of_texts(texts.iter())
+    }
+
+    #[test]
+    fn a_part_from_outside_is_hidden_alone_too() {
+        let parts = ["hunter2tok".to_owned()];
+        let mask = mask(&[Text::composed("Bearer hunter2tok", parts.into())]);
+        assert_eq!(
+            mask.hide("no login for hunter2tok!"),
+            "no login for [secret]!"
+        );
+        assert_eq!(mask.hide("got Bearer hunter2tok."), "got [secret].");
+    }
+
+    #[test]
+    fn overlapping_secrets_leave_nothing_of_either() {
+        let mask = mask(&[
+            Text::secret("abcdef"),
+            Text::secret("defghi"),
+            Text::secret("secret"),
+        ]);
+        assert_eq!(mask.hide("xabcdefghix"), "x[secret]x");
+        assert_eq!(mask.hide("abcdef secret"), "[secret] [secret]");
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_short_is_hidden_at_the_end() {
+        let mask = mask(&[Text::secret("hunter2-and-more-ü!")]);
+        assert_eq!(mask.hide_cut("403: hunter2-an"), "403: [secret]");
+        assert_eq!(
+            mask.hide_cut("403: hunter2-and-more-\u{fffd}"),
+            "403: [secret]"
+        );
+        assert_eq!(mask.hide_cut("403: hun"), "403: hun");
+        assert_eq!(mask.hide("403: hunter2-an"), "403: hunter2-an");
+    }
+
+    #[test]
+    fn quoted_and_many_lined_secrets_are_hidden() {
+        let mask = mask(&[Text::secret("first \"line\"\nsecond line")]);
+        assert_eq!(
+            mask.hide(r#"exec: "first \"line\"\nsecond line""#),
+            r#"exec: "[secret]""#
+        );
+        assert_eq!(mask.hide("log: second line"), "log: [secret]");
+    }
+
+    #[test]
+    fn text_of_the_plan_itself_is_not_hidden() {
+        let beside = Text::composed("/bin/server", BTreeSet::new());
+        let mask = mask(&[Text::public("hunter2"), Text::secret(""), beside]);
+        assert_eq!(mask.hide("hunter2 /bin/server"), "hunter2 /bin/server");
+    }
+}

@@ -1,0 +1,129 @@
+//! The addresses the proxy listens on: opened before a service needs them, given up once none does.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+
+use tokio::sync::oneshot;
+
+use super::control::{Code, ControlError, Entry};
+use super::desk::{Books, Desk, send};
+use super::listen::{self, Others};
+use super::refuse::{listen_failed, listen_taken};
+use super::table::parse_listen;
+use super::worker::Order;
+
+impl Desk {
+    /// Tries again to open what could not be opened.
+    pub async fn retry_listeners(&self) {
+        let mut books = self.books.lock().await;
+        let closed: Vec<SocketAddr> = books
+            .listeners
+            .iter()
+            .filter_map(|(address, error)| error.as_ref().map(|_| *address))
+            .collect();
+        for address in closed {
+            self.try_to_listen(&mut books, address);
+        }
+    }
+
+    pub(super) fn try_to_listen(&self, books: &mut Books, address: SocketAddr) {
+        match listen::open(address, self.workers.len(), Others::None) {
+            Ok(sockets) => self.hand_out(books, address, sockets),
+            Err(error) => {
+                let error = Some(error.to_string());
+                if books.listeners.get(&address) != Some(&error) {
+                    tracing::warn!(%address, error, "cannot listen");
+                }
+                books.listeners.insert(address, error);
+            }
+        }
+    }
+
+    /// The sockets `entry` needs, where they are not open yet. Clients may already come to them,
+    /// and wait until they are handed out.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be opened.
+    pub(super) fn open_for(
+        &self,
+        books: &Books,
+        entry: &Entry,
+    ) -> Result<Option<(SocketAddr, Vec<TcpListener>)>, ControlError> {
+        let address = parse_listen(&entry.listen)
+            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
+        let is_open = |address: &SocketAddr| books.listeners.get(address) == Some(&None);
+        if is_open(&address) {
+            return Ok(None);
+        }
+        let mut own = books.listeners.keys().copied();
+        let own = own.find(|own| is_open(own) && overlap(*own, address));
+        let others = match own {
+            None => Others::None,
+            Some(own) => match self.listens_there(own, &entry.service) {
+                Some(other) => return Err(listen_taken(address, &other, own)),
+                None => Others::Own,
+            },
+        };
+        let sockets = listen::open(address, self.workers.len(), others)
+            .map_err(|error| listen_failed(address, &error))?;
+        Ok(Some((address, sockets)))
+    }
+
+    pub(super) fn hand_out(
+        &self,
+        books: &mut Books,
+        address: SocketAddr,
+        sockets: Vec<TcpListener>,
+    ) {
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            send(worker, Order::Listen(address, socket));
+        }
+        tracing::info!(%address, "listening");
+        books.listeners.insert(address, None);
+    }
+
+    /// Closes what no service listens on once `service` is as `entry` says, or is removed; when
+    /// this returns the addresses are free. To be called before that comes true: clients are
+    /// answered to the end and none of them finds nothing where there was something.
+    pub(super) async fn leave(&self, books: &mut Books, service: &str, entry: Option<&Entry>) {
+        let listens = |entry: &Entry| parse_listen(&entry.listen).ok();
+        let mut used: BTreeSet<SocketAddr> = {
+            let routes = self.shared.routes.load();
+            let others = routes.services.values().map(|it| &it.entry);
+            let others = others.filter(|other| other.service != service);
+            others.filter_map(|other| listens(other)).collect()
+        };
+        used.extend(entry.and_then(listens));
+        let listeners = books.listeners.keys().copied();
+        let unused: Vec<_> = listeners.filter(|it| !used.contains(it)).collect();
+        for address in unused {
+            if books.listeners.remove(&address) != Some(None) {
+                continue;
+            }
+            tracing::info!(%address, "no longer listening");
+            for worker in &self.workers {
+                let (closed, closing) = oneshot::channel();
+                send(worker, Order::Unlisten(address, closed));
+                if closing.await.is_err() {
+                    tracing::debug!("a worker has stopped");
+                }
+            }
+        }
+    }
+
+    /// A service other than `service` that listens on `address`.
+    fn listens_there(&self, address: SocketAddr, service: &str) -> Option<String> {
+        let routes = self.shared.routes.load();
+        let mut others = routes.services.values().map(|it| &it.entry);
+        let other = others
+            .find(|other| other.service != service && parse_listen(&other.listen) == Ok(address));
+        other.map(|other| other.service.clone())
+    }
+}
+
+/// Whether sockets on both addresses would get the same clients.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && any
+}
