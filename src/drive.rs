@@ -73,13 +73,15 @@ pub enum Unheld {
     },
 }
 
-/// The pure core, by its two functions; tests put broken ones in.
+/// The pure core, by its functions; tests put broken ones in.
 #[derive(Clone, Copy)]
 pub struct Core {
     /// [`crate::core::decide::decide`].
     pub decide: fn(&State) -> Next,
     /// [`State::apply`].
     pub apply: fn(State, &Event) -> Result<State, Illegal>,
+    /// [`goes_on_without_journal`].
+    pub goes_on: fn(&Verb) -> bool,
 }
 
 impl Default for Core {
@@ -87,6 +89,7 @@ impl Default for Core {
         Self {
             decide,
             apply: State::apply,
+            goes_on: goes_on_without_journal,
         }
     }
 }

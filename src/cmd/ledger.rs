@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::core::event::{Event, Opened};
+use crate::core::event::{Event, Opened, Verb};
 use crate::core::names::{Fence, Millis, ServiceName};
-use crate::drive::{Ledger, LedgerError, goes_on_without_journal};
+use crate::drive::{Ledger, LedgerError};
 use crate::journal::{Journal, JournalError, RunLog, Writer};
 use crate::perform::Clock;
 use crate::report::{Report, Shown};
@@ -39,7 +39,8 @@ pub struct RunLedger {
 }
 
 impl RunLedger {
-    /// Opens a run: its first record is durable when this returns, or `opened` may go on without.
+    /// Opens a run: its first record is durable when this returns, or `opened` may go on without,
+    /// as `goes_on` says.
     ///
     /// # Errors
     /// Where the journal does not take the record and the run may not go on without.
@@ -50,6 +51,7 @@ impl RunLedger {
         opened: &Opened,
         report: Arc<dyn Report>,
         clock: Clock,
+        goes_on: fn(&Verb) -> bool,
     ) -> Result<Self, LedgerError> {
         let event = Event::Opened(opened.clone());
         let at = clock();
@@ -57,7 +59,7 @@ impl RunLedger {
             Ok(journal) => begin(journal, service, run, opened.fence, at, &event).await,
             Err(error) => Err(error.clone()),
         };
-        let without = if goes_on_without_journal(&opened.verb) {
+        let without = if goes_on(&opened.verb) {
             Without::GoOn
         } else {
             Without::Stop

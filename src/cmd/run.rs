@@ -77,7 +77,9 @@ impl Operator {
             what: illegal.to_string(),
         })?;
         let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
-        let mut ledger = RunLedger::open(&journal, &self.service, run, &opened, report, clock)
+        let (service, goes_on) = (&self.service, self.core.goes_on);
+        let ledger = RunLedger::open(&journal, service, run, &opened, report, clock, goes_on);
+        let mut ledger = ledger
             .await
             .map_err(|error| self.store_away(error.why, Touched::Nothing))?;
         let ended = self

@@ -3,6 +3,7 @@
 use flipside::core::action::Action;
 use flipside::core::decide::{Next, decide};
 use flipside::core::event::Event;
+use flipside::core::routing::Drained;
 use flipside::core::state::{Course, Illegal, Stage as Reached, State};
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
@@ -50,6 +51,20 @@ fn retires_what_was_left(state: &State) -> Next {
     }
 }
 
+fn skips_drain(state: State, event: &Event) -> Result<State, Illegal> {
+    let mut state = state.apply(event)?;
+    if state.course == Course::Forward(Reached::Verified) {
+        state.course = Course::Forward(Reached::Drained);
+    }
+    Ok(state)
+}
+
+fn guesses_cut(state: State, event: &Event) -> Result<State, Illegal> {
+    let mut state = state.apply(event)?;
+    state.drained.cut = state.drained.cut.or(Some(0));
+    Ok(state)
+}
+
 fn never_looks(state: &State) -> Next {
     match state.pending {
         Some(_) => Next::End(Outcome::Stuck),
@@ -85,12 +100,20 @@ fn promise_3_a_core_that_retires_the_standby_is_caught() {
     caught(3, case, core, Flaw::None);
 }
 
+/// Nothing goes on without its journal.
+const NEEDS_JOURNAL: fn() -> Core = || Core {
+    goes_on: |_| false,
+    ..Core::default()
+};
+
 #[test]
 fn promise_4_a_rollback_that_needs_the_journal_is_caught() {
-    let trouble = Trouble::Call(Op::Settled, 0, Moment::Before);
-    let mut case = case("third deploy", trouble, Verb::Rollback);
-    case.ways = vec![(Machine::Elsewhere, Verb::Rollback)];
-    caught(4, case, Core::default(), Flaw::NeedsJournal);
+    for machine in [Machine::WithoutStore, Machine::Unreadable] {
+        let trouble = Trouble::Call(Op::Settled, 0, Moment::Before);
+        let mut case = case("third deploy", trouble, Verb::Rollback);
+        case.ways = vec![(machine, Verb::Rollback)];
+        caught(4, case, NEEDS_JOURNAL(), Flaw::None);
+    }
 }
 
 #[test]
@@ -112,6 +135,68 @@ fn promise_5_a_core_that_never_looks_is_caught() {
 fn promise_5_an_engine_that_hides_remnants_is_caught() {
     let case = case("prune", Trouble::None, Verb::Prune);
     caught(5, case, Core::default(), Flaw::HidesRemnants);
+}
+
+#[test]
+fn promise_6_a_core_that_does_not_drain_is_caught() {
+    let core = Core {
+        apply: skips_drain,
+        ..Core::default()
+    };
+    let case = case("third deploy", Trouble::None, Verb::Prune);
+    caught(6, case, core, Flaw::None);
+}
+
+#[test]
+fn promise_6_a_core_that_retires_before_it_drains_is_caught() {
+    let core = Core {
+        apply: skips_drain,
+        decide: retires_what_was_left,
+        ..Core::default()
+    };
+    let case = case("third deploy", Trouble::None, Verb::Prune);
+    caught(6, case, core, Flaw::None);
+}
+
+fn uncounted() -> Case {
+    let mut case = case("third deploy", Trouble::None, Verb::Prune);
+    case.scenario.wrong = |world| world.drained.extend([(3, Drained::default())]);
+    case
+}
+
+#[test]
+fn promise_6_a_pointer_that_guesses_a_0_is_caught() {
+    caught(6, uncounted(), Core::default(), Flaw::GuessesCut);
+}
+
+#[test]
+fn promise_6_a_core_that_tells_a_guessed_0_is_caught() {
+    let core = Core {
+        apply: guesses_cut,
+        ..Core::default()
+    };
+    caught(6, uncounted(), core, Flaw::None);
+}
+
+#[test]
+fn promise_9_a_journal_of_the_plan_with_its_values_is_caught() {
+    let case = case("first deploy", Trouble::None, Verb::Prune);
+    caught(9, case, Core::default(), Flaw::JournalsValues);
+}
+
+#[test]
+fn promise_9_a_plan_that_forgets_where_a_value_came_from_is_caught() {
+    let case = case("first deploy", Trouble::None, Verb::Prune);
+    caught(9, case, Core::default(), Flaw::ForgetsSecrets);
+}
+
+#[test]
+fn promise_10_a_rollback_that_stops_at_a_full_disk_is_caught() {
+    for at in 0..4 {
+        let trouble = Trouble::Record(at, Slip::Full);
+        let case = case("rollback", trouble, Verb::Rollback);
+        caught(10, case, NEEDS_JOURNAL(), Flaw::None);
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub enum Trouble {
 pub type Next = (Machine, Verb);
 
 /// Every way to go on.
-pub const WAYS: [Next; 8] = [
+pub const WAYS: [Next; 9] = [
     (Machine::Here, Verb::Resume),
     (Machine::Here, Verb::Deploy),
     (Machine::Here, Verb::Rollback),
@@ -62,6 +62,7 @@ pub const WAYS: [Next; 8] = [
     (Machine::Elsewhere, Verb::Deploy),
     (Machine::Elsewhere, Verb::Rollback),
     (Machine::WithoutStore, Verb::Rollback),
+    (Machine::Unreadable, Verb::Rollback),
 ];
 
 /// A promise that was not kept, with the case.
@@ -189,6 +190,13 @@ pub fn scenarios(pointer_keeps_marks: bool) -> Vec<Scenario> {
     ]
 }
 
+/// Whether a trouble must befall, as one that was learnt from an undisturbed run must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certain {
+    Yes,
+    No,
+}
+
 /// One case.
 pub struct Case {
     pub scenario: Scenario,
@@ -196,6 +204,8 @@ pub struct Case {
     pub ways: Vec<Next>,
     /// After how many calls of the second operator what was late lands.
     pub landing: usize,
+    /// Whether the trouble is known to come.
+    pub certain: Certain,
     pub core: Core,
     pub flaw: Flaw,
 }
@@ -207,6 +217,7 @@ impl Case {
             trouble,
             ways: vec![next],
             landing: 3,
+            certain: Certain::Yes,
             core: Core::default(),
             flaw: Flaw::None,
         }
@@ -247,21 +258,24 @@ impl Case {
             }
         };
         verdict(&stage)?;
+        self.has_struck(&stage, &first, done.as_ref())?;
         if self.trouble == Trouble::None {
             self.scenario.as_expected(done.as_ref())?;
         }
+        self.outlives_its_journal(done.as_ref())?;
         drop(first);
         tokio::task::yield_now().await;
         lock(&stage.world).faults.heal();
         (self.scenario.wrong)(&mut lock(&stage.world));
         stage.land_after(self.landing);
-        for &(machine, verb) in &self.ways {
+        for (nth, &(machine, verb)) in self.ways.iter().enumerate() {
             let standby = fit_standby(&stage);
             let open = unfinished(&stage);
             let next = stage.actor("bob@desk", machine);
             let done = next.perform(verb).await;
             verdict(&stage)?;
-            if self.overtaken(&done) {
+            let others = self.ways[..nth].iter().any(|(at, _)| *at != Machine::Here);
+            if self.overtaken(&done) || (others && left_to_a_person(&done)) {
                 continue;
             }
             self.scenario
@@ -287,6 +301,39 @@ impl Case {
         let leaves_the_newest = matches!(opened.verb, Opens::Rollback { from, .. }
             if from == opened.highest && ended.outcome == Outcome::Done);
         late && (stuck || leaves_the_newest)
+    }
+
+    /// A case whose trouble never came has shown nothing.
+    fn has_struck(
+        &self,
+        stage: &Stage,
+        first: &super::stage::Actor,
+        done: Option<&Done>,
+    ) -> Verdict {
+        let struck = match &self.trouble {
+            Trouble::None => true,
+            Trouble::Record(_, Slip::Full) => first.tape.has_failed(),
+            Trouble::Record(_, Slip::Dies(_)) | Trouble::Call(..) => done.is_none(),
+            Trouble::Fault(op, ..) => !lock(&stage.world).faults.is_planned(*op),
+            Trouble::Late(op, _) => done.is_none() && !lock(&stage.world).faults.is_planned(*op),
+        };
+        match struck || self.certain == Certain::No {
+            true => Ok(()),
+            false => Err(format!("it was never struck and came to {done:?}")),
+        }
+    }
+
+    /// 10: a full disk stops every act but one.
+    fn outlives_its_journal(&self, done: Option<&Done>) -> Verdict {
+        let full = matches!(self.trouble, Trouble::Record(_, Slip::Full));
+        let back = matches!(self.scenario.verb, Verb::Rollback | Verb::RollbackTo(_));
+        let moved = done.and_then(Done::outcome) == Some(Outcome::Done);
+        match full && back && !moved {
+            true => Err(format!(
+                "promise 10: on a full disk the rollback came to {done:?}"
+            )),
+            false => Ok(()),
+        }
     }
 
     fn befall(&self, stage: &Arc<Stage>, first: &super::stage::Actor) {
@@ -320,6 +367,15 @@ pub fn paused<T>(play: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     runtime.block_on(play)
+}
+
+/// Another machine has moved the pointer on since: a person is told so.
+fn left_to_a_person(done: &Done) -> bool {
+    match done {
+        Done::Ended(ended) => ended.outcome == Outcome::Stuck,
+        Done::Exit(exit) => *exit == Exit::Decide,
+        Done::Refused(_) => false,
+    }
 }
 
 /// What the checker has found by now.
@@ -539,6 +595,13 @@ impl Case {
                 "promise 3: {standby} stands by, and {:?} would be gone back to",
                 view.standby
             ));
+        }
+        let standing = environments.iter().flat_map(|e| &e.containers);
+        let used: Vec<_> = standing.map(|container| &container.image_id).collect();
+        let built = world.built.get(&stage.service).into_iter().flatten();
+        let images: Vec<_> = built.filter(|id| !used.contains(id)).collect();
+        if !images.is_empty() {
+            return Err(format!("promise 5: the images {images:?} are left behind"));
         }
         let leases = world
             .tokens

@@ -7,11 +7,15 @@ use std::net::SocketAddr;
 use flipside::core::action::Action;
 use flipside::core::event::{Event, Opened, Verb};
 use flipside::core::names::{Generation, Release, ServiceName};
-use flipside::core::routing::{Mark, Routing};
+use flipside::core::routing::{Drained, Mark, Routing};
+use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health};
 use tokio::time::Instant;
 
 use crate::support::fake_world::{Shared, lock};
+
+/// What no record, label or line may hold: the plan has it from outside its text.
+pub const SECRET: &str = "hunter2-from-outside";
 
 /// A call that changes something.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,7 @@ pub enum Act {
     Mark(Release, Mark),
     Write(Option<Release>),
     Forget(Vec<Release>),
+    DropImage,
     Remove,
 }
 
@@ -40,6 +45,8 @@ struct Told {
     opened: Option<Opened>,
     pending: Option<Action>,
     closed: bool,
+    /// It has moved the pointer away from something, and no drain of that is written down.
+    undrained: bool,
 }
 
 /// What one journal says.
@@ -66,6 +73,10 @@ pub struct Checker {
     withdrawn: BTreeSet<Release>,
     whole: BTreeMap<Release, Environment>,
     guarded: BTreeSet<Release>,
+    /// What a move has left, until the pointer has said that nothing is in flight to it.
+    undrained: BTreeSet<Release>,
+    /// What the pointer has said of its drains.
+    drains: Vec<Drained>,
     checks: BTreeMap<SocketAddr, (Instant, bool)>,
     began: Instant,
     journals: BTreeMap<&'static str, Book>,
@@ -89,6 +100,8 @@ impl Checker {
             withdrawn: BTreeSet::new(),
             whole: BTreeMap::new(),
             guarded: BTreeSet::new(),
+            undrained: BTreeSet::new(),
+            drains: Vec::new(),
             checks: BTreeMap::new(),
             began: Instant::now(),
             journals: BTreeMap::new(),
@@ -137,6 +150,35 @@ impl Checker {
         self.holders.insert(nonce.to_owned(), who);
     }
 
+    /// The pointer has said what became of what was in flight.
+    pub fn drained(&mut self, said: Drained) {
+        self.undrained.clear();
+        self.drains.push(said);
+    }
+
+    /// 6: what is told of a drain is what the pointer said of one.
+    pub fn told(&mut self, drained: &Drained) {
+        let nothing = Drained {
+            in_flight: Some(0),
+            finished: Some(0),
+            cut: Some(0),
+        };
+        let known = self.drains.contains(drained) || *drained == Drained::default();
+        // Where nothing was left, nothing was in flight.
+        if !known && (!self.drains.is_empty() || *drained != nothing) {
+            let said = &self.drains;
+            let how = format!("{drained:?} is told, and the pointer said {said:?}");
+            self.breaks(6, how);
+        }
+    }
+
+    /// 9: no secret goes anywhere but to the engine.
+    pub fn shown(&mut self, place: &str, text: &str) {
+        if text.contains(SECRET) {
+            self.breaks(9, format!("a secret is in {place}: {text}"));
+        }
+    }
+
     pub fn checked(&mut self, address: SocketAddr, passed: bool) {
         self.checks.insert(address, (Instant::now(), passed));
     }
@@ -175,9 +217,23 @@ impl Checker {
                 told.pending = None;
                 self.going_down = matches!(opened.verb, Verb::Down { .. });
             }
-            Event::Closed { .. } => {
+            Event::Closed { outcome } => {
                 told.pending = None;
                 told.closed = true;
+                // One that has been overtaken is closed as it is; the next move's drain was its.
+                let open = told.undrained && !self.undrained.is_empty();
+                if *outcome == Outcome::Done && open {
+                    self.breaks(6, format!("run {run} ended without a drain"));
+                }
+            }
+            Event::Switched { .. } => {
+                let pending = told.pending.take();
+                told.undrained = matches!(pending, Some(Action::Switch { from: Some(_), .. }));
+            }
+            Event::Drained(drained) => {
+                told.pending = None;
+                told.undrained = false;
+                self.told(drained);
             }
             Event::Intended { action } => told.pending = Some(action.clone()),
             Event::Asked { .. }
@@ -203,6 +259,7 @@ impl Checker {
     /// Something is about to be done by `who`, whose journal is `journal`.
     pub fn act(&mut self, who: &'static str, journal: &'static str, act: &Act) {
         self.holds(who, act);
+        self.waits(act);
         let book = self.journals.entry(journal).or_default();
         let told = book.runs.get(&book.current).cloned().unwrap_or_default();
         let failing = book.failing;
@@ -219,6 +276,7 @@ impl Checker {
             }
             (Some(Action::TearDown { release }), Act::TearDown(gone)) => release == gone,
             (Some(Action::Retire { releases }), Act::TearDown(gone)) => releases.contains(gone),
+            (Some(Action::TearDown { .. } | Action::Retire { .. }), Act::DropImage) => true,
             // Forgetting nothing only asks whether one may still act.
             (Some(Action::TearDown { .. } | Action::Retire { .. }), Act::Forget(gone))
                 if gone.is_empty() =>
@@ -249,6 +307,16 @@ impl Checker {
                     told.pending
                 ),
             );
+        }
+    }
+
+    /// 6: what was left stands until nothing is in flight to it.
+    fn waits(&mut self, act: &Act) {
+        if let Act::TearDown(release) = act
+            && self.undrained.contains(release)
+            && !self.going_down
+        {
+            self.breaks(6, format!("{release} is removed before it was drained"));
         }
     }
 
@@ -339,6 +407,7 @@ impl Checker {
             if self.last.is_some() && !self.going_down {
                 self.breaks(3, "the pointer forgot the service without `down`");
             }
+            self.fence = 0;
             return;
         };
         let before = self.last.clone();
@@ -373,6 +442,8 @@ impl Checker {
             self.withdrawn.insert(from);
         }
         self.withdrawn.remove(&to);
+        self.undrained.extend(from.filter(|&from| from != to));
+        self.undrained.remove(&to);
         self.served.insert(to, now.generation);
     }
 

@@ -197,6 +197,8 @@ impl Engine for Door {
             // The classic: the new plan is put where the live one stands.
             self.stage.in_place(&mut spec);
         }
+        let labels = serde_json::to_string(&spec.labels).unwrap();
+        self.stage.checker().shown("a label", &labels);
         let inner = self.engine.stand_up(&spec, images, sink);
         self.through(Op::StandUp, Some(act), inner).await
     }
@@ -221,11 +223,14 @@ impl Engine for Door {
     }
 
     async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
-        self.engine.images(service).await
+        self.through(Op::Images, None, self.engine.images(service))
+            .await
     }
 
     async fn drop_image(&self, id: &str) -> Result<(), EngineError> {
-        self.engine.drop_image(id).await
+        let inner = self.engine.drop_image(id);
+        self.through(Op::DropImage, Some(Act::DropImage), inner)
+            .await
     }
 
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
@@ -271,9 +276,11 @@ impl Engine for Door {
 
     async fn claim(&self, service: &ServiceName, token: &Token) -> Result<Token, EngineError> {
         let token = from_elsewhere(token);
-        self.stage
-            .checker()
-            .claimed(self.who, &token.labels["nonce"]);
+        {
+            let mut checker = self.stage.checker();
+            checker.claimed(self.who, &token.labels["nonce"]);
+            checker.shown("a lease", &format!("{token:?}"));
+        }
         if self.stage.flaw == Flaw::IgnoresLease && token.labels["kind"] == "lease" {
             return Ok(token);
         }
@@ -331,6 +338,8 @@ impl Pointer for Door {
         if self.stage.flaw == Flaw::CachesPointer {
             expected = self.pointer.read().await?.map(|now| now.generation);
         }
+        let routing = serde_json::to_string(desired).unwrap();
+        self.stage.checker().shown("the routing", &routing);
         let act = Act::Write(desired.live());
         let inner = self.pointer.write(expected, desired);
         self.through(Op::Write, Some(act), inner).await
@@ -343,7 +352,12 @@ impl Pointer for Door {
         sink: &dyn Sink,
     ) -> Result<Drained, PointerError> {
         let inner = self.pointer.settled(generation, limit_ms, sink);
-        self.through(Op::Settled, None, inner).await
+        let mut said = self.through(Op::Settled, None, inner).await?;
+        self.stage.checker().drained(said);
+        if self.stage.flaw == Flaw::GuessesCut {
+            said.cut = said.cut.or(Some(0));
+        }
+        Ok(said)
     }
 
     async fn ask(&self, path: &str) -> Result<Answer, PointerError> {

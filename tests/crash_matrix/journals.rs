@@ -14,6 +14,7 @@ use flipside::core::event::{Event, Opened, Verb as Opens};
 use flipside::core::names::Release;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
+use flipside::engine::Images;
 use flipside::error::{Error, Exit};
 use flipside::journal::{Journal, Kind, Writer};
 use futures_util::StreamExt;
@@ -132,6 +133,7 @@ fn a_run_whose_number_was_taken_meanwhile_gets_the_next() {
                 &first,
                 report,
                 clock,
+                operator.core.goes_on,
             );
             ledger.await.unwrap();
             assert_eq!(operator.runs().await.unwrap()[0].run, run + 1);
@@ -264,7 +266,7 @@ fn what_was_forced_live_is_not_proven_by_it() {
             let rollback = all.find(|scenario| scenario.name == "rollback").unwrap();
             let stage = rollback.stage(Core::default(), Flaw::None);
             let spec = facts::spec(7, &stage.plan);
-            lock(&stage.world).stand_up(&spec, usize::MAX);
+            lock(&stage.world).stand_up(&spec, &Images::new(), usize::MAX);
             let ann = stage.actor("ann@build", Machine::Here);
             let operator = &ann.operator;
             let world = operator.look().await.unwrap();

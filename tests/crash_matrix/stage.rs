@@ -1,7 +1,7 @@
 //! Where a case is played: one world, two machines with a journal each, and operators that can be
 //! killed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use flipside::cmd::run::Ended;
 use flipside::cmd::{abort, down, prune, resume};
 use flipside::core::action::Proof;
 use flipside::core::names::{Release, ServiceName};
-use flipside::core::plan::{Plan, Policy, ProbeKind};
+use flipside::core::plan::{HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Text};
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::engine::Spec;
 use flipside::error::{Error, Exit};
-use flipside::journal::{Journal, Kind};
+use flipside::journal::{Journal, JournalError, Kind};
 use flipside::lease::Terms;
 use flipside::report::{Finished, Report, Shown};
 use object_store::memory::InMemory;
 
-use super::checker::{Broken, Checker};
+use super::checker::{Broken, Checker, SECRET};
 use super::doors::{Door, Life};
-use super::tape::{Slip, Tape};
+use super::tape::Tape;
 use crate::support::facts;
 use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
@@ -46,8 +46,12 @@ pub enum Flaw {
     CachesPointer,
     /// Says that intents are durable before they are.
     WritesBehind,
-    /// Rolls back only where the journal and its plan can be read.
-    NeedsJournal,
+    /// Says that nothing was cut where the pointer does not know.
+    GuessesCut,
+    /// Journals the plan with its values filled in.
+    JournalsValues,
+    /// Reads a plan without noting which values come from outside its text.
+    ForgetsSecrets,
 }
 
 /// Where an operator sits, and its journal.
@@ -57,6 +61,8 @@ pub enum Machine {
     Elsewhere,
     /// Its journal cannot be opened.
     WithoutStore,
+    /// Its journal can be opened and not read.
+    Unreadable,
 }
 
 /// What is commanded.
@@ -108,10 +114,12 @@ impl Stage {
     pub fn new(policy: Policy, core: Core, flaw: Flaw) -> Arc<Self> {
         let world = FakeWorld::new();
         let service = facts::shop();
-        let mut probe = facts::probe(ProbeKind::Tcp { port: 8080 });
-        probe.deadline_ms = 3_000;
-        let mut plan = facts::plan(&[("web", 3), ("side", 2)], vec![probe]);
+        let mut plan = facts::plan(&[("web", 3), ("side", 2)], vec![probe()]);
         plan.policy = policy;
+        for role in plan.roles.values_mut() {
+            let secret = Text::secret(SECRET);
+            role.environment.insert("TOKEN".into(), secret);
+        }
         Arc::new(Self {
             checker: Mutex::new(Checker::new(&world, &service)),
             world,
@@ -211,14 +219,50 @@ impl Stage {
         }
     }
 
+    /// The plan, as it is read.
+    fn as_read(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        if self.flaw == Flaw::ForgetsSecrets {
+            let probes = plan
+                .probes
+                .iter_mut()
+                .filter_map(|probe| match &mut probe.kind {
+                    ProbeKind::Http(http) => Some(http),
+                    _ => None,
+                });
+            let headers = probes.flat_map(|http| &mut http.headers);
+            for value in headers.filter_map(|header| header.value.as_mut()) {
+                *value = Text::public(value.reveal());
+            }
+        }
+        plan
+    }
+
+    /// The plan's record: unsubstituted, as it is to be.
+    fn record(&self) -> serde_json::Value {
+        let roles = self.plan.roles.iter();
+        let variables = roles.flat_map(|(_, role)| &role.environment);
+        let written = variables.map(|(name, value)| match self.flaw {
+            Flaw::JournalsValues => (name, value.reveal().to_owned()),
+            _ => (name, format!("${{{name}}}")),
+        });
+        let written: std::collections::BTreeMap<_, _> = written.collect();
+        serde_json::json!({"name": "shop", "environment": written})
+    }
+
     /// Somebody who acts.
     pub fn actor(self: &Arc<Self>, who: &'static str, machine: Machine) -> Actor {
         let life = Life::new();
         let (store, journal) = match machine {
             Machine::Here => (0, "here"),
             Machine::WithoutStore => (0, "nowhere"),
+            Machine::Unreadable => (0, "unreadable"),
             Machine::Elsewhere => (1, "elsewhere"),
         };
+        let away = matches!(machine, Machine::WithoutStore | Machine::Unreadable);
+        if away {
+            self.checker().unrecorded(journal);
+        }
         let tape = Arc::new(Tape {
             store: Arc::clone(&self.stores[store]),
             stage: Arc::clone(self),
@@ -226,10 +270,9 @@ impl Stage {
             journal,
             written: Mutex::default(),
             slip: Mutex::default(),
+            unreadable: machine == Machine::Unreadable,
+            failed: AtomicBool::new(false),
         });
-        if machine == Machine::WithoutStore {
-            *tape.slip.lock().unwrap() = Some((0, Slip::Full));
-        }
         let door = Arc::new(Door {
             who,
             journal,
@@ -241,14 +284,20 @@ impl Stage {
                 world: Arc::clone(&self.world),
             },
         });
-        let report = Arc::new(Notes::default());
+        let report = Arc::new(Notes {
+            stage: Arc::clone(self),
+            said: Mutex::default(),
+        });
         let (world, plan) = (Arc::clone(&self.world), self.plan.clone());
         let operator = Operator {
             service: self.service.clone(),
             engine: Arc::clone(&door) as Arc<_>,
             pointer: Arc::clone(&door) as Arc<_>,
             vantage: door,
-            journal: Ok(Journal::over(tape.clone(), journal, Kind::Directory)),
+            journal: match machine {
+                Machine::WithoutStore => Err(unopened()),
+                _ => Ok(Journal::over(tape.clone(), journal, Kind::Directory)),
+            },
             report: Arc::clone(&report) as Arc<_>,
             clock: Arc::new(move || lock(&world).now()),
             author: who.into(),
@@ -270,6 +319,35 @@ impl Stage {
     }
 }
 
+/// A check with a secret in its header.
+fn probe() -> Probe {
+    let token = HeaderField {
+        name: "Authorization".into(),
+        value: Some(Text::secret(SECRET)),
+    };
+    let http = HttpProbe {
+        port: 8080,
+        method: "GET".into(),
+        path: "/up".into(),
+        headers: vec![token],
+        status: vec![(200, 299)],
+        contains: None,
+        tls: None,
+    };
+    Probe {
+        deadline_ms: 3_000,
+        ..facts::probe(ProbeKind::Http(http))
+    }
+}
+
+fn unopened() -> JournalError {
+    JournalError::OutOfReach {
+        store: "nowhere".into(),
+        why: "permission denied".into(),
+        hint: None,
+    }
+}
+
 /// One who acts, and what can be done to them.
 pub struct Actor {
     pub operator: Operator,
@@ -285,15 +363,22 @@ impl Actor {
         self.stage.checker().begin();
         let done = self.command(verb).await;
         self.stage.checker().look();
+        if let Done::Ended(ended) = &done
+            && ended.state.has_moved()
+        {
+            self.stage.checker().told(&ended.state.drained);
+        }
         done
     }
 
     async fn command(&self, verb: Verb) -> Done {
         let operator = &self.operator;
         let (world, plan) = (&self.stage.world, &self.stage.plan);
-        let record = serde_json::json!({"name": "shop"});
         let ended = match verb {
-            Verb::Deploy => deploy(operator, plan.clone(), record, Drift::Refuse).await,
+            Verb::Deploy => {
+                let (plan, record) = (self.stage.as_read(), self.stage.record());
+                deploy(operator, plan, record, Drift::Refuse).await
+            }
             Verb::Rollback => self.back(None).await,
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
             Verb::Resume => resume::resume(operator).await,
@@ -306,7 +391,8 @@ impl Actor {
             }
             Verb::Down => down::down(operator).await,
             Verb::Leftover(release) => {
-                lock(world).stand_up(&facts::spec(release, plan), 3);
+                let images = Default::default();
+                lock(world).stand_up(&facts::spec(release, plan), &images, 3);
                 return Done::Exit(Exit::Done);
             }
         };
@@ -319,12 +405,6 @@ impl Actor {
     /// As the verb does: it looks, chooses and moves.
     async fn back(&self, to: Option<Release>) -> Result<Ended, Error> {
         let operator = &self.operator;
-        if self.stage.flaw == Flaw::NeedsJournal {
-            let runs = operator.runs().await.unwrap_or_else(|_| Runs::unknown());
-            if runs.is_empty() {
-                return Err(Error::NoService);
-            }
-        }
         let proof = Proof::Round;
         let wanted = Wanted { to, proof };
         let world = operator.look().await?;
@@ -343,24 +423,31 @@ impl Actor {
     }
 }
 
-/// A report that remembers what was said.
-#[derive(Default)]
+/// A report that remembers what was said, and lets everything shown be looked at.
 pub struct Notes {
+    stage: Arc<Stage>,
     pub said: Mutex<Vec<String>>,
 }
 
 impl Notes {
     fn note(&self, text: &str) {
+        self.stage.checker().shown("the talk", text);
         self.said.lock().unwrap().push(text.to_owned());
     }
 }
 
 impl Sink for Notes {
-    fn progress(&self, _: Progress) {}
+    fn progress(&self, step: Progress) {
+        let step = format!("{step:?}");
+        self.stage.checker().shown("progress", &step);
+    }
 }
 
 impl Report for Notes {
-    fn event(&self, _: &Shown<'_>) {}
+    fn event(&self, shown: &Shown<'_>) {
+        let event = serde_json::to_string(shown.event).unwrap();
+        self.stage.checker().shown("an event that is shown", &event);
+    }
     fn recall(&self, _: &Shown<'_>) {}
     fn warn(&self, text: &str) {
         self.note(text);
@@ -372,10 +459,13 @@ impl Report for Notes {
         self.note(line);
     }
     fn ask(&self, _: &str) {}
-    fn data(&self, _: &serde_json::Value, human: &str) {
+    fn data(&self, value: &serde_json::Value, human: &str) {
+        self.note(&value.to_string());
         self.note(human);
     }
     fn finished(&self, _: &Finished) {}
-    fn error(&self, _: &Error) {}
+    fn error(&self, error: &Error) {
+        self.note(&error.to_string());
+    }
     fn close(&self) {}
 }

@@ -82,7 +82,8 @@ fn only_asks(op: Op) -> bool {
         | Op::Ended
         | Op::Read
         | Op::Ask
-        | Op::Check => true,
+        | Op::Check
+        | Op::Images => true,
         Op::Prepare
         | Op::StandUp
         | Op::TearDown
@@ -94,7 +95,8 @@ fn only_asks(op: Op) -> bool {
         | Op::Settled
         | Op::MarkPointer
         | Op::Forget
-        | Op::Remove => false,
+        | Op::Remove
+        | Op::DropImage => false,
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flipside::journal::Record;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -36,6 +38,9 @@ pub struct Tape {
     /// Records written through this way, in order.
     pub written: Mutex<Vec<Record>>,
     pub slip: Mutex<Option<(usize, Slip)>>,
+    /// Nothing can be read through it.
+    pub unreadable: bool,
+    pub failed: AtomicBool,
 }
 
 impl fmt::Debug for Tape {
@@ -60,6 +65,25 @@ impl Tape {
             _ => None,
         }
     }
+
+    /// Whether a record has met a full disk.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    fn read(&self) -> Result<()> {
+        match self.unreadable {
+            true => Err(fails(io::ErrorKind::PermissionDenied)),
+            false => Ok(()),
+        }
+    }
+}
+
+fn fails(kind: io::ErrorKind) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "tape",
+        source: Box::new(io::Error::from(kind)),
+    }
 }
 
 #[async_trait]
@@ -81,12 +105,12 @@ impl ObjectStore for Tape {
             self.life.die().await;
         }
         if slip == Some(Slip::Full) {
+            self.failed.store(true, Ordering::SeqCst);
             self.stage.checker().unrecorded(self.journal);
-            return Err(object_store::Error::Generic {
-                store: "tape",
-                source: Box::new(io::Error::from(io::ErrorKind::StorageFull)),
-            });
+            return Err(fails(io::ErrorKind::StorageFull));
         }
+        let text = String::from_utf8_lossy(&bytes);
+        self.stage.checker().shown("the journal", &text);
         let put = self.store.put_opts(location, payload, options).await?;
         if let Some(record) = record {
             let intent = matches!(record.event, flipside::core::event::Event::Intended { .. });
@@ -111,6 +135,7 @@ impl ObjectStore for Tape {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read()?;
         self.store.get_opts(location, options).await
     }
 
@@ -122,10 +147,14 @@ impl ObjectStore for Tape {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
+        match self.read() {
+            Ok(()) => self.store.list(prefix),
+            Err(error) => futures_util::stream::once(async { Err(error) }).boxed(),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.read()?;
         self.store.list_with_delimiter(prefix).await
     }
 

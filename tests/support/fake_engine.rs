@@ -96,21 +96,26 @@ impl Engine for FakeEngine {
     async fn prepare(&self, spec: &Spec, _: &dyn Sink) -> Result<Images, EngineError> {
         let roles = spec.plan.roles.iter();
         let roles = roles.filter(|(_, role)| role.run == Run::Always);
-        let images: Images = roles
-            .map(|(name, _)| (name.clone(), format!("sha256:{name}")))
-            .collect();
-        self.call(Op::Prepare, |_, _| images).await
+        let id = |name| format!("sha256:{name}-{}", spec.release);
+        let images: Images = roles.map(|(name, _)| (name.clone(), id(name))).collect();
+        let service = spec.plan.service.clone();
+        self.call(Op::Prepare, move |world, limit| {
+            let built = images.values().take(limit).cloned();
+            world.built.entry(service).or_default().extend(built);
+            images
+        })
+        .await
     }
 
     async fn stand_up(
         &self,
         spec: &Spec,
-        _: &Images,
+        images: &Images,
         _: &dyn Sink,
     ) -> Result<Environment, EngineError> {
-        let spec = spec.clone();
+        let (spec, images) = (spec.clone(), images.clone());
         self.call(Op::StandUp, move |world, limit| {
-            world.stand_up(&spec, limit)
+            world.stand_up(&spec, &images, limit)
         })
         .await
     }
@@ -131,12 +136,19 @@ impl Engine for FakeEngine {
         self.call(Op::Services, |world, _| world.services()).await
     }
 
-    async fn images(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
-        Ok(Vec::new())
+    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let service = service.clone();
+        self.call(Op::Images, move |world, _| {
+            let built = world.built.get(&service).into_iter().flatten();
+            built.cloned().collect()
+        })
+        .await
     }
 
-    async fn drop_image(&self, _: &str) -> Result<(), EngineError> {
-        Ok(())
+    async fn drop_image(&self, id: &str) -> Result<(), EngineError> {
+        let id = id.to_owned();
+        self.call(Op::DropImage, move |world, _| world.drop_image(&id))
+            .await
     }
 
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {

@@ -69,16 +69,16 @@ impl FakePointer {
     }
 }
 
-/// Lets a fence through that is not lower than any seen, and remembers it.
+/// Lets a fence through that is not lower than any seen, and remembers it: as the embedded proxy
+/// does, with the service's routing, for as long as there is one.
 fn pass(world: &mut FakeWorld, service: &ServiceName, fence: Fence) -> Done<()> {
-    let highest = world.fences.entry(service.clone()).or_default();
-    if fence < *highest {
+    if Some(&fence) < world.fences.get(service) {
         let found = world.routings.get(service).cloned().map(Box::new);
         return Err((SwitchRefusal::Fenced, found));
     }
-    *highest = fence;
     if let Some(routing) = world.routings.get_mut(service) {
         routing.fence = fence;
+        world.fences.insert(service.clone(), fence);
     }
     Ok(())
 }
@@ -108,6 +108,7 @@ fn write(
     if !world.pointer_keeps_marks {
         written.marks.clear();
     }
+    world.fences.insert(service.clone(), written.fence);
     world.routings.insert(service.clone(), written);
     Ok(next)
 }
@@ -244,6 +245,7 @@ impl Pointer for FakePointer {
         self.call(Op::Remove, move |world, service| {
             pass(world, service, fence)?;
             world.routings.remove(service);
+            world.fences.remove(service);
             Ok(())
         })
         .await

@@ -4,7 +4,7 @@
 //! Fakes of the traits ([`super::fake_engine`], [`super::fake_pointer`]) are doors into it; several
 //! may lead into one world, each as another operator's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use flipside::core::names::{Fence, Generation, Millis, Release, RoleName, Servic
 use flipside::core::plan::Run;
 use flipside::core::routing::{Drained, Marks, Routing};
 use flipside::core::world::{Container, ContainerState, Environment, Health};
-use flipside::engine::{Executed, Spec, Token};
+use flipside::engine::{Executed, Images, Spec, Token};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -144,6 +144,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
+    /// Images that were built, by their ids.
+    pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
     behaviours: Vec<(Release, RoleName, Option<u32>, Behaviour)>,
     late: Vec<Late>,
@@ -172,6 +174,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
+            built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
             late: Vec::new(),
@@ -200,6 +203,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
+            built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),
             late: Vec::new(),
@@ -326,7 +330,7 @@ impl FakeWorld {
     }
 
     /// Makes what is missing of an environment, at most `limit` containers of it.
-    pub fn stand_up(&mut self, spec: &Spec, limit: usize) -> Environment {
+    pub fn stand_up(&mut self, spec: &Spec, images: &Images, limit: usize) -> Environment {
         let service = &spec.plan.service;
         let key = (service.clone(), spec.release);
         let roles = spec.plan.roles.iter();
@@ -366,7 +370,10 @@ impl FakeWorld {
                     name,
                     role: role.clone(),
                     replica,
-                    image_id: format!("sha256:{role}"),
+                    image_id: images
+                        .get(role)
+                        .cloned()
+                        .unwrap_or_else(|| format!("sha256:{role}")),
                     address: Some(IpAddr::V4(Ipv4Addr::new(10, 213, subnet, host))),
                     state: ContainerState::Running,
                     health: Health::None,
@@ -381,6 +388,14 @@ impl FakeWorld {
         let mut all = self.environments(service).into_iter();
         all.find(|environment| environment.release == spec.release)
             .expect("it was just made")
+    }
+
+    /// Removes an image that no container uses.
+    pub fn drop_image(&mut self, id: &str) {
+        let used = self.containers_mut().any(|c| c.fixed.image_id == id);
+        for built in self.built.values_mut().filter(|_| !used) {
+            built.remove(id);
+        }
     }
 
     /// Removes an environment; where `limit` is less than its containers, only so many of them.

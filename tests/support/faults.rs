@@ -29,6 +29,8 @@ pub enum Op {
     Forget,
     Remove,
     Check,
+    Images,
+    DropImage,
 }
 
 /// What happens to one call.
@@ -79,6 +81,11 @@ impl Faults {
     /// Whether every call of this kind meets a fault.
     pub fn is_always(&self, op: Op) -> bool {
         self.always.contains_key(&op)
+    }
+
+    /// Whether something is planned for calls of this kind that none has met yet.
+    pub fn is_planned(&self, op: Op) -> bool {
+        self.planned.get(&op).is_some_and(|left| !left.is_empty())
     }
 
     /// No call of any kind meets anything from now on.
