@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::check::{Reason, from_hyper, from_io};
 use super::control::{Asked, Code, ControlError};
 use super::desk::Desk;
-use super::headers::{RELEASE, TRACE};
+use super::headers::{HEADERS_MOST, RELEASE, TRACE};
 use super::refuse::unknown;
 use super::table::{parse_listen, reachable};
 
@@ -74,7 +74,9 @@ async fn exchange(address: SocketAddr, request: Request<Empty<Bytes>>) -> Result
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| from_io(&error, address))?;
-    let (mut send, connection) = http1::handshake(TokioIo::new(stream))
+    let (mut send, connection) = http1::Builder::new()
+        .max_headers(HEADERS_MOST)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| from_hyper(&error, address))?;
     let asking = async {

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+use super::headers::HEADERS_MOST;
 use super::tls;
 
 /// The most of a body that is read, in bytes.
@@ -295,7 +296,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let request = request(http, address)?;
-    let (mut send, connection) = http1::handshake(TokioIo::new(stream))
+    let (mut send, connection) = http1::Builder::new()
+        .max_headers(HEADERS_MOST)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| from_hyper(&error, address))?;
     let judged = async {

@@ -83,7 +83,8 @@ pub struct Limits {
     pub head: Duration,
     /// For a client to begin another request.
     pub idle: Duration,
-    /// For a client to take any more of an answer.
+    /// For a client to take any more of an answer. The system tells of that only once a third of
+    /// its buffer is free, which may be a megabyte, so this bounds how slow a client may be.
     pub take: Duration,
     /// For requests to end, once the proxy has been told to stop.
     pub stop: Duration,
@@ -96,7 +97,7 @@ impl Default for Limits {
             answer: Duration::from_secs(60),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(75),
-            take: Duration::from_secs(60),
+            take: Duration::from_secs(300),
             stop: Duration::from_secs(10),
         }
     }

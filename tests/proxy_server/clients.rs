@@ -35,10 +35,9 @@ async fn a_slow_client_gets_the_end_of_its_answer_however_long_it_takes() {
     let port = free_port();
     let large = large().await;
     proxy.route(entry("shop", port, &[(1, 1, &[large])])).await;
-    let mut wire = Wire::open(port).await;
+    let mut wire = Wire::open_narrow(port).await;
     wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let head = wire.head().await.head.len();
-    assert!(head > 0);
+    assert_eq!(wire.head().await.status, 200);
     // From here on all of the rest is in buffers, and the request has been counted out.
     while in_flight(&proxy).await > 0 {
         assert!(wire.take(64 * 1024).await > 0);

@@ -269,7 +269,18 @@ impl Answer {
 
 impl Wire {
     pub async fn open(port: u16) -> Wire {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Wire::over(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    /// As [`Wire::open`], but the system takes little before it is asked for.
+    pub async fn open_narrow(port: u16) -> Wire {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
+        let address = ([127, 0, 0, 1], port).into();
+        Wire::over(socket.connect(address).await.unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Wire {
         stream.set_nodelay(true).unwrap();
         Wire {
             stream,

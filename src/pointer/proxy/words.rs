@@ -172,8 +172,8 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
             container::volume(site)
         )),
         Code::BadEntry => Some(format!(
-            "mend it in the volume `{}` and `docker restart {}`, or give the service up: flipside \
-             down {service}",
+            "where a newer flipside wrote it, use that one; else mend it in the volume `{}` and \
+             `docker restart {}`, or give the service up: flipside down {service}",
             container::volume(site),
             site.name
         )),
