@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Common, PlanArgs, ServiceArg};
@@ -49,6 +49,8 @@ pub struct Context {
     pub report: Arc<dyn Report>,
     /// When the process began.
     pub began: Instant,
+    /// The service that is meant, once that is known.
+    pub service: OnceLock<ServiceName>,
 }
 
 impl Context {
@@ -78,6 +80,7 @@ impl Context {
         for note in &loaded.notes {
             self.report.warn(&note.to_string());
         }
+        self.service.get_or_init(|| loaded.plan.service.clone());
         Ok(loaded)
     }
 
@@ -164,6 +167,7 @@ impl Context {
         newer: Newer,
         set: &[(String, String)],
     ) -> Operator {
+        self.service.get_or_init(|| service.clone());
         let pointer = Arc::new(ProxyPointer::new(super::proxy::options(
             &self.common,
             client.clone(),
