@@ -5,10 +5,12 @@
 //! the loop may not do without: the lease, checked before every act, and the journal, without which
 //! only a rollback goes on.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::core::action::{Action, Ask};
 use crate::core::decide::{Next, decide};
@@ -155,29 +157,50 @@ impl Drive<'_> {
     }
 
     /// Performs `action`, unless something is asked that cannot wait for its end.
-    async fn act(&mut self, state: &State, action: &Action) -> Result<Event, Stopped> {
+    async fn act(&mut self, state: &mut State, action: &Action) -> Result<Event, Stopped> {
         let fence = self.lease.hold().await?;
+        if matches!(action, Action::TearDown { .. }) {
+            return self.tear_down(state, action, fence).await;
+        }
         let performed = self.performer.perform(state, action, fence);
         if !may_be_dropped(action) {
-            if *action
-                != (Action::TearDown {
-                    release: state.release(),
-                })
-                || state.ask != Some(Ask::Leave)
-            {
-                return Ok(performed.await);
-            }
-            let left = tokio::time::timeout(SIGNALLED, performed).await;
-            return Ok(left.unwrap_or_else(|_| Event::Asked {
-                ask: Ask::Yield,
-                by: format!("the end of {} s", SIGNALLED.as_secs()),
-            }));
+            return Ok(performed.await);
         }
         tokio::select! {
             biased;
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
             unheld = lost(self.lease) => Err(unheld.into()),
+        }
+    }
+
+    /// Removes a candidate. A signal, before it or meanwhile, leaves it [`SIGNALLED`] to come to its
+    /// end; whatever else is asked is noted, and waits.
+    async fn tear_down(
+        &mut self,
+        state: &mut State,
+        action: &Action,
+        fence: Fence,
+    ) -> Result<Event, Stopped> {
+        let (begun, performer) = (state.clone(), self.performer);
+        let mut performed = pin!(performer.perform(&begun, action, fence));
+        let limit = || Instant::now() + SIGNALLED;
+        let mut end = (state.ask == Some(Ask::Leave)).then(limit);
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut performed => return Ok(event),
+                () = until(end) => return Ok(Event::Asked {
+                    ask: Ask::Yield,
+                    by: format!("the end of {} s", SIGNALLED.as_secs()),
+                }),
+                Some((ask, by)) = self.asks.recv() => {
+                    if ask == Ask::Leave {
+                        end.get_or_insert_with(limit);
+                    }
+                    self.note(state, Event::Asked { ask, by }).await?;
+                }
+            }
         }
     }
 
@@ -213,6 +236,14 @@ impl Drive<'_> {
         self.ledger.record(fence, &event).await?;
         *state = next;
         Ok(())
+    }
+}
+
+/// Ends at `end`, if there is one.
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

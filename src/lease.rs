@@ -61,8 +61,6 @@ pub enum Patience {
     Now,
     /// Until it is known whether it lives: at most its lifetime, and not at all on this machine.
     Refuse,
-    /// For so long, also for a living one to let go.
-    AtMost(Duration),
 }
 
 /// Who wants the lease.

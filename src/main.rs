@@ -1,7 +1,7 @@
 //! Parse, run, exit: nothing else.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use clap::Parser;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         common: cli.common.clone(),
         report: open(&cli.common),
         began,
+        service: OnceLock::new(),
     };
     let exit = match run(&context, &cli) {
         Ok(exit) => exit,

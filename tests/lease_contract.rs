@@ -146,28 +146,6 @@ async fn a_holder_on_this_machine_is_known_to_live_or_not_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_patient_wait_for_a_living_holder_to_let_go() {
-    let engine = FakeEngine::new();
-    let held = got(want(&engine, &far("ann@a"), 0, Patience::Refuse).await);
-    let began = Instant::now();
-    refused(want(&engine, &far("bob@b"), 0, Patience::AtMost(SECOND * 40)).await);
-    assert!(began.elapsed() >= SECOND * 40);
-    let waiting = {
-        let engine = engine.clone();
-        tokio::spawn(async move {
-            got(want(&engine, &far("bob@b"), 0, Patience::AtMost(SECOND * 40)).await)
-        })
-    };
-    sleep(SECOND * 20).await;
-    held.release().await.unwrap();
-    let lease = waiting.await.unwrap();
-    assert_eq!(
-        names(&engine),
-        [format!("flipside.shop.lease.{}", lease.fence())]
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn of_many_who_race_one_gets_it_whatever_their_stores_say() {
     for same_floor in [true, false] {
         let world = FakeWorld::new();

@@ -417,3 +417,19 @@ fn check_and_a_dry_run_make_nothing() {
     nowhere.env("FLIPSIDE_STATE", "/proc/flipside");
     end(&mut nowhere).is(0, &["is good"]);
 }
+
+#[test]
+fn the_last_line_names_the_service_of_the_plan() {
+    let dir = planned();
+    for (words, service) in [
+        (&["deploy", "--output", "json"][..], "shop"),
+        (&["deploy", "--output", "json", "--name", "stage"], "stage"),
+    ] {
+        let ran = run(dir.path(), words);
+        let last: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&last["event"], &last["service"]),
+            (&"finished".into(), &service.into())
+        );
+    }
+}

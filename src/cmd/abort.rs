@@ -2,7 +2,6 @@
 
 use crate::cli;
 use crate::core::action::Ask;
-use crate::core::event::Verb;
 use crate::error::{Error, Exit, exit_of};
 use crate::lease::{Acquired, Patience};
 
@@ -34,10 +33,7 @@ pub async fn abort(operator: &Operator) -> Result<Ended, Error> {
     {
         Acquired::Got(lease) => {
             let mut ended = go_on(operator, "abort", Some(Ask::Abort), lease).await?;
-            // A rollback that has moved the pointer already is finished, and not undone.
-            if matches!(ended.state.opened.verb, Verb::Deploy { .. }) {
-                ended.outcome = as_asked(&Ask::Abort, ended.outcome);
-            }
+            ended.outcome = as_asked(&Ask::Abort, &ended.state.opened.verb, ended.outcome);
             Ok(ended)
         }
         Acquired::HeldBy(holder) => put_to(operator, &log, Ask::Abort, &holder.to_string()).await,

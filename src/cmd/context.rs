@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Common, PlanArgs, ServiceArg};
@@ -52,6 +52,8 @@ pub struct Context {
     pub report: Arc<dyn Report>,
     /// When the process began.
     pub began: Instant,
+    /// The service that is meant, once that is known.
+    pub service: OnceLock<ServiceName>,
 }
 
 impl Context {
@@ -68,14 +70,11 @@ impl Context {
             let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
             loaded = read_plan(args, &key)?;
         }
-        self.tell(&loaded);
-        Ok(loaded)
-    }
-
-    fn tell(&self, loaded: &Loaded) {
         for note in &loaded.notes {
             self.report.warn(&note.to_string());
         }
+        self.service.get_or_init(|| loaded.plan.service.clone());
+        Ok(loaded)
     }
 
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.
@@ -161,6 +160,7 @@ impl Context {
         newer: Newer,
         set: &[(String, String)],
     ) -> Operator {
+        self.service.get_or_init(|| service.clone());
         let pointer = Arc::new(ProxyPointer::new(super::proxy::options(
             &self.common,
             client.clone(),

@@ -66,7 +66,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
 /// The last line of a verb that works on a run and ended before it had one, or lost it.
 #[must_use]
 pub fn finished(context: &Context, cli: &Cli, error: &Error) -> Option<Finished> {
-    let service = match &cli.verb {
+    let named = match &cli.verb {
         Verb::Deploy(args) => args.plan.name.clone(),
         Verb::Rollback(args) => args.service.service.clone(),
         Verb::Resume(args) => args.service.service.clone(),
@@ -79,10 +79,11 @@ pub fn finished(context: &Context, cli: &Cli, error: &Error) -> Option<Finished>
         Exit::Decide => Outcome::Stuck,
         Exit::Bug | Exit::Interrupted => Outcome::Interrupted,
     };
+    let known = context.service.get().map(ToString::to_string);
     let elapsed = context.began.elapsed().as_millis();
     Some(Finished {
         outcome,
-        service: service.unwrap_or_default(),
+        service: known.or(named).unwrap_or_default(),
         release: None,
         live: None,
         elapsed_ms: u64::try_from(elapsed).unwrap_or(u64::MAX),

@@ -11,7 +11,7 @@ use crate::core::verdict::Outcome;
 use crate::core::world::World;
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
-use crate::lease::{self, Lease, Reply};
+use crate::lease::{self, Asked, Lease, Reply};
 
 use super::operator::{Held, Operator, highest, of_journal};
 use super::recall;
@@ -96,13 +96,15 @@ pub(super) async fn put_to(
         .await
         .map_err(of_engine)?;
     let reply = match &asked {
-        Some(asked) => asked.answered(ANSWER).await.map_err(of_engine)?,
-        None => Reply::Gone,
+        Some(asked) => Some((asked.answered(ANSWER).await.map_err(of_engine)?, asked)),
+        None => None,
     };
     let holder = match reply {
-        Reply::Taken => return follow(operator, log.run, &ask, holder).await,
-        Reply::Gone => format!("{holder}, who has just let go: try again"),
-        Reply::Silent => format!("{holder}, who does not answer"),
+        Some((Reply::Taken, asked)) => {
+            return follow(operator, log.run, &ask, asked, holder).await;
+        }
+        Some((Reply::Silent, _)) => format!("{holder}, who does not answer"),
+        Some((Reply::Gone, _)) | None => format!("{holder}, who has just let go: try again"),
     };
     if let Some(asked) = asked {
         asked.withdraw().await.map_err(of_engine)?;
@@ -113,21 +115,32 @@ pub(super) async fn put_to(
     })
 }
 
-/// Waits for the end of another one's run, and tells it as if it were this one's.
-async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Result<Ended, Error> {
+/// Waits for the end of another one's run, for as long as that one holds the service, and tells it
+/// as if it were this one's.
+async fn follow(
+    operator: &Operator,
+    run: u64,
+    ask: &Ask,
+    asked: &Asked,
+    holder: &str,
+) -> Result<Ended, Error> {
     let service = operator.service.to_string();
     operator
         .report
         .say(&format!("{holder} has been told; waiting for the end"));
     let end = tokio::time::Instant::now() + END;
     while tokio::time::Instant::now() < end {
+        // Asked first: whoever lets go has written its end before. An engine that does not answer
+        // says nothing.
+        let held = asked.is_held().await.unwrap_or(true);
         let runs = operator.runs().await;
         let runs = runs.map_err(|error| of_journal(error, Touched::Something))?;
         let log = runs.iter().find(|log| log.run == run);
         if let Some((log, outcome)) = log.and_then(|log| Some((log, log.outcome()?))) {
+            let state = operator.read_back(log)?;
             let ended = Ended {
-                outcome: as_asked(ask, outcome),
-                state: operator.read_back(log)?,
+                outcome: as_asked(ask, &state.opened.verb, outcome),
+                state,
                 moved_us: None,
             };
             operator.report.say(&match ended.outcome {
@@ -139,18 +152,25 @@ async fn follow(operator: &Operator, run: u64, ask: &Ask, holder: &str) -> Resul
             });
             return Ok(ended);
         }
+        if !held {
+            operator
+                .report
+                .warn(&format!("{holder} has let go before the end"));
+            return Err(Error::Interrupted { service });
+        }
         tokio::time::sleep(LOOK).await;
     }
     let holder = format!("{holder}, who has been told and has not come to an end");
     Err(Error::HeldBy { service, holder })
 }
 
-/// What a run's outcome means to who asked for it.
-pub(super) fn as_asked(ask: &Ask, outcome: Outcome) -> Outcome {
-    match (ask, outcome) {
-        (Ask::Abort, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
-        (Ask::Abort, Outcome::Done) => Outcome::Stuck,
-        (_, outcome) => outcome,
+/// What the outcome of a run that does `verb` means to who asked for it. A rollback that has moved
+/// the pointer already is finished, and not undone.
+pub(super) fn as_asked(ask: &Ask, verb: &Verb, outcome: Outcome) -> Outcome {
+    match (ask, verb, outcome) {
+        (Ask::Abort, _, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
+        (Ask::Abort, Verb::Deploy { .. }, Outcome::Done) => Outcome::Stuck,
+        (_, _, outcome) => outcome,
     }
 }
 

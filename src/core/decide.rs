@@ -146,9 +146,9 @@ pub(super) fn promote(state: &State) -> Next {
     })
 }
 
-/// Whether a signal asked the run to stop where it may.
+/// Whether a signal asked the run to stop where it may, with more to come.
 pub(super) fn may_leave(state: &State, stage: Stage) -> bool {
-    state.ask == Some(Ask::Leave) && stage >= Stage::Verified
+    state.ask == Some(Ask::Leave) && matches!(stage, Stage::Verified | Stage::Baked)
 }
 
 #[cfg(test)]
@@ -387,6 +387,25 @@ mod tests {
         assert_eq!(state.left(), Drained::default());
         state = state.apply(&Event::Lost { why: "gone".into() }).unwrap();
         assert_eq!(state.left(), Drained::default());
+    }
+
+    #[test]
+    fn a_signal_after_the_last_act_leaves_nothing_open() {
+        let (_, outcome) = acts(deploy(Some(2), 0), good);
+        assert_eq!(outcome, Outcome::Done);
+        for (stage, world, ends) in [
+            (Stage::Verified, None, Some(Outcome::Interrupted)),
+            (Stage::Drained, None, None),
+            (Stage::Drained, Some(Box::default()), Some(Outcome::Done)),
+            (Stage::Retired, None, Some(Outcome::Done)),
+        ] {
+            let mut state = State::open(&deploy(Some(2), 0)).unwrap();
+            state.course = Course::Forward(stage);
+            state.ask = Some(Ask::Leave);
+            state.world = world;
+            let expected = ends.map_or(Next::Act(Action::Observe), Next::End);
+            assert_eq!(decide(&state), expected, "{stage:?}");
+        }
     }
 
     #[test]

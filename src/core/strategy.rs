@@ -46,6 +46,7 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
             None => Next::Act(Action::Observe),
             Some(world) => match survey::unneeded(state, world) {
                 releases if releases.is_empty() => Next::End(Outcome::Done),
+                _ if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
                 releases => Next::Act(Action::Retire { releases }),
             },
         },

@@ -174,23 +174,9 @@ impl Journal {
         store::services(self).await
     }
 
-    /// The newest run. One listing, and a request per record of an unsealed run, else one.
-    ///
-    /// # Errors
-    /// Where the store cannot be read, or the newest run is damaged or newer than known.
-    pub async fn latest(&self, service: &ServiceName) -> Result<Option<RunLog>, JournalError> {
-        let newest = self.runs(service, 1).await?.pop();
-        match newest {
-            Some(RunLog {
-                trouble: Some(trouble),
-                ..
-            }) => Err(trouble),
-            sound => Ok(sound),
-        }
-    }
-
     /// The newest `limit` runs, newest first. A run that is damaged or newer than known says so in
-    /// [`RunLog::trouble`], and hides no other.
+    /// [`RunLog::trouble`], and hides no other. One listing; per run one request where it is sealed,
+    /// else one per record.
     ///
     /// # Errors
     /// Where the store cannot be read.

@@ -32,7 +32,6 @@ pub async fn acquire(
     patience: Patience,
 ) -> Result<Acquired, EngineError> {
     let held = held(engine, service, who, terms, Taken::Free)?;
-    let began = Instant::now();
     let mut highest = floor;
     let mut baseline = 0;
     let mut watched: Option<Watched> = None;
@@ -50,13 +49,12 @@ pub async fn acquire(
             let waits = top.map(|top| (top, judge(top, &look, who)));
             match waits {
                 None | Some((_, Verdict::Free)) => {}
-                Some((top, Verdict::Alive)) if !matches!(patience, Patience::AtMost(_)) => {
+                Some((top, Verdict::Alive)) => return Ok(Acquired::HeldBy(top.holder())),
+                Some((top, Verdict::Unknown)) if patience == Patience::Now => {
                     return Ok(Acquired::HeldBy(top.holder()));
                 }
-                Some((top, _)) if began.elapsed() >= limit(patience) => {
-                    return Ok(Acquired::HeldBy(top.holder()));
-                }
-                Some(_) => {
+                // Its lifetime ends the wait.
+                Some((_, Verdict::Unknown)) => {
                     watched = Some(look);
                     tokio::time::sleep(LOOK.min(terms.lifetime / 10)).await;
                     continue;
@@ -81,16 +79,6 @@ pub async fn acquire(
             Err(EngineError::Lost { .. }) if lost_answers < LOST_ANSWERS => lost_answers += 1,
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// How long a holder of whom nothing is known is waited for: for [`Patience::Refuse`] its lifetime
-/// ends the wait.
-fn limit(patience: Patience) -> Duration {
-    match patience {
-        Patience::Now => Duration::ZERO,
-        Patience::Refuse => Duration::MAX,
-        Patience::AtMost(limit) => limit,
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Asked {
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// The holder has taken it.
+    /// The holder has taken it, or the next one has swept it away.
     Taken,
     /// The holder has not answered in time.
     Silent,
@@ -108,13 +108,10 @@ impl Asked {
         let (mut wait, longest) = LOOKS;
         loop {
             let tokens = self.engine.tokens(&self.service).await?;
-            let leases = token::leases_among(&tokens, &self.service);
-            let to = self.token.labels.get("to");
-            let holds = leases.last().is_some_and(|top| Some(&top.nonce) == to);
             if !tokens.iter().any(|token| self.is(token)) {
                 return Ok(Reply::Taken);
             }
-            if !holds {
+            if !self.holds(&tokens) {
                 return Ok(Reply::Gone);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -124,6 +121,21 @@ impl Asked {
             tokio::time::sleep(wait.min(left)).await;
             wait = (wait * 2).min(longest);
         }
+    }
+
+    /// Whether the holder it was for still holds the service.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn is_held(&self) -> Result<bool, EngineError> {
+        let tokens = self.engine.tokens(&self.service).await?;
+        Ok(self.holds(&tokens))
+    }
+
+    fn holds(&self, tokens: &[Token]) -> bool {
+        let leases = token::leases_among(tokens, &self.service);
+        let to = self.token.labels.get("to");
+        leases.last().is_some_and(|top| Some(&top.nonce) == to)
     }
 
     /// Takes the request back; one that has been taken is no error.

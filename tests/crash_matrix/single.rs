@@ -1,12 +1,16 @@
 //! Bad days of their own: a full disk, an operator that stands still, a drain nobody counted.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
+use flipside::core::action::Ask;
 use flipside::core::names::Release;
 use flipside::core::routing::Drained;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::error::Exit;
+use flipside::lease::ask;
 
 use super::cases::{Scenario, paused, scenarios, verdict};
 use super::doors::{Blow, Moment};
@@ -124,7 +128,7 @@ fn an_engine_out_of_reach_during_a_bake_is_said_and_no_other_operator() {
         let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
         let ann = stage.actor("ann@build", Machine::Here);
         let unplugged = async {
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             let mut world = lock(&stage.world);
             for op in [Op::Claim, Op::Tokens, Op::DropToken] {
                 world.faults.always(op, Fault::OutOfReach);
@@ -143,5 +147,84 @@ fn an_engine_out_of_reach_during_a_bake_is_said_and_no_other_operator() {
         let resumed = next.perform(Verb::Resume).await;
         assert_eq!(resumed.outcome(), Some(Outcome::Done), "{resumed:?}");
         assert_eq!(verdict(&stage), Ok(()));
+    });
+}
+
+#[test]
+fn a_signal_bounds_a_removal_that_was_begun_for_another_reason() {
+    paused(async {
+        let stage = scenario("deploy that fails its probes").stage(Core::default(), Flaw::None);
+        lock(&stage.world)
+            .faults
+            .plan(Op::TearDown, [Fault::HangBefore]);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let signalled = async {
+            let engine = &ann.operator.engine;
+            while !ann.life.counts().contains_key(&Op::TearDown) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let asked = ask(Arc::clone(engine), &stage.service, &Ask::Leave, "SIGTERM").await;
+            assert!(asked.unwrap().is_some());
+        };
+        let (done, ()) = tokio::join!(ann.perform(Verb::Deploy), signalled);
+        assert_eq!(done.outcome(), Some(Outcome::Interrupted), "{done:?}");
+        let next = stage.actor("dan@desk", Machine::Here);
+        let resumed = next.perform(Verb::Resume).await;
+        assert_eq!(resumed.outcome(), Some(Outcome::Refused), "{resumed:?}");
+        assert_eq!(verdict(&stage), Ok(()));
+    });
+}
+
+#[test]
+fn who_has_asked_waits_only_for_as_long_as_the_one_asked_holds() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let dan = stage.actor("dan@desk", Machine::Here);
+        let swept = async {
+            let is_asked = || {
+                let world = lock(&stage.world);
+                world.tokens.keys().any(|name| name.contains(".ask."))
+            };
+            while !is_asked() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // The holder is gone, and whoever came next has swept away what was for it.
+            ann.life.kill();
+            lock(&stage.world).tokens.clear();
+        };
+        let aborted = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            dan.perform(Verb::Abort).await
+        };
+        let deployed = ann.until_struck(Verb::Deploy);
+        let ended = async { tokio::join!(deployed, aborted, swept) };
+        let limit = Duration::from_mins(10);
+        let (_, done, ()) = tokio::time::timeout(limit, ended).await.unwrap();
+        let Done::Refused(error) = done else {
+            panic!("{done:?}");
+        };
+        assert_eq!(
+            (error.kind(), error.exit()),
+            ("interrupted", Exit::Interrupted)
+        );
+        let again = dan.perform(Verb::Abort).await;
+        assert_eq!(again.outcome(), Some(Outcome::Done), "{again:?}");
+        assert_eq!(verdict(&stage), Ok(()));
+    });
+}
+
+#[test]
+fn a_rollback_that_is_given_up_before_its_move_is_what_abort_was_to_do() {
+    paused(async {
+        let stage = scenario("rollback").stage(Core::default(), Flaw::None);
+        let ann = stage.actor("ann@build", Machine::Here);
+        *ann.tape.slip.lock().unwrap() = Some((0, Slip::Dies(Moment::After)));
+        assert!(ann.until_struck(Verb::Rollback).await.is_none());
+        let done = stage
+            .actor("dan@desk", Machine::Here)
+            .perform(Verb::Abort)
+            .await;
+        assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
     });
 }
