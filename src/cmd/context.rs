@@ -64,11 +64,12 @@ impl Context {
     pub async fn load_plan(&self, args: &PlanArgs, digests: Digests) -> Result<Loaded, Error> {
         // The key is made only for a plan that is good: a bad one leaves nothing behind.
         let mut loaded = read_plan(args, &NO_KEY)?;
-        let digested = !(loaded.record.secrets.is_empty() && loaded.record.files.is_empty());
-        if digested && digests == Digests::Kept {
+        if digests == Digests::Kept {
             let key = self.in_time(|state| digest_key(state.as_deref())).await;
             let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
-            loaded = read_plan(args, &key)?;
+            if !(loaded.record.secrets.is_empty() && loaded.record.files.is_empty()) {
+                loaded = read_plan(args, &key)?;
+            }
         }
         for note in &loaded.notes {
             self.report.warn(&note.to_string());
