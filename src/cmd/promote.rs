@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::core::action::Ask;
+use crate::core::event::Verb;
 use crate::error::{Error, Exit, exit_of};
 use crate::lease::{Acquired, Patience};
 
@@ -27,6 +28,14 @@ pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error
 /// As [`run`].
 pub async fn promote(operator: &Operator) -> Result<Ended, Error> {
     let log = unfinished(operator, "promote").await?;
+    let opened = log.opened().map(|opened| &opened.verb);
+    if !matches!(opened, Some(Verb::Deploy { .. })) {
+        // Going on with a rollback would carry it out.
+        return Err(Error::NothingUnderWay {
+            service: operator.service.to_string(),
+            verb: "promote".into(),
+        });
+    }
     match operator
         .try_acquire(floor(operator).await?, Patience::Refuse)
         .await?

@@ -136,6 +136,36 @@ fn a_rollback_that_was_cut_short_is_carried_out_by_resume_and_by_nothing_else() 
 }
 
 #[test]
+fn promote_carries_out_no_rollback() {
+    paused(async {
+        let stage = stage("rollback", true);
+        let ann = stage.actor("ann@build", Machine::Here);
+        *ann.tape.slip.lock().unwrap() = Some((0, Slip::Dies(Moment::After)));
+        assert!(ann.until_struck(Verb::Rollback).await.is_none());
+        let before = generation(&stage);
+        let dan = stage.actor("dan@desk", Machine::Here);
+        let refused = promote(&dan.operator).await.unwrap_err();
+        assert_eq!(refused.kind(), "nothing-under-way");
+        assert_eq!(generation(&stage), before);
+    });
+}
+
+#[test]
+fn what_served_until_it_was_taken_down_was_not_rolled_back() {
+    paused(async {
+        let stage = stage("third deploy", true);
+        killed(&stage, Verb::Deploy, Op::Settled, Moment::Before).await;
+        let done = stage
+            .actor("dan@desk", Machine::Here)
+            .perform(Verb::Down)
+            .await;
+        assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
+        assert_eq!(run(&stage, 3).await.outcome(), Some(Outcome::Done));
+        assert_eq!(verdict(&stage), Ok(()));
+    });
+}
+
+#[test]
 fn a_deploy_finds_a_rollback_of_another_journal_writes_it_down_and_goes_on() {
     for machine in [Machine::Elsewhere, Machine::WithoutStore] {
         for pointer_keeps_marks in [true, false] {
