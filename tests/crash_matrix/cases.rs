@@ -506,7 +506,10 @@ impl Scenario {
             },
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,
-            Done::Refused(Error::NothingToRollBackTo { .. }) => back && standby.is_none(),
+            // What is older and has never been proven is gone back to by force only.
+            Done::Refused(Error::NothingToRollBackTo { .. } | Error::NoMemory { .. }) => {
+                back && standby.is_none()
+            }
             Done::Refused(_) => false,
         };
         match good {
