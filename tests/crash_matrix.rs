@@ -10,6 +10,7 @@ mod checker;
 mod doors;
 mod left;
 mod random;
+mod rest;
 mod single;
 mod stage;
 mod sweep;
