@@ -43,19 +43,34 @@ pub struct LedgerError {
 #[async_trait]
 pub trait Hold: Send + Sync {
     /// The lease's number, once it is certain that it is still held.
-    async fn hold(&self) -> Result<Fence, Taken>;
+    async fn hold(&self) -> Result<Fence, Unheld>;
 
     /// As [`Hold::hold`], and asked of the engine however young the last renewal is. Where the
     /// engine cannot be asked, the last renewal counts.
-    async fn confirm(&self) -> Result<Fence, Taken>;
+    async fn confirm(&self) -> Result<Fence, Unheld>;
 }
 
-/// Another operator has the service.
+/// Why the lock cannot be relied on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{by} has taken over")]
-pub struct Taken {
-    /// Who.
-    pub by: String,
+pub enum Unheld {
+    /// Another operator has the service.
+    #[error("{by} has taken over")]
+    Taken {
+        /// Who.
+        by: String,
+    },
+    /// The engine cannot be asked, and the last renewal is too old to count.
+    #[error("{why}")]
+    Away {
+        /// Why it cannot.
+        why: String,
+    },
+    /// It has run out: others may have held the service meanwhile.
+    #[error("{why}")]
+    Expired {
+        /// What has happened.
+        why: String,
+    },
 }
 
 /// The pure core, by its functions; tests put broken ones in.
@@ -85,9 +100,9 @@ pub type Asked = (Ask, String);
 /// Why a run stopped without an end of its own.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Stopped {
-    /// The lease is another's.
+    /// The lease is not held any more, or that cannot be known.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    Unheld(#[from] Unheld),
     /// The journal does not take records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -162,7 +177,7 @@ impl Drive<'_> {
             biased;
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
-            taken = lost(self.lease) => Err(taken.into()),
+            unheld = lost(self.lease) => Err(unheld.into()),
         }
     }
 
@@ -175,7 +190,7 @@ impl Drive<'_> {
                 self.lease.confirm().await?;
                 if let Some(found) = found.as_ref().filter(|found| found.fence > fence) {
                     let by = found.author.clone();
-                    return Err(Taken { by }.into());
+                    return Err(Unheld::Taken { by }.into());
                 }
                 Ok(match action {
                     Action::Switch { .. } => Event::SwitchRefused { why, found },
@@ -201,12 +216,12 @@ impl Drive<'_> {
     }
 }
 
-/// Ends when the lease is another's: one who was frozen while a bake went on must not sit it out.
-async fn lost(lease: &dyn Hold) -> Taken {
+/// Ends when the lease is not held: one who was frozen while a bake went on must not sit it out.
+async fn lost(lease: &dyn Hold) -> Unheld {
     loop {
         tokio::time::sleep(LOOK).await;
-        if let Err(taken) = lease.hold().await {
-            return taken;
+        if let Err(unheld) = lease.hold().await {
+            return unheld;
         }
     }
 }

@@ -125,8 +125,9 @@ impl Performer {
                     from: *from,
                     expected: *expected,
                     why: *why,
+                    proof: *proof,
                 };
-                self.switch(state, switch, *proof, fence).await
+                self.switch(state, switch, fence).await
             }
             Action::Verify { release } => self.verify(state, *release).await,
             Action::Drain { generation } => self.drain(state, *generation).await,

@@ -282,6 +282,29 @@ async fn taking_over_does_not_wait_and_outlasts_its_release() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_save_the_holder_that_is_being_taken_from() {
+    let world = FakeWorld::new();
+    let (ann, bob) = (FakeEngine::over(&world), FakeEngine::over(&world));
+    let silent = got(want(&ann, &far("ann@a"), 0, Patience::Refuse).await);
+    let bob_at = far("bob@b");
+    let mut taking = std::pin::pin!(over(&bob, &bob_at, 0));
+    let looks = |world: &FakeWorld| {
+        let calls = world.faults.calls.iter();
+        calls.filter(|op| **op == Op::Tokens).count()
+    };
+    let before = looks(&lock(&world));
+    while looks(&lock(&world)) == before {
+        assert!(futures_util::poll!(&mut taking).is_pending());
+    }
+    // It has looked, and has not claimed yet.
+    assert_eq!(silent.confirm().await, Ok(2));
+    let taken = got(taking.await);
+    assert_eq!(taken.fence(), 3);
+    assert!(silent.confirm().await.is_err());
+    assert_eq!(names(&bob), ["flipside.shop.lease.3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_who_take_over_at_once_one_gets_it() {
     let world = FakeWorld::new();
     let held = want(&FakeEngine::over(&world), &far("x@x"), 0, Patience::Refuse).await;

@@ -3,6 +3,7 @@
 
 mod contents;
 mod fixture;
+mod hidden;
 mod hostile;
 mod keys;
 mod record;

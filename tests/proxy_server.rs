@@ -2,6 +2,7 @@
 
 mod checks;
 mod clients;
+mod framing;
 mod headers;
 mod kit;
 mod orders;

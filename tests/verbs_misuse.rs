@@ -207,6 +207,11 @@ fn a_bad_plan_is_bad_input_with_its_place() {
         for verb in ["check", "deploy"] {
             run(dir.path(), &[verb]).is(2, &["error:", place]);
         }
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["flipside.yaml"], "nothing was touched");
         let json = run(dir.path(), &["check", "--output", "json"]);
         let lines: Vec<Value> = json
             .out
@@ -290,10 +295,15 @@ fn an_engine_that_stops_answering_is_out_of_reach() {
         }
     });
     let engine = format!("unix://{}", socket.display());
+    // Whoever reads it without need waits for ever.
+    let key = dir.path().join("deaf/digest.key");
+    std::fs::create_dir(key.parent().unwrap()).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, rustix::fs::Mode::RUSR).unwrap();
     let ran: Vec<_> = [
         &["status"][..],
         &["status", "shop"],
         &["deploy"],
+        &["deploy", "--dry-run"],
         &["rollback", "shop", "--yes"],
         &["down", "shop", "--yes"],
         &["logs", "shop"],
@@ -302,6 +312,9 @@ fn an_engine_that_stops_answering_is_out_of_reach() {
     .map(|words| {
         let mut command = command(dir.path(), words);
         command.env("DOCKER_HOST", &engine);
+        if words != ["deploy"] {
+            command.env("FLIPSIDE_STATE", dir.path().join("deaf"));
+        }
         std::thread::spawn(move || end(&mut command))
     })
     .collect();
@@ -318,7 +331,7 @@ fn a_journal_that_cannot_be_written_stops_a_deploy() {
     ]);
     for state in ["file", "file/below"] {
         let state = dir.path().join(state);
-        let mut command = command(dir.path(), &["deploy", "--dry-run"]);
+        let mut command = command(dir.path(), &["deploy"]);
         command.env("FLIPSIDE_STATE", &state);
         end(&mut command).is(7, &["error:", "file", "hint:", "--state"]);
     }
@@ -379,4 +392,28 @@ fn history_of_a_journal_needs_no_engine() {
     run(dir.path(), &["history"]).is(2, &["no service is deployed here"]);
     run(dir.path(), &["history", "shop"]).is(2, &["no service `shop` here"]);
     run(dir.path(), &["history", "Not/A/Name"]).is(2, &["error:"]);
+}
+
+#[test]
+fn a_digest_key_that_cannot_be_read_in_time_is_out_of_reach() {
+    let dir = planned();
+    let key = dir.path().join("state/digest.key");
+    std::fs::create_dir(key.parent().unwrap()).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, rustix::fs::Mode::RUSR).unwrap();
+    run(dir.path(), &["deploy"]).is(7, &["no answer within", "--state"]);
+}
+
+#[test]
+fn check_and_a_dry_run_make_nothing() {
+    let dir = planned();
+    let state = dir.path().join("new/deep");
+    for (words, code) in [(&["check"][..], 0), (&["deploy", "--dry-run"], 7)] {
+        let mut command = command(dir.path(), words);
+        command.env("FLIPSIDE_STATE", &state);
+        end(&mut command).is(code, &[]);
+        assert!(!dir.path().join("new").exists(), "{words:?}");
+    }
+    let mut nowhere = command(dir.path(), &["check"]);
+    nowhere.env("FLIPSIDE_STATE", "/proc/flipside");
+    end(&mut nowhere).is(0, &["is good"]);
 }

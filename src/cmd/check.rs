@@ -4,14 +4,14 @@ use crate::cli::PlanArgs;
 use crate::core::plan::Run;
 use crate::error::{Error, Exit};
 
-use super::context::Context;
+use super::context::{Context, Digests};
 
 /// Runs the verb.
 ///
 /// # Errors
 /// Everything that is wrong with the plan.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let loaded = context.load_plan(args)?;
+    let loaded = context.load_plan(args, Digests::Dropped).await?;
     let plan = &loaded.plan;
     let roles = plan
         .roles

@@ -21,7 +21,10 @@ use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
-use super::operator::{Operator, Reload, of_journal};
+use super::operator::{Operator, Reload, Runs, of_journal, within};
+
+/// What stands for a key where no digest is kept.
+const NO_KEY: [u8; 32] = [0; 32];
 
 /// What a person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,15 @@ pub enum Answer {
     Yes,
     /// Leave it.
     No,
+}
+
+/// What becomes of the digests that stand for a plan's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digests {
+    /// They are recorded, made with the key that is kept for them.
+    Kept,
+    /// Nobody will read them: no key is needed, and none is made.
+    Dropped,
 }
 
 /// What all verbs share.
@@ -47,23 +59,23 @@ impl Context {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load_plan(&self, args: &PlanArgs) -> Result<Loaded, Error> {
-        let key = self.digest_key()?;
-        let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
-        let name = args.name.as_deref();
-        let inputs = Inputs {
-            overrides: &overrides,
-            vars: &vars,
-            name,
-            digest_key: &key,
-        };
-        let here = std::path::Path::new("");
-        let path = plan::find(args.path(), here).map_err(refused)?;
-        let loaded = plan::load(&path, &inputs).map_err(refused)?;
+    pub async fn load_plan(&self, args: &PlanArgs, digests: Digests) -> Result<Loaded, Error> {
+        // The key is made only for a plan that is good: a bad one leaves nothing behind.
+        let mut loaded = read_plan(args, &NO_KEY)?;
+        let digested = !(loaded.record.secrets.is_empty() && loaded.record.files.is_empty());
+        if digested && digests == Digests::Kept {
+            let key = self.in_time(|state| digest_key(state.as_deref())).await;
+            let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
+            loaded = read_plan(args, &key)?;
+        }
+        self.tell(&loaded);
+        Ok(loaded)
+    }
+
+    fn tell(&self, loaded: &Loaded) {
         for note in &loaded.notes {
             self.report.warn(&note.to_string());
         }
-        Ok(loaded)
     }
 
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.
@@ -97,7 +109,7 @@ impl Context {
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan. Where the pointer
-    /// shall listen is in the run's opening record: a first release may have no other trace yet.
+    /// shall listen is in the opening record of the last deploy on this engine: a first release may have no other trace yet.
     ///
     /// # Errors
     /// As [`Context::operator_of_service`].
@@ -110,9 +122,10 @@ impl Context {
         let service = self.choose(&client, arg).await?;
         let away = |error| of_journal(error, Touched::Nothing);
         let journal = self.journal().await.map_err(away)?;
-        let latest = journal.runs(&service, 1).await.map_err(away)?;
-        let opened = latest.first().and_then(RunLog::opened);
-        let pointer = opened.and_then(|opened| opened.pointer.clone());
+        let runs = Runs::of(&journal, &service, client.address()).await;
+        let runs = runs.map_err(away)?;
+        let mut opened = runs.iter().filter_map(RunLog::opened);
+        let pointer = opened.find_map(|opened| opened.pointer.clone());
         let proxy = pointer.map(|PointerPlan::Proxy(proxy)| proxy);
         Ok(self
             .operator(client, service, proxy, Newer::Refuse, set)
@@ -176,36 +189,42 @@ impl Context {
     /// # Errors
     /// Where it cannot be opened.
     pub async fn journal(&self) -> Result<Journal, JournalError> {
-        match &self.common.state {
-            Some(url) => Journal::open(url).await,
-            None => Journal::open(&journal::default_location().to_string_lossy()).await,
-        }
+        let place = self.in_time(|state| Ok(journal_place(state.as_deref())));
+        let place = place.await?;
+        within(&place, Journal::open(&place)).await
     }
 
-    /// The key of the digests that stand for secrets lies beside the journal where that is a
-    /// directory, else where it would be.
-    fn digest_key(&self) -> Result<[u8; 32], Error> {
-        let beside = self
-            .common
-            .state
-            .as_deref()
-            .map(|url| url.trim_start_matches("file://"));
-        let directory = match beside {
-            Some(path) if !path.contains("://") => std::path::PathBuf::from(path),
-            _ => journal::default_location(),
-        };
-        journal::digest_key(&directory).map_err(|error| of_journal(error, Touched::Nothing))
+    /// What `read` finds where the journal is or would be. A directory that hangs holds up neither
+    /// the runtime nor the command.
+    async fn in_time<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Option<String>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let state = self.common.state.clone();
+        let shown = state.clone().unwrap_or_else(|| "its place".into());
+        within(&shown, async {
+            let read = tokio::task::spawn_blocking(move || read(state)).await;
+            read.unwrap_or_else(|panicked| {
+                Err(JournalError::OutOfReach {
+                    store: shown.clone(),
+                    why: panicked.to_string(),
+                    hint: None,
+                })
+            })
+        })
+        .await
     }
 
     fn reload(&self, set: &[(String, String)]) -> Reload {
         let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
-        let key = self.digest_key();
+        let state = self.common.state.clone();
         Arc::new(move |record| {
             let record: PlanRecord =
                 serde_json::from_value(record.clone()).map_err(|error| Error::Bug {
                     what: format!("a recorded plan cannot be read: {error}"),
                 })?;
-            let key = key.clone()?;
+            let key = digest_key(state.as_deref());
+            let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
             let (vars, name) = (variables(), record.name.as_deref());
             let inputs = Inputs {
                 overrides: &overrides,
@@ -269,6 +288,22 @@ impl Context {
     }
 }
 
+/// Where the journal is: the address given, else the default.
+fn journal_place(state: Option<&str>) -> String {
+    let default = || journal::default_location().to_string_lossy().into_owned();
+    state.map_or_else(default, str::to_owned)
+}
+
+/// The key of the digests that stand for secrets lies beside the journal where that is a directory,
+/// else where it would be. Made where there is none.
+fn digest_key(state: Option<&str>) -> Result<[u8; 32], JournalError> {
+    let directory = match state.map(|url| url.trim_start_matches("file://")) {
+        Some(path) if !path.contains("://") => path.into(),
+        _ => journal::default_location(),
+    };
+    journal::digest_key(&directory)
+}
+
 /// What a refused plan means to a command.
 fn refused(error: PlanError) -> Error {
     let problems = error
@@ -280,6 +315,18 @@ fn refused(error: PlanError) -> Error {
         rendered: error.to_string(),
         problems,
     }
+}
+
+fn read_plan(args: &PlanArgs, key: &[u8; 32]) -> Result<Loaded, Error> {
+    let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
+    let inputs = Inputs {
+        overrides: &overrides,
+        vars: &vars,
+        name: args.name.as_deref(),
+        digest_key: key,
+    };
+    let path = plan::find(args.path(), std::path::Path::new("")).map_err(refused)?;
+    plan::load(&path, &inputs).map_err(refused)
 }
 
 /// The caller's variables, those that are text.

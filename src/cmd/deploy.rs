@@ -10,7 +10,7 @@ use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::free_slot;
 
-use super::context::Context;
+use super::context::{Context, Digests};
 use super::operator::{Held, Operator, highest, of_journal};
 use super::recall::{last_live, last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
@@ -30,7 +30,11 @@ pub enum Drift {
 /// # Errors
 /// Every expected one that keeps a run from beginning or from ending by itself.
 pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
-    let loaded = context.load_plan(&args.plan)?;
+    let digests = match args.dry_run {
+        true => Digests::Dropped,
+        false => Digests::Kept,
+    };
+    let loaded = context.load_plan(&args.plan, digests).await?;
     let operator = context
         .operator_of_plan(&loaded.plan, &args.plan.set)
         .await?;

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::core::event::{Event, Opened, Verb};
-use crate::core::names::{Fence, ServiceName};
+use crate::core::names::{Fence, Millis, ServiceName};
 use crate::drive::{Ledger, LedgerError};
 use crate::journal::{Journal, JournalError, RunLog, Writer};
 use crate::perform::Clock;
 use crate::report::{Report, Shown};
 
-use super::operator::STORE;
+use super::operator::within;
+
+/// How many numbers are tried that turn out to be taken.
+const NUMBERS: u32 = 8;
+
+/// What a store is called whose address is not at hand.
+const STORE_WORDS: &str = "its store";
 
 /// What a run does when its journal cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +56,7 @@ impl RunLedger {
         let event = Event::Opened(opened.clone());
         let at = clock();
         let begun = match journal {
-            Ok(journal) => {
-                let begun = journal.begin(service, run, opened.fence, at, event.clone());
-                within(begun).await
-            }
+            Ok(journal) => begin(journal, service, run, opened.fence, at, &event).await,
             Err(error) => Err(error.clone()),
         };
         let without = if goes_on(&opened.verb) {
@@ -62,6 +65,7 @@ impl RunLedger {
             Without::Stop
         };
         let service = service.clone();
+        let run = begun.as_ref().map_or(run, Writer::run);
         let mut ledger = Self {
             service,
             run,
@@ -128,7 +132,9 @@ impl RunLedger {
         fence: Fence,
         event: &Event,
     ) -> Result<(), LedgerError> {
-        if self.without == Without::Stop || matches!(error, JournalError::Overtaken { .. }) {
+        // Before the first record is written, nobody else can have gone on with this run.
+        let overtaken = matches!(error, JournalError::Overtaken { .. }) && self.writer.is_some();
+        if self.without == Without::Stop || overtaken {
             return Err(words(error));
         }
         if self.writer.take().is_some() || self.seq == 0 {
@@ -140,13 +146,13 @@ impl RunLedger {
         Ok(())
     }
 
-    /// A record that no journal takes: one JSON line among the talk.
+    /// A record that no journal takes: one JSON line on standard error.
     fn spill(&self, fence: Fence, event: &Event) {
         let line = serde_json::json!({
             "service": self.service, "run": self.run, "seq": self.seq, "fence": fence,
             "at": (self.clock)(), "record": event,
         });
-        self.report.say(&line.to_string());
+        self.report.record(&line.to_string());
     }
 
     fn show(&mut self, at: u64, event: &Event) {
@@ -162,15 +168,27 @@ impl RunLedger {
     }
 }
 
-/// A store that does not answer is out of reach, and nothing that a rollback waits for.
-async fn within<T>(call: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
-    tokio::time::timeout(STORE, call).await.unwrap_or_else(|_| {
-        Err(JournalError::OutOfReach {
-            store: "its store".into(),
-            why: format!("no answer within {} s", STORE.as_secs()),
-            hint: None,
-        })
-    })
+/// Begins a run. Where an operator of another engine with the same journal has taken its number
+/// meanwhile, it gets the next.
+async fn begin(
+    journal: &Journal,
+    service: &ServiceName,
+    mut run: u64,
+    fence: Fence,
+    at: Millis,
+    opened: &Event,
+) -> Result<Writer, JournalError> {
+    let mut tries = 0..NUMBERS;
+    loop {
+        let begun = journal.begin(service, run, fence, at, opened.clone());
+        match within(journal.address(), begun).await {
+            Err(JournalError::Overtaken { .. }) if tries.next().is_some() => {
+                let newest = within(journal.address(), journal.runs(service, 1)).await?;
+                run = newest.first().map_or(run, |log| log.run) + 1;
+            }
+            begun => return begun,
+        }
+    }
 }
 
 fn words(error: &JournalError) -> LedgerError {
@@ -189,7 +207,8 @@ impl Ledger for RunLedger {
         let at = (self.clock)();
         match &mut self.writer {
             Some(writer) => {
-                if let Err(error) = within(writer.append(fence, at, event.clone())).await {
+                let appended = writer.append(fence, at, event.clone());
+                if let Err(error) = within(STORE_WORDS, appended).await {
                     self.lose(&error, fence, event)?;
                 }
             }

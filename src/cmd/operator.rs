@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::event::MarkKeeper;
+use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
 use crate::core::plan::Plan;
 use crate::core::progress::Silent;
 use crate::core::survey::View;
 use crate::core::world::{Environment, World};
-use crate::drive::{Core, Hold, Taken};
-use crate::engine::Engine;
+use crate::docker::address::is_same;
+use crate::drive::{Core, Hold, Unheld};
+use crate::engine::{Engine, EngineError};
 use crate::error::{Error, Touched};
 use crate::journal::{Journal, JournalError, RunLog};
 use crate::lease::{self, Acquired, Lease, LeaseLost, Patience, Terms, Who};
@@ -24,9 +25,11 @@ use crate::report::Report;
 use crate::report::tables::Fit;
 
 use super::asks::{self, Asks};
+use super::recall::has_moved;
 
-/// How many of the newest runs are looked through for one that was cut short.
-const LOOK_BACK: usize = 4;
+/// How many of the newest runs are looked through for one that was cut short; where that is too
+/// short a look back, so many more.
+const LOOK_BACK: [usize; 3] = [4, 16, 64];
 
 /// How long the journal may take to be read.
 pub(super) const STORE: Duration = Duration::from_secs(5);
@@ -67,6 +70,8 @@ pub struct Runs {
     newest: Vec<RunLog>,
     /// The number that the next run gets.
     pub next: u64,
+    /// Why they are not known, where the journal was asked for them.
+    pub unread: Option<JournalError>,
 }
 
 impl Runs {
@@ -76,8 +81,71 @@ impl Runs {
         Self {
             newest: Vec::new(),
             next: 1,
+            unread: None,
         }
     }
+
+    /// As [`Runs::unknown`], and it is not to be asked again.
+    #[must_use]
+    pub fn unread(why: JournalError) -> Self {
+        Self {
+            unread: Some(why),
+            ..Self::unknown()
+        }
+    }
+
+    /// The newest runs of `service` in a journal that were driven on `engine`. A look back that
+    /// meets only other engines', or rollbacks that were refused, goes on to what is before them.
+    ///
+    /// # Errors
+    /// Where the journal is out of reach, or does not answer.
+    pub async fn of(
+        journal: &Journal,
+        service: &ServiceName,
+        engine: &str,
+    ) -> Result<Self, JournalError> {
+        within(journal.address(), async {
+            let mut runs = Self::unknown();
+            for limit in LOOK_BACK {
+                let newest = journal.runs(service, limit).await?;
+                let all = newest.len() < limit;
+                runs.next = newest.first().map_or(1, |log| log.run + 1);
+                let here = newest.into_iter().filter(|log| begun_on(log, engine));
+                runs.newest = here.collect();
+                let enough = runs.len() >= LOOK_BACK[0] && !runs.iter().all(is_refused_rollback);
+                if all || enough {
+                    break;
+                }
+            }
+            Ok(runs)
+        })
+        .await
+    }
+}
+
+fn begun_on(log: &RunLog, engine: &str) -> bool {
+    let address = log.opened().map_or("", |opened| opened.engine.as_str());
+    address.is_empty() || is_same(address, engine)
+}
+
+fn is_refused_rollback(log: &RunLog) -> bool {
+    let opened = log.opened();
+    let rollback = opened.is_some_and(|opened| matches!(opened.verb, Verb::Rollback { .. }));
+    rollback && !has_moved(log)
+}
+
+/// A store that does not answer is out of reach.
+pub(super) async fn within<T>(
+    store: &str,
+    call: impl Future<Output = Result<T, JournalError>>,
+) -> Result<T, JournalError> {
+    tokio::time::timeout(STORE, call).await.unwrap_or_else(|_| {
+        Err(JournalError::OutOfReach {
+            store: store.to_owned(),
+            why: format!("no answer within {} s", STORE.as_secs()),
+            hint: None,
+        })
+    })
 }
 
 impl std::ops::Deref for Runs {
@@ -149,32 +217,21 @@ impl Operator {
     /// Where the journal is out of reach, or does not answer.
     pub async fn runs(&self) -> Result<Runs, JournalError> {
         let journal = self.journal.as_ref().map_err(Clone::clone)?;
-        let newest = journal.runs(&self.service, LOOK_BACK);
-        let newest = tokio::time::timeout(STORE, newest)
-            .await
-            .unwrap_or_else(|_| {
-                Err(JournalError::OutOfReach {
-                    store: journal.address().into(),
-                    why: format!("no answer within {} s", STORE.as_secs()),
-                    hint: None,
-                })
-            })?;
-        let next = newest.first().map_or(1, |log| log.run + 1);
-        let here = |log: &RunLog| {
-            let begun_on = log.opened().map_or("", |opened| opened.engine.as_str());
-            begun_on.is_empty() || begun_on == self.engine.address()
-        };
-        let newest = newest.into_iter().filter(here).collect();
-        Ok(Runs { newest, next })
+        Runs::of(journal, &self.service, self.engine.address()).await
     }
 
     /// The newest runs, for a verb that cannot do without.
     ///
     /// # Errors
-    /// As [`Operator::runs`].
+    /// As [`Operator::runs`], and [`Error::TooNew`] where a newer flipside has written one of them.
     pub async fn need_runs(&self) -> Result<Runs, Error> {
-        let runs = self.runs().await;
-        runs.map_err(|error| of_journal(error, Touched::Nothing))
+        let away = |error| of_journal(error, Touched::Nothing);
+        let runs = self.runs().await.map_err(away)?;
+        let newer = runs.iter().find_map(|log| match &log.trouble {
+            Some(newer @ JournalError::Newer { .. }) => Some(newer.clone()),
+            _ => None,
+        });
+        newer.map_or(Ok(runs), |newer| Err(away(newer)))
     }
 
     /// Takes the lease, or says who holds it.
@@ -352,20 +409,26 @@ pub fn of_journal(error: JournalError, touched: Touched) -> Error {
 
 #[async_trait::async_trait]
 impl Hold for Lease {
-    async fn hold(&self) -> Result<Fence, Taken> {
-        Lease::hold(self).await.map_err(taken)
+    async fn hold(&self) -> Result<Fence, Unheld> {
+        Lease::hold(self).await.map_err(unheld)
     }
 
-    async fn confirm(&self) -> Result<Fence, Taken> {
-        Lease::confirm(self).await.map_err(taken)
+    async fn confirm(&self) -> Result<Fence, Unheld> {
+        Lease::confirm(self).await.map_err(unheld)
     }
 }
 
-fn taken(lost: LeaseLost) -> Taken {
+fn unheld(lost: LeaseLost) -> Unheld {
     match lost {
-        LeaseLost::Taken { by } => Taken { by: by.to_string() },
-        lost @ (LeaseLost::Expired | LeaseLost::Unknown(_)) => Taken {
-            by: lost.to_string(),
+        LeaseLost::Taken { by } => Unheld::Taken { by: by.to_string() },
+        LeaseLost::Unknown(EngineError::OutOfReach { why, .. } | EngineError::Lost { why, .. }) => {
+            Unheld::Away { why }
+        }
+        lost @ LeaseLost::Unknown(EngineError::Failed(_)) => Unheld::Away {
+            why: lost.to_string(),
+        },
+        lost @ LeaseLost::Expired => Unheld::Expired {
+            why: lost.to_string(),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::action::{Action, Move};
+use crate::core::action::{Action, Move, Proof};
 use crate::core::event::{Event, MarkKeeper};
 use crate::core::names::Release;
 use crate::core::routing::{Mark, Marks, Routing};
@@ -139,13 +139,17 @@ fn marks_of(runs: &[RunLog]) -> BTreeMap<Release, Marks> {
         let Some(mut state) = events.next().and_then(|first| State::open(first).ok()) else {
             continue;
         };
-        let mut why = Move::Promote;
+        let (mut why, mut proves) = (Move::Promote, true);
         for event in events {
             if let Event::Intended {
-                action: Action::Switch { why: reason, .. },
+                action:
+                    Action::Switch {
+                        why: reason, proof, ..
+                    },
             } = event
             {
                 why = *reason;
+                proves = why == Move::Promote || *proof == Proof::Round;
             }
             if matches!(event, Event::Proven { .. }) {
                 marks.entry(state.release()).or_default().add(Mark::Proven);
@@ -160,7 +164,9 @@ fn marks_of(runs: &[RunLog]) -> BTreeMap<Release, Marks> {
                 continue;
             };
             let to = marks.entry(moved.to).or_default();
-            to.add(Mark::Proven);
+            if proves {
+                to.add(Mark::Proven);
+            }
             to.add(Mark::Served(moved.generation));
             if let (Some(from), Move::RollBack | Move::Revert) = (moved.from, why) {
                 marks.entry(from).or_default().add(Mark::Withdrawn);

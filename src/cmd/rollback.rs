@@ -12,7 +12,7 @@ use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
-use crate::journal::RunLog;
+use crate::journal::JournalError;
 use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
@@ -65,7 +65,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     let mut world = world?;
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
-        return dry_run(&operator, &world, &way).await;
+        return dry_run(&operator, &world, &way, proof).await;
     }
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
@@ -78,7 +78,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         runs = operator.runs().await;
         world = operator.look().await?;
     }
-    let known = runs.unwrap_or_else(|_| Runs::unknown());
+    let known = runs.unwrap_or_else(Runs::unread);
     let ended = roll_back(&operator, wanted, world, &known).await?;
     operator.report.finished(&operator.finished(&ended));
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
@@ -105,7 +105,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
 }
 
 /// Rolls back, from `world` as just looked at; `known` are the newest runs, none where the journal
-/// is out of reach.
+/// is out of reach: it is not waited for again.
 ///
 /// # Errors
 /// As [`run`].
@@ -113,11 +113,12 @@ pub async fn roll_back(
     operator: &Operator,
     wanted: Wanted,
     world: World,
-    known: &[RunLog],
+    known: &Runs,
 ) -> Result<Ended, Error> {
     let (floor, _) = highest(known, &world, &View::default());
     let (mut held, contended) = seize(operator, floor).await?;
-    let ended = while_held(operator, wanted, world, contended, &mut held).await;
+    let unread = known.unread.clone();
+    let ended = while_held(operator, wanted, world, contended, unread, &mut held).await;
     operator.let_go(held).await;
     ended
 }
@@ -134,6 +135,7 @@ async fn while_held(
     wanted: Wanted,
     mut world: World,
     contended: Contended,
+    unread: Option<JournalError>,
     held: &mut Held,
 ) -> Result<Ended, Error> {
     if contended == Contended::Yes {
@@ -146,9 +148,10 @@ async fn while_held(
             survey(&world).disagreements.join("; ")
         ));
     }
-    let runs = operator.runs().await;
-    let unread = runs.as_ref().err().cloned();
-    let runs = runs.unwrap_or_else(|_| Runs::unknown());
+    let runs = match unread {
+        Some(why) => Runs::unread(why),
+        None => operator.runs().await.unwrap_or_else(Runs::unread),
+    };
     let known = &runs;
     let view = survey(&world);
     let (_, newest) = highest(known, &world, &view);
@@ -168,7 +171,7 @@ async fn while_held(
         opened,
         spec: None,
         seen,
-        unread,
+        unread: known.unread.clone(),
     };
     let ended = operator.begin(opening, &world, held).await?;
     if ended.outcome == Outcome::Done {
@@ -356,7 +359,12 @@ fn age(operator: &Operator, world: &World, release: Release) -> String {
     })
 }
 
-async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, Error> {
+async fn dry_run(
+    operator: &Operator,
+    world: &World,
+    way: &Way,
+    proof: Proof,
+) -> Result<Exit, Error> {
     let service = &operator.service;
     let target = find(world, way.to)?;
     let reasons = match operator.fitness(target).await {
@@ -364,7 +372,7 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
         Fit::No(reasons) => reasons,
         Fit::Unknown(why) => vec![why],
     };
-    if !reasons.is_empty() {
+    if !reasons.is_empty() && proof == Proof::Round {
         return Err(Error::StandbyUnfit {
             service: service.to_string(),
             release: way.to,
@@ -372,10 +380,15 @@ async fn dry_run(operator: &Operator, world: &World, way: &Way) -> Result<Exit, 
         });
     }
     let value = serde_json::json!({
-        "event": "dry-run", "service": service, "from": way.from, "to": way.to, "fit": true,
+        "event": "dry-run", "service": service, "from": way.from, "to": way.to,
+        "fit": reasons.is_empty(),
     });
+    let fit = match reasons.is_empty() {
+        true => "fit".to_owned(),
+        false => format!("NOT fit: {}", reasons.join("; ")),
+    };
     let text = format!(
-        "would roll back from {service}@{} to {service}@{}, which is fit",
+        "would roll back from {service}@{} to {service}@{}, which is {fit}",
         way.from, way.to
     );
     operator.report.data(&value, &text);

@@ -12,7 +12,7 @@ use crate::core::state::{Course, Stage, State};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::world::{Labels, World};
-use crate::drive::{Drive, Ledger, LedgerError, Stopped};
+use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld};
 use crate::engine::Spec;
 use crate::error::{Error, Touched};
 use crate::journal::{JournalError, RunLog};
@@ -165,11 +165,7 @@ impl Operator {
         let touched = Touched::Something;
         let outcome = match driven {
             Ok(outcome) => outcome,
-            Err(Stopped::Taken(_)) => {
-                return Err(Error::TakenOver {
-                    service: self.service.to_string(),
-                });
-            }
+            Err(Stopped::Unheld(unheld)) => return Err(self.unheld(unheld)),
             Err(Stopped::Ledger(error)) => return Err(self.store_away(error.why, touched)),
             Err(Stopped::Illegal(illegal)) => {
                 return Err(Error::Bug {
@@ -263,15 +259,7 @@ impl Operator {
     /// What goes into the last line of output.
     #[must_use]
     pub fn finished(&self, ended: &Ended) -> Finished {
-        let Drained { in_flight, cut, .. } = match ended.state.has_moved() {
-            true => ended.state.drained,
-            // What served before was not left.
-            false => Drained {
-                in_flight: Some(0),
-                finished: Some(0),
-                cut: Some(0),
-            },
-        };
+        let Drained { in_flight, cut, .. } = ended.state.left();
         let rollback = matches!(ended.state.opened.verb, Verb::Rollback { .. });
         Finished {
             outcome: ended.outcome,
@@ -283,6 +271,23 @@ impl Operator {
             requests_cut: cut,
             switch_us: ended.moved_us.filter(|_| !rollback),
             rollback_us: ended.moved_us.filter(|_| rollback),
+        }
+    }
+
+    /// What it means that the lease cannot be relied on.
+    fn unheld(&self, unheld: Unheld) -> Error {
+        let service = self.service.to_string();
+        match unheld {
+            Unheld::Taken { .. } => Error::TakenOver { service },
+            Unheld::Away { why } => Error::EngineOutOfReach {
+                engine: self.engine.address().to_owned(),
+                why,
+                touched: Touched::Something,
+            },
+            Unheld::Expired { why } => {
+                self.report.warn(&why);
+                Error::Interrupted { service }
+            }
         }
     }
 

@@ -372,6 +372,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_move_in_doubt_has_cut_is_unknown_and_never_a_guessed_0() {
+        let verb = Verb::Rollback {
+            from: Release(3),
+            to: Release(2),
+            proof: Proof::Round,
+        };
+        let mut state = State::open(&opened(verb, Some(3), 0)).unwrap();
+        assert_eq!(state.left().cut, Some(0));
+        let Next::Act(action) = decide(&state) else {
+            panic!("it does not begin");
+        };
+        state = state.apply(&Event::Intended { action }).unwrap();
+        assert_eq!(state.left(), Drained::default());
+        state = state.apply(&Event::Lost { why: "gone".into() }).unwrap();
+        assert_eq!(state.left(), Drained::default());
+    }
+
+    #[test]
     fn outcomes_that_keep_getting_lost_leave_the_run_open() {
         let (_, outcome) = acts(deploy(Some(2), 0), |_| Event::Lost { why: "gone".into() });
         assert_eq!(outcome, Outcome::Interrupted);

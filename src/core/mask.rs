@@ -2,13 +2,13 @@
 //!
 //! What engine, builder, application and probe say is foreign text, and may repeat what was sent to
 //! them: an engine quotes a command it cannot start, an application logs its settings. What the plan
-//! shows anyway (names, images) is not hidden, nor what is too short to be told from other words.
+//! shows anyway (names, images, hosts, paths) is not hidden, nor what is too short to be told from other words.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::event::{Event, Failure};
-use super::plan::{FileContent, FileSource, ImageSource, Plan, ProbeKind, Role, Text};
+use super::plan::{FileContent, FileSource, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text};
 use super::progress::Progress;
 
 /// How long a value is at least that is looked for everywhere, in bytes.
@@ -41,7 +41,7 @@ impl Mask {
         let shown = shown(plan);
         let secrets = texts.chain(asked).flat_map(forms);
         let hidden = secrets.filter(|secret| {
-            secret.len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
+            secret.trim().len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
         });
         Self {
             secrets: hidden.collect(),
@@ -169,14 +169,27 @@ fn texts(role: &Role) -> Vec<&Text> {
         .collect()
 }
 
-/// What a plan shows: the names that every message needs.
+/// What a plan shows: the names, images, hosts and paths that messages need.
 fn shown(plan: &Plan) -> Vec<&str> {
     let mut shown = vec![plan.service.as_str()];
+    let PointerPlan::Proxy(proxy) = &plan.pointer;
+    shown.extend(proxy.hosts.iter().map(String::as_str));
     for (name, role) in &plan.roles {
         shown.push(name.as_str());
         match &role.image {
             ImageSource::Pull(reference) => shown.push(reference),
-            ImageSource::Build(build) => shown.extend(build.tag.as_deref()),
+            ImageSource::Build(build) => {
+                shown.extend(build.tag.as_deref());
+                shown.extend(build.context.to_str());
+            }
+        }
+    }
+    for probe in &plan.probes {
+        if let ProbeKind::Http(http) = &probe.kind {
+            shown.push(&http.path);
+            shown.extend(http.contains.as_deref());
+            let values = http.headers.iter().filter_map(|field| field.value.as_ref());
+            shown.extend(values.filter(|value| !value.is_secret()).map(Text::reveal));
         }
     }
     shown

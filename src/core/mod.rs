@@ -18,6 +18,7 @@ mod sight;
 pub mod state;
 pub mod strategy;
 pub mod survey;
+pub mod text;
 pub mod verdict;
 pub mod words;
 pub mod world;

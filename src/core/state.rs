@@ -322,6 +322,21 @@ impl State {
         self.moved.is_some()
     }
 
+    /// What became of the requests in flight to what the last move has left: of a run that has moved
+    /// nothing none were, and while a move is in doubt nothing is known.
+    #[must_use]
+    pub fn left(&self) -> Drained {
+        match (self.moved, &self.pending) {
+            (_, Some(Action::Switch { .. })) => Drained::default(),
+            (Some(_), _) => self.drained,
+            (None, _) => Drained {
+                in_flight: Some(0),
+                finished: Some(0),
+                cut: Some(0),
+            },
+        }
+    }
+
     /// Whether `action` belongs where the run is. What is legal here is what any version has ever
     /// decided, so that old journals can be read.
     fn permits(&self, action: &Action) -> bool {
@@ -392,6 +407,7 @@ impl State {
 
     pub(super) fn move_to(&mut self, moved: Moved) {
         self.moved = Some(moved);
+        self.drained = Drained::default();
         match self.course {
             Course::Back(_) => self.reach_back(Back::Moved),
             _ => self.reach(Stage::Switched),

@@ -16,7 +16,8 @@ pub struct View {
     pub live: Option<Release>,
     /// Older environments that have served and can be gone back to, best first.
     pub standby: Vec<Release>,
-    /// What a rollback or a revert has left, newest first.
+    /// What a rollback or a revert has left, newest first; and what has served only because
+    /// somebody said `--force`. Reached by `rollback --to N` alone.
     pub withdrawn: Vec<Release>,
     /// What stands, has never served and is not withdrawn, newest first: a candidate, or what is
     /// left of one.
@@ -57,8 +58,12 @@ pub fn survey(world: &World) -> View {
             continue;
         } else if marks.withdrawn {
             view.withdrawn.push(release);
-        } else if marks.proven && served_before_live(release) {
-            view.standby.push(release);
+        } else if served_before_live(release) {
+            let kept = match marks.proven {
+                true => &mut view.standby,
+                false => &mut view.withdrawn,
+            };
+            kept.push(release);
         } else {
             view.candidates.push(release);
         }

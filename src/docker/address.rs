@@ -164,6 +164,34 @@ fn context(name: &str, config: &Path, around: &Surroundings) -> Result<Endpoint,
     parse(host, around, tls)
 }
 
+/// Whether two addresses certainly mean one engine, as far as their text tells: names are not
+/// resolved, links of other sockets are not followed, and a tunnel is not what it leads to.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
+}
+
+/// An address without what its writers are free to choose.
+fn plain(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("unix", address),
+    };
+    match scheme {
+        // On every system with `/run`, `/var/run` is a link to it.
+        "unix" => format!(
+            "unix://{}",
+            rest.strip_prefix("/var").filter(is_run).unwrap_or(rest)
+        ),
+        "tcp" | "http" | "https" => format!("tcp://{}", rest.trim_end_matches('/')),
+        _ => address.trim_end_matches('/').to_owned(),
+    }
+}
+
+fn is_run(path: &&str) -> bool {
+    path.starts_with("/run/")
+}
+
 fn parse(
     address: &str,
     around: &Surroundings,
@@ -281,6 +309,26 @@ mod tests {
         around.host = Some("tcp://near.example".into());
         assert_eq!(way(None, &around), tcp("near.example", 2375));
         assert_eq!(way(Some("unix:///x"), &around), Way::Unix("/x".into()));
+    }
+
+    #[test]
+    fn one_engine_may_be_written_in_several_ways() {
+        for (one, other) in [
+            (DEFAULT, "unix:///run/docker.sock"),
+            (DEFAULT, "/run/docker.sock"),
+            ("tcp://far:2375", "http://far:2375/"),
+            ("ssh://me@far", "ssh://me@far/"),
+        ] {
+            assert!(is_same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            (DEFAULT, "unix:///run/other.sock"),
+            ("unix:///var/runs/x", "unix:///runs/x"),
+            ("tcp://far:2375", "tcp://near:2375"),
+            (DEFAULT, "tcp://far:2375"),
+        ] {
+            assert!(!is_same(one, other), "{one} {other}");
+        }
     }
 
     #[test]

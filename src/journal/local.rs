@@ -57,8 +57,21 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, JournalError> {
     std::path::absolute(path).map_err(|error| unusable(&error.to_string()))
 }
 
-/// Opens the directory, made if it is not there. Records are for the operator's eyes only.
-pub(super) fn open(root: &Path) -> Result<LocalFileSystem, JournalError> {
+/// Opens the directory, made if it is not there, away from the runtime's own threads: a mount may
+/// hang.
+pub(super) async fn open(root: &Path) -> Result<LocalFileSystem, JournalError> {
+    let directory = root.to_owned();
+    let opened = tokio::task::spawn_blocking(move || open_now(&directory)).await;
+    opened.unwrap_or_else(|panicked| {
+        Err(in_words(
+            &root.display().to_string(),
+            &io::Error::other(panicked),
+        ))
+    })
+}
+
+/// Records are for the operator's eyes only.
+fn open_now(root: &Path) -> Result<LocalFileSystem, JournalError> {
     let shown = root.display().to_string();
     make(root, 0o755).map_err(|error| in_words(&shown, &error))?;
     make(&own_directory(root), 0o700).map_err(|error| in_words(&shown, &error))?;

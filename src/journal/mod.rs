@@ -139,8 +139,8 @@ impl Journal {
     /// [`JournalError::OutOfReach`] where the directory cannot be made or opened.
     pub async fn open(url: &str) -> Result<Self, JournalError> {
         let root = local::path_of(url)?;
-        let store = local::open(&root)?;
         let address = root.display().to_string();
+        let store = local::open(&root).await?;
         let journal = Self::over(Arc::new(store), &address, Kind::Directory);
         Ok(Self {
             root: Some(root.into()),

@@ -94,7 +94,8 @@ fn limit(patience: Patience) -> Duration {
     }
 }
 
-/// Takes the lease from a holder that does not answer, without waiting for its lifetime.
+/// Takes the lease from a holder that does not answer, without waiting for its lifetime. That it
+/// renews meanwhile does not save it.
 ///
 /// # Errors
 /// Where the engine does not answer.
@@ -107,16 +108,19 @@ pub async fn take_over(
 ) -> Result<Acquired, EngineError> {
     let held = held(engine, service, who, terms, Taken::Over)?;
     let mut lost_answers = 0;
+    let mut silent = None;
     loop {
         let seen = token::leases(&*held.engine, service).await?;
         let others = seen.iter().filter(|seen| seen.nonce != held.nonce);
         let highest = others.map(|seen| seen.number).fold(floor, Fence::max);
+        let silent = silent.get_or_insert_with(|| seen.last().map(|top| top.nonce.clone()));
         match claim(&held, highest + 1, highest).await {
             Ok(Claimed::Ours) => return Ok(Acquired::Got(Lease::start(held))),
             Ok(Claimed::Beaten | Claimed::Collided) => {
                 let now = token::leases(&*held.engine, service).await?;
-                if let Some(winner) = now.last().filter(|top| top.number > highest) {
-                    return Ok(Acquired::HeldBy(winner.holder()));
+                let winner = now.last().filter(|top| top.number > highest);
+                if let Some(other) = winner.filter(|top| Some(&top.nonce) != silent.as_ref()) {
+                    return Ok(Acquired::HeldBy(other.holder()));
                 }
             }
             Err(EngineError::Lost { .. }) if lost_answers < LOST_ANSWERS => lost_answers += 1,

@@ -23,6 +23,7 @@ pub(super) struct Switch {
     pub(super) from: Option<Release>,
     pub(super) expected: Option<Generation>,
     pub(super) why: Move,
+    pub(super) proof: Proof,
 }
 
 impl Switch {
@@ -34,6 +35,11 @@ impl Switch {
         };
         format!("{verb} {service}@{}", self.to)
     }
+
+    /// Whether its target has just shown that it is fit.
+    fn proves(&self) -> bool {
+        self.why == Move::Promote || self.proof == Proof::Round
+    }
 }
 
 impl Performer {
@@ -41,7 +47,6 @@ impl Performer {
         &self,
         state: &State,
         switch: Switch,
-        proof: Proof,
         fence: Fence,
     ) -> Result<Event, Fault> {
         let environment = self.environment(switch.to).await?;
@@ -52,7 +57,7 @@ impl Performer {
                 replicas: Vec::new(),
             }));
         }
-        if proof == Proof::Round {
+        if switch.proof == Proof::Round {
             self.prove_standby(&environment, state.opened.policy.proof_ms)
                 .await?;
         }
@@ -119,7 +124,9 @@ impl Performer {
             .unwrap_or_default();
         if keeper == MarkKeeper::Pointer {
             let to = marks.entry(switch.to).or_default();
-            to.add(Mark::Proven);
+            if switch.proves() {
+                to.add(Mark::Proven);
+            }
             to.add(Mark::Served(generation));
             if let (Some(from), Move::RollBack | Move::Revert) = (switch.from, switch.why) {
                 marks.entry(from).or_default().add(Mark::Withdrawn);

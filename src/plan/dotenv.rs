@@ -3,7 +3,7 @@
 //!
 //! Their values are secrets: a problem names file and line and never shows the line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -29,6 +29,27 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let most = MOST_BYTES as u64 + 1;
     fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The variables of `.env` beside a plan; none where there is no such file.
+///
+/// # Errors
+/// Where it cannot be read or understood.
+pub(super) fn beside(
+    directory: &Path,
+    lookup: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Problem> {
+    let path = directory.join(".env");
+    let shown = path.display().to_string();
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(Problem::whole(&shown, format!("cannot be read: {error}"))),
+    };
+    let set = parse(&shown, &bytes, lookup)?.into_iter();
+    Ok(set
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect())
 }
 
 /// The variables in the file's order; `None` for a name without `=`, which passes the caller's

@@ -103,9 +103,14 @@ impl<'t> Fields<'t> {
                 "" => "a plan".to_owned(),
                 path => format!("`{path}`"),
             };
-            let help = match nearest(name, self.known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", listed(self.known.iter().copied())),
+            let known = self.known.iter().copied();
+            let all = known.clone().chain(advised.iter().map(|(key, _)| *key));
+            let help = match nearest(name, all) {
+                Some(near) => match advised.iter().find(|(key, _)| *key == near) {
+                    Some((_, advice)) => format!("if `{near}` is meant: {advice}"),
+                    None => format!("did you mean `{near}`?"),
+                },
+                None => format!("known here: {}", listed(known)),
             };
             reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);
         }

@@ -1,10 +1,11 @@
 //! A role's `secrets` and `configs`: which of the declared files it gets, where, and for whom.
 
+use super::mounted::{Mounted, Shape, target_of};
 use super::nearest::nearest;
 use super::read::Reader;
 use super::store::{Declared, Section};
 use super::tree::{Node, Value};
-use super::volumes::{Mounted, Shape, target_of};
+
 use crate::core::plan::{FileContent, FileMount};
 
 /// A role's share of a secret or a config.

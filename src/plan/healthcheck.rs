@@ -32,6 +32,13 @@ pub(super) fn healthcheck(
     ] {
         if let Some(field) = fields.take(name) {
             *slot = reader.duration(field.node);
+            if *slot == Some(0) && name != "start_period" {
+                reader.wrong(
+                    field.node.span,
+                    format!("`{name}` is shorter than the engine can count"),
+                    "write `1ms` or more, or remove it to keep the image's",
+                );
+            }
         }
     }
     if let Some(field) = fields.take("retries") {
@@ -51,6 +58,10 @@ fn test(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> 
     const WHAT: &str = "a command: one text, or a list that begins with `CMD` or `CMD-SHELL`";
     let Value::List(items) = &node.value else {
         let text = reader.text(node, place, WHAT)?;
+        if text.reveal().trim().is_empty() {
+            passes_always(reader, node);
+            return None;
+        }
         return Some(vec![Text::public("CMD-SHELL"), text]);
     };
     let words: Vec<_> = items
@@ -64,6 +75,13 @@ fn test(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> 
         Some("CMD-SHELL") => words.len() == 2,
         _ => false,
     };
+    let empty = words
+        .get(1)
+        .is_some_and(|word| word.reveal().trim().is_empty());
+    if good && empty {
+        passes_always(reader, node);
+        return None;
+    }
     if !good && words.len() == items.len() {
         reader.wrong(
             node.span,
@@ -73,4 +91,12 @@ fn test(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> 
         return None;
     }
     Some(words)
+}
+
+fn passes_always(reader: &mut Reader<'_>, node: &Node) {
+    reader.wrong(
+        node.span,
+        "this health check runs nothing",
+        "write a command, or `disable: true` for no health check",
+    );
 }

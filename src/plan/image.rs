@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use super::environment;
 use super::fields::Fields;
+use super::networks::is_host;
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
 use crate::core::dockerfile;
@@ -45,24 +46,10 @@ pub(super) fn source(
     }
 }
 
-/// An image reference, checked roughly: the engine has the last word.
+/// An image reference, checked as the engine reads one.
 fn reference(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let text = reader.public(node, "an image such as `registry/name:1.2`")?;
-    let name = text.split('@').next().unwrap_or("");
-    let path = name.rsplit_once('/').map_or(name, |(_, last)| last);
-    let repository = &name[..name.len() - path.len() + path.find(':').unwrap_or(path.len())];
-    let below_registry = match repository.split_once('/') {
-        Some((registry, rest)) if registry.contains(['.', ':']) || registry == "localhost" => rest,
-        _ => repository,
-    };
-    let good = !below_registry.is_empty()
-        && text
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || b"._-/:@+".contains(&c))
-        && !below_registry.bytes().any(|c| c.is_ascii_uppercase())
-        && text.as_bytes()[0].is_ascii_alphanumeric()
-        && !text.ends_with([':', '@', '/']);
-    if !good {
+    if !is_reference(&text) {
         reader.wrong(
             node.span,
             format!("`{text}` is not an image reference"),
@@ -71,6 +58,60 @@ fn reference(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         return None;
     }
     Some(text)
+}
+
+fn is_reference(text: &str) -> bool {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    // A colon before a slash is a port's.
+    let (repository, tag) = match name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (name, None),
+    };
+    let path = match repository.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
+            let (host, port) = host.split_once(':').unwrap_or((host, "0"));
+            if !is_host(host) || port.parse::<u16>().is_err() {
+                return false;
+            }
+            path
+        }
+        _ => repository,
+    };
+    path.split('/').all(is_path_component) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest)
+}
+
+/// Lower case letters and digits, between them `.`, `_`, `__` or any number of `-`.
+fn is_path_component(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let between = |c: char| "._-".contains(c);
+    text.bytes().all(|c| plain(c) || b"._-".contains(&c))
+        && !text.is_empty()
+        && !text.starts_with(between)
+        && !text.ends_with(between)
+        && text
+            .split(|c: char| !between(c))
+            .all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|c| c == b'-'))
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with(['.', '-'])
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+}
+
+fn is_digest(text: &str) -> bool {
+    let length = match text.split_once(':') {
+        Some(("sha256", _)) => 64,
+        Some(("sha512", _)) => 128,
+        _ => return false,
+    };
+    let hex = text.get(7..).unwrap_or("");
+    hex.len() == length && hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn note_floating(reader: &mut Reader<'_>, span: Span, image: &str) {
@@ -251,6 +292,14 @@ pub(super) fn pull(
     let choices = ["always", "missing", "if_not_present", "never", "build"];
     match reader.choice(field.node, "pull policy", &choices) {
         Some("always") => Pull::Always,
+        Some("never") if matches!(image, Some(ImageSource::Build(_))) => {
+            reader.wrong(
+                field.node.span,
+                "a role with `build` is built for each release, and `never` forbids it",
+                "remove `pull_policy`, or name the image with `image` alone",
+            );
+            Pull::Missing
+        }
         Some("never") => Pull::Never,
         Some("build") if matches!(image, Some(ImageSource::Pull(_))) => {
             reader.wrong(

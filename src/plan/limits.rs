@@ -10,6 +10,9 @@ use crate::core::plan::Limits;
 /// How many containers one role may have.
 const MOST_REPLICAS: u32 = 1000;
 
+/// How much of a CPU the engine gives at least.
+const LEAST_CPUS: f64 = 0.01;
+
 /// Replicas, at least 1, and the limits of each.
 pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Limits) {
     let mut limits = Limits::default();
@@ -101,7 +104,7 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
             reader.fields(field.node, &fields.below("reservations"), "`memory`")
     {
         if let Some(field) = inner.take("memory") {
-            limits.memory_reservation = reader.size(field.node);
+            limits.memory_reservation = memory_limit(reader, field.node);
             if let (Some(reserved), Some(limit)) = (limits.memory_reservation, limits.memory)
                 && reserved > limit
             {
@@ -169,8 +172,16 @@ fn nano_cpus(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
     match text
         .parse::<f64>()
         .ok()
-        .filter(|cpus| digits && *cpus > 0.0 && *cpus <= 4096.0)
+        .filter(|cpus| digits && *cpus <= 4096.0)
     {
+        Some(cpus) if cpus < LEAST_CPUS => {
+            reader.wrong(
+                node.span,
+                "no container starts with so little of a CPU",
+                "write `0.01` or more",
+            );
+            None
+        }
         #[expect(clippy::cast_possible_truncation, reason = "at most 4096 CPUs")]
         Some(cpus) => Some((cpus * 1e9).round() as i64),
         None => {

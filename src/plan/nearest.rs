@@ -10,7 +10,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     }
     let fold = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
     let folded = fold(word);
-    let allowed = (word.chars().count() / 3).max(1);
+    // Everything is near to one or two letters.
+    let allowed = word.chars().count() / 3;
     let near = |name: &&str| name.len().abs_diff(word.len()) <= allowed + 4;
     known
         .into_iter()

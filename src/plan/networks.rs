@@ -206,6 +206,12 @@ fn extra_host(
     let bare = address.trim().trim_start_matches('[').trim_end_matches(']');
     if name.trim().is_empty() {
         reader.wrong(span, "this host has no name", "write `name=address`");
+    } else if !is_host(name.trim()) {
+        reader.wrong(
+            span,
+            format!("`{}` is not a host name", name.trim()),
+            "write `name=address`, the name of a-z, 0-9, `-` and `.`",
+        );
     } else if bare == "host-gateway" {
         reader.wrong(
             span,

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::command;
 use super::expose;
 use super::fields::{Field, Fields};
+use super::http;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
 use crate::core::RoleName;
-use crate::core::plan::{
-    Exposed, HeaderField, HttpProbe, PointerPlan, Probe, ProbeKind, ProbeTls, Role, Text, Verify,
-};
+use crate::core::plan::{Exposed, PointerPlan, Probe, ProbeKind, Role};
 
 const KINDS: [&str; 4] = ["http", "tcp", "exec", "health"];
 
@@ -124,7 +123,7 @@ fn probe(reader: &mut Reader<'_>, item: &Node, place: &str, around: &Around<'_>)
         around,
     };
     let read = match name {
-        "http" => http(reader, &mut fields, &at).map(ProbeKind::Http),
+        "http" => http::http(reader, &mut fields, &at).map(ProbeKind::Http),
         "tcp" => port(reader, &mut fields, &at).map(|port| ProbeKind::Tcp { port }),
         "exec" => exec(reader, &mut fields, &at),
         _ => health(reader, &at),
@@ -152,12 +151,13 @@ fn probe(reader: &mut Reader<'_>, item: &Node, place: &str, around: &Around<'_>)
     Some(probe)
 }
 
-struct Place<'a> {
-    name: &'a str,
-    place: &'a str,
-    span: Span,
-    role: Option<&'a RoleName>,
-    around: &'a Around<'a>,
+/// Where a probe stands, and whom it asks.
+pub(super) struct Place<'a> {
+    pub name: &'a str,
+    pub place: &'a str,
+    pub span: Span,
+    pub role: Option<&'a RoleName>,
+    pub around: &'a Around<'a>,
 }
 
 fn timing(reader: &mut Reader<'_>, fields: &mut Fields<'_>, probe: &mut Probe) {
@@ -183,15 +183,26 @@ fn timing(reader: &mut Reader<'_>, fields: &mut Fields<'_>, probe: &mut Probe) {
             }
         }
     }
+    let mut passes = None;
     for (name, slot) in [
         ("passes", &mut probe.passes),
         ("failures", &mut probe.failures),
     ] {
         if let Some(field) = fields.take_full(reader, name) {
             *slot = reader.count(field.node, 1, 1000).unwrap_or(*slot);
+            if name == "passes" {
+                passes = Some(field.node.span);
+            }
         }
     }
     let deadline = probe.deadline_ms;
+    // What the plan does not write gives way to what it does.
+    if !places.contains_key("timeout") {
+        probe.timeout_ms = probe.timeout_ms.min(deadline);
+    }
+    if !places.contains_key("interval") {
+        probe.interval_ms = probe.interval_ms.min(deadline);
+    }
     let longer = [
         ("timeout", probe.timeout_ms),
         ("initial_delay", probe.initial_delay_ms),
@@ -213,7 +224,22 @@ fn timing(reader: &mut Reader<'_>, fields: &mut Fields<'_>, probe: &mut Probe) {
                 ),
                 format!("raise `deadline` or lower `{name}`"),
             );
+            return;
         }
+    }
+    let waits = u64::from(probe.passes - 1).saturating_mul(probe.interval_ms);
+    let earliest = waits.saturating_add(probe.initial_delay_ms);
+    if earliest >= deadline {
+        reader.wrong(
+            passes.unwrap_or(fields.span),
+            format!(
+                "{} passes in a row take {} at least, and `deadline` is {}",
+                probe.passes,
+                human(earliest),
+                human(deadline)
+            ),
+            "raise `deadline`, or lower `passes`, `interval` or `initial_delay`",
+        );
     }
 }
 
@@ -225,7 +251,12 @@ fn human(millis: u64) -> String {
     }
 }
 
-fn port(reader: &mut Reader<'_>, fields: &mut Fields<'_>, at: &Place<'_>) -> Option<u16> {
+/// `port`, or the one that the role listens on.
+pub(super) fn port(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'_>,
+    at: &Place<'_>,
+) -> Option<u16> {
     if let Some(field) = fields.take_full(reader, "port") {
         return reader.port(field.node);
     }
@@ -286,219 +317,4 @@ fn health(reader: &mut Reader<'_>, at: &Place<'_>) -> Option<ProbeKind> {
         return None;
     }
     Some(ProbeKind::Health)
-}
-
-fn http(reader: &mut Reader<'_>, fields: &mut Fields<'_>, at: &Place<'_>) -> Option<HttpProbe> {
-    let port = port(reader, fields, at);
-    let path = match fields.take_full(reader, "path") {
-        Some(field) => path(reader, field.node),
-        None => Some("/".to_owned()),
-    };
-    let method = match fields.take_full(reader, "method") {
-        Some(field) => method(reader, field.node),
-        None => Some("GET".to_owned()),
-    };
-    let mut headers = Vec::new();
-    if let Some(field) = fields.take_full(reader, "headers") {
-        self::headers(
-            reader,
-            field.node,
-            &format!("{}.headers", at.place),
-            &mut headers,
-        );
-    }
-    let own = headers
-        .iter()
-        .any(|header: &HeaderField| header.name.eq_ignore_ascii_case("host"));
-    if let Some(field) = fields.take_full(reader, "host") {
-        if own {
-            reader.wrong(
-                field.key,
-                "`host` and the header `Host` say the same thing",
-                "remove one of them",
-            );
-        } else if let Some(host) = reader.public(field.node, "a host name") {
-            headers.push(HeaderField {
-                name: "Host".into(),
-                value: Some(Text::public(host)),
-            });
-        }
-    } else if let (false, Some(PointerPlan::Proxy(proxy))) = (own, at.around.pointer)
-        && let Some(host) = proxy.hosts.first()
-    {
-        headers.push(HeaderField {
-            name: "Host".into(),
-            value: Some(Text::public(host)),
-        });
-    }
-    let status = match fields.take_full(reader, "status") {
-        Some(field) => statuses(reader, field.node),
-        None => vec![(200, 299)],
-    };
-    let contains = match fields.take_full(reader, "contains") {
-        Some(field) => Some(reader.public(field.node, "the text that the body must contain")?),
-        None => None,
-    };
-    let tls = fields
-        .take_full(reader, "tls")
-        .and_then(|field| tls(reader, field.node, &format!("{}.tls", at.place)));
-    Some(HttpProbe {
-        port: port?,
-        method: method?,
-        path: path?,
-        headers,
-        status,
-        contains,
-        tls,
-    })
-}
-
-fn path(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    let text = reader.public(node, "a path such as `/up`")?;
-    if !text.starts_with('/') {
-        let help = match text.split_once("://") {
-            Some((_, rest)) => format!(
-                "write only the path: `/{}`",
-                rest.split_once('/').map_or("", |(_, path)| path)
-            ),
-            None => format!("write `/{text}`"),
-        };
-        reader.wrong(node.span, format!("`{text}` does not begin with `/`"), help);
-        return None;
-    }
-    if !text.bytes().all(|c| c.is_ascii_graphic() && c != b'#') {
-        reader.wrong(
-            node.span,
-            format!("`{text}` holds characters that a path cannot have"),
-            "percent-encode them, such as `%20` for a blank",
-        );
-        return None;
-    }
-    Some(text)
-}
-
-fn method(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    let text = reader.public(node, "a method such as `GET`")?;
-    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_uppercase()) {
-        reader.wrong(
-            node.span,
-            format!("`{text}` is not a method"),
-            "write it in capitals, such as `GET` or `HEAD`",
-        );
-        return None;
-    }
-    Some(text)
-}
-
-fn headers(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Vec<HeaderField>) {
-    let Value::Map(entries) = &node.value else {
-        reader.expected(node, "`Name: value` for each header");
-        return;
-    };
-    for (key, value) in entries {
-        let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
-        if key.text.is_empty() || !key.text.bytes().all(token) {
-            reader.wrong(
-                key.span,
-                format!("`{}` is not the name of a header", key.text),
-                "use letters, digits and `-`",
-            );
-            continue;
-        }
-        if found
-            .iter()
-            .any(|header| header.name.eq_ignore_ascii_case(&key.text))
-        {
-            reader.wrong(
-                key.span,
-                format!("the header `{}` stands twice", key.text),
-                "remove one of them",
-            );
-            continue;
-        }
-        let Some(text) = reader.text(value, &format!("{place}.{}", key.text), "one value") else {
-            continue;
-        };
-        if !text
-            .reveal()
-            .bytes()
-            .all(|c| c == b'\t' || c >= b' ' && c != 0x7f)
-        {
-            reader.wrong(
-                value.span,
-                "this value holds a line break or another control character",
-                "write it on one line",
-            );
-            continue;
-        }
-        found.push(HeaderField {
-            name: key.text.clone(),
-            value: Some(text),
-        });
-    }
-}
-
-fn statuses(reader: &mut Reader<'_>, node: &Node) -> Vec<(u16, u16)> {
-    let items = match &node.value {
-        Value::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
-    let mut found = Vec::new();
-    for item in items {
-        let Some(text) = reader.public(
-            item,
-            "a status such as `200`, a range such as `200-299`, or a list of them",
-        ) else {
-            continue;
-        };
-        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-        let parse = |part: &str| {
-            part.trim()
-                .parse::<u16>()
-                .ok()
-                .filter(|status| (100..=599).contains(status))
-        };
-        match (parse(first), parse(last)) {
-            (Some(first), Some(last)) if first <= last => found.push((first, last)),
-            _ => reader.wrong(
-                item.span,
-                format!("`{text}` is not a status"),
-                "write `200`, `200-299` or `[200, 204]`",
-            ),
-        }
-    }
-    if items.is_empty() {
-        reader.wrong(
-            node.span,
-            "no status would pass",
-            "write `200`, `200-299` or `[200, 204]`",
-        );
-    }
-    found
-}
-
-fn tls(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<ProbeTls> {
-    let plain = ProbeTls {
-        server_name: None,
-        verify: Verify::Full,
-    };
-    if !matches!(node.value, Value::Map(_)) {
-        return reader.boolean(node)?.then_some(plain);
-    }
-    let mut fields = reader.fields(node, place, "`true`, or `server_name` and `verify`")?;
-    let server_name = fields
-        .take_full(reader, "server_name")
-        .and_then(|field| reader.public(field.node, "the name on the certificate"));
-    let verify = match fields.take_full(reader, "verify") {
-        Some(field) => match reader.choice(field.node, "way to verify", &["full", "none"]) {
-            Some("none") => Verify::None,
-            _ => Verify::Full,
-        },
-        None => Verify::Full,
-    };
-    fields.finish(reader, &[]);
-    Some(ProbeTls {
-        server_name,
-        verify,
-    })
 }

@@ -127,39 +127,16 @@ impl<'a> Reader<'a> {
             return Some(value.clone());
         }
         if self.dotenv.is_none() {
-            let path = self.directory.join(".env");
-            self.dotenv = Some(BTreeMap::new());
-            let shown = path.display().to_string();
-            match dotenv::read(&path) {
-                Ok(bytes) => {
-                    let found = dotenv::parse(&shown, &bytes, &mut |name| {
-                        let inputs = self.inputs;
-                        inputs
-                            .overrides
-                            .get(name)
-                            .or_else(|| inputs.vars.get(name))
-                            .cloned()
-                    });
-                    match found {
-                        Ok(found) => {
-                            let set = found
-                                .into_iter()
-                                .filter_map(|(name, value)| Some((name, value?)));
-                            self.dotenv = Some(set.collect());
-                        }
-                        Err(problem) => {
-                            self.problems.push(problem);
-                            self.dotenv_is_broken = true;
-                        }
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    self.problems
-                        .push(Problem::whole(&shown, format!("cannot be read: {error}")));
-                    self.dotenv_is_broken = true;
-                }
-            }
+            let inputs = self.inputs;
+            let found = dotenv::beside(&self.directory, &mut |name| {
+                let given = inputs.overrides.get(name);
+                given.or_else(|| inputs.vars.get(name)).cloned()
+            });
+            self.dotenv_is_broken = found.is_err();
+            self.dotenv = Some(found.unwrap_or_else(|problem| {
+                self.problems.push(problem);
+                BTreeMap::new()
+            }));
         }
         self.dotenv
             .as_ref()

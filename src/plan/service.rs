@@ -7,7 +7,7 @@ use super::order::{self, Wishes};
 use super::read::Reader;
 use super::store::Declared;
 use super::tree::{Key, Node, Span, Value};
-use super::{command, environment, expose, healthcheck, image, limits, networks, volumes};
+use super::{command, environment, expose, healthcheck, image, limits, networks, process, volumes};
 use crate::core::plan::{Role, Run};
 use crate::core::{RoleName, ServiceName};
 
@@ -66,6 +66,17 @@ const ADVICE: &[(&str, &str)] = &[
     ("annotations", "write `labels`"),
     ("post_start", "hooks are not available yet"),
     ("pre_stop", "hooks are not available yet"),
+    ("gpus", "remove it"),
+    ("cpuset", "write `cpus`"),
+    ("cpu_shares", "write `cpus`"),
+    ("cpu_quota", "write `cpus`"),
+    ("cpu_period", "write `cpus`"),
+    ("cgroup", "remove it"),
+    ("cgroup_parent", "remove it"),
+    ("label_file", "write `labels`"),
+    ("oom_kill_disable", "remove it"),
+    ("mem_swappiness", "remove it"),
+    ("blkio_config", "remove it"),
 ];
 
 /// The roles of a plan, and the names of those it leaves out.
@@ -224,7 +235,7 @@ fn role(
     }
     let stop_signal = fields
         .take("stop_signal")
-        .and_then(|field| signal(reader, field.node));
+        .and_then(|field| process::signal(reader, field.node));
     let mut stop_grace_ms = 10_000;
     if let Some(field) = fields.take("stop_grace_period") {
         stop_grace_ms = reader.duration(field.node).unwrap_or(stop_grace_ms);
@@ -243,15 +254,15 @@ fn role(
         .and_then(|field| directory(reader, field.node));
     let cap_add = fields
         .take("cap_add")
-        .map(|field| capabilities(reader, field.node))
+        .map(|field| process::capabilities(reader, field.node))
         .unwrap_or_default();
     let cap_drop = fields
         .take("cap_drop")
-        .map(|field| capabilities(reader, field.node))
+        .map(|field| process::capabilities(reader, field.node))
         .unwrap_or_default();
     let security_opt = fields
         .take("security_opt")
-        .map(|field| security_options(reader, field.node))
+        .map(|field| process::security_options(reader, field.node))
         .unwrap_or_default();
     let ulimits_place = fields.below("ulimits");
     let ulimits = fields
@@ -340,32 +351,6 @@ fn restart(reader: &mut Reader<'_>, node: &Node) {
     }
 }
 
-fn signal(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    const NAMES: [&str; 16] = [
-        "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD",
-        "CONT", "STOP", "TSTP", "WINCH", "IO",
-    ];
-    let text = reader.public(node, "a signal such as `SIGTERM`")?;
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = text
-        .parse::<u8>()
-        .is_ok_and(|number| (1..=64).contains(&number));
-    let real_time = name.starts_with("RTMIN") || name.starts_with("RTMAX");
-    if number {
-        return Some(text);
-    }
-    if NAMES.contains(&name) || real_time {
-        return Some(format!("SIG{name}"));
-    }
-    let help = match super::nearest::nearest(name, NAMES) {
-        Some(near) => format!("did you mean `SIG{near}`?"),
-        None => "write a signal such as `SIGTERM` or `SIGQUIT`".to_owned(),
-    };
-    reader.wrong(node.span, format!("`{text}` is not a signal"), help);
-    None
-}
-
 fn user(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let text = reader.public(node, "`UID`, `UID:GID` or a name")?;
     let parts: Vec<_> = text.split(':').collect();
@@ -392,97 +377,4 @@ fn directory(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         return None;
     }
     Some(text)
-}
-
-fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
-    let Some(items) = reader.list(node, "a list such as `[no-new-privileges:true]`") else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for item in items {
-        let Some(text) = reader.public(item, "an option such as `no-new-privileges:true`") else {
-            continue;
-        };
-        let profile = text
-            .strip_prefix("seccomp")
-            .and_then(|rest| rest.strip_prefix([':', '=']));
-        if profile.is_some_and(|profile| profile != "unconfined") {
-            reader.wrong(
-                item.span,
-                "seccomp profiles from files are not supported in this version",
-                "remove the line to use the engine's own profile",
-            );
-        } else {
-            found.push(text);
-        }
-    }
-    found
-}
-
-fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
-    const NAMES: [&str; 42] = [
-        "ALL",
-        "AUDIT_CONTROL",
-        "AUDIT_READ",
-        "AUDIT_WRITE",
-        "BLOCK_SUSPEND",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "KILL",
-        "LEASE",
-        "LINUX_IMMUTABLE",
-        "MAC_ADMIN",
-        "MAC_OVERRIDE",
-        "MKNOD",
-        "NET_ADMIN",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_RAW",
-        "PERFMON",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_CHROOT",
-        "SYS_MODULE",
-        "SYS_NICE",
-        "SYS_PACCT",
-        "SYS_PTRACE",
-        "SYS_RAWIO",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "SYSLOG",
-        "WAKE_ALARM",
-    ];
-    let Some(items) = reader.list(node, "a list such as `[NET_BIND_SERVICE]`") else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for item in items {
-        let Some(text) = reader.public(item, "a capability such as `NET_BIND_SERVICE`") else {
-            continue;
-        };
-        let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        if NAMES.contains(&name) {
-            found.push(name.to_owned());
-            continue;
-        }
-        let help = match super::nearest::nearest(name, NAMES) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "write a capability such as `NET_BIND_SERVICE`, or `ALL`".to_owned(),
-        };
-        reader.wrong(item.span, format!("`{text}` is not a capability"), help);
-    }
-    found
 }

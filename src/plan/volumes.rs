@@ -1,38 +1,17 @@
 //! A role's `volumes`, `tmpfs`, `secrets` and `configs`: everything that appears at a path in its
-//! containers, and that no two of them stand in each other's way.
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+//! containers.
 
 use super::fields::Fields;
 use super::files::{self, Found};
-use super::grants::{granted, mode};
+use super::grants::granted;
+use super::mounted::{Mounted, Shape, target_of};
 use super::nearest::nearest;
 use super::read::Reader;
 use super::store::{Declared, Keep, Section};
+use super::tmpfs;
 use super::tree::{Node, Span, Value};
 use crate::core::ServiceName;
 use crate::core::plan::{FileContent, FileMount, FileSource, Mount, MountSource};
-
-/// What a role mounts.
-#[derive(Default)]
-pub(super) struct Mounted {
-    pub files: Vec<FileMount>,
-    pub mounts: Vec<Mount>,
-    pub tmpfs: BTreeMap<String, String>,
-    /// Where each target is written, and what is put there.
-    targets: BTreeMap<String, (Span, Shape)>,
-    /// Targets of copied directories → where they are copied from.
-    copied: BTreeMap<String, PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    SingleFile,
-    CopiedDirectory,
-    Volume,
-    Tmpfs,
-}
 
 /// What is read alike for all mounts of one role.
 struct Context<'a> {
@@ -82,7 +61,13 @@ pub(super) fn mounted(
         for item in items {
             if let Some(text) = reader.public(item, "a path, or a list of paths") {
                 let (target, options) = text.split_once(':').unwrap_or((&text, ""));
-                if let Some(target) = target_of(reader, item.span, target) {
+                if let Some(wrong) = tmpfs::unknown_option(options) {
+                    reader.wrong(
+                        item.span,
+                        format!("`{wrong}` is no option of a tmpfs"),
+                        "write options such as `size=64m`, `mode=1777` or `noexec`",
+                    );
+                } else if let Some(target) = target_of(reader, item.span, target) {
                     mounted.claim(reader, item.span, &target, Shape::Tmpfs);
                     mounted.tmpfs.insert(target, options.to_owned());
                 }
@@ -102,121 +87,6 @@ pub(super) fn mounted(
     }
     mounted.check(reader, read_only);
     mounted
-}
-
-impl Mounted {
-    pub(super) fn claim(
-        &mut self,
-        reader: &mut Reader<'_>,
-        span: Span,
-        target: &str,
-        shape: Shape,
-    ) {
-        if let Some((first, _)) = self.targets.get(target) {
-            let line = first.line;
-            reader.wrong(
-                span,
-                format!("something is mounted at `{target}` already"),
-                format!("see line {line}: choose another path or remove one of them"),
-            );
-        } else {
-            self.targets.insert(target.to_owned(), (span, shape));
-        }
-    }
-
-    /// A single file is put into a container before its start, which cannot reach below a tmpfs (it
-    /// is mounted later), into a read-only root or into a read-only volume, and must not reach into
-    /// a volume that outlives the release.
-    fn check(&self, reader: &mut Reader<'_>, read_only: Option<Span>) {
-        for (target, (span, shape)) in &self.targets {
-            if *shape != Shape::SingleFile {
-                self.check_mount_point(reader, target, *span);
-                continue;
-            }
-            if let Some(help) = hidden(target) {
-                reader.wrong(
-                    *span,
-                    format!("the single file `{target}` would be hidden by what the engine itself puts there"),
-                    help,
-                );
-                continue;
-            }
-            if let Some(place) = read_only {
-                reader.wrong(
-                    *span,
-                    format!("the single file `{target}` cannot be put under a read-only root"),
-                    format!(
-                        "mount its directory instead, or remove `read_only: true` on line {}",
-                        place.line
-                    ),
-                );
-                continue;
-            }
-            let above = self.targets.iter().filter(|(other, (_, shape))| {
-                *shape != Shape::SingleFile && files::is_below(target, other)
-            });
-            if let Some((other, (place, shape))) = above.max_by_key(|(other, _)| other.len()) {
-                let what = match shape {
-                    Shape::Tmpfs => "tmpfs",
-                    Shape::CopiedDirectory => "copied directory",
-                    Shape::Volume | Shape::SingleFile => "volume",
-                };
-                reader.wrong(
-                    *span,
-                    format!(
-                        "the single file `{target}` cannot be put below the {what} at `{other}`"
-                    ),
-                    format!("choose another target, or change line {}", place.line),
-                );
-            }
-        }
-    }
-
-    /// A directory that is copied is mounted read-only, so the engine cannot make a mount point in it.
-    fn check_mount_point(&self, reader: &mut Reader<'_>, target: &str, span: Span) {
-        let above = self
-            .copied
-            .iter()
-            .filter(|(above, _)| *above != target && files::is_below(target, above));
-        if let Some((above, source)) = above.max_by_key(|(above, _)| above.len()) {
-            let rest = target
-                .strip_prefix(above.as_str())
-                .unwrap_or("")
-                .trim_start_matches('/');
-            if !source.join(rest).is_dir() {
-                reader.wrong(
-                    span,
-                    format!("`{target}` stands below the read-only `{above}`, where there is no `{rest}` to mount it on"),
-                    format!("make an empty directory `{rest}` in what is copied to `{above}`"),
-                );
-            }
-        }
-    }
-}
-
-/// What to do about a single file at a place that the engine fills at every start.
-fn hidden(target: &str) -> Option<&'static str> {
-    match target {
-        "/etc/hosts" => Some("write `extra_hosts: [NAME=ADDRESS]` on the role"),
-        "/etc/hostname" => Some("write `hostname: NAME` on the role"),
-        "/etc/resolv.conf" => Some("write `dns: [ADDRESS]` on the role"),
-        _ => ["/proc", "/sys", "/dev"]
-            .iter()
-            .any(|above| files::is_below(target, above))
-            .then_some("choose a target outside `/proc`, `/sys` and `/dev`"),
-    }
-}
-
-pub(super) fn target_of(reader: &mut Reader<'_>, span: Span, text: &str) -> Option<String> {
-    let found = files::absolute(text).filter(|path| path != "/" && !path.contains([':', '\0']));
-    if found.is_none() {
-        reader.wrong(
-            span,
-            format!("`{text}` is no path in a container"),
-            "write an absolute path below `/`, without `..`",
-        );
-    }
-    found
 }
 
 /// `SOURCE:TARGET:MODE`, `SOURCE:TARGET` or `TARGET`.
@@ -295,13 +165,13 @@ fn long(
             reader.public(field.node, "an absolute path"),
         )
     });
-    let read_only = fields
-        .take("read_only")
+    let read_only_field = fields.take("read_only");
+    let read_only = read_only_field
         .and_then(|field| reader.boolean(field.node))
         .unwrap_or(false);
-    let options = fields
-        .take("tmpfs")
-        .map(|field| tmpfs_options(reader, field.node, &fields.below("tmpfs")));
+    let options_field = fields.take("tmpfs");
+    let options =
+        options_field.map(|field| tmpfs::options(reader, field.node, &fields.below("tmpfs")));
     let span = fields.span;
     fields.finish(
         reader,
@@ -324,6 +194,20 @@ fn long(
         reader.wrong(span, "this mount has no `target`", "add `target: PATH`");
         return None;
     };
+    let tmpfs = kind == Some("tmpfs");
+    let idle = match tmpfs {
+        true => [("source", source_field), ("read_only", read_only_field)],
+        false => [("tmpfs", options_field), ("", None)],
+    };
+    for (name, field) in idle {
+        if let (Some(kind), Some(field)) = (kind, field) {
+            reader.wrong(
+                field.key,
+                format!("`{name}` means nothing for `type: {kind}`"),
+                "remove it, or change the type",
+            );
+        }
+    }
     let target = target_of(reader, target_span, &target?)?;
     let wish = Wish {
         node: source_field.map_or(item, |field| field.node),
@@ -356,25 +240,6 @@ fn long(
             volume(reader, wish, context, mounted)
         }
     }
-}
-
-fn tmpfs_options(reader: &mut Reader<'_>, node: &Node, place: &str) -> String {
-    let mut options = Vec::new();
-    let Some(mut fields) = reader.fields(node, place, "`size` and `mode`") else {
-        return String::new();
-    };
-    if let Some(field) = fields.take("size")
-        && let Some(bytes) = reader.size(field.node)
-    {
-        options.push(format!("size={bytes}"));
-    }
-    if let Some(field) = fields.take("mode")
-        && let Some(mode) = mode(reader, field.node)
-    {
-        options.push(format!("mode={mode:o}"));
-    }
-    fields.finish(reader, &[]);
-    options.join(",")
 }
 
 fn bind(

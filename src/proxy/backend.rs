@@ -7,16 +7,17 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::headers::{HEADERS_MOST, forward_trailers};
 use super::listen::keep_alive;
 use super::pool::{Endpoint, Place, Pool};
 use super::worker::Flight;
@@ -53,8 +54,14 @@ pub enum Failure {
     Unsent(Box<Request<RequestBody>>),
     /// The connection ended before an answer.
     Lost(hyper::Error),
+    /// What came as an answer is none.
+    Unreadable(hyper::Error),
     /// No answer came in time.
     Late,
+    /// What the client sent as the body of the request is none.
+    BadBody,
+    /// The client did not send the rest of the body in time.
+    BodyLate,
 }
 
 impl Backend {
@@ -78,6 +85,7 @@ impl Backend {
         stream.set_nodelay(true)?;
         keep_alive(&socket2::SockRef::from(&stream))?;
         let (send, wire) = http1::Builder::new()
+            .max_headers(HEADERS_MOST)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
@@ -112,7 +120,8 @@ impl Backend {
         request: Request<RequestBody>,
         patience: Duration,
     ) -> Result<Response<Incoming>, Failure> {
-        let progress = request.body().progress.clone();
+        let upload = request.body().upload.clone();
+        let is = |coming| upload.as_ref().is_some_and(|it| it.coming.get() == coming);
         let mut answer = std::pin::pin!(self.send.try_send_request(request));
         let mut limit = std::pin::pin!(sleep_until(Instant::now() + patience));
         std::future::poll_fn(|cx| {
@@ -120,14 +129,19 @@ impl Backend {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),
-                    None => Failure::Lost(error.into_error()),
+                    None if is(Coming::Broken) => Failure::BadBody,
+                    None => match error.into_error() {
+                        error if error.is_parse() => Failure::Unreadable(error),
+                        error => Failure::Lost(error),
+                    },
                 }));
             }
             while limit.as_mut().poll(cx).is_ready() {
                 // A slow upload is no slow answer: what counts is the time since anything moved.
-                let moved = progress.as_ref().map(|progress| progress.get());
+                let moved = upload.as_ref().map(|upload| upload.moved.get());
                 match moved.map(|moved| moved + patience) {
                     Some(later) if later > Instant::now() => limit.as_mut().reset(later),
+                    _ if is(Coming::Awaited) => return Poll::Ready(Err(Failure::BodyLate)),
                     _ => return Poll::Ready(Err(Failure::Late)),
                 }
             }
@@ -208,8 +222,25 @@ impl Backend {
 /// The body of a request on its way to a backend.
 pub struct RequestBody {
     from: Option<Incoming>,
-    /// When it last moved; only where there is a body.
-    progress: Option<Rc<Cell<Instant>>>,
+    /// Only where there is a body.
+    upload: Option<Rc<Upload>>,
+}
+
+/// How a body comes in.
+struct Upload {
+    /// When it last moved.
+    moved: Cell<Instant>,
+    coming: Cell<Coming>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coming {
+    /// What has come so far was taken, or nobody asked for it.
+    Taken,
+    /// The client is waited for.
+    Awaited,
+    /// It makes no sense, or the client has left.
+    Broken,
 }
 
 impl RequestBody {
@@ -220,7 +251,10 @@ impl RequestBody {
         } else {
             RequestBody {
                 from: Some(from),
-                progress: Some(Rc::new(Cell::new(Instant::now()))),
+                upload: Some(Rc::new(Upload {
+                    moved: Cell::new(Instant::now()),
+                    coming: Cell::new(Coming::Taken),
+                })),
             }
         }
     }
@@ -229,7 +263,7 @@ impl RequestBody {
     pub fn empty() -> RequestBody {
         RequestBody {
             from: None,
-            progress: None,
+            upload: None,
         }
     }
 
@@ -250,11 +284,23 @@ impl Body for RequestBody {
         let Some(from) = &mut self.from else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(from).poll_frame(cx));
-        if let Some(progress) = &self.progress {
-            progress.set(Instant::now());
+        let mut frame = Pin::new(from).poll_frame(cx);
+        if let Some(upload) = &self.upload {
+            upload.coming.set(match &frame {
+                Poll::Pending => Coming::Awaited,
+                Poll::Ready(Some(Err(_))) => Coming::Broken,
+                Poll::Ready(_) => Coming::Taken,
+            });
+            if frame.is_ready() {
+                upload.moved.set(Instant::now());
+            }
         }
-        Poll::Ready(frame)
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            forward_trailers(trailers);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -284,12 +330,20 @@ pub struct BackendBody {
     backend: Option<Box<Backend>>,
     flight: Option<Flight>,
     failed: Option<hyper::Error>,
+    /// The client can tell its end by nothing but the end of the connection.
+    ends_by_close: bool,
 }
 
 impl BackendBody {
-    /// Passes `from` on, which comes over `backend`.
-    pub fn new(from: Incoming, backend: Box<Backend>, flight: Flight) -> BackendBody {
+    /// Passes `from` on, which comes over `backend`, to a client that speaks `version`.
+    pub fn new(
+        from: Incoming,
+        backend: Box<Backend>,
+        flight: Flight,
+        version: Version,
+    ) -> BackendBody {
         BackendBody {
+            ends_by_close: version == Version::HTTP_10 && from.size_hint().exact().is_none(),
             from,
             backend: Some(backend),
             flight: Some(flight),
@@ -317,6 +371,9 @@ impl BackendBody {
             // that the client gets what there was of the answer before it breaks off.
             Poll::Ready(Some(Err(error))) => {
                 self.failed = Some(error);
+                if let (true, Some(flight)) = (self.ends_by_close, &self.flight) {
+                    flight.client.will_be_reset();
+                }
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -27,9 +27,9 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 /// How often it is found out whether those are still there who wait for a long answer.
-const LOOK_TICKS: u32 = 8 * TICKS_PER_SECOND;
+const LOOK_TICKS: u32 = 4 * TICKS_PER_SECOND;
 /// What a long answer is.
-const LOOK_AFTER: Duration = Duration::from_secs(4);
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 
 /// What a connection has been told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

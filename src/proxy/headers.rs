@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -18,6 +19,10 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The most fields of one head.
+pub const HEADERS_MOST: usize = 256;
 
 /// Carries the secret of this start of the proxy; never reaches a backend.
 pub const TRACE: HeaderName = HeaderName::from_static("flipside-trace");
@@ -120,8 +125,37 @@ pub fn forward_request(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer
     }
 }
 
+/// Takes from the trailers of a request what only its head may say.
+pub fn forward_trailers(trailers: &mut HeaderMap) {
+    for name in [
+        FORWARDED,
+        FORWARDED_FOR,
+        FORWARDED_PROTO,
+        FORWARDED_HOST,
+        FORWARDED_PORT,
+        REAL_IP,
+        TRACE,
+        HOST,
+        CONNECTION,
+        CONTENT_LENGTH,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// An answer in a transfer coding that this proxy does not speak.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownCoding;
+
 /// Makes the headers of an answer fit for the client. `upgrade` keeps what a 101 needs.
-pub fn forward_answer(headers: &mut HeaderMap, wish: &Wish) {
+///
+/// # Errors
+///
+/// Where its body cannot be passed on.
+pub fn forward_answer(headers: &mut HeaderMap, wish: &Wish) -> Result<(), UnknownCoding> {
     let protocol = match wish {
         Wish::Upgrade => headers.get(UPGRADE).cloned(),
         Wish::Answer | Wish::UnknownCoding => None,
@@ -129,10 +163,16 @@ pub fn forward_answer(headers: &mut HeaderMap, wish: &Wish) {
     if let Some(connection) = headers.remove_all(CONNECTION) {
         remove_named(headers, &connection);
     }
+    if let Some(coding) = headers.remove_all(TRANSFER_ENCODING) {
+        if !coding.is_only("chunked") {
+            return Err(UnknownCoding);
+        }
+        // What it says is not how long the body is (RFC 9112, section 6.3).
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in [
         UPGRADE,
         TE,
-        TRANSFER_ENCODING,
         KEEP_ALIVE,
         PROXY_CONNECTION,
         PROXY_AUTHENTICATE,
@@ -143,6 +183,7 @@ pub fn forward_answer(headers: &mut HeaderMap, wish: &Wish) {
         headers.insert(UPGRADE, protocol);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
+    Ok(())
 }
 
 fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer: &Peer) {
@@ -160,6 +201,10 @@ fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, peer: &Pee
     };
     headers.insert(FORWARDED_FOR, chain);
 
+    if !peer.nearby {
+        headers.remove(FORWARDED);
+        headers.remove(REAL_IP);
+    }
     // This proxy speaks no TLS to clients, so whoever does stands in front of it, on this machine
     // or in the same private network; only such a neighbour knows the outer protocol, host, port.
     let mut set = |name: HeaderName, value: &HeaderValue| {
@@ -184,9 +229,7 @@ fn remove_named(headers: &mut HeaderMap, connection: &Lines) {
         let Ok(name) = HeaderName::from_bytes(token) else {
             continue;
         };
-        let kept = [HOST, TE, UPGRADE, TRANSFER_ENCODING].contains(&name)
-            || name == hyper::header::CONTENT_LENGTH;
-        if !kept {
+        if ![HOST, TE, UPGRADE, TRANSFER_ENCODING, CONTENT_LENGTH].contains(&name) {
             headers.remove(name);
         }
     }
@@ -215,8 +258,10 @@ impl Lines {
     }
 
     fn is_only(&self, wanted: &str) -> bool {
-        self.tokens()
-            .all(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
+        let mut tokens = self.tokens();
+        let first = tokens.next();
+        first.is_some_and(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
+            && tokens.next().is_none()
     }
 }
 
@@ -249,6 +294,8 @@ mod tests {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
         headers.insert(FORWARDED_HOST, HeaderValue::from_static("evil.example"));
         headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+        headers.insert(FORWARDED, HeaderValue::from_static("for=1.1.1.1"));
+        headers.insert(REAL_IP, HeaderValue::from_static("1.1.1.1"));
         let host = HeaderValue::from_static("shop.example");
         forward_request(&mut headers, Some(&host), &Peer::new(ip, 8080));
         headers
@@ -261,6 +308,7 @@ mod tests {
         assert_eq!(headers[FORWARDED_HOST], "shop.example");
         assert_eq!(headers[FORWARDED_PORT], "8080");
         assert_eq!(headers[FORWARDED_FOR], "1.1.1.1, 203.0.113.9");
+        assert!(!headers.contains_key(FORWARDED) && !headers.contains_key(REAL_IP));
     }
 
     #[test]
@@ -270,6 +318,8 @@ mod tests {
         assert_eq!(headers[FORWARDED_PROTO], "https");
         assert_eq!(headers[FORWARDED_HOST], "evil.example");
         assert_eq!(headers[FORWARDED_FOR], "1.1.1.1, 10.0.0.7");
+        assert_eq!(headers[FORWARDED], "for=1.1.1.1");
+        assert_eq!(headers[REAL_IP], "1.1.1.1");
     }
 
     #[test]

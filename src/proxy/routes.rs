@@ -61,7 +61,7 @@ impl Routes {
             for host in &service.entry.hosts {
                 hosts
                     .by_host
-                    .insert(host.to_ascii_lowercase(), service.clone());
+                    .insert(normal_host(host).into_owned(), service.clone());
             }
         }
         Routes {
@@ -110,7 +110,7 @@ impl Routes {
             return hosts.default.as_ref().and_then(other).map(|it| (it, ""));
         }
         entry.hosts.iter().find_map(|host| {
-            let taken = hosts.by_host.get(&host.to_ascii_lowercase())?;
+            let taken = hosts.by_host.get(normal_host(host).as_ref())?;
             other(taken).map(|it| (it, host.as_str()))
         })
     }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, UPGRADE};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 
 use super::backend::{AnswerBody, Backend, BackendBody, Failure, RequestBody, is_own_shortage};
 use super::client::Client;
-use super::headers::{RELEASE, TRACE, Wish, forward_answer, forward_request};
+use super::headers::{RELEASE, TRACE, UnknownCoding, Wish, forward_answer, forward_request};
 use super::pool::{Endpoint, Repeat};
 use super::worker::Flight;
 
@@ -68,17 +68,18 @@ async fn forward(
     request: Request<Incoming>,
     release: &mut Option<u64>,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    let host = host_of(&request)?;
-    let host_name = host.as_ref().map_or("", |host| host.to_str().unwrap_or(""));
     if request.method() == Method::CONNECT {
         let text = "CONNECT is not spoken here";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
     }
+    let host = host_of(&request)?;
+    let host_name = host.as_ref().map_or("", |host| host.to_str().unwrap_or(""));
+    let version = request.version();
     let (mut flight, first) = depart(client, host_name)?;
     let mut first = Some(first);
     *release = Some(flight.lane.release);
 
-    let (mut request, wish, upgrade) = prepare(request, host.as_ref(), client)?;
+    let (mut request, upgrade) = prepare(request, host.as_ref(), client)?;
     let repeat = if request.body().is_empty() && request.method().is_idempotent() {
         Repeat::Safe
     } else {
@@ -135,7 +136,7 @@ async fn forward(
                 if let Some(count) = flight.lane.tally.statuses.get(class) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
-                return pass_back(answer, backend, flight, wish, upgrade);
+                return pass_back(answer, backend, flight, version, upgrade);
             }
             // Nothing of it has left: this counts as no try at all, but with a new connection.
             Err(Failure::Unsent(again)) if backend.reused => {
@@ -160,14 +161,22 @@ async fn forward(
                     tried.push(endpoint.address);
                 }
             }
+            // Asked again, or asked of another one, it would not be of more use.
+            Err(Failure::Unreadable(error)) => {
+                tracing::debug!(address = %endpoint.address, %error, "no HTTP");
+                return Err(unreachable(&flight, "the replica's answer is not HTTP"));
+            }
             Err(Failure::Late) => {
-                flight
-                    .lane
-                    .tally
-                    .unreachable
-                    .fetch_add(1, Ordering::Relaxed);
                 let text = "the replica did not answer in time";
-                return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, text));
+                return Err(counted(&flight, StatusCode::GATEWAY_TIMEOUT, text));
+            }
+            Err(Failure::BadBody) => {
+                let text = "the body of the request is not valid";
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+            }
+            Err(Failure::BodyLate) => {
+                let text = "the rest of the request did not come in time";
+                return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text));
             }
         }
     }
@@ -224,12 +233,14 @@ fn choose(
 }
 
 fn unreachable(flight: &Flight, text: &str) -> Refusal {
-    flight
-        .lane
-        .tally
-        .unreachable
-        .fetch_add(1, Ordering::Relaxed);
-    Refusal::new(StatusCode::BAD_GATEWAY, text)
+    counted(flight, StatusCode::BAD_GATEWAY, text)
+}
+
+/// A refusal for which the release is to blame.
+fn counted(flight: &Flight, status: StatusCode, text: &str) -> Refusal {
+    let tally = &flight.lane.tally;
+    tally.unreachable.fetch_add(1, Ordering::Relaxed);
+    Refusal::new(status, text)
 }
 
 /// The host a request is for: that of an absolute target, else the `Host` header.
@@ -243,25 +254,40 @@ fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refusal> 
     if named.is_none() && request.version() != Version::HTTP_10 {
         return Err(bad("a request has a Host header"));
     }
-    match request.uri().authority() {
-        Some(authority) => HeaderValue::try_from(authority.as_str())
-            .map(Some)
-            .map_err(|_| bad("the target's host is not valid")),
-        None => Ok(named),
+    if named.as_ref().is_some_and(|named| !is_host(named)) {
+        return Err(bad("the Host header is not valid"));
+    }
+    match (request.uri().scheme(), request.uri().authority()) {
+        (_, None) => Ok(named),
+        (None, Some(_)) => Err(bad("the target is not a path")),
+        (Some(_), Some(authority)) => {
+            let (_user, host) = authority
+                .as_str()
+                .rsplit_once('@')
+                .unwrap_or(("", authority.as_str()));
+            HeaderValue::try_from(host)
+                .map(Some)
+                .map_err(|_| bad("the target's host is not valid"))
+        }
     }
 }
 
-type Prepared = (
-    Request<RequestBody>,
-    Wish,
-    Option<hyper::upgrade::OnUpgrade>,
-);
+/// Whether `value` is made of what RFC 9110, section 7.2, lets a `Host` header be made of.
+fn is_host(value: &HeaderValue) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte);
+    value.as_bytes().iter().all(fits)
+}
+
+type Prepared = (Request<RequestBody>, Option<hyper::upgrade::OnUpgrade>);
 
 fn prepare(
     mut request: Request<Incoming>,
     host: Option<&HeaderValue>,
     client: &Client,
 ) -> Result<Prepared, Refusal> {
+    if request.version() == Version::HTTP_10 {
+        request.headers_mut().remove(UPGRADE);
+    }
     let wish = forward_request(request.headers_mut(), host, &client.peer);
     let upgrade = match wish {
         Wish::Answer => None,
@@ -281,11 +307,7 @@ fn prepare(
     }
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Ok((
-        Request::from_parts(parts, RequestBody::new(body)),
-        wish,
-        upgrade,
-    ))
+    Ok((Request::from_parts(parts, RequestBody::new(body)), upgrade))
 }
 
 fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
@@ -300,22 +322,29 @@ fn pass_back(
     answer: Response<Incoming>,
     backend: Box<Backend>,
     flight: Flight,
-    wish: Wish,
+    version: Version,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(upgrade) = upgrade else {
+    let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let wish = match (switching, &upgrade) {
+        (false, _) => Wish::Answer,
+        (true, Some(_)) => Wish::Upgrade,
+        (true, None) => {
             return Err(unreachable(&flight, "the replica changed protocol unasked"));
-        };
-        forward_answer(&mut parts.headers, &wish);
+        }
+    };
+    if let Err(UnknownCoding) = forward_answer(&mut parts.headers, &wish) {
+        let text = "the transfer coding of the replica's answer is not spoken here";
+        return Err(unreachable(&flight, text));
+    }
+    if let (Wish::Upgrade, Some(upgrade)) = (wish, upgrade) {
         tokio::task::spawn_local(tunnel(upgrade, backend, flight));
         return Ok(Response::from_parts(parts, AnswerBody::Text(None)));
     }
-    forward_answer(&mut parts.headers, &Wish::Answer);
-    let body = AnswerBody::Backend(BackendBody::new(body, backend, flight));
+    let body = AnswerBody::Backend(BackendBody::new(body, backend, flight, version));
     Ok(Response::from_parts(parts, body))
 }
 

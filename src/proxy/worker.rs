@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Limits;
 use super::client::{Client, Told};
 use super::count::{Lane, Picking, Stint};
+use super::headers::HEADERS_MOST;
 use super::pool::{Endpoint, Pool, TICKS_PER_SECOND};
 use super::routes::Routes;
 use super::serve::serve;
@@ -319,6 +320,7 @@ async fn attend(client: Rc<Client>, stream: TcpStream) {
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_header_size(HEAD_MOST)
+        .max_headers(HEADERS_MOST)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);

@@ -201,6 +201,10 @@ impl Report for Human {
         }
     }
 
+    fn record(&self, line: &str) {
+        self.push(Weight::Last, Told::Text(format!("{line}\n")));
+    }
+
     fn ask(&self, question: &str) {
         self.push(Weight::Last, Told::Text(question.to_owned()));
         self.stderr.flush(Instant::now() + FAREWELL);

@@ -138,6 +138,10 @@ impl Report for Json {
         self.talk(Weight::Fact, format!("{text}{end}"));
     }
 
+    fn record(&self, line: &str) {
+        self.talk(Weight::Last, format!("{line}\n"));
+    }
+
     fn ask(&self, question: &str) {
         self.talk(Weight::Last, question.to_owned());
         self.stderr.flush(Instant::now() + FAREWELL);

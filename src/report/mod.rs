@@ -109,6 +109,10 @@ pub trait Report: Sink {
     /// Shows talk: one or more lines, on standard error.
     fn say(&self, text: &str);
 
+    /// Shows a record that no journal takes, on standard error, one line as it is: at any loudness,
+    /// and never left out.
+    fn record(&self, line: &str);
+
     /// Shows a question on standard error, its answer to be read behind it; waits until it can be
     /// seen, [`FAREWELL`] at most.
     fn ask(&self, question: &str);

@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use flipside::core::event::Event;
+use flipside::core::names::Release;
 use flipside::core::routing::Drained;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
@@ -13,7 +14,7 @@ use super::doors::{Blow, Moment};
 use super::stage::{Done, Flaw, Machine, Verb};
 use super::tape::Slip;
 use crate::support::fake_world::lock;
-use crate::support::faults::Op;
+use crate::support::faults::{Fault, Op};
 
 fn scenario(name: &str) -> Scenario {
     let mut all = scenarios(true).into_iter();
@@ -68,6 +69,26 @@ fn what_was_drained_and_not_counted_is_unknown_and_never_a_guessed_0() {
         };
         assert_eq!(ended.state.drained, Drained::default());
         assert_eq!(ann.operator.finished(&ended).requests_cut, None);
+    });
+}
+
+#[test]
+fn a_release_in_whose_place_another_one_answers_after_the_move_is_taken_back() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        let before = lock(&stage.world).routings[&stage.service].routes.clone();
+        let (live, candidate) = (Release(2), Release(3));
+        lock(&stage.world).displaced.insert(candidate, live);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let Done::Ended(ended) = ann.perform(Verb::Deploy).await else {
+            panic!("it did not end");
+        };
+        assert_eq!(ended.outcome, Outcome::RolledBack);
+        let why = ended.state.failure.unwrap().what;
+        assert!(why.contains("release 2 answered"), "{why}");
+        let after = lock(&stage.world).routings[&stage.service].routes.clone();
+        assert_eq!(after, before);
+        assert_eq!(verdict(&stage), Ok(()));
     });
 }
 
@@ -159,4 +180,32 @@ fn a_rollback_writes_only_the_lease_and_the_intent_before_the_move() {
             assert!(expected, "{written:?}");
         });
     }
+}
+
+#[test]
+fn an_engine_out_of_reach_during_a_bake_is_said_and_no_other_operator() {
+    paused(async {
+        let stage = scenario("third deploy").stage(Core::default(), Flaw::None);
+        let ann = stage.actor("ann@build", Machine::Here);
+        let unplugged = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let mut world = lock(&stage.world);
+            for op in [Op::Claim, Op::Tokens, Op::DropToken] {
+                world.faults.always(op, Fault::OutOfReach);
+            }
+        };
+        let (done, ()) = tokio::join!(ann.perform(Verb::Deploy), unplugged);
+        let Done::Refused(error) = done else {
+            panic!("{done:?}");
+        };
+        assert_eq!(
+            (error.kind(), error.exit()),
+            ("engine-out-of-reach", Exit::Interrupted)
+        );
+        lock(&stage.world).faults.heal();
+        let next = stage.actor("dan@desk", Machine::Here);
+        let resumed = next.perform(Verb::Resume).await;
+        assert_eq!(resumed.outcome(), Some(Outcome::Done), "{resumed:?}");
+        assert_eq!(verdict(&stage), Ok(()));
+    });
 }

@@ -455,6 +455,9 @@ impl Report for Notes {
     fn say(&self, text: &str) {
         self.note(text);
     }
+    fn record(&self, line: &str) {
+        self.note(line);
+    }
     fn ask(&self, _: &str) {}
     fn data(&self, value: &serde_json::Value, human: &str) {
         self.note(&value.to_string());

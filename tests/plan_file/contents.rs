@@ -144,7 +144,6 @@ fn images_and_builds() {
         "app",
         "localhost/app:1",
         "reg.example:5000/Team/app",
-        "a@sha256:00",
         "a/b-c_d.e:1-x",
     ] {
         let said = fixture.said(with_role(&format!("image: {good}")));
@@ -396,4 +395,30 @@ fn a_set_variable_that_is_used_nowhere_is_noted() {
         said,
         "accepted\nnote: flipside.yaml:1:1: `--set TGA` is used nowhere in this plan"
     );
+}
+
+#[test]
+fn references_that_the_engine_reads_are_taken() {
+    let fixture = Fixture::new();
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    for image in [
+        "web:1.2_x-Y".to_owned(),
+        "me/web__x-y--z.w:1".to_owned(),
+        "reg.example:5000/a/b:1".to_owned(),
+        "localhost/web:1".to_owned(),
+        format!("web@{digest}"),
+        format!("Reg.Example/web:1@{digest}"),
+        digest,
+    ] {
+        let role = fixture.role(&format!("image: {image}"));
+        assert_eq!(role.image, ImageSource::Pull(image));
+    }
+}
+
+#[test]
+fn a_pull_policy_beside_a_build_is_about_its_bases() {
+    let fixture = Fixture::new();
+    let role = fixture.role("build: ./app\npull_policy: always");
+    assert!(matches!(role.image, ImageSource::Build(_)));
+    assert_eq!(role.pull, Pull::Always);
 }

@@ -79,6 +79,16 @@ fn the_plain_keys() {
          networks: {edge: {external: true, name: edge-net}, default: }",
     );
     assert_eq!(role.stop_signal.as_deref(), Some("SIGQUIT"));
+    for signal in [
+        "SIGTTOU",
+        "SIGSEGV",
+        "SIGRTMIN+3",
+        "SIGRTMAX-14",
+        "SIGRTMAX",
+    ] {
+        let role = fixture.role(&format!("stop_signal: {signal}"));
+        assert_eq!(role.stop_signal.as_deref(), Some(signal));
+    }
     assert_eq!(role.stop_grace_ms, 60_000);
     assert_eq!(role.user.as_deref(), Some("1000:1000"));
     assert_eq!(role.working_dir.as_deref(), Some("/srv"));
@@ -197,6 +207,13 @@ fn probes_and_their_defaults() {
     assert_eq!(http.tls.as_ref().unwrap().verify, Verify::Full);
     let PointerPlan::Proxy(proxy) = &plan.pointer;
     assert_eq!(proxy.hosts, ["shop.example", "b.example"]);
+    let short = fixture.load(with_top("probes: [{http: {deadline: 500ms}}]"));
+    let short = &short.unwrap().plan.probes[0];
+    assert_eq!(
+        (short.timeout_ms, short.interval_ms, short.deadline_ms),
+        (500, 500, 500),
+        "what is not written gives way"
+    );
 }
 
 #[test]

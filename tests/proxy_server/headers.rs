@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::kit::{Proxy, Wire, backend, entry, eventually, free_port, raw, read_head};
 
 /// A proxy before a backend that answers with `answer` and remembers the head it got.
-async fn with_answer(answer: &'static str) -> (Proxy, u16, Arc<Mutex<String>>) {
+pub async fn with_answer(answer: &'static str) -> (Proxy, u16, Arc<Mutex<String>>) {
     let proxy = Proxy::start().await;
     let port = free_port();
     let seen = Arc::new(Mutex::new(String::new()));
@@ -43,7 +43,7 @@ async fn with_answer(answer: &'static str) -> (Proxy, u16, Arc<Mutex<String>>) {
     (proxy, port, seen)
 }
 
-const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_of_one_connection_do_not_reach_the_backend() {

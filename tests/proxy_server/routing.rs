@@ -20,7 +20,7 @@ async fn requests_are_routed_by_host() {
         named("rest").await,
     );
     let mut one = entry("shop", port, &[(1, 1, &[shop])]);
-    one.hosts = vec!["shop.example".into(), "WWW.shop.example".into()];
+    one.hosts = vec!["shop.example.:80".into(), "WWW.shop.example".into()];
     let mut two = entry("blog", port, &[(1, 1, &[blog])]);
     two.hosts = vec!["blog.example".into()];
     proxy.route(one).await;

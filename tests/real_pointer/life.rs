@@ -33,11 +33,11 @@ async fn it_may_do_nothing_that_it_need_not() {
         rig.name(),
         "{{.HostConfig.NetworkMode}} {{.Config.User}} {{.HostConfig.CapDrop}} \
          {{.HostConfig.CapAdd}} {{.HostConfig.SecurityOpt}} {{.HostConfig.ReadonlyRootfs}} \
-         {{.HostConfig.RestartPolicy.Name}}",
+         {{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}}",
     );
     assert_eq!(
         host,
-        "host 0 [ALL] [NET_BIND_SERVICE] [no-new-privileges] true unless-stopped"
+        "host 0 [ALL] [NET_BIND_SERVICE] [no-new-privileges] true unless-stopped 15"
     );
     use std::os::unix::fs::MetadataExt;
     let engine = std::fs::metadata("/var/run/docker.sock").unwrap().gid();

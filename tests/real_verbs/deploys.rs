@@ -1,5 +1,9 @@
 //! `deploy`: one after the other, refused, and rehearsed.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::kit::Stage;
 
 #[test]
@@ -234,4 +238,48 @@ fn images_are_built_and_what_the_builder_says_is_shown() {
     .unwrap();
     stage.expect(0, &["deploy", "-v"]).says(&["FROM scratch"]);
     stage.serves("1");
+}
+
+#[test]
+fn what_was_in_flight_at_the_switch_is_finished_or_cut_and_counted() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one"]);
+    let at = SocketAddr::from(([127, 0, 0, 1], stage.port));
+    let mut endless = TcpStream::connect(at).unwrap();
+    endless
+        .write_all(b"GET /slow?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    let switched = AtomicBool::new(false);
+    let (deployed, finished) = std::thread::scope(|scope| {
+        // Each of them has a request in flight at nearly every instant.
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !switched.load(Ordering::Relaxed) {
+                        assert_eq!(stage.get("/slow?ms=300"), (200, "slow".into()));
+                    }
+                })
+            })
+            .collect();
+        let words = ["deploy", "--set", "VERSION=two", "--output", "json"];
+        let deployed = stage.expect(0, &words);
+        switched.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().unwrap();
+        }
+        let finished = deployed.finished();
+        (deployed, finished)
+    });
+    let in_flight = finished["requests_in_flight"].as_u64().unwrap();
+    assert_eq!(finished["requests_cut"], 1, "{deployed}");
+    let drained = deployed.json();
+    let drained = drained.iter().find(|line| line["event"] == "drained");
+    let drained = drained.unwrap_or_else(|| panic!("nothing was drained: {deployed}"));
+    let numbers = ["in_flight", "finished", "cut"].map(|it| drained[it].as_u64());
+    assert!(in_flight > 1, "{deployed}");
+    assert_eq!(numbers, [Some(in_flight), Some(in_flight - 1), Some(1)]);
+    let mut answer = Vec::new();
+    // Reset or closed: in either case without an answer.
+    endless.read_to_end(&mut answer).ok();
+    assert_eq!(answer, b"");
 }

@@ -8,7 +8,7 @@ use flipside::core::event::Event;
 use flipside::core::names::Millis;
 use flipside::core::progress::Progress;
 use flipside::error::Error;
-use flipside::report::{Output, Report};
+use flipside::report::{Loudness, Output, Report};
 
 use super::desk::{Clock, PLAIN, Paper, Setup, failed_deploy, finished, on, show};
 use super::whole_deploy;
@@ -225,5 +225,45 @@ fn the_clock_of_the_caller_is_not_the_clock_of_the_reader() {
     for left in 0..calls {
         report.progress(Progress::Drain { left });
         show(&*report, left, &Event::Baked);
+    }
+}
+
+#[test]
+fn records_that_no_journal_takes_are_shown_at_any_loudness() {
+    for setup in SETUPS {
+        let (out, err) = (Paper::default(), Paper::default());
+        let clock = Arc::new(Clock::default());
+        let quiet = Setup {
+            loudness: Loudness::Quiet,
+            ..setup
+        };
+        let report = on(quiet, Box::new(out.clone()), Box::new(err.clone()), &clock);
+        report.say("talk");
+        report.record(r#"{"record":1}"#);
+        report.close();
+        assert!(err.text().contains("{\"record\":1}\n"), "{}", err.text());
+        assert_eq!(out.text(), "");
+    }
+}
+
+#[test]
+fn records_that_no_journal_takes_are_kept_for_a_slow_reader() {
+    for setup in SETUPS {
+        let ((_out, stdout), (mut err, stderr)) = (ends(), ends());
+        let clock = Arc::new(Clock::default());
+        let report = on(setup, Box::new(stdout), Box::new(stderr), &clock);
+        let long = "x".repeat(1 << 20);
+        for _ in 0..10 {
+            report.say(&long);
+        }
+        report.record("the record");
+        let reading = std::thread::spawn(move || {
+            let mut said = String::new();
+            err.read_to_string(&mut said).unwrap();
+            said
+        });
+        report.close();
+        drop(report);
+        assert!(reading.join().unwrap().contains("the record"));
     }
 }

@@ -131,7 +131,11 @@ fn answer(world: &FakeWorld, service: &ServiceName) -> Answer {
     });
     match live {
         Some(route) if answers => Answer {
-            release: Some(route.release),
+            release: world
+                .displaced
+                .get(&route.release)
+                .copied()
+                .or(Some(route.release)),
             status: Some(200),
         },
         _ => nothing,

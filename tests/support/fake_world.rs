@@ -142,6 +142,8 @@ pub struct FakeWorld {
     pub drained: BTreeMap<Generation, Drained>,
     /// How long a drain takes.
     pub drain_takes: Duration,
+    /// Releases in whose place another one answers through the pointer.
+    pub displaced: BTreeMap<Release, Release>,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -171,6 +173,7 @@ impl FakeWorld {
             pointer_keeps_marks: true,
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
+            displaced: BTreeMap::new(),
             built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -199,6 +202,7 @@ impl FakeWorld {
             pointer_keeps_marks: self.pointer_keeps_marks,
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
+            displaced: self.displaced.clone(),
             built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),

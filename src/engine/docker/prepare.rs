@@ -76,7 +76,7 @@ async fn pin(
     let role = job.roles[0];
     let image = match job.source {
         ImageSource::Pull(reference) => resolve(engine, role, reference, job.pull, sink).await?,
-        ImageSource::Build(plan) => build(engine, service, role, plan, sink).await?,
+        ImageSource::Build(plan) => build(engine, (service, role), plan, job.pull, sink).await?,
     };
     Ok((job.roles.iter().copied().cloned().collect(), image))
 }
@@ -229,9 +229,9 @@ impl Layers {
 
 async fn build(
     engine: &Docker,
-    service: &ServiceName,
-    role: &RoleName,
+    (service, role): (&ServiceName, &RoleName),
     plan: &Build,
+    policy: Pull,
     sink: &dyn Sink,
 ) -> Result<String, EngineError> {
     let file = plan.dockerfile.trim_start_matches("./");
@@ -263,20 +263,7 @@ async fn build(
     let ignore = Ignore::new(&ignored, &[file, ".dockerignore"]);
     let context = plan.context.clone();
     let tar = tar_stream(move |tar| context::append(tar, &context, &ignore));
-    let args = plan.args.iter();
-    let options = BuildImageOptions {
-        dockerfile: file.to_owned(),
-        t: plan.tag.clone(),
-        rm: true,
-        forcerm: true,
-        buildargs: Some(
-            args.map(|(name, value)| (name.clone(), value.reveal().to_owned()))
-                .collect(),
-        ),
-        labels: Some(names::of_service(service, names::Kind::Image)),
-        target: plan.target.clone().unwrap_or_default(),
-        ..BuildImageOptions::default()
-    };
+    let options = options(service, plan, file, policy);
     let logins = logins(&dockerfile::bases(&text, &plan.args)).await?;
     let each = |line: &str| {
         sink.progress(Progress::Build {
@@ -288,6 +275,25 @@ async fn build(
         .client
         .build(role.as_str(), options, logins, tar, each)
         .await
+}
+
+/// What the builder is told; `pull_policy: always` is about the images that stages start from.
+fn options(service: &ServiceName, plan: &Build, file: &str, policy: Pull) -> BuildImageOptions {
+    let args = plan.args.iter();
+    BuildImageOptions {
+        dockerfile: file.to_owned(),
+        t: plan.tag.clone(),
+        rm: true,
+        forcerm: true,
+        pull: (policy == Pull::Always).then(|| "1".into()),
+        buildargs: Some(
+            args.map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+                .collect(),
+        ),
+        labels: Some(names::of_service(service, names::Kind::Image)),
+        target: plan.target.clone().unwrap_or_default(),
+        ..BuildImageOptions::default()
+    }
 }
 
 /// Credentials for the registries that a build takes images from: all that are known, where only the
@@ -310,6 +316,23 @@ async fn logins(bases: &Bases) -> Result<Option<HashMap<String, DockerCredential
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_pulls_its_bases_anew_where_the_plan_says_always() {
+        let Ok(service) = ServiceName::new("shop") else {
+            panic!("a good name");
+        };
+        let plan = Build {
+            context: "/src".into(),
+            dockerfile: "Dockerfile".into(),
+            args: Default::default(),
+            target: None,
+            tag: None,
+        };
+        let pull = |policy| options(&service, &plan, "Dockerfile", policy).pull;
+        assert_eq!(pull(Pull::Always).as_deref(), Some("1"));
+        assert_eq!(pull(Pull::Missing), None);
+    }
 
     #[test]
     fn a_failed_pull_is_said_in_words() {

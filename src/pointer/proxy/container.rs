@@ -249,6 +249,10 @@ pub(super) async fn ends_at_once(site: &Site, found: &Found) -> PointerError {
     }
 }
 
+/// How long the engine waits for the proxy to end, in seconds: longer than the proxy waits for the
+/// requests going on, so that it is not killed among them.
+const STOP_S: i64 = 15;
+
 fn body(site: &Site, image: String, identity: &str) -> ContainerCreateBody {
     let group = socket_group(site);
     let mut command: Vec<String> = ["proxy", "run", "--table", TABLE_INSIDE, "--socket"]
@@ -293,6 +297,7 @@ fn body(site: &Site, image: String, identity: &str) -> ContainerCreateBody {
         user: Some("0".into()),
         labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
         host_config: Some(host),
+        stop_timeout: Some(STOP_S),
         ..ContainerCreateBody::default()
     }
 }

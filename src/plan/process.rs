@@ -1,0 +1,157 @@
+//! `stop_signal`, `security_opt`, `cap_add` and `cap_drop`: what a role's processes may do, and how
+//! they are ended.
+
+use super::nearest::nearest;
+use super::read::Reader;
+use super::tree::Node;
+
+/// `stop_signal`: a number, or a name that every engine knows.
+pub(super) fn signal(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    const NAMES: [&str; 35] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT",
+        "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM",
+        "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+        "RTMIN",
+    ];
+    let text = reader.public(node, "a signal such as `SIGTERM`")?;
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = text
+        .parse::<u8>()
+        .is_ok_and(|number| (1..=64).contains(&number));
+    if number {
+        return Some(text);
+    }
+    if NAMES.contains(&name) || is_real_time(name) {
+        return Some(format!("SIG{name}"));
+    }
+    let help = match nearest(name, NAMES) {
+        Some(near) => format!("did you mean `SIG{near}`?"),
+        None => "write a signal such as `SIGTERM` or `SIGQUIT`".to_owned(),
+    };
+    reader.wrong(node.span, format!("`{text}` is not a signal"), help);
+    None
+}
+
+/// `RTMIN+1` to `RTMIN+15`, `RTMAX-14` to `RTMAX`.
+fn is_real_time(name: &str) -> bool {
+    let within = |text: &str, most: u8| {
+        let plain = text.bytes().all(|c| c.is_ascii_digit()) && !text.starts_with('0');
+        plain && text.parse::<u8>().is_ok_and(|number| number <= most)
+    };
+    let (above, below) = (name.strip_prefix("RTMIN+"), name.strip_prefix("RTMAX-"));
+    name == "RTMAX"
+        || above.is_some_and(|text| within(text, 15))
+        || below.is_some_and(|text| within(text, 14))
+}
+
+/// `security_opt`: what the engine knows of it.
+pub(super) fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let Some(items) = reader.list(node, "a list such as `[no-new-privileges:true]`") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, "an option such as `no-new-privileges:true`") else {
+            continue;
+        };
+        let (name, value) = match text.split_once([':', '=']) {
+            Some((name, value)) => (name, Some(value)),
+            None => (text.as_str(), None),
+        };
+        let (message, help) = match (name, value) {
+            ("no-new-privileges", None | Some("true" | "false"))
+            | ("seccomp", Some("unconfined")) => {
+                found.push(text);
+                continue;
+            }
+            ("label" | "apparmor", Some(value)) if !value.is_empty() => {
+                found.push(text);
+                continue;
+            }
+            ("seccomp", Some(_)) => (
+                "seccomp profiles from files are not supported in this version".to_owned(),
+                "remove the line to use the engine's own profile",
+            ),
+            ("systempaths", _) => (
+                "`systempaths` is not supported in this version".to_owned(),
+                "remove it",
+            ),
+            _ => (
+                format!("`{text}` is not a security option"),
+                "write `no-new-privileges:true`, `seccomp=unconfined`, `apparmor=PROFILE` or `label=…`",
+            ),
+        };
+        reader.wrong(item.span, message, help);
+    }
+    found
+}
+
+/// `cap_add` and `cap_drop`, in capitals and without `CAP_`.
+pub(super) fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    const NAMES: [&str; 42] = [
+        "ALL",
+        "AUDIT_CONTROL",
+        "AUDIT_READ",
+        "AUDIT_WRITE",
+        "BLOCK_SUSPEND",
+        "BPF",
+        "CHECKPOINT_RESTORE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "KILL",
+        "LEASE",
+        "LINUX_IMMUTABLE",
+        "MAC_ADMIN",
+        "MAC_OVERRIDE",
+        "MKNOD",
+        "NET_ADMIN",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_RAW",
+        "PERFMON",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_CHROOT",
+        "SYS_MODULE",
+        "SYS_NICE",
+        "SYS_PACCT",
+        "SYS_PTRACE",
+        "SYS_RAWIO",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "SYSLOG",
+        "WAKE_ALARM",
+    ];
+    let Some(items) = reader.list(node, "a list such as `[NET_BIND_SERVICE]`") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, "a capability such as `NET_BIND_SERVICE`") else {
+            continue;
+        };
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if NAMES.contains(&name) {
+            found.push(name.to_owned());
+            continue;
+        }
+        let help = match nearest(name, NAMES) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write a capability such as `NET_BIND_SERVICE`, or `ALL`".to_owned(),
+        };
+        reader.wrong(item.span, format!("`{text}` is not a capability"), help);
+    }
+    found
+}
