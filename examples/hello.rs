@@ -3,7 +3,8 @@
 //! | path | answers |
 //! | --- | --- |
 //! | `/` | the text of `VERSION` |
-//! | `/up` | 200; 503 with `FAIL_UP=1`, or once `FAIL_AFTER_MS` have passed |
+//! | `/up` | 200; 503 with `FAIL_UP=1`, or once `FAIL_AFTER_MS` have passed or `/break` was asked for |
+//! | `/break` | 200; from now on `/up` is 503 |
 //! | `/fail`, `/redirect` | 500; 301 to `/` |
 //! | `/slow?ms=N` | after N milliseconds |
 //! | `/stream?ms=N&n=K` | K chunks, N milliseconds apart |
@@ -13,13 +14,14 @@
 //! | `/env?NAME`, `/file?PATH`, `/stat?PATH` | a variable; a file; its `UID GID MODE` |
 //!
 //! `PORT` (8080) is where it listens. `START_DELAY_MS` delays that, `EXIT_AT_START=N` prevents it,
-//! `HOG=1` takes memory until the kernel ends it. `hello check` exits with 0 if `/up` is 200;
+//! `HOG=1` takes memory until the kernel ends it, `DEAF=1` hears no SIGTERM. `hello check` exits with 0 if `/up` is 200;
 //! `hello sleep` does nothing, `hello echo` repeats what it reads. SIGTERM lets requests in flight end.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,6 +36,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// Whether `/break` was asked for.
+static BROKEN: AtomicBool = AtomicBool::new(false);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -99,7 +104,10 @@ async fn serve() -> Result<ExitCode, Failure> {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,
-            _ = ended.recv() => break,
+            _ = ended.recv() => match variable("DEAF") {
+                None => break,
+                Some(_) => continue,
+            },
         };
         let mut stopped = stopped.clone();
         tokio::spawn(async move {
@@ -153,6 +161,10 @@ async fn route(request: Request<Incoming>, begun: Instant) -> Result<Response<Bo
     Ok(match request.uri().path() {
         "/" => text(200, variable("VERSION").unwrap_or_else(|| "hello".into())),
         "/up" => text(if is_up(begun) { 200 } else { 503 }, ""),
+        "/break" => {
+            BROKEN.store(true, Ordering::Relaxed);
+            text(200, "broken, as asked")
+        }
         "/fail" => text(500, "failed, as asked"),
         "/redirect" => {
             let mut response = text(301, "");
@@ -204,7 +216,8 @@ async fn route(request: Request<Incoming>, begun: Instant) -> Result<Response<Bo
 
 fn is_up(begun: Instant) -> bool {
     let late = number("FAIL_AFTER_MS").map(Duration::from_millis);
-    variable("FAIL_UP").is_none() && late.is_none_or(|late| begun.elapsed() < late)
+    let broken = BROKEN.load(Ordering::Relaxed) || variable("FAIL_UP").is_some();
+    !broken && late.is_none_or(|late| begun.elapsed() < late)
 }
 
 fn text(status: u16, body: impl Into<Bytes>) -> Response<Body> {

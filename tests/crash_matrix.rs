@@ -11,6 +11,7 @@ mod doors;
 mod journals;
 mod left;
 mod random;
+mod rest;
 mod single;
 mod stage;
 mod sweep;

@@ -239,3 +239,25 @@ fn the_test_command_knows_its_flags() {
         .unwrap();
     assert_eq!(status.code(), Some(2));
 }
+
+#[test]
+fn the_quickstart_says_in_one_line_what_to_do_where_no_engine_can_be_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(root().join("examples/quickstart.sh"))
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .env("TMPDIR", directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        lines,
+        [
+            "quickstart: the engine at DOCKER_HOST=unix:///nonexistent/docker.sock does not answer: \
+             start it, or unset DOCKER_HOST"
+        ]
+    );
+    let files = std::fs::read_dir(&directory).unwrap().count();
+    assert_eq!(files, 0, "files are left");
+}

@@ -1,7 +1,7 @@
 //! The program as users and pipelines call it, on a real Docker engine.
 
 mod deploys;
-mod kit;
+pub mod kit;
 mod others;
 mod pulls;
 mod registry;

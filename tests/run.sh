@@ -6,6 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/support/engine.sh
+. tests/support/sweep.sh
 
 usage() {
     cat <<'TEXT'
@@ -32,8 +33,11 @@ for argument in "$@"; do
 done
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/flipside-tests.XXXXXX")
+echo $$ >"$scratch/pid"
 began=$SECONDS
 child=""
+swept=no
+run=$(od -An -N2 -tx1 /dev/urandom | tr -d ' \n')
 
 title() { printf '\n== %s\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -46,8 +50,9 @@ leave() {
         kill -TERM "$child" 2>/dev/null
         wait "$child" 2>/dev/null
     fi
+    [ "$swept" = no ] || sweep_run "$run"
     engine_end
-    as_root rm -rf "$scratch" 2>/dev/null || rm -rf "$scratch"
+    remove_directory "$scratch"
     exit "$code"
 }
 trap leave EXIT
@@ -177,20 +182,10 @@ else
     note "none answered; started $(docker version --format '{{.Server.Version}}'), ended at the end"
 fi
 
-# What tests have made and not removed, one a line: kind, name, service, label of tests.
-on_the_engine() {
-    local labels='|{{.Label "flipside.service"}}|{{.Label "flipside.test"}}'
-    docker ps -a --format "container|{{.Names}}$labels"
-    docker network ls --format "network|{{.Name}}$labels"
-    docker volume ls --format "volume|{{.Name}}$labels"
-    docker images --format 'image|{{.Repository}}:{{.Tag}}||'
-}
-
-# The services of tests, and all else they name, begin with t-, perhaps behind a prefix of ours.
-only_of_tests() {
-    awk -F'|' '{ name = $2; sub(/^(0-)?(flipside[.\/-])?/, "", name) }
-               name ~ /^t-/ || $3 ~ /^t-/ || $4 != "" { print "   " $1 " " $2 }' | sort -u
-}
+sweep_old
+swept=yes
+export FLIPSIDE_TEST_RUN=$run
+mkdir "$scratch/t" && export TMPDIR=$scratch/t
 
 step "Tests on the engine ($runner)" tests_real
 
@@ -210,7 +205,7 @@ remove_shared_images || {
     fail "could not remove the tests' images"
 }
 
-left=$(on_the_engine | only_of_tests)
+left=$(things_of_tests "$run" | awk -F'|' '{ print "   " $1 " " $2 " " $3 " " $4 }')
 if [ -n "$left" ]; then
     printf '\nThe tests left behind:\n%s\n' "$left" >&2
     fail "tests must remove what they make"

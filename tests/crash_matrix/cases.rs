@@ -8,9 +8,7 @@ use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
 use flipside::core::plan::Policy;
 use flipside::core::routing::Routing;
-use flipside::core::survey::survey;
 use flipside::core::verdict::Outcome;
-use flipside::core::world::{Environment, World};
 use flipside::drive::Core;
 use flipside::error::{Error, Exit};
 
@@ -400,12 +398,12 @@ fn fit_standby(stage: &Stage) -> Option<Release> {
     fit.then_some(standby)
 }
 
-fn unfinished(stage: &Stage) -> bool {
+pub fn unfinished(stage: &Stage) -> bool {
     stage.checker().unfinished("here")
 }
 
 /// What came of a command, in a line.
-fn brief(done: &Done) -> String {
+pub fn brief(done: &Done) -> String {
     match done {
         Done::Ended(ended) => {
             let state = &ended.state;
@@ -506,7 +504,10 @@ impl Scenario {
             },
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,
-            Done::Refused(Error::NothingToRollBackTo { .. }) => back && standby.is_none(),
+            // What is older and has never been proven is gone back to by force only.
+            Done::Refused(Error::NothingToRollBackTo { .. } | Error::NoMemory { .. }) => {
+                back && standby.is_none()
+            }
             Done::Refused(_) => false,
         };
         match good {
@@ -515,102 +516,6 @@ impl Scenario {
                 "promise 5: {machine:?} {verb:?} came to {}",
                 brief(done)
             )),
-        }
-    }
-}
-
-impl Case {
-    /// 5: nothing is under way, what is named answers, and after `prune` nothing is left that has
-    /// no business there.
-    pub async fn comes_to_rest(&self, stage: &Arc<Stage>) -> Verdict {
-        if unfinished(stage) {
-            let done = stage
-                .actor("dan@desk", Machine::Here)
-                .perform(Verb::Resume)
-                .await;
-            let ended = match done.outcome() {
-                Some(Outcome::Done | Outcome::RolledBack | Outcome::Refused) => true,
-                // Another machine has moved the pointer on: a person is told so, once.
-                Some(Outcome::Stuck) => self.ways.iter().any(|(at, _)| *at != Machine::Here),
-                Some(Outcome::Interrupted) | None => false,
-            };
-            if !ended || unfinished(stage) {
-                return Err(format!(
-                    "promise 5: `resume` at the end came to {}",
-                    brief(&done)
-                ));
-            }
-        }
-        let pruner = stage.actor("dan@desk", Machine::Here);
-        let pruned = pruner.perform(Verb::Prune).await;
-        if pruned != Done::Exit(Exit::Done) {
-            return Err(format!("promise 5: `prune` at the end came to {pruned:?}"));
-        }
-        verdict(stage)?;
-        let checker = stage.checker();
-        let world = lock(&stage.world);
-        let environments = world.environments(&stage.service);
-        let routing = world.routings.get(&stage.service).cloned();
-        let live = routing.as_ref().and_then(Routing::live);
-        let standby = checker.standby();
-        let up = |release: Release| {
-            environments
-                .iter()
-                .any(|e| e.release == release && Environment::is_up(e))
-        };
-        if let Some(live) = live.filter(|live| !up(*live)) {
-            return Err(format!(
-                "promise 3: the pointer names {live}, which does not run"
-            ));
-        }
-        let needed = |release: Release| {
-            Some(release) == live
-                || Some(release) == standby
-                || (live.is_some() && checker.withdrawn().contains(&release))
-        };
-        let left: Vec<_> = environments
-            .iter()
-            .map(|e| e.release)
-            .filter(|release| !needed(*release))
-            .collect();
-        if !left.is_empty() {
-            return Err(format!(
-                "promise 5: {left:?} is left behind (live {live:?}, standby {standby:?})"
-            ));
-        }
-        let marks = world
-            .marks
-            .iter()
-            .filter(|((s, _), _)| *s == stage.service)
-            .map(|((_, release), marks)| (*release, *marks));
-        let view = survey(&World {
-            engine_marks: marks.collect(),
-            routing,
-            environments: environments.clone(),
-        });
-        if let Some(standby) = standby.filter(|standby| up(*standby))
-            && view.standby.first() != Some(&standby)
-        {
-            return Err(format!(
-                "promise 3: {standby} stands by, and {:?} would be gone back to",
-                view.standby
-            ));
-        }
-        let standing = environments.iter().flat_map(|e| &e.containers);
-        let used: Vec<_> = standing.map(|container| &container.image_id).collect();
-        let built = world.built.get(&stage.service).into_iter().flatten();
-        let images: Vec<_> = built.filter(|id| !used.contains(id)).collect();
-        if !images.is_empty() {
-            return Err(format!("promise 5: the images {images:?} are left behind"));
-        }
-        let leases = world
-            .tokens
-            .values()
-            .filter(|(s, token)| *s == stage.service && !token.labels.contains_key("free"));
-        let leases: Vec<_> = leases.map(|(_, token)| token.name.clone()).collect();
-        match leases.is_empty() {
-            true => Ok(()),
-            false => Err(format!("promise 5: {leases:?} are left behind")),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flipside::core::action::Ask;
+use flipside::core::event::Event;
 use flipside::core::names::Release;
 use flipside::core::routing::Drained;
 use flipside::core::verdict::Outcome;
@@ -118,6 +119,69 @@ fn an_operator_that_stood_still_while_another_rolled_back_moves_nothing_when_it_
             assert_eq!(verdict(&stage), Ok(()), "{op:?}");
             let woken = lock(&stage.world).routings[&stage.service].routes.clone();
             assert_eq!(woken, after[&stage.service].routes, "{op:?}");
+        });
+    }
+}
+
+/// What changes nothing but the lease may come before a rollback's move.
+fn changes(op: Op) -> bool {
+    match op {
+        Op::Prepare
+        | Op::StandUp
+        | Op::TearDown
+        | Op::MarkEngine
+        | Op::DropToken
+        | Op::DropImage
+        | Op::Ready
+        | Op::MarkPointer
+        | Op::Forget
+        | Op::Remove => true,
+        Op::Inspect
+        | Op::Container
+        | Op::Services
+        | Op::Logs
+        | Op::Follow
+        | Op::Exec
+        | Op::Marks
+        | Op::Claim
+        | Op::Tokens
+        | Op::Ended
+        | Op::Read
+        | Op::Write
+        | Op::Settled
+        | Op::Ask
+        | Op::Check
+        | Op::Images => false,
+    }
+}
+
+#[test]
+fn a_rollback_writes_only_the_lease_and_the_intent_before_the_move() {
+    for keeps_marks in [true, false] {
+        let mut all = scenarios(keeps_marks).into_iter();
+        let rollback = all.find(|scenario| scenario.name == "rollback").unwrap();
+        paused(async {
+            let stage = rollback.stage(Core::default(), Flaw::None);
+            let ann = stage.actor("ann@build", Machine::Here);
+            let done = ann.perform(Verb::Rollback).await;
+            assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
+            let world = lock(&stage.world);
+            let mut before = world.faults.calls.split(|op| *op == Op::Write);
+            let before = before.next().unwrap();
+            let claims = before.iter().filter(|op| **op == Op::Claim).count();
+            assert_eq!(claims, 1, "{before:?}");
+            assert!(!before.iter().any(|op| changes(*op)), "{before:?}");
+            let written = ann.tape.written.lock().unwrap();
+            let first = written.iter().map(|record| &record.event).take(3);
+            let expected = matches!(
+                first.collect::<Vec<_>>().as_slice(),
+                [
+                    Event::Opened(_),
+                    Event::Intended { .. },
+                    Event::Switched { .. }
+                ]
+            );
+            assert!(expected, "{written:?}");
         });
     }
 }

@@ -80,6 +80,21 @@ fn scripts_can_be_run() {
     }
 }
 
+#[test]
+fn what_ci_runs_is_the_test_command_with_its_own_words() {
+    let script = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    let last = script.lines().last();
+    assert_eq!(last, Some(r#"exec ./tests/run.sh "$@""#));
+}
+
+#[test]
+fn the_lock_file_is_kept() {
+    let paths = paths();
+    assert!(paths.iter().any(|path| path == "Cargo.lock"));
+    let ignored = std::fs::read_to_string(root().join(".gitignore")).unwrap();
+    assert!(!ignored.contains("Cargo.lock"), "{ignored}");
+}
+
 fn paths() -> Vec<String> {
     files().into_iter().map(|file| file.path).collect()
 }

@@ -1,18 +1,16 @@
 //! A release that falls ill during its bake.
 
-use super::kit::{Settings, Stage};
+use super::kit::{Stage, baking};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_bake_switches_back_by_itself() {
     let stage = Stage::live().await;
-    let load = stage.load();
-    let ill = Settings {
-        bake: "40s",
-        variables: vec![("FAIL_AFTER_MS", "4000".into())],
-        ..Settings::default()
-    };
-    stage.write_plan("2", &ill);
-    let ran = stage.run(&["deploy"]).await;
+    let load = stage.load().await;
+    let mut running = stage.start_deploy("2", &baking());
+    running.intends("watch").await;
+    assert_eq!(stage.answer().await, "2");
+    stage.get("/break").await;
+    let ran = running.ended().await;
     ran.ends(3);
     assert_eq!(ran.outcome(), "rolled_back", "{ran:#?}");
     assert!(ran.lines.iter().any(|line| line["event"] == "verified"));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::kit::{Settings, Stage, as_root, quiet, root, sh};
+use crate::support::docker;
 
 /// How soon the same release must answer again.
 const SOON: Duration = Duration::from_secs(30);
@@ -22,7 +23,7 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
-        let name = format!("fs-{:08x}", getrandom::u32().unwrap());
+        let name = docker::service().as_str().replacen('t', "fs", 1);
         let dir = tempfile::Builder::new().prefix("fd-").tempdir().unwrap();
         let mut host = Self {
             name,

@@ -58,6 +58,11 @@ async fn a_hand_in_the_routing_is_found_shown_and_not_overwritten() {
     assert_eq!(status["pointer"]["agrees"], false, "{status:#}");
     let shown = status["disagreements"].to_string();
     assert!(shown.contains(&stranger), "{status:#}");
+    let history = stage.run(&["history", &stage.service]).await;
+    let mut lines = history.ends(0).lines.iter();
+    let warned =
+        lines.any(|line| line["event"] == "warning" && line.to_string().contains(&stranger));
+    assert!(warned, "{history:#?}");
 
     let refused = stage.deploy("2").await;
     assert_eq!(refused.ends(4).error(), "drifted");

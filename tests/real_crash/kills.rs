@@ -47,7 +47,7 @@ async fn resume(stage: &Stage, context: &str) -> Ran {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deploy_killed_at_any_moment_is_gone_on_with() {
     let stage = Stage::live().await;
-    let load = stage.load();
+    let load = stage.load().await;
     let undisturbed = stage.deploy("2").await;
     undisturbed.ends(0);
     let mut live = "2".to_owned();
@@ -99,7 +99,7 @@ async fn a_deploy_killed_at_any_moment_is_gone_on_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_killed_at_any_moment_is_gone_on_with() {
     let stage = Stage::with_standby().await;
-    let load = stage.load();
+    let load = stage.load().await;
     let undisturbed = stage.verb("rollback").await;
     undisturbed.ends(0);
     for n in 0..ROLLBACKS {

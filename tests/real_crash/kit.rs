@@ -25,6 +25,8 @@ const LATE: Duration = Duration::from_secs(30);
 pub struct Settings {
     pub bake: &'static str,
     pub replicas: usize,
+    /// How long its containers may take to stop.
+    pub grace: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
         Self {
             bake: "0s",
             replicas: 1,
+            grace: "2s",
             variables: Vec::new(),
         }
     }
@@ -121,7 +124,12 @@ impl Stage {
     /// Writes the plan and the Dockerfile of a version. Each version has an image of its own.
     pub fn write_plan(&self, version: &str, settings: &Settings) {
         let (service, port) = (&self.service, self.port);
-        let Settings { bake, replicas, .. } = settings;
+        let Settings {
+            bake,
+            replicas,
+            grace,
+            ..
+        } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
         for (name, value) in &settings.variables {
             variables += &format!("      {name}: \"{value}\"\n");
@@ -129,7 +137,7 @@ impl Stage {
         let plan = format!(
             "name: {service}\n\
              services:\n  web:\n    build: .\n    environment:\n{variables}    \
-             stop_grace_period: 2s\n    deploy: {{ replicas: {replicas} }}\n\
+             stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
@@ -200,21 +208,27 @@ impl Stage {
 
     /// What the service says through the proxy: its version.
     pub async fn answer(&self) -> String {
+        self.get("/").await
+    }
+
+    /// The body of an answer through the proxy.
+    pub async fn get(&self, path: &str) -> String {
         let address = ([127, 0, 0, 1], self.port).into();
-        let (status, body) = docker::get(address, "/").await.unwrap();
+        let (status, body) = docker::get(address, path).await.unwrap();
         assert_eq!(status, 200, "{body}");
         body
     }
 
-    /// Keeps some connections asking until [`Load::stop`].
-    pub fn load(&self) -> Load {
+    /// Keeps some connections asking from now on until [`Load::stop`].
+    pub async fn load(&self) -> Load {
         let address = format!("127.0.0.1:{}", self.port);
         let mut command = Command::new(example("load"));
         command
-            .args([&address, "--connections", "4", "--rest-ms", "10"])
+            .args([&address, "--announce", "--seconds", "3600"])
+            .args(["--connections", "4", "--rest-ms", "10"])
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        Load(command.spawn().unwrap())
+        Load::start(command).await
     }
 
     /// Removes the journal, and all that lies beside it.
@@ -223,11 +237,12 @@ impl Stage {
     }
 
     /// After `prune`: pointer, engine and journal agree, the service answers, and nothing stands
-    /// that is not live, standby or withdrawn. What the engine makes for a killed call after a
-    /// prune has looked is found by the next one.
+    /// that is not live, standby or withdrawn. Only what the engine makes for a killed call after a
+    /// prune has looked is left to the next one.
     pub async fn is_tidy(&self, context: &str) -> Value {
         let deadline = Instant::now() + LATE;
         loop {
+            let before = self.stands().await;
             let pruned = self.verb("prune").await;
             assert_eq!(pruned.code, 0, "{context}: prune: {pruned:#?}");
             let status = self.status().await;
@@ -235,40 +250,71 @@ impl Stage {
                 status["pointer"]["agrees"], true,
                 "{context}: {status:#}\n{pruned:#?}"
             );
+            for field in ["unfinished", "lease"] {
+                assert_eq!(status[field], Value::Null, "{context}: {status:#}");
+            }
             self.answer().await;
             let left = self.left(&status).await;
             if left.is_empty() {
                 return status;
             }
+            let late = left.iter().any(|part| !before.contains(part));
             assert!(
-                Instant::now() < deadline,
+                late && Instant::now() < deadline,
                 "{context}: left behind: {left:#?}\n{status:#}\n{pruned:#?}"
             );
         }
     }
 
+    /// Everything of the service, by name, and its images by id.
+    async fn stands(&self) -> Vec<String> {
+        let parts = parts(&self.service).await.into_iter();
+        let parts = parts.map(|(part, _)| part);
+        parts.chain(images(&self.service).await).collect()
+    }
+
     /// What is neither live, standby nor withdrawn, by its name.
     async fn left(&self, status: &Value) -> Vec<String> {
         let (kept, used) = (kept(status), image_ids(status));
-        let under_way = ["unfinished", "lease", "candidate"].into_iter();
-        let under_way = under_way
-            .filter(|field| !status[field].is_null())
-            .map(|field| format!("{field} in the status"));
         let parts = parts(&self.service).await.into_iter();
         let parts = parts
             .filter(|(_, release)| release.is_none_or(|release| !kept.contains(&release)))
             .map(|(part, _)| part);
         let images = images(&self.service).await.into_iter();
         let images = images.filter(|image| !used.contains(image));
-        under_way.chain(parts).chain(images).collect()
+        parts.chain(images).collect()
     }
 
-    /// Takes the service down, and finds nothing of it any more.
+    /// Waits until what the engine does for a killed call has come to rest: nothing comes or goes
+    /// over some looks.
+    pub async fn rests(&self) {
+        let deadline = Instant::now() + LATE;
+        let (mut before, mut same) = (self.stands().await, 0);
+        while same < 4 {
+            assert!(Instant::now() < deadline, "no rest: {before:#?}");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let now = self.stands().await;
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+        }
+    }
+
+    /// Takes the service down, and finds nothing of it any more but what the engine makes late for
+    /// a killed call: that is for the next prune to find.
     pub async fn end(self) {
+        let before = self.stands().await;
         self.verb("down").await.ends(0);
+        let deadline = Instant::now() + LATE;
+        loop {
+            let left = self.stands().await;
+            if left.is_empty() {
+                break;
+            }
+            let late = left.iter().any(|part| !before.contains(part));
+            assert!(late && Instant::now() < deadline, "left behind: {left:#?}");
+            self.verb("prune").await;
+        }
         self.run(&["proxy", "down", "--yes"]).await.ends(0);
-        assert_eq!(docker::parts(&self.service).await, [""; 0]);
-        assert_eq!(images(&self.service).await, [""; 0]);
         let proxy = sh(&[
             "docker",
             "ps",
@@ -290,13 +336,7 @@ impl Drop for Stage {
                 .build()
                 .unwrap();
             runtime.block_on(docker::remove(&service));
-            quiet(&["docker", "rm", "-f", "-v", &proxy]);
-            quiet(&["docker", "volume", "rm", "-f", &format!("{proxy}.table")]);
-            // The last test to end takes the proxies' image away; the engine refuses it to others.
-            let label = "label=flipside.kind=proxy-image";
-            for image in sh(&["docker", "images", "-q", "--filter", label]).lines() {
-                quiet(&["docker", "rmi", image]);
-            }
+            docker::remove_proxy(&proxy);
         });
         cleaner.join().ok();
     }

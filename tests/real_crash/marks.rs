@@ -33,10 +33,11 @@ async fn reach(running: &mut Running, at: At) {
 
 async fn killed_without_a_journal(at: At) {
     let stage = Stage::live().await;
-    let load = stage.load();
+    let load = stage.load().await;
     let mut running = stage.start_deploy("2", &Settings::default());
     reach(&mut running, at).await;
     let killed = running.kill().await;
+    stage.rests().await;
     stage.lose_journal();
     let status = stage.status().await;
     let live = status["live"]["release"].as_u64();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 /// How long anything may take before a test gives up.
@@ -31,10 +31,30 @@ impl Ran {
         self
     }
 
-    /// `finished`'s outcome.
+    /// The outcome in the last line, which must be `finished` with all its fields, unless the run was
+    /// killed before it.
+    #[track_caller]
     pub fn outcome(&self) -> &str {
-        let last = self.lines.iter().rfind(|line| line["event"] == "finished");
-        last.and_then(|line| line["outcome"].as_str()).unwrap_or("")
+        let last = self.lines.last().filter(|line| line["event"] == "finished");
+        let Some(last) = last else {
+            assert!(
+                self.code >= 128,
+                "the last line is not `finished`: {self:#?}"
+            );
+            return "";
+        };
+        let fields = [
+            "service",
+            "release",
+            "live",
+            "elapsed_ms",
+            "requests_in_flight",
+            "requests_cut",
+        ];
+        for field in fields {
+            assert!(last.get(field).is_some(), "no `{field}` in {last}");
+        }
+        last["outcome"].as_str().unwrap()
     }
 
     /// The error's kind, of a run that ended with one.
@@ -152,17 +172,32 @@ impl Running {
 }
 
 /// Load under way.
-pub struct Load(pub Child);
+pub struct Load {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
 
 impl Load {
-    /// Ends it: no request may have been lost, and some must have been sent.
+    /// Starts it; when this returns the service has answered once.
+    pub async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let answered = tokio::time::timeout(LONG, stdout.read_line(&mut line));
+        answered.await.expect("it is answered").unwrap();
+        assert_eq!(line, "answered\n");
+        Self { child, stdout }
+    }
+
+    /// Ends it: it must have gone on until now, and no request may have been lost.
     pub async fn stop(mut self) -> Value {
-        let pid = Pid::from_raw(self.0.id().unwrap() as i32).unwrap();
+        let ended = self.child.try_wait().unwrap();
+        assert_eq!(ended, None, "the load ended by itself");
+        let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
         let mut said = String::new();
-        let mut stdout = self.0.stdout.take().unwrap();
-        stdout.read_to_string(&mut said).await.unwrap();
-        self.0.wait().await.unwrap();
+        self.stdout.read_to_string(&mut said).await.unwrap();
+        self.child.wait().await.unwrap();
         let total: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(total["failed"], 0, "{total}");
         assert!(total["sent"].as_u64() > Some(0), "{total}");

@@ -166,14 +166,12 @@ fn a_missing_image_is_refused_before_anything_stands() {
 fn a_release_that_fails_in_its_bake_is_switched_back() {
     let stage = Stage::new();
     stage.deploy(&["VERSION=good"]);
-    let words = ["deploy", "--set", "FAIL_AFTER_MS=1500", "--set", "BAKE=30s"];
-    let ran = stage.expect(3, &words);
-    ran.says(&[
-        "bakes for 30 s",
-        "answered 503",
-        "the pointer goes back",
-        "was switched back",
-    ]);
+    let mut deploy = stage.start(&["deploy", "--set", "BAKE=10m"]);
+    deploy.until_shown("bakes for 10m");
+    assert_eq!(stage.get("/break").0, 200);
+    let ran = deploy.end();
+    ran.ended(3);
+    ran.says(&["answered 503", "the pointer goes back", "was switched back"]);
     stage.serves("good");
     let (live, standby) = stage.releases();
     assert_eq!(

@@ -230,12 +230,7 @@ impl Drop for Stage {
             let removing = std::thread::spawn(move || runtime().block_on(docker::remove(&service)));
             removing.join().ok();
         }
-        docker(&["rm", "-f", "-v", &self.proxy]);
-        docker(&["volume", "rm", "-f", &format!("{}.table", self.proxy)]);
-        let label = "label=flipside.kind=proxy-image";
-        for image in docker(&["images", "-q", "--filter", label]).lines() {
-            docker(&["rmi", image]);
-        }
+        docker::remove_proxy(&self.proxy);
     }
 }
 

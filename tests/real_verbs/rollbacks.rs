@@ -1,6 +1,6 @@
 //! `rollback`: asked, refused, forced, and never where the last one came from.
 
-use super::kit::{Stage, docker};
+use super::kit::{Stage, docker, get};
 
 #[test]
 fn it_shows_both_ends_and_asks_on_a_terminal() {
@@ -94,9 +94,11 @@ fn a_dry_run_says_whether_it_would_work() {
 #[test]
 fn force_goes_back_to_what_is_not_fit() {
     let stage = Stage::new();
-    stage.deploy(&["VERSION=one", "FAIL_AFTER_MS=2000"]);
+    stage.deploy(&["VERSION=one"]);
     stage.deploy(&["VERSION=two"]);
-    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let standby = stage.status()["standby"][0]["endpoints"][0].clone();
+    let standby = standby.as_str().unwrap().parse().unwrap();
+    assert_eq!(get(standby, "test", "/break").0, 200);
     let refused = stage.expect(4, &["rollback", &stage.service]);
     refused.says(&["answered 503", "--force"]);
     stage.serves("two");

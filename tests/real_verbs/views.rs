@@ -57,7 +57,7 @@ fn status_is_one_object_and_one_screen() {
 fn status_shows_what_is_being_brought_up() {
     let stage = Stage::new();
     stage.deploy(&[]);
-    let mut deploy = stage.start(&["deploy", "--set", "START_DELAY_MS=4000"]);
+    let mut deploy = stage.start(&["deploy", "--set", "PORT=9999", "--set", "DEADLINE=10m"]);
     deploy.until_shown("replica started");
     let status = stage.status();
     assert_eq!(status["live"]["release"], 1);
@@ -72,7 +72,8 @@ fn status_shows_what_is_being_brought_up() {
         "held by `",
         "under way: deploy",
     ]);
-    deploy.end().ended(0);
+    stage.expect(0, &["abort", &stage.service]);
+    deploy.end().ended(3);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flipside::core::event::Event;
 use flipside::core::names::Millis;
@@ -29,9 +29,8 @@ const SETUPS: [Setup; 3] = [
     },
 ];
 
-/// Everything a report can be asked, many times over; says how long the caller was held up.
-fn storm(report: &dyn Report) -> Duration {
-    let began = Instant::now();
+/// Everything a report can be asked, many times over. It comes to an end though nobody reads.
+fn storm(report: &dyn Report) {
     for round in 0..200 {
         for (number, event) in (0..).zip(whole_deploy().iter().chain(&failed_deploy())) {
             show(report, round * 100 + number, event);
@@ -42,7 +41,6 @@ fn storm(report: &dyn Report) -> Duration {
     }
     report.finished(&finished());
     report.error(&Error::NoService);
-    began.elapsed()
 }
 
 #[test]
@@ -51,16 +49,8 @@ fn a_full_pipe_that_nobody_reads_stops_nothing() {
         let ((_out, stdout), (_err, stderr)) = (ends(), ends());
         let clock = Arc::new(Clock::default());
         let report = on(setup, Box::new(stdout), Box::new(stderr), &clock);
-        let held = storm(&*report);
-        assert!(held < Duration::from_secs(10), "{held:?}");
-        let closing = Instant::now();
+        storm(&*report);
         report.close();
-        let closing = closing.elapsed();
-        assert!(closing < Duration::from_secs(5), "{closing:?}");
-        assert!(
-            closing >= Duration::from_secs(2),
-            "gave up after {closing:?}"
-        );
     }
 }
 
@@ -72,9 +62,7 @@ fn closed_streams_stop_nothing() {
         let clock = Arc::new(Clock::default());
         let report = on(setup, Box::new(stdout), Box::new(stderr), &clock);
         storm(&*report);
-        let closing = Instant::now();
         report.close();
-        assert!(closing.elapsed() < Duration::from_secs(1));
     }
 }
 
@@ -149,9 +137,7 @@ fn a_dying_terminal_stops_nothing() {
         let clock = Arc::new(Clock::default());
         let report = on(setup, Box::new(Dying(left)), Box::new(Dying(left)), &clock);
         storm(&*report);
-        let closing = Instant::now();
         report.close();
-        assert!(closing.elapsed() < Duration::from_secs(1));
     }
 }
 
@@ -235,17 +221,11 @@ fn the_clock_of_the_caller_is_not_the_clock_of_the_reader() {
     let clock = Arc::new(Clock::default());
     let report = on(PLAIN, Box::new(std::io::sink()), Box::new(stderr), &clock);
     storm(&*report);
-    let began = Instant::now();
     let calls: Millis = 1_000;
     for left in 0..calls {
         report.progress(Progress::Drain { left });
         show(&*report, left, &Event::Baked);
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
 #[test]

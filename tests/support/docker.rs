@@ -76,7 +76,7 @@ pub fn api() -> bollard::Docker {
 
 /// One test's service on the real engine.
 pub struct Scope {
-    /// Its name: `t-` and eight random digits.
+    /// Its name: `t-`, the run's digits, and eight of its own.
     pub service: ServiceName,
     /// The engine.
     pub engine: Docker,
@@ -102,10 +102,15 @@ impl Scope {
     }
 }
 
+/// Four digits that the test command gives to its run, so that it finds again what is its own.
+pub fn run() -> String {
+    std::env::var("FLIPSIDE_TEST_RUN").unwrap_or_default()
+}
+
 /// A service name of a test's own.
 pub fn service() -> ServiceName {
     let number = getrandom::u32().unwrap();
-    ServiceName::new(format!("t-{number:08x}")).unwrap()
+    ServiceName::new(format!("t-{}{number:08x}", run())).unwrap()
 }
 
 impl Drop for Scope {
@@ -209,6 +214,20 @@ pub async fn remove(service: &str) {
     }
 }
 
+/// Removes a proxy of a test's, its table, and its image unless another proxy uses that.
+pub fn remove_proxy(proxy: &str) {
+    let docker = |words: &[&str]| {
+        let output = std::process::Command::new("docker").args(words).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let image = docker(&["inspect", "--format", "{{.Config.Image}}", proxy]);
+    docker(&["rm", "-f", "-v", proxy]);
+    docker(&["volume", "rm", "-f", &format!("{proxy}.table")]);
+    if let Some(image) = image.lines().next().filter(|name| !name.is_empty()) {
+        docker(&["rmi", image]);
+    }
+}
+
 /// Removes what killed test runs have left, at the first call of a process.
 pub async fn sweep_once() {
     static SWEEP: Once = Once::new();
@@ -263,6 +282,7 @@ async fn sweep() {
             remove(service).await;
         }
     }
+    sweep_proxies(&api, now).await;
     let options = ListImagesOptions {
         filters: Some(filter("flipside.test")),
         ..Default::default()
@@ -276,9 +296,29 @@ async fn sweep() {
     }
 }
 
+/// Proxies carry no service's label.
+async fn sweep_proxies(api: &bollard::Docker, now: i64) {
+    let options = ListContainersOptions {
+        all: true,
+        ..Default::default()
+    };
+    let all = api.list_containers(Some(options)).await.unwrap();
+    let old = all
+        .into_iter()
+        .filter(|container| now - container.created.unwrap_or(now) > LEFTOVER_S)
+        .filter_map(|container| container.names?.pop());
+    for name in old {
+        let name = name.trim_start_matches('/').to_owned();
+        if name.strip_suffix("-proxy").is_some_and(is_test) {
+            let removing = tokio::task::spawn_blocking(move || remove_proxy(&name));
+            removing.await.unwrap();
+        }
+    }
+}
+
 fn is_test(service: &str) -> bool {
     let digits = service.strip_prefix("t-").unwrap_or_default();
-    digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    [8, 12].contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// One GET over a connection of its own: status, and body.
