@@ -218,10 +218,11 @@ impl Checker {
                 self.going_down = matches!(opened.verb, Verb::Down { .. });
             }
             Event::Closed { outcome } => {
-                told.pending = None;
+                // One that has been overtaken is closed as it is, in the middle of an act; the next
+                // move's drain was its.
+                let driven = told.pending.take().is_none();
                 told.closed = true;
-                // One that has been overtaken is closed as it is; the next move's drain was its.
-                let open = told.undrained && !self.undrained.is_empty();
+                let open = driven && told.undrained && !self.undrained.is_empty();
                 if *outcome == Outcome::Done && open {
                     self.breaks(6, format!("run {run} ended without a drain"));
                 }
