@@ -15,8 +15,10 @@ fn hopeless() -> Settings {
 
 /// What a release that was given up leaves.
 async fn of_release_2(stage: &Stage) -> Vec<String> {
-    let mut parts = docker::parts(&stage.service).await;
-    parts.retain(|part| part.contains("-2") || part.contains("@2"));
+    let service = &stage.service;
+    let ours = [format!("{service}-2-"), format!("{service}.2")];
+    let mut parts = docker::parts(service).await;
+    parts.retain(|part| ours.iter().any(|name| part.contains(name)));
     parts
 }
 
@@ -80,7 +82,7 @@ async fn a_signal_during_the_bake_leaves_the_rest_to_resume() {
 async fn a_second_signal_leaves_at_once() {
     let stage = Stage::live().await;
     let deaf = Settings {
-        grace: "1m",
+        grace: "10s",
         variables: vec![("FAIL_UP", "1".into()), ("DEAF", "1".into())],
         ..Settings::default()
     };

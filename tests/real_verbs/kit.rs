@@ -208,9 +208,13 @@ standby: {{ keep: 1 }}
 
     /// Asserts that nothing of `release` is left.
     pub fn nothing_left_of(&self, release: u64) {
-        let ours = format!("{}-{release}", self.service);
-        let left = self.parts();
-        let left: Vec<_> = left.iter().filter(|name| name.contains(&ours)).collect();
+        let service = &self.service;
+        let ours = [
+            format!("{service}-{release}-"),
+            format!("{service}.{release}"),
+        ];
+        let mut left = self.parts();
+        left.retain(|part| ours.iter().any(|name| part.contains(name)));
         assert_eq!(left, [""; 0]);
     }
 
