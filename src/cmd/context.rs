@@ -109,7 +109,8 @@ impl Context {
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan. Where the pointer
-    /// shall listen is in the opening record of the last deploy on this engine: a first release may have no other trace yet.
+    /// shall listen is in the opening record of the last deploy on this engine: a first release may
+    /// have no other trace yet.
     ///
     /// # Errors
     /// As [`Context::operator_of_service`].

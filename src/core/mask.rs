@@ -2,7 +2,8 @@
 //!
 //! What engine, builder, application and probe say is foreign text, and may repeat what was sent to
 //! them: an engine quotes a command it cannot start, an application logs its settings. What the plan
-//! shows anyway (names, images, hosts, paths) is not hidden, nor what is too short to be told from other words.
+//! shows anyway (names, images, hosts, paths) is not hidden, nor what is too short to be told from
+//! other words.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

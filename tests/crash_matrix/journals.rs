@@ -59,14 +59,19 @@ async fn elsewhere(actor: &Actor) -> Writer {
     begun.await.unwrap()
 }
 
+/// Who comes after a deploy that was killed as it began to drain.
+async fn after_a_killed_deploy(stage: &Arc<Stage>) -> Actor {
+    let ann = stage.actor("ann@build", Machine::Here);
+    ann.life.strike(Op::Settled, 0, Moment::Before, Blow::Dies);
+    assert!(ann.until_struck(Verb::Deploy).await.is_none());
+    stage.actor("dan@desk", Machine::Here)
+}
+
 #[test]
 fn runs_of_another_engine_hide_none_of_this_ones() {
     paused(async {
         let stage = stage("third deploy");
-        let ann = stage.actor("ann@build", Machine::Here);
-        ann.life.strike(Op::Settled, 0, Moment::Before, Blow::Dies);
-        assert!(ann.until_struck(Verb::Deploy).await.is_none());
-        let next = stage.actor("dan@desk", Machine::Here);
+        let next = after_a_killed_deploy(&stage).await;
         for _ in 0..20 {
             elsewhere(&next).await;
         }
@@ -80,10 +85,7 @@ fn runs_of_another_engine_hide_none_of_this_ones() {
 fn refused_rollbacks_hide_no_deploy_however_many_they_are() {
     paused(async {
         let stage = stage("third deploy");
-        let ann = stage.actor("ann@build", Machine::Here);
-        ann.life.strike(Op::Settled, 0, Moment::Before, Blow::Dies);
-        assert!(ann.until_struck(Verb::Deploy).await.is_none());
-        let next = stage.actor("dan@desk", Machine::Here);
+        let next = after_a_killed_deploy(&stage).await;
         let operator = &next.operator;
         for _ in 0..9 {
             let verb = Opens::Rollback {

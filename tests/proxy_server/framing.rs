@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::headers::{PLAIN, with_answer};
 use super::kit::{Proxy, Wire, entry, free_port, raw, read_head};
+use super::trouble::before_an_answer_that_breaks_off;
 
 async fn unreachable(proxy: &Proxy) -> u64 {
     proxy.control.stats("shop").await.unwrap().releases[&1].unreachable
@@ -15,18 +16,7 @@ async fn unreachable(proxy: &Proxy) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one_by_an_http_1_0_client() {
-    let proxy = Proxy::start().await;
-    let port = free_port();
-    let (address, _) = raw(|mut stream, _| async move {
-        read_head(&mut stream).await;
-        let part = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
-        stream.write_all(part).await.unwrap();
-    })
-    .await;
-    proxy
-        .route(entry("shop", port, &[(1, 1, &[address])]))
-        .await;
-    let mut wire = Wire::open(port).await;
+    let (_proxy, mut wire) = before_an_answer_that_breaks_off().await;
     wire.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n").await;
     let mut seen = Vec::new();
     let ended = wire.stream.read_to_end(&mut seen).await;

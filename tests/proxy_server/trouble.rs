@@ -129,8 +129,8 @@ async fn a_get_lost_by_one_replica_goes_to_another() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
+/// A proxy, and a client of it, whose backend breaks its chunked answer off.
+pub async fn before_an_answer_that_breaks_off() -> (Proxy, Wire) {
     let proxy = Proxy::start().await;
     let port = free_port();
     let (address, _) = raw(|mut stream, _| async move {
@@ -142,7 +142,13 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     proxy
         .route(entry("shop", port, &[(1, 1, &[address])]))
         .await;
-    let mut wire = Wire::open(port).await;
+    let wire = Wire::open(port).await;
+    (proxy, wire)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
+    let (proxy, mut wire) = before_an_answer_that_breaks_off().await;
     wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let seen = wire.rest().await;
     assert!(seen.contains("part"), "{seen}");
