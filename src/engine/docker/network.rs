@@ -7,6 +7,7 @@ use bollard::models::{ContainerSummary, Ipam, IpamConfig, Network, NetworkCreate
 use bollard::query_parameters::ListNetworksOptions;
 
 use super::Docker;
+use super::tear_down::gone;
 use crate::docker::{Client, refused, refused_hint, status};
 use crate::engine::EngineError;
 
@@ -214,11 +215,7 @@ impl Own {
             if id == self.id {
                 continue;
             }
-            match client.docker.remove_network(&id).await {
-                Ok(()) => {}
-                Err(error) if status(&error) == Some(404) => {}
-                Err(error) => return Err(client.fault(error)),
-            }
+            gone(client, client.docker.remove_network(&id).await)?;
         }
         Ok(())
     }

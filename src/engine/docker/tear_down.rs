@@ -78,7 +78,8 @@ async fn container(engine: &Docker, id: &str) -> Result<(), EngineError> {
     )
 }
 
-/// Takes it for done where the container is not there, does not run, or is already being removed.
+/// Takes it for done where what was to be stopped or removed is not there, does not run, or is
+/// already being removed.
 pub(super) fn gone(client: &Client, answer: Result<(), Error>) -> Result<(), EngineError> {
     match answer {
         Ok(()) => Ok(()),
