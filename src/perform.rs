@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::action::Action;
-use crate::core::event::{Event, Failure, MarkKeeper};
+use crate::core::event::{Event, Failure, MarkKeeper, Verb};
 use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Probe;
@@ -18,12 +18,13 @@ use crate::core::progress::Sink;
 use crate::core::routing::{Drained, Mark, Route, Routing};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
-use crate::engine::{Engine, EngineError, Spec};
+use crate::engine::{Engine, Spec};
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Vantage};
 
 pub mod bounded;
 mod fault;
+pub mod images;
 mod masked;
 mod moving;
 
@@ -132,7 +133,7 @@ impl Performer {
             Action::Verify { release } => self.verify(state, *release).await,
             Action::Drain { generation } => self.drain(state, *generation).await,
             Action::Watch { until } => self.watch(state, *until).await,
-            Action::Retire { releases } => self.retire(releases, fence).await,
+            Action::Retire { releases } => self.retire(state, releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::TearDown { release } => {
                 self.tear_down(state.opened.marks, *release, fence).await
@@ -331,11 +332,20 @@ impl Performer {
         Ok(Event::Baked)
     }
 
-    async fn retire(&self, releases: &[Release], fence: Fence) -> Result<Event, Fault> {
+    async fn retire(
+        &self,
+        state: &State,
+        releases: &[Release],
+        fence: Fence,
+    ) -> Result<Event, Fault> {
         for &release in releases {
             self.remove(release, fence).await?;
         }
-        self.drop_images().await?;
+        let what = match state.opened.verb {
+            Verb::Prune { .. } | Verb::Down { .. } => images::Drop::WithSteps,
+            Verb::Deploy { .. } | Verb::Rollback { .. } => images::Drop::Whole,
+        };
+        self.drop_images(what).await?;
         Ok(Event::Retired {
             releases: releases.to_vec(),
         })
@@ -358,25 +368,8 @@ impl Performer {
             return Err(self.needed(release, "has served for another operator"));
         }
         self.remove(release, fence).await?;
-        self.drop_images().await?;
+        self.drop_images(images::Drop::Whole).await?;
         Ok(Event::TornDown { release })
-    }
-
-    /// Removes the images that were built for the service and that nothing which stands needs.
-    async fn drop_images(&self) -> Result<(), Fault> {
-        let drop = async {
-            let standing = self.with.engine.inspect(&self.with.service).await?;
-            for id in unneeded_images(
-                &standing,
-                self.with.engine.images(&self.with.service).await?,
-            ) {
-                self.with.engine.drop_image(&id).await?;
-            }
-            Ok::<_, EngineError>(())
-        };
-        Ok(tokio::time::timeout(REMOVE, drop)
-            .await
-            .map_err(|_| Fault::Lost("images are still being removed".into()))??)
     }
 
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
@@ -493,19 +486,6 @@ fn own<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Those of `images` that no container of `standing` was made from.
-#[must_use]
-pub fn unneeded_images(standing: &[Environment], images: Vec<String>) -> Vec<String> {
-    let containers = standing
-        .iter()
-        .flat_map(|environment| &environment.containers);
-    let used: Vec<&String> = containers.map(|container| &container.image_id).collect();
-    images
-        .into_iter()
-        .filter(|id| !used.contains(&id))
-        .collect()
 }
 
 /// The slot that a candidate takes: not the live one's.

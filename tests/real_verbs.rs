@@ -1,5 +1,6 @@
 //! The program as users and pipelines call it, on a real Docker engine.
 
+mod builds;
 mod deploys;
 pub mod kit;
 mod others;

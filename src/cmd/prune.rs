@@ -8,9 +8,10 @@ use crate::core::survey::{prunable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::words::{count, list};
 use crate::core::world::World;
+use crate::engine::Built;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::perform::unneeded_images;
+use crate::perform::images;
 
 use super::clear::{clear, hold};
 use super::context::Context;
@@ -32,9 +33,9 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     if args.dry_run {
         let world = operator.look().await?;
         let runs = operator.need_runs().await?;
-        let images = images(&operator, &world).await?;
+        let images = unneeded_images(&operator, &world).await?;
         let releases = unneeded(&operator, &world, &runs);
-        say(&operator, "would remove", &releases, images.len());
+        say(&operator, "would remove", &releases, &images);
         return Ok(Exit::Done);
     }
     prune(&operator).await
@@ -59,9 +60,9 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     let runs = operator.need_runs().await?;
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
-    let before = images(operator, &world).await?.len();
-    if releases.is_empty() && before == 0 {
-        say(operator, "removed", &releases, 0);
+    let images = unneeded_images(operator, &world).await?;
+    if releases.is_empty() && images.is_empty() {
+        say(operator, "removed", &releases, &images);
         return Ok(Exit::Done);
     }
     let ended = clear(
@@ -75,7 +76,7 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     )
     .await?;
     if ended.outcome == Outcome::Done {
-        say(operator, "removed", &releases, before);
+        say(operator, "removed", &releases, &images);
     }
     Ok(exit_of(ended.outcome))
 }
@@ -111,13 +112,15 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
 }
 
 /// Images built for the service that nothing needs now.
-async fn images(operator: &Operator, world: &World) -> Result<Vec<String>, Error> {
-    let images = operator.engine.images(&operator.service).await;
-    let images = images.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
-    Ok(unneeded_images(&world.environments, images))
+async fn unneeded_images(operator: &Operator, world: &World) -> Result<Vec<Built>, Error> {
+    let built = operator.engine.images(&operator.service).await;
+    let built = built.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    Ok(images::unneeded(&world.environments, built))
 }
 
-fn say(operator: &Operator, what: &str, releases: &[Release], images: usize) {
+fn say(operator: &Operator, what: &str, releases: &[Release], images: &[Built]) {
+    let steps = images.iter().filter(|image| image.step).count();
+    let images = images.len() - steps;
     let mut parts: Vec<_> = releases
         .iter()
         .map(|release| format!("{}@{release}", operator.service))
@@ -125,11 +128,15 @@ fn say(operator: &Operator, what: &str, releases: &[Release], images: usize) {
     if images > 0 {
         parts.push(count(images as u64, "image"));
     }
+    if steps > 0 {
+        parts.push(count(steps as u64, "cached build"));
+    }
     let value = serde_json::json!({
         "event": "pruned",
         "service": operator.service,
         "releases": releases,
         "images": images,
+        "cached_builds": steps,
         "what": what,
     });
     let text = if parts.is_empty() {

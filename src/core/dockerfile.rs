@@ -1,5 +1,5 @@
-//! Reads a Dockerfile as far as needed to say whether the classic builder can build it, and which
-//! images it takes from registries. Builds nothing.
+//! Reads a Dockerfile as far as needed to say whether the classic builder can build it, which images
+//! it takes from registries, and where its stages begin. Builds nothing.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,11 @@ use super::plan::Text;
 pub const WITHOUT_BUILDKIT: &str =
     "write it without, or build the image beforehand and name it with `image:`";
 
-/// One instruction with its first line's number, from 1; continuation lines joined by spaces.
+/// One instruction with the numbers of its first and last line, from 1; continuation lines joined by
+/// spaces.
 struct Instruction {
     line: usize,
+    last: usize,
     word: String,
     rest: String,
 }
@@ -20,6 +22,7 @@ fn instructions(text: &str) -> (char, Vec<Instruction>) {
     let escape = directive(text, "escape").and_then(|value| value.chars().next());
     let escape = escape.unwrap_or('\\');
     let mut all = Vec::new();
+    let lines = text.lines().count();
     let mut open: Option<(usize, String)> = None;
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim();
@@ -37,19 +40,20 @@ fn instructions(text: &str) -> (char, Vec<Instruction>) {
         if continues {
             open = Some((line, text));
         } else {
-            all.push(split(line, &text));
+            all.push(split((line, index + 1), &text));
         }
     }
     if let Some((line, text)) = open {
-        all.push(split(line, &text));
+        all.push(split((line, lines), &text));
     }
     (escape, all)
 }
 
-fn split(line: usize, text: &str) -> Instruction {
+fn split((line, last): (usize, usize), text: &str) -> Instruction {
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     Instruction {
         line,
+        last,
         word: word.to_ascii_uppercase(),
         rest: rest.trim().to_owned(),
     }
@@ -135,6 +139,64 @@ fn heredoc(rest: &str) -> Option<&str> {
         before = c;
     }
     None
+}
+
+/// A Dockerfile whose every stage begins with labels, so that also what a build leaves that was cut
+/// short carries them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// The text for the builder.
+    pub text: String,
+    /// After which lines of the original, from 1, a line was put in; ascending.
+    after: Vec<usize>,
+}
+
+/// Puts a `LABEL` of these names and values after every `FROM`.
+#[must_use]
+pub fn labelled(text: &str, labels: &[(&str, &str)]) -> Labelled {
+    let pairs = labels
+        .iter()
+        .map(|(key, value)| format!(" {key}={value:?}"));
+    let label = format!("LABEL{}\n", pairs.collect::<String>());
+    let stages = instructions(text).1.into_iter();
+    let stages = stages.filter(|instruction| instruction.word == "FROM");
+    let after: Vec<usize> = stages.map(|instruction| instruction.last).collect();
+    let mut out = String::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        out.push_str(line);
+        if after.contains(&(index + 1)) {
+            if !line.ends_with('\n') {
+                out.push('\n');
+            }
+            out.push_str(&label);
+        }
+    }
+    Labelled { text: out, after }
+}
+
+impl Labelled {
+    /// What the builder says of a line that it cannot parse, with the line's number in the original.
+    #[must_use]
+    pub fn in_the_original(&self, said: &str) -> String {
+        const PLACE: &str = "line ";
+        let place = said
+            .to_ascii_lowercase()
+            .contains("dockerfile parse error")
+            .then(|| said.find(PLACE))
+            .flatten()
+            .map(|at| at + PLACE.len());
+        let Some(at) = place else {
+            return said.to_owned();
+        };
+        let digits = said[at..].bytes().take_while(u8::is_ascii_digit).count();
+        let Ok(number) = said[at..at + digits].parse::<usize>() else {
+            return said.to_owned();
+        };
+        let before = |(count, after): &(usize, &usize)| **after + count < number;
+        let put_in = self.after.iter().enumerate().filter(before).count();
+        let (head, tail) = (&said[..at], &said[at + digits..]);
+        format!("{head}{}{tail}", number - put_in)
+    }
 }
 
 /// The images that a build takes from registries.
@@ -296,6 +358,29 @@ mod tests {
             None,
         );
         check("FROM x\nRUN echo --mount=1\nCMD [\"--mount\"]", None);
+    }
+
+    #[test]
+    fn every_stage_begins_with_the_labels() {
+        let text = "# escape=`\nARG A=1\nfrom a `\n  as b\r\nRUN c\nFROM b";
+        let found = labelled(text, &[("x", "y z"), ("v", "1")]);
+        assert_eq!(
+            found.text,
+            "# escape=`\nARG A=1\nfrom a `\n  as b\r\nLABEL x=\"y z\" v=\"1\"\nRUN c\nFROM b\n\
+             LABEL x=\"y z\" v=\"1\"\n"
+        );
+    }
+
+    #[test]
+    fn a_parse_error_is_told_with_its_own_line() {
+        let found = labelled("FROM a\nRUN b\nFROM c\nNOPE\n", &[("x", "y")]);
+        let said = |line: u32| format!("dockerfile parse error line {line}: unknown instruction");
+        for (labelled, original) in [(1, 1), (3, 2), (4, 3), (6, 4)] {
+            assert_eq!(found.in_the_original(&said(labelled)), said(original));
+        }
+        for other in ["pull of line 7 failed", "Dockerfile parse error: line x"] {
+            assert_eq!(found.in_the_original(other), other);
+        }
     }
 
     fn bases_of(text: &str, args: &[(&str, &str)]) -> Bases {

@@ -69,6 +69,16 @@ pub struct Token {
     pub labels: BTreeMap<String, String>,
 }
 
+/// An image that a build for a service has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Its id (`sha256:…`).
+    pub id: String,
+    /// Whether it is no whole image but the last step of a stage, or of a build that was cut short:
+    /// no environment needs it, but it spares the next build its work.
+    pub step: bool,
+}
+
 /// What a command in a container answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executed {
@@ -132,10 +142,11 @@ pub trait Engine: Send + Sync {
     /// volumes of the release. Idempotent. Images are kept.
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError>;
 
-    /// The ids of the images that were built here for a service.
-    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+    /// The images that were built here for a service, and what else its builds have left.
+    async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError>;
 
-    /// Removes an image, unless a container uses it. None of that id is no error.
+    /// Removes an image and those beneath it that nothing else needs, unless a container uses it.
+    /// None of that id is no error.
     async fn drop_image(&self, id: &str) -> Result<(), EngineError>;
 
     /// The last `tail` lines of a container.

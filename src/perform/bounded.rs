@@ -16,7 +16,7 @@ use crate::core::plan::Text;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use crate::core::world::{Container, Environment};
-use crate::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use crate::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use crate::pointer::{Answer, Pointer, PointerError};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
@@ -93,7 +93,7 @@ impl Engine for BoundedEngine {
         self.0.tear_down(service, release).await
     }
 
-    async fn images(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+    async fn images(&self, service: &ServiceName) -> Fallible<Vec<Built>> {
         self.asks(self.0.images(service)).await
     }
 

@@ -13,7 +13,7 @@ use flipside::core::plan::Text;
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use flipside::core::world::{Container, Environment};
-use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use flipside::pointer::{Answer, Pointer, PointerError};
 use flipside::probe::{Question, Vantage, VantageError};
 use tokio::sync::{Notify, watch};
@@ -222,7 +222,7 @@ impl Engine for Door {
             .await
     }
 
-    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {
         self.through(Op::Images, None, self.engine.images(service))
             .await
     }

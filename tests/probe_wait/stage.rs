@@ -14,7 +14,7 @@ use flipside::core::plan::{
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels};
-use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use flipside::probe::{Proving, Question, Unfit, Vantage, VantageError};
 use tokio::time::Instant;
 
@@ -299,7 +299,7 @@ impl Engine for Stage {
     async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
         unplayed()
     }
-    async fn images(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn images(&self, _: &ServiceName) -> Result<Vec<Built>, EngineError> {
         Ok(Vec::new())
     }
 

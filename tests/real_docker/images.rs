@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use bollard::models::ContainerConfig;
+use bollard::query_parameters::CommitContainerOptions;
 use flipside::core::plan::{Build, ImageSource, Pull, Text};
 use flipside::core::progress::{Progress, Silent, Sink};
 use flipside::engine::Engine;
@@ -78,6 +81,110 @@ async fn a_build_gets_context_arguments_and_target() {
     assert_eq!(get("/file?/keep/a").await.0, 200);
     assert_eq!(get("/file?/drop/kept").await.0, 200);
     assert_eq!(get("/file?/drop/b").await.0, 404);
+    // What only the builder reads is not in the image, and the Dockerfile there is the project's own.
+    assert_eq!(get("/file?/.flipside.Dockerfile").await.0, 404);
+    assert_eq!(get("/file?/.dockerignore").await.0, 200);
+    let original = std::fs::read_to_string(dir.path().join("Dockerfile")).unwrap();
+    assert_eq!(get("/file?/Dockerfile").await, (200, original));
+}
+
+/// An image and all beneath it, by id, from the top.
+async fn chain(id: &str) -> Vec<String> {
+    let history = api().image_history(id).await.unwrap();
+    history.into_iter().map(|step| step.id).collect()
+}
+
+#[tokio::test]
+async fn the_steps_of_a_build_that_was_cut_short_are_found_and_removed() {
+    let scope = Scope::new().await;
+    let dir = context(
+        "FROM scratch AS one\nCOPY hello /hello\nRUN [\"/hello\", \"sleep\"]\nENTRYPOINT [\"/hello\"]\n",
+    );
+    let plan = build(dir.path());
+    let web = role(ImageSource::Build(plan));
+    let spec = spec(&scope.service, 1, vec![("web", web)]);
+    let (sink, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let sink = Told(sink);
+    let asleep = async {
+        let mut runs = false;
+        while let Some(line) = said.recv().await {
+            runs |= line.contains(": RUN [");
+            if runs && line.contains("Running in") {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    // Dropped where it sleeps, as a killed program leaves it.
+    tokio::select! {
+        prepared = scope.engine.prepare(&spec, &sink) => panic!("{prepared:?}"),
+        () = asleep => {}
+    }
+    let built = scope.engine.images(&scope.service).await.unwrap();
+    assert!(matches!(built.as_slice(), [one] if one.step), "{built:?}");
+    let ids = chain(&built[0].id).await;
+    assert!(ids.len() > 1, "{ids:?}");
+    // The engine ends the step's container some time after the client has gone.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !scope
+        .engine
+        .images(&scope.service)
+        .await
+        .unwrap()
+        .is_empty()
+    {
+        assert!(Instant::now() < deadline, "its steps cannot be removed");
+        scope.engine.drop_image(&built[0].id).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for id in ids {
+        let left = api().inspect_image(&id).await;
+        assert!(left.is_err(), "{left:?}");
+    }
+}
+
+/// Hands on what a builder says.
+struct Told(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl Sink for Told {
+    fn progress(&self, step: Progress) {
+        if let Progress::Build { line, .. } = step {
+            self.0.send(line).ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_others_made_of_ours_is_not_ours() {
+    let scope = Scope::new().await;
+    let dir = context("FROM scratch\nCOPY hello /hello\nENTRYPOINT [\"/hello\"]\n");
+    let web = role(ImageSource::Build(build(dir.path())));
+    let spec = spec(&scope.service, 1, vec![("web", web)]);
+    let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
+    let ours = images[&role_name("web")].clone();
+    let id = up(&scope, &spec).await.containers[0].id.clone();
+    let theirs = CommitContainerOptions {
+        container: Some(id),
+        ..Default::default()
+    };
+    let api = api();
+    let theirs = api.commit_container(theirs, ContainerConfig::default());
+    let theirs = theirs.await.unwrap().id;
+    let built = scope.engine.images(&scope.service).await.unwrap();
+    // Not even ours is listed, as it has become a step of theirs.
+    assert_eq!(built, [], "ours is {ours}, theirs {theirs}");
+    assert!(api.inspect_image(&theirs).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_line_that_no_builder_can_read_is_told_by_its_number() {
+    let scope = Scope::new().await;
+    let dir = context("FROM scratch AS a\nCOPY hello /\nFROM scratch\nNONSENSE x\n");
+    let web = role(ImageSource::Build(build(dir.path())));
+    let spec = spec(&scope.service, 1, vec![("web", web)]);
+    let failed = failure(scope.engine.prepare(&spec, &Silent).await.unwrap_err());
+    assert!(failed.what.contains("line 4: "), "{failed:?}");
+    assert!(failed.what.contains("NONSENSE"), "{failed:?}");
 }
 
 #[tokio::test]
@@ -87,7 +194,7 @@ async fn a_failing_step_is_shown_with_what_it_said() {
     let web = role(ImageSource::Build(build(dir.path())));
     let spec = spec(&scope.service, 1, vec![("web", web)]);
     let failed = failure(scope.engine.prepare(&spec, &Silent).await.unwrap_err());
-    assert!(failed.what.contains("Step 3/"), "{failed:?}");
+    assert!(failed.what.contains(": RUN ["), "{failed:?}");
     assert!(failed.what.contains("non-zero code: 2"), "{failed:?}");
     let logs = &failed.replicas[0].logs;
     assert!(

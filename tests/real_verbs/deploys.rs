@@ -200,47 +200,6 @@ fn a_port_in_use_is_told_with_what_to_do() {
 }
 
 #[test]
-fn images_are_built_and_what_the_builder_says_is_shown() {
-    let stage = Stage::new();
-    let plan = |build: &str| {
-        let plan = stage.plan();
-        let line = plan.lines().find(|line| line.contains("image:")).unwrap();
-        plan.replace(line, build)
-    };
-    std::fs::copy(
-        crate::support::docker::hello_binary(),
-        stage.write("hello", ""),
-    )
-    .unwrap();
-    stage.write("Dockerfile", "FROM scratch\nCOPY nothing /hello\n");
-    stage.write("flipside.yaml", plan("    build: ."));
-    let ran = stage.expect(3, &["deploy"]);
-    ran.says(&[
-        "the build of `web` failed at `Step 2/",
-        "COPY nothing /hello",
-        "stat nothing: file does not exist",
-    ]);
-    stage.write(
-        "Dockerfile",
-        "FROM scratch\nRUN --mount=type=cache,target=/c true\n",
-    );
-    let ran = stage.run(&["deploy"]);
-    ran.says(&["Dockerfile:2", "--mount", "BuildKit"]);
-    assert_eq!(ran.code, 2, "{ran}");
-    stage.write(
-        "Dockerfile",
-        "FROM scratch\nCOPY hello /hello\nENTRYPOINT [\"/hello\"]\n",
-    );
-    std::fs::set_permissions(
-        stage.path().join("hello"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    stage.expect(0, &["deploy", "-v"]).says(&["FROM scratch"]);
-    stage.serves("1");
-}
-
-#[test]
 fn what_was_in_flight_at_the_switch_is_finished_or_cut_and_counted() {
     let stage = Stage::new();
     stage.deploy(&["VERSION=one"]);

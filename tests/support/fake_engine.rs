@@ -11,7 +11,7 @@ use flipside::core::plan::{Run, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment};
-use flipside::engine::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 
 use super::fake_world::{FakeWorld, Met, Shared, call};
 use super::faults::Op;
@@ -136,11 +136,15 @@ impl Engine for FakeEngine {
         self.call(Op::Services, |world, _| world.services()).await
     }
 
-    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {
         let service = service.clone();
         self.call(Op::Images, move |world, _| {
             let built = world.built.get(&service).into_iter().flatten();
-            built.cloned().collect()
+            let whole = |id: &String| Built {
+                id: id.clone(),
+                step: false,
+            };
+            built.map(whole).collect()
         })
         .await
     }

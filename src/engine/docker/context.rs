@@ -5,6 +5,15 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::docker::append_file;
+
+/// The file that says what is left out.
+pub(super) const IGNORE_FILE: &str = ".dockerignore";
+
+/// What the Dockerfile is called that the builder gets: the project's own, changed by us, goes beside
+/// the untouched one, which a `COPY` may want.
+pub(super) const DOCKERFILE: &str = ".flipside.Dockerfile";
+
 /// The rules of one `.dockerignore`.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
@@ -18,14 +27,10 @@ struct Rule {
 }
 
 impl Ignore {
-    /// Reads the file's text. `always` are paths that no rule may leave out.
-    pub(super) fn new(text: &str, always: &[&str]) -> Self {
+    /// Reads the file's text.
+    pub(super) fn new(text: &str) -> Self {
         let text = text.trim_start_matches('\u{feff}');
-        let mut rules: Vec<_> = text.lines().filter_map(rule).collect();
-        rules.extend(always.iter().map(|path| Rule {
-            pattern: path.chars().collect(),
-            keeps: true,
-        }));
+        let rules = text.lines().filter_map(rule).collect();
         Self { rules }
     }
 
@@ -148,14 +153,22 @@ fn set(pattern: &[char]) -> Option<(impl Fn(char) -> bool, &[char])> {
     Some((holds, &pattern[end + 1..]))
 }
 
-/// Appends the files of `context` that `ignore` lets through, owned by root, in the order of names.
+/// Appends the files of `context` that its `.dockerignore` of text `ignored` lets through, owned by
+/// root, in the order of names, and `dockerfile`, which the builder reads and takes away again.
 pub(super) fn append(
     tar: &mut tar::Builder<Box<dyn Write>>,
     context: &Path,
-    ignore: &Ignore,
+    ignored: Option<&str>,
+    dockerfile: &str,
 ) -> io::Result<()> {
+    let rules = Ignore::new(ignored.unwrap_or_default());
     tar.follow_symlinks(false);
-    walk(tar, context, "", ignore)
+    walk(tar, context, "", &rules)?;
+    append_file(tar, DOCKERFILE, dockerfile.as_bytes(), 0o644)?;
+    // The builder takes away what this names of these two. An own one stays, as with any build.
+    let own = ignored.map_or_else(|| format!("{IGNORE_FILE}\n"), |text| format!("{text}\n"));
+    let builders = format!("{own}{DOCKERFILE}\n");
+    append_file(tar, IGNORE_FILE, builders.as_bytes(), 0o644)
 }
 
 fn walk(
@@ -228,7 +241,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, out: &[&str], kept: &[&str]) {
-        let ignore = Ignore::new(text, &["Dockerfile", ".dockerignore"]);
+        let ignore = Ignore::new(text);
         for path in out {
             assert!(ignore.leaves_out(path), "{path} is kept by {text:?}");
         }
@@ -261,10 +274,26 @@ mod tests {
         check(
             "*\n!src\n!x/y",
             &["a", "x/z", "srcs"],
-            &["src", "src/a/b", "x/y/z", "Dockerfile"],
+            &["src", "src/a/b", "x/y/z"],
         );
-        check("**", &["a/b"], &["Dockerfile", ".dockerignore"]);
+        check("**", &["a/b", "Dockerfile"], &[]);
         check("[", &[], &["["]);
+    }
+
+    /// What the builder gets of that context: path and text.
+    fn sent(context: &Path, ignored: Option<&str>) -> Vec<(String, String)> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tar = tar::Builder::new(Box::new(file.reopen().unwrap()) as Box<dyn Write>);
+        append(&mut tar, context, ignored, "FROM x\n").unwrap();
+        tar.finish().unwrap();
+        let mut archive = tar::Archive::new(file.reopen().unwrap());
+        let entries = archive.entries().unwrap();
+        let read = |entry: io::Result<tar::Entry<'_, _>>| {
+            let mut entry = entry.unwrap();
+            let text = io::read_to_string(&mut entry).unwrap();
+            (entry.path().unwrap().display().to_string(), text)
+        };
+        entries.map(read).collect()
     }
 
     #[test]
@@ -276,19 +305,29 @@ mod tests {
             std::fs::write(path, "x").unwrap();
         }
         std::os::unix::fs::symlink("a", dir.path().join("keep/deep/link")).unwrap();
-        let ignore = Ignore::new("*\n!keep/deep", &["Dockerfile"]);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut tar = tar::Builder::new(Box::new(file.reopen().unwrap()) as Box<dyn Write>);
-        append(&mut tar, dir.path(), &ignore).unwrap();
-        tar.finish().unwrap();
-        let mut archive = tar::Archive::new(file.reopen().unwrap());
-        let entries = archive.entries().unwrap();
-        let names: Vec<_> = entries
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
+        let sent = sent(dir.path(), Some("*\n!keep/deep"));
+        let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             names,
-            ["Dockerfile", "keep/deep/", "keep/deep/a", "keep/deep/link"]
+            [
+                "keep/deep/",
+                "keep/deep/a",
+                "keep/deep/link",
+                DOCKERFILE,
+                IGNORE_FILE
+            ]
         );
+    }
+
+    #[test]
+    fn the_builder_is_told_to_take_away_what_only_it_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |ignored| sent(dir.path(), ignored);
+        let (dockerfile, ignore) = (DOCKERFILE.to_owned(), IGNORE_FILE.to_owned());
+        let from = (dockerfile, "FROM x\n".to_owned());
+        let without = ".dockerignore\n.flipside.Dockerfile\n".to_owned();
+        assert_eq!(told(None), [from.clone(), (ignore.clone(), without)]);
+        let own = "a\n!b\n.flipside.Dockerfile\n".to_owned();
+        assert_eq!(told(Some("a\n!b")), [from, (ignore, own)]);
     }
 }

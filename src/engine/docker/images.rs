@@ -1,13 +1,14 @@
 //! Images that were built here: which there are, and removing them.
 
-use std::collections::HashMap;
-
+use bollard::models::ImageSummary;
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
+use tokio::try_join;
 
 use super::Docker;
+use super::names::{self, KIND, Kind};
 use crate::core::names::ServiceName;
-use crate::docker::{is_missing, status};
-use crate::engine::EngineError;
+use crate::docker::{found, is_missing, label_filter, status};
+use crate::engine::{Built, EngineError};
 
 /// What the engine answers where a container uses an image.
 const CONFLICT: u16 = 409;
@@ -16,19 +17,52 @@ impl Docker {
     pub(super) async fn list_images(
         &self,
         service: &ServiceName,
-    ) -> Result<Vec<String>, EngineError> {
-        let labels = vec![
-            format!("flipside.service={service}"),
-            "flipside.kind=image".to_owned(),
-        ];
-        let filters = HashMap::from([("label".to_owned(), labels)]);
+    ) -> Result<Vec<Built>, EngineError> {
+        let (images, steps) = try_join!(
+            self.labelled(service, Kind::Image),
+            self.labelled(service, Kind::Step),
+        )?;
+        let mut built = Vec::new();
+        for image in images {
+            if self.ends_with_our_label(&image.id).await? {
+                built.push(Built {
+                    id: image.id,
+                    step: false,
+                });
+            }
+        }
+        // One that somebody has given a name is theirs.
+        let steps = steps.into_iter().filter(|image| !is_named(image));
+        built.extend(steps.map(|image| Built {
+            id: image.id,
+            step: true,
+        }));
+        Ok(built)
+    }
+
+    /// The images with a service's labels of one kind that are no step of another image.
+    async fn labelled(
+        &self,
+        service: &ServiceName,
+        kind: Kind,
+    ) -> Result<Vec<ImageSummary>, EngineError> {
+        let labels = [(names::SERVICE, service.as_str()), (KIND, kind.as_str())];
         let options = ListImagesOptionsBuilder::default()
-            .filters(&filters)
+            .filters(&label_filter(&labels))
             .build();
         let client = self.client();
         let listed = client.docker.list_images(Some(options)).await;
-        let listed = listed.map_err(|error| client.fault(error))?;
-        Ok(listed.into_iter().map(|image| image.id).collect())
+        listed.map_err(|error| client.fault(error))
+    }
+
+    /// Whether our builder's label was the last thing done to an image. Images that others have made
+    /// from one of ours inherit its labels, and are not ours.
+    async fn ends_with_our_label(&self, id: &str) -> Result<bool, EngineError> {
+        let client = self.client();
+        let history = found(client.docker.image_history(id).await);
+        let history = history.map_err(|error| client.fault(error))?;
+        let last = history.and_then(|steps| steps.into_iter().next());
+        Ok(last.is_some_and(|last| last.created_by.contains("LABEL flipside.")))
     }
 
     pub(super) async fn remove_image(&self, id: &str) -> Result<(), EngineError> {
@@ -40,4 +74,9 @@ impl Docker {
             Err(error) => Err(client.fault(error)),
         }
     }
+}
+
+/// Whether an image has a name besides its id.
+fn is_named(image: &ImageSummary) -> bool {
+    image.repo_tags.iter().any(|tag| tag != "<none>:<none>")
 }

@@ -4,14 +4,14 @@
 //! touches what does not carry our labels, retries a refused call but for the next free subnet, or
 //! knows of pointers and journals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::try_join;
 
-use super::{End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use super::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 use crate::core::names::{Release, ServiceName};
 use crate::core::plan::Text;
 use crate::core::progress::Sink;
@@ -34,6 +34,8 @@ mod prepare;
 mod stand_up;
 mod tear_down;
 mod tokens;
+
+use names::Kind;
 
 /// The wait between two tries where the engine lags behind what it has answered itself.
 const LAG: Duration = Duration::from_millis(25);
@@ -105,7 +107,12 @@ impl Engine for Docker {
             .filter_map(|container| container.labels);
         let of_networks = networks.into_iter().filter_map(|network| network.labels);
         let of_volumes = volumes.into_iter().map(|volume| volume.labels);
+        // Whoever runs an image of ours by hand gets a container with the image's labels.
+        let is_ours = |labels: &HashMap<String, String>| {
+            ![Kind::Image, Kind::Step].iter().any(|kind| kind.is(labels))
+        };
         let all = of_containers.chain(of_networks).chain(of_volumes);
+        let all = all.filter(is_ours);
         let names = all.filter_map(|mut labels| labels.remove(names::SERVICE));
         let names: BTreeSet<_> = names
             .filter_map(|name| ServiceName::new(name).ok())
@@ -113,7 +120,7 @@ impl Engine for Docker {
         Ok(names.into_iter().collect())
     }
 
-    async fn images(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {
         self.list_images(service).await
     }
 

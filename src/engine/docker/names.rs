@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Token,
     /// An image built here.
     Image,
+    /// A step of a build, which its image has overwritten with [`Self::Image`].
+    Step,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Mark => "mark",
             Self::Token => "token",
             Self::Image => "image",
+            Self::Step => "step",
         }
     }
 

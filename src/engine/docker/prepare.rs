@@ -8,7 +8,7 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::context::{self, Ignore};
+use super::context;
 use super::credentials::{self, Reference};
 use super::{Docker, files, names};
 use crate::core::dockerfile::{self, Bases};
@@ -255,15 +255,18 @@ async fn build(
             dockerfile::WITHOUT_BUILDKIT,
         ));
     }
-    let ignored = match tokio::fs::read_to_string(plan.context.join(".dockerignore")).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+    let ignored = match tokio::fs::read_to_string(plan.context.join(context::IGNORE_FILE)).await {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(refused(format!("role `{role}`: `.dockerignore`: {error}"))),
     };
-    let ignore = Ignore::new(&ignored, &[file, ".dockerignore"]);
-    let context = plan.context.clone();
-    let tar = tar_stream(move |tar| context::append(tar, &context, &ignore));
-    let options = options(service, plan, file, policy);
+    let step = names::of_service(service, names::Kind::Step);
+    let mut step: Vec<_> = step.iter().map(|(key, value)| (&**key, &**value)).collect();
+    step.sort_unstable();
+    let labelled = dockerfile::labelled(&text, &step);
+    let (context, sent) = (plan.context.clone(), labelled.text.clone());
+    let tar = tar_stream(move |tar| context::append(tar, &context, ignored.as_deref(), &sent));
+    let options = options(plan, policy);
     let logins = logins(&dockerfile::bases(&text, &plan.args)).await?;
     let each = |line: &str| {
         sink.progress(Progress::Build {
@@ -271,17 +274,24 @@ async fn build(
             line: line.to_owned(),
         });
     };
-    engine
+    let built = engine
         .client
-        .build(role.as_str(), options, logins, tar, each)
-        .await
+        .build(role.as_str(), options, logins, tar, each);
+    built.await.map_err(|error| match error {
+        EngineError::Failed(mut failure) => {
+            failure.what = labelled.in_the_original(&failure.what);
+            EngineError::Failed(failure)
+        }
+        other => other,
+    })
 }
 
 /// What the builder is told; `pull_policy: always` is about the images that stages start from.
-fn options(service: &ServiceName, plan: &Build, file: &str, policy: Pull) -> BuildImageOptions {
+fn options(plan: &Build, policy: Pull) -> BuildImageOptions {
     let args = plan.args.iter();
+    let kind = names::Kind::Image.as_str();
     BuildImageOptions {
-        dockerfile: file.to_owned(),
+        dockerfile: context::DOCKERFILE.to_owned(),
         t: plan.tag.clone(),
         rm: true,
         forcerm: true,
@@ -290,7 +300,8 @@ fn options(service: &ServiceName, plan: &Build, file: &str, policy: Pull) -> Bui
             args.map(|(name, value)| (name.clone(), value.reveal().to_owned()))
                 .collect(),
         ),
-        labels: Some(names::of_service(service, names::Kind::Image)),
+        // The rest are those that its last stage began with.
+        labels: Some(HashMap::from([(names::KIND.to_owned(), kind.to_owned())])),
         target: plan.target.clone().unwrap_or_default(),
         ..BuildImageOptions::default()
     }
@@ -319,9 +330,6 @@ mod tests {
 
     #[test]
     fn a_build_pulls_its_bases_anew_where_the_plan_says_always() {
-        let Ok(service) = ServiceName::new("shop") else {
-            panic!("a good name");
-        };
         let plan = Build {
             context: "/src".into(),
             dockerfile: "Dockerfile".into(),
@@ -329,7 +337,7 @@ mod tests {
             target: None,
             tag: None,
         };
-        let pull = |policy| options(&service, &plan, "Dockerfile", policy).pull;
+        let pull = |policy| options(&plan, policy).pull;
         assert_eq!(pull(Pull::Always).as_deref(), Some("1"));
         assert_eq!(pull(Pull::Missing), None);
     }
