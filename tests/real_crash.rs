@@ -15,3 +15,4 @@ mod rivals;
 mod rollback;
 mod running;
 mod signals;
+mod trust;

@@ -77,23 +77,47 @@ impl Drop for Proxy {
     }
 }
 
-/// A proxy in a process of its own, with one thread for traffic.
+/// A proxy in a process of its own.
 pub struct Outside {
     directory: TempDir,
     descriptors: u32,
+    options: &'static [&'static str],
     running: std::process::Child,
 }
 
+/// One thread for traffic.
+const ONE_THREAD: &[&str] = &["--threads", "1"];
+
 impl Outside {
-    /// Starts one that may have so many files open.
+    /// Starts one with one thread for traffic that may have so many files open.
     pub fn start(descriptors: u32) -> Outside {
+        Outside::start_with(descriptors, ONE_THREAD)
+    }
+
+    /// Starts one that nobody tells how many threads to have.
+    pub fn start_by_default() -> Outside {
+        Outside::start_with(1024, &[])
+    }
+
+    fn start_with(descriptors: u32, options: &'static [&'static str]) -> Outside {
         let directory = tempfile::tempdir().unwrap();
-        let running = run_in(directory.path(), descriptors);
+        let running = run_in(directory.path(), descriptors, options);
         Outside {
             directory,
             descriptors,
+            options,
             running,
         }
+    }
+
+    /// The names of its threads.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.running.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            let comm = std::fs::read_to_string(task.unwrap().path().join("comm"));
+            comm.unwrap().trim_end().to_owned()
+        };
+        tasks.map(name).collect()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -117,7 +141,7 @@ impl Outside {
     /// Kills it and starts another over the same table.
     pub fn kill_and_start(&mut self) {
         self.kill();
-        self.running = run_in(self.directory.path(), self.descriptors);
+        self.running = run_in(self.directory.path(), self.descriptors, self.options);
     }
 
     fn kill(&mut self) {
@@ -132,12 +156,13 @@ impl Drop for Outside {
     }
 }
 
-fn run_in(directory: &std::path::Path, descriptors: u32) -> std::process::Child {
+fn run_in(directory: &std::path::Path, descriptors: u32, options: &[&str]) -> std::process::Child {
     std::process::Command::new("sh")
         .arg("-c")
         .arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""))
         .arg(env!("CARGO_BIN_EXE_flipside"))
-        .args(["proxy", "run", "--identity", "outside", "--threads", "1"])
+        .args(["proxy", "run", "--identity", "outside"])
+        .args(options)
         .arg("--table")
         .arg(directory.join("table"))
         .arg("--socket")

@@ -2,7 +2,9 @@
 //! each started as soon as what it depends on allows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bollard::models::{
@@ -27,11 +29,12 @@ use crate::core::world::{ContainerState, Environment, Health};
 use crate::docker::{found, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Spec};
 
-/// How many containers are created, and how many started, at a time, for each core of the engine's:
+/// How many containers are created, and how many started, at a time for each core of the engine's:
 /// a start waits for disk and network more than it computes.
 const AT_A_TIME_PER_CORE: usize = 4;
 
-/// The cores of an engine that is not on this machine, as long as it is not asked.
+/// The cores that an engine is taken to have where they are not known: nothing that a deploy asks
+/// it names them.
 const CORES_ELSEWHERE: usize = 2;
 
 /// The last log lines shown of a container that failed.
@@ -76,7 +79,7 @@ pub(super) async fn stand_up(
         network::list(&engine.client),
     )?;
     order::check_external(engine, spec, &networks)?;
-    let at_a_time = at_a_time(engine);
+    let at_a_time = at_a_time(engine.client.is_local(), available_parallelism().ok());
     let work = Work {
         engine,
         spec,
@@ -100,11 +103,13 @@ pub(super) async fn stand_up(
         .ok_or_else(|| refused("the environment has vanished while it was stood up"))
 }
 
-fn at_a_time(engine: &Docker) -> usize {
-    let cores = match engine.client.is_local() {
-        true => std::thread::available_parallelism().map_or(CORES_ELSEWHERE, usize::from),
-        false => CORES_ELSEWHERE,
-    };
+/// How many containers are created, and how many started, at a time. The cores of this machine, as
+/// far as they are known, say something of an engine only where it runs here: a large workstation
+/// may deploy to a small server.
+fn at_a_time(is_local: bool, here: Option<NonZero<usize>>) -> usize {
+    let cores = here
+        .filter(|_| is_local)
+        .map_or(CORES_ELSEWHERE, usize::from);
     cores * AT_A_TIME_PER_CORE
 }
 
@@ -493,5 +498,22 @@ fn filling(there: &[ContainerSummary], role: &RoleName) -> Filling {
     match started {
         true => Filling::Done,
         false => Filling::Needed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_machine_starts_more_at_a_time() {
+        let cores = NonZero::new;
+        assert_eq!(at_a_time(true, cores(1)), 4);
+        assert_eq!(at_a_time(true, cores(2)), 8);
+        assert_eq!(at_a_time(true, cores(16)), 64);
+        assert_eq!(at_a_time(true, None), 8);
+        // Of an engine elsewhere, this machine's cores say nothing.
+        assert_eq!(at_a_time(false, cores(1)), 8);
+        assert_eq!(at_a_time(false, cores(16)), 8);
     }
 }
