@@ -206,6 +206,13 @@ fn the_quickstart_tells_its_story_and_leaves_nothing() {
     ] {
         assert!(told.contains(expected), "`{expected}`: {}", shown(&output));
     }
+    // How long it took, the build not counted.
+    let whole = told
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("the whole story "));
+    let seconds = whole.and_then(|rest| rest.trim().strip_suffix(" s"));
+    let seconds = seconds.and_then(|seconds| seconds.parse::<u64>().ok());
+    assert!(seconds.is_some(), "{}", shown(&output));
     assert!(!told.contains('\u{1b}'), "colours outside a terminal");
     assert_eq!(sandbox.left(), Vec::<String>::new());
     let files = std::fs::read_dir(&sandbox.directory).unwrap().count();

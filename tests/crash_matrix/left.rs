@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flipside::cmd::promote::promote;
+use flipside::core::action::Ask;
 use flipside::core::event::Event;
 use flipside::core::names::Release;
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::journal::RunLog;
+use flipside::lease::ask;
 
 use super::cases::{paused, scenarios, verdict};
 use super::doors::{Blow, Moment};
 use super::stage::{Done, Flaw, Machine, Stage, Verb};
 use super::tape::Slip;
 use crate::support::fake_world::{Behaviour, lock};
-use crate::support::faults::Op;
+use crate::support::faults::{Fault, Op};
 
 fn stage(name: &str, pointer_keeps_marks: bool) -> Arc<Stage> {
     let mut all = scenarios(pointer_keeps_marks).into_iter();
@@ -132,6 +134,64 @@ fn a_rollback_that_was_cut_short_is_carried_out_by_resume_and_by_nothing_else() 
                 assert_eq!(verdict(&stage), Ok(()));
             });
         }
+    }
+}
+
+#[test]
+fn a_signal_while_a_deploy_settles_what_was_left_gives_the_deploy_up() {
+    // Where the one before was killed, and what its successor is at when the signal comes.
+    for (killed_in, moment, at, serves) in [
+        (Op::StandUp, Moment::After, Op::TearDown, 2),
+        (Op::Settled, Moment::Before, Op::Settled, 3),
+    ] {
+        paused(async {
+            let stage = stage("third deploy", true);
+            killed(&stage, Verb::Deploy, killed_in, moment).await;
+            let before = generation(&stage);
+            let hangs = [Fault::HangBefore];
+            lock(&stage.world).faults.plan(at, hangs);
+            let dan = stage.actor("dan@desk", Machine::Here);
+            let signalled = async {
+                let engine = &dan.operator.engine;
+                while !dan.life.counts().contains_key(&at) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                let asked = ask(Arc::clone(engine), &stage.service, &Ask::Leave, "SIGTERM").await;
+                assert!(asked.unwrap().is_some());
+            };
+            let (done, ()) = tokio::join!(dan.perform(Verb::Deploy), signalled);
+            assert_eq!(
+                done.outcome(),
+                Some(Outcome::Interrupted),
+                "{at:?}: {done:?}"
+            );
+            assert_eq!(live(&stage), Some(serves), "{at:?}: {done:?}");
+            // Nothing of its own was begun, and what was asked is on record.
+            assert_eq!(generation(&stage), before, "{at:?}: {done:?}");
+            assert!(!stands(&stage, 4), "{at:?}: {done:?}");
+            let log = run(&stage, 3).await;
+            let asked = |event: &Event| {
+                matches!(
+                    event,
+                    Event::Asked {
+                        ask: Ask::Leave,
+                        ..
+                    }
+                )
+            };
+            assert!(
+                log.records.iter().any(|record| asked(&record.event)),
+                "{log:?}"
+            );
+            assert_eq!(log.outcome(), None, "{log:?}");
+
+            let next = stage.actor("eve@desk", Machine::Here);
+            let done = next.perform(Verb::Deploy).await;
+            assert_eq!(done.outcome(), Some(Outcome::Done), "{at:?}: {done:?}");
+            assert_eq!(live(&stage), Some(4), "{at:?}: {done:?}");
+            assert!(run(&stage, 3).await.outcome().is_some(), "{at:?}");
+            assert_eq!(verdict(&stage), Ok(()), "{at:?}");
+        });
     }
 }
 

@@ -1,8 +1,10 @@
 //! Rolling back when all but engine and pointer is gone, or somebody else is at work.
 
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -112,6 +114,68 @@ async fn it_works_with_the_journals_disk_full() {
     let switched = records.iter().any(|it| it["record"]["event"] == "switched");
     assert!(switched, "the records go to stderr: {ran:#?}");
     drop(disk);
+    stage.end().await;
+}
+
+/// A file system that answers nothing, until it is dropped.
+struct Deaf {
+    directory: PathBuf,
+    /// Its server's end: nobody reads the requests.
+    _requests: File,
+}
+
+/// Of a mount that finds the requests' file as descriptor 0.
+const OPTIONS: &str = "fd=0,rootmode=40000,user_id=0,group_id=0,allow_other";
+
+impl Deaf {
+    fn on(directory: PathBuf) -> Self {
+        let requests = File::options().read(true).write(true).open("/dev/fuse");
+        let requests = requests.unwrap();
+        // The mount takes it as its standard input, whoever it runs as.
+        let words = ["mount", "-i", "-t", "fuse", "-o", OPTIONS, "flipside-test"];
+        let words = [as_root(), &words].concat();
+        let mounted = std::process::Command::new(words[0])
+            .args(&words[1..])
+            .arg(&directory)
+            .stdin(requests.try_clone().unwrap())
+            .status();
+        assert!(mounted.unwrap().success(), "{}", directory.display());
+        Self {
+            directory,
+            _requests: requests,
+        }
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        let words = ["umount", "-l", self.directory.to_str().unwrap()];
+        quiet(&[as_root(), &words].concat());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_the_journals_mount_hanging() {
+    let stage = Stage::with_standby().await;
+    let mount = Deaf::on(stage.state());
+    for verb in ["resume", "abort", "prune", "down"] {
+        let refused = stage.verb(verb).await;
+        assert_eq!(refused.ends(7).error(), "store-out-of-reach", "{verb}");
+        assert_eq!(stage.answer().await, "2", "{verb}");
+    }
+    let refused = stage.deploy("3").await;
+    assert_eq!(refused.ends(7).error(), "store-out-of-reach");
+    let began = Instant::now();
+    let ran = goes_back(&stage, async || stage.verb("rollback").await).await;
+    // The store has 5 s, once.
+    assert!(began.elapsed() < Duration::from_secs(30), "{ran:#?}");
+    let warned = ran.lines.iter().filter(|line| line["event"] == "warning");
+    let warned: Vec<_> = warned.map(Value::to_string).collect();
+    assert!(
+        warned.iter().any(|it| it.contains("no answer within 5 s")),
+        "{ran:#?}"
+    );
+    drop(mount);
     stage.end().await;
 }
 

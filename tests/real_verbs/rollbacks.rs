@@ -64,6 +64,9 @@ fn a_dry_run_says_whether_it_would_work() {
     stage.deploy(&["VERSION=two"]);
     let dry = stage.expect(0, &["rollback", &stage.service, "--dry-run"]);
     dry.says(&["would roll back from", "which is fit"]);
+    let forced = ["rollback", &stage.service, "--dry-run", "--force"];
+    let forced = stage.expect(0, &forced);
+    forced.says(&["would roll back from", "which is fit"]);
     stage.serves("two");
 
     let standby = stage.container(1);
@@ -101,7 +104,14 @@ fn force_goes_back_to_what_is_not_fit() {
     assert_eq!(get(standby, "test", "/break").0, 200);
     let refused = stage.expect(4, &["rollback", &stage.service]);
     refused.says(&["answered 503", "--force"]);
+    // What was forced is told with its price, and is not done.
+    let forced = ["rollback", &stage.service, "--dry-run", "--force"];
+    let told = stage.expect(0, &forced);
+    told.says(&["would roll back from", "which is NOT fit", "answered 503"]);
+    let told = stage.expect(0, &[&forced[..], &["--output", "json"]].concat());
+    assert_eq!(told.json()[0]["fit"], false);
     stage.serves("two");
+    assert_eq!(stage.releases(), (Some(2), vec![1]));
     stage.expect(0, &["rollback", &stage.service, "--force"]);
     stage.serves("one");
 }
