@@ -48,6 +48,8 @@ pub enum Progress {
     Drain {
         /// How many.
         left: u64,
+        /// How long after the move they are cut.
+        limit_ms: Millis,
     },
     /// The bake goes on.
     Bake {

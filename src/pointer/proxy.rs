@@ -324,6 +324,7 @@ impl Pointer for ProxyPointer {
         let show = |progress: crate::proxy::control::Progress| {
             sink.progress(Progress::Drain {
                 left: progress.left,
+                limit_ms,
             });
         };
         let settled = link

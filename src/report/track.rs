@@ -20,14 +20,30 @@ pub(super) struct Row {
     pub(super) part: Option<(u64, u64)>,
 }
 
+/// What a builder said last, and its step, of how many.
+#[derive(Debug)]
+struct Build {
+    role: String,
+    line: String,
+    step: Option<(u64, u64)>,
+}
+
+/// What is still in flight, of how much, and for how long at most.
+#[derive(Debug)]
+struct Drain {
+    left: u64,
+    most: u64,
+    limit_ms: Millis,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Track {
     pulls: BTreeMap<String, (u64, u64)>,
-    build: Option<(String, String)>,
+    build: Option<Build>,
     start: Option<(u32, u32)>,
     proving: Option<(u32, u32)>,
     reasons: BTreeMap<String, (u32, String)>,
-    drain: Option<u64>,
+    drain: Option<Drain>,
     bake: Option<(Millis, Millis)>,
     wait: Option<String>,
 }
@@ -44,9 +60,10 @@ impl Track {
             }
             Progress::Build { role, line } => {
                 let (role, line) = (clean(&role), clean(line.trim_end()));
-                let same = matches!(&self.build, Some((before, _)) if *before == role);
-                let new = format!("building the image of `{role}`");
-                self.build = Some((role, line));
+                let before = self.build.take().filter(|before| before.role == role);
+                let (same, new) = (before.is_some(), format!("building the image of `{role}`"));
+                let step = step_of(&line).or(before.and_then(|before| before.step));
+                self.build = Some(Build { role, line, step });
                 return (!same).then_some(new);
             }
             Progress::Start { done, total } => self.start = Some((done, total)),
@@ -62,7 +79,17 @@ impl Track {
                 self.reasons.remove(&clean(&container));
             }
             Progress::Proving { done, total } => self.proving = Some((done, total)),
-            Progress::Drain { left } => self.drain = Some(left),
+            Progress::Drain { left, limit_ms } => {
+                let most = self
+                    .drain
+                    .as_ref()
+                    .map_or(left, |before| before.most.max(left));
+                self.drain = Some(Drain {
+                    left,
+                    most,
+                    limit_ms,
+                });
+            }
             Progress::Bake { left_ms } => {
                 let whole = self.bake.map_or(left_ms, |(_, whole)| whole.max(left_ms));
                 self.bake = Some((left_ms, whole));
@@ -101,8 +128,8 @@ impl Track {
         if going.len() > PULLS {
             row(format!("and {} more", going.len() - PULLS), None);
         }
-        if let Some((role, line)) = &self.build {
-            row(format!("`{role}`: {line}"), None);
+        if let Some(Build { role, line, step }) = &self.build {
+            row(format!("`{role}`: {line}"), *step);
         }
         if let Some((done, total)) = self.start {
             let containers = count(total.into(), "container");
@@ -118,8 +145,13 @@ impl Track {
         if self.reasons.len() > REASONS {
             row(format!("and {} more", self.reasons.len() - REASONS), None);
         }
-        if let Some(left) = self.drain {
-            row(format!("{} in flight", count(left, "request")), None);
+        if let Some(drain) = &self.drain {
+            let text = format!(
+                "{} in flight, cut after {}",
+                count(drain.left, "request"),
+                millis(drain.limit_ms)
+            );
+            row(text, Some((drain.most - drain.left, drain.most)));
         }
         if let Some((left, whole)) = self.bake {
             let part = (whole.saturating_sub(left), whole);
@@ -136,6 +168,13 @@ impl Track {
         let texts: Vec<_> = self.rows().into_iter().map(|row| row.text).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
+}
+
+/// How many steps are done, of how many, where a line of the builder's begins one: `Step 3/7 : …`.
+fn step_of(line: &str) -> Option<(u64, u64)> {
+    let (number, rest) = line.strip_prefix("Step ")?.split_once('/')?;
+    let (number, total): (u64, u64) = (number.parse().ok()?, rest.split(' ').next()?.parse().ok()?);
+    (1..=total).contains(&number).then(|| (number - 1, total))
 }
 
 /// `34 MiB`, `1.2 GiB`.

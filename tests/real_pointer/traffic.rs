@@ -87,12 +87,10 @@ async fn what_was_in_flight_is_counted() {
         (drained.in_flight, drained.finished, drained.cut),
         (Some(1), Some(0), Some(1))
     );
-    assert!(
-        seen.0
-            .lock()
-            .unwrap()
-            .contains(&Progress::Drain { left: 1 })
-    );
+    assert!(seen.0.lock().unwrap().contains(&Progress::Drain {
+        left: 1,
+        limit_ms: 100
+    }));
     assert!(!cut.await.unwrap().ends_with("slow"));
 
     let third = pointer.write(Some(second), &to(1, slow)).await.unwrap();

@@ -41,6 +41,21 @@ fn images_are_built_and_what_the_builder_says_is_shown() {
 }
 
 #[test]
+fn a_terminal_shows_the_step_of_a_build() {
+    let stage = stage();
+    let many: String = (0..12)
+        .map(|n| format!("ENV STEP_{n}={}\n", stage.service))
+        .collect();
+    stage.write(
+        "Dockerfile",
+        format!("FROM scratch\nCOPY hello /hello\n{many}ENTRYPOINT [\"/hello\"]\n"),
+    );
+    let ran = stage.on_terminal(100, &["deploy"], "", "");
+    ran.ended(0);
+    ran.says(&["preparing images", "=>", "`web`: Step "]);
+}
+
+#[test]
 fn prune_removes_what_a_build_that_was_killed_has_left() {
     let stage = stage();
     let good = "FROM scratch AS base\nCOPY hello /hello\nFROM base\nENTRYPOINT [\"/hello\"]\n";

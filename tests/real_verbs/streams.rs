@@ -84,6 +84,22 @@ fn a_terminal_shows_what_is_under_way() {
 }
 
 #[test]
+fn a_terminal_shows_how_far_a_drain_is() {
+    let stage = Stage::new();
+    stage.deploy(&["VERSION=one"]);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| stage.get("/slow?ms=4000"));
+        let ran = stage.on_terminal(80, &["deploy", "--set", "VERSION=two"], "", "");
+        ran.ended(0);
+        ran.says(&[
+            "1 request in flight, cut after",
+            "1 in flight, 1 finished, 0 cut",
+        ]);
+        assert_eq!(slow.join().unwrap(), (200, "slow".into()));
+    });
+}
+
+#[test]
 fn a_dumb_terminal_gets_plain_lines() {
     let stage = Stage::new();
     let line = format!("TERM=dumb exec {FLIPSIDE} deploy");

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use flipside::core::action::Action;
+use flipside::core::event::Event;
 use flipside::core::names::ServiceName;
 use flipside::core::progress::Progress;
 use flipside::core::verdict::Outcome;
@@ -49,7 +50,10 @@ fn quiet_shows_what_went_wrong_only() {
     desk.show_all(&failed_deploy());
     desk.report.say("talk");
     desk.report.warn("first\nsecond");
-    desk.report.progress(Progress::Drain { left: 3 });
+    desk.report.progress(Progress::Drain {
+        left: 3,
+        limit_ms: 10_000,
+    });
     desk.report.data(&serde_json::Value::Null, "data");
     desk.report.finished(&finished());
     desk.report.close();
@@ -291,6 +295,40 @@ fn a_terminal_keeps_lines_and_loses_bars() {
                   shop@1 stays up as standby: flipside rollback shop
     "#,
     );
+}
+
+#[test]
+fn builds_and_drains_have_bars() {
+    let desk = Desk::new(Setup {
+        width: Some(100),
+        ..PLAIN
+    });
+    let events = whole_deploy();
+    let sees = |bar: &str| {
+        desk.clock.now.fetch_add(2_000, Ordering::Relaxed);
+        desk.err.wait_for(bar);
+    };
+    let says = |line: &str| {
+        let (role, line) = ("web".to_owned(), line.to_owned());
+        desk.report.progress(Progress::Build { role, line });
+    };
+    desk.show_all(&events[..2]);
+    says("Step 3/4 : RUN make");
+    sees("[==========>         ] `web`: Step 3/4 : RUN make");
+    says("cc -o web web.c");
+    sees("[==========>         ] `web`: cc -o web web.c");
+    let drained = |event: &Event| matches!(event, Event::Drained(_));
+    let drained = events.iter().position(drained).unwrap();
+    desk.show_all(&events[2..drained]);
+    for left in [12, 3] {
+        let limit_ms = 10_000;
+        desk.report.progress(Progress::Drain { left, limit_ms });
+    }
+    sees("[===============>    ] 3 requests in flight, cut after 10 s");
+    desk.show_all(&events[drained..]);
+    desk.report.close();
+    let left = screen(&desk.err.text(), 100).0.join("\n");
+    assert!(!left.contains("[="), "{left}");
 }
 
 #[test]

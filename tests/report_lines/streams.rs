@@ -34,7 +34,10 @@ fn storm(report: &dyn Report) {
     for round in 0..200 {
         for (number, event) in (0..).zip(whole_deploy().iter().chain(&failed_deploy())) {
             show(report, round * 100 + number, event);
-            report.progress(Progress::Drain { left: number });
+            report.progress(Progress::Drain {
+                left: number,
+                limit_ms: 10_000,
+            });
         }
         report.warn("careful");
         report.say("talk");
@@ -223,7 +226,10 @@ fn the_clock_of_the_caller_is_not_the_clock_of_the_reader() {
     storm(&*report);
     let calls: Millis = 1_000;
     for left in 0..calls {
-        report.progress(Progress::Drain { left });
+        report.progress(Progress::Drain {
+            left,
+            limit_ms: 10_000,
+        });
         show(&*report, left, &Event::Baked);
     }
 }
