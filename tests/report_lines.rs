@@ -3,6 +3,7 @@
 
 mod desk;
 mod errors;
+mod pipelines;
 mod shown;
 mod streams;
 mod tables;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::pipeline::Folds;
 use super::plain::Plain;
 use super::pump::{Message, Out, Painter, Plainly, Pump, Weight};
 use super::terminal::Terminal;
@@ -31,6 +32,11 @@ pub(super) enum Told {
     Progress(Progress),
     /// Text as it is, its line ends included.
     Text(String),
+    /// Why nothing more comes, and what mends it.
+    Error {
+        message: String,
+        hint: Option<String>,
+    },
 }
 
 /// With the time since the beginning, in milliseconds.
@@ -52,6 +58,7 @@ impl Message for Stamped {
             }
             Told::Progress(_) => 64,
             Told::Text(text) => text.len(),
+            Told::Error { message, .. } => message.len(),
         }
     }
 
@@ -96,7 +103,6 @@ pub(super) struct Human {
     stderr: Pump<Stamped>,
     stdout: Pump<Text>,
     clock: std::sync::Arc<dyn Fn() -> Millis + Send + Sync>,
-    style: Style,
 }
 
 impl Human {
@@ -105,7 +111,10 @@ impl Human {
         let stderr = Out::new(streams.stderr);
         let clock = streams.clock.clone();
         let stderr = match streams.screen {
-            Screen::None => start(Plain::new(stderr, style, loudness, clock)),
+            Screen::None => {
+                let folds = Folds::new(streams.pipeline);
+                start(Plain::new(stderr, style, loudness, clock, folds))
+            }
             Screen::Terminal(width) => start(Terminal::new(stderr, style, width, clock)),
         };
         Self {
@@ -114,7 +123,6 @@ impl Human {
             stderr,
             stdout: Pump::start(Plainly(Out::new(streams.stdout))),
             clock: streams.clock,
-            style,
         }
     }
 
@@ -246,8 +254,10 @@ impl Report for Human {
     }
 
     fn error(&self, error: &Error) {
-        let text = error_text(error, self.style);
-        self.push(Weight::Last, Told::Text(text));
+        let (message, hint) = (error.message(), error.hint());
+        let message = message.to_string();
+        let hint = hint.map(|hint| hint.to_string());
+        self.push(Weight::Last, Told::Error { message, hint });
     }
 
     fn close(&self) {
@@ -264,9 +274,9 @@ impl Drop for Human {
 }
 
 /// `error: …`, and after a blank line `hint: …`.
-pub(super) fn error_text(error: &Error, style: Style) -> String {
-    let mut text = format!("{} {}\n", style.bad("error:"), error.message());
-    if let Some(hint) = error.hint() {
+pub(super) fn error_text(message: &str, hint: Option<&str>, style: Style) -> String {
+    let mut text = format!("{} {message}\n", style.bad("error:"));
+    if let Some(hint) = hint {
         text += &format!("\n{} {hint}\n", style.strong("hint:"));
     }
     text

@@ -174,7 +174,14 @@ impl Report for Json {
 
     fn error(&self, error: &Error) {
         self.put(Weight::Last, &error.to_json());
-        self.talk(Weight::Last, error_text(error, Style(Colour::Plain)));
+        self.talk(
+            Weight::Last,
+            error_text(
+                &error.message(),
+                error.hint().as_deref(),
+                Style(Colour::Plain),
+            ),
+        );
     }
 
     fn close(&self) {

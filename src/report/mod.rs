@@ -7,6 +7,7 @@
 
 mod human;
 mod json;
+mod pipeline;
 mod plain;
 mod pump;
 pub mod tables;
@@ -16,13 +17,15 @@ mod track;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::core::event::Event;
 use crate::core::names::{Millis, Release, ServiceName};
 use crate::core::progress::Sink;
 use crate::core::verdict::Outcome;
 use crate::error::Error;
+
+pub use pipeline::Pipeline;
 
 /// How long slow readers are waited for at the end.
 pub const FAREWELL: Duration = Duration::from_secs(2);
@@ -143,6 +146,8 @@ pub struct Streams {
     pub screen: Screen,
     /// Whether colours are wanted there.
     pub colour: Colour,
+    /// The CI service that reads `stderr`, where it is no terminal.
+    pub pipeline: Option<Pipeline>,
     /// Milliseconds since the beginning.
     pub clock: Arc<dyn Fn() -> Millis + Send + Sync>,
 }
@@ -183,6 +188,9 @@ pub fn open(options: Options) -> Arc<dyn Report> {
         | anstream::ColorChoice::AlwaysAnsi
         | anstream::ColorChoice::Always => Colour::Ansi,
     };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_s = now.map_or(0, |since| since.as_secs());
+    let pipeline = Pipeline::of(|name| std::env::var(name).ok(), now_s);
     let began = Instant::now();
     let clock = move || Millis::try_from(began.elapsed().as_millis()).unwrap_or(Millis::MAX);
     open_on(
@@ -192,6 +200,7 @@ pub fn open(options: Options) -> Arc<dyn Report> {
             stderr: own(stderr),
             screen,
             colour,
+            pipeline,
             clock: Arc::new(clock),
         },
     )

@@ -1,5 +1,6 @@
 //! Lines with the time since the beginning, for a file, a pipe or a pipeline's log.
 //!
+//! A CI service gets what comes while something is under way as a fold, and failures as annotations.
 //! Of progress only what has newly begun is shown, and a heartbeat where nothing was shown for a
 //! while, so that a pipeline is never silent.
 
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Loudness;
-use super::human::{Stamped, Style, Told};
+use super::human::{Stamped, Style, Told, error_text};
+use super::pipeline::{Folds, Severity};
 use super::pump::{Out, Painter};
 use super::track::Track;
 use crate::core::names::Millis;
@@ -26,6 +28,7 @@ pub(super) struct Plain {
     track: Track,
     doing: Option<(Millis, String)>,
     wrote: Millis,
+    folds: Folds,
 }
 
 impl Plain {
@@ -34,6 +37,7 @@ impl Plain {
         style: Style,
         loudness: Loudness,
         clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+        folds: Folds,
     ) -> Self {
         Self {
             out,
@@ -43,11 +47,32 @@ impl Plain {
             track: Track::default(),
             doing: None,
             wrote: 0,
+            folds,
         }
     }
 
+    /// A line that is never folded.
     fn line(&mut self, at: Millis, line: &Line) {
+        self.unfold(at);
+        let severity = match line.tone {
+            Tone::Warn => Some(Severity::Warning),
+            Tone::Bad => Some(Severity::Error),
+            Tone::Step | Tone::Good | Tone::Detail | Tone::Aside => None,
+        };
+        let annotation = severity.and_then(|severity| self.folds.annotation(severity, &line.text));
+        match annotation {
+            Some(annotation) => self.out.write(&annotation),
+            None => self.write(at, line),
+        }
         self.wrote = at;
+    }
+
+    fn unfold(&mut self, at: Millis) {
+        let end = self.folds.close(at);
+        self.out.write(&end);
+    }
+
+    fn write(&mut self, at: Millis, line: &Line) {
         let stamp = format!("[{:>3}.{}s]", at / 1000, at / 100 % 10);
         let stamp = match line.tone {
             Tone::Detail => " ".repeat(stamp.len()),
@@ -61,18 +86,20 @@ impl Plain {
             Tone::Warn => format!("{} {text}", self.style.warn("warning:")),
             Tone::Bad => format!("{} {text}", self.style.bad("failed:")),
         };
-        self.out.write(format!("{stamp} {text}").trim_end());
+        let line = format!("{stamp} {text}");
+        self.out.write(&self.folds.harmless(line.trim_end()));
         self.out.write("\n");
     }
 
+    /// A step of what is under way, in its fold.
     fn step(&mut self, at: Millis, text: String) {
-        self.line(
-            at,
-            &Line {
-                tone: Tone::Step,
-                text,
-            },
-        );
+        if let Some((_, doing)) = &self.doing {
+            let begin = self.folds.open(at, doing);
+            self.out.write(&begin);
+        }
+        let tone = Tone::Step;
+        self.write(at, &Line { tone, text });
+        self.wrote = at;
     }
 }
 
@@ -81,6 +108,7 @@ impl Painter<Stamped> for Plain {
         let at = message.at;
         match message.told {
             Told::Lines { lines, doing } => {
+                self.unfold(at);
                 if self.doing.as_ref().map(|(_, doing)| doing) != doing.as_ref() {
                     self.track = Track::default();
                     self.doing = doing.map(|doing| (at, doing));
@@ -106,6 +134,16 @@ impl Painter<Stamped> for Plain {
                 }
             }
             Told::Text(text) => {
+                self.unfold(at);
+                self.out.write(&self.folds.harmless(&text));
+                self.wrote = at;
+            }
+            Told::Error { message, hint } => {
+                self.unfold(at);
+                let hint = hint.as_deref();
+                let whole = hint.map_or(message.clone(), |hint| format!("{message}\nhint: {hint}"));
+                let text = self.folds.annotation(Severity::Error, &whole);
+                let text = text.unwrap_or_else(|| error_text(&message, hint, self.style));
                 self.out.write(&text);
                 self.wrote = at;
             }
@@ -132,5 +170,9 @@ impl Painter<Stamped> for Plain {
 
     fn pause(&self) -> Duration {
         Duration::from_millis(500)
+    }
+
+    fn end(&mut self) {
+        self.unfold((self.clock)());
     }
 }

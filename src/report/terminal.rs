@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::human::{Stamped, Style, Told};
+use super::human::{Stamped, Style, Told, error_text};
 use super::pump::{Out, Painter};
 use super::track::{Row, Track};
 use crate::core::names::Millis;
@@ -201,6 +201,11 @@ impl Painter<Stamped> for Terminal {
                 if !text.is_empty() && !text.ends_with('\n') {
                     self.busy = None;
                 }
+                self.screen.put(&text);
+            }
+            Told::Error { message, hint } => {
+                self.clear();
+                let text = error_text(&message, hint.as_deref(), self.style);
                 self.screen.put(&text);
             }
         }

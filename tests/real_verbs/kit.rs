@@ -124,6 +124,8 @@ standby: {{ keep: 1 }}
             .env_remove("SUDO_USER")
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITLAB_CI")
             .stdin(Stdio::null());
     }
 

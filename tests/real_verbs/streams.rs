@@ -100,6 +100,31 @@ fn a_terminal_shows_how_far_a_drain_is() {
 }
 
 #[test]
+fn a_pipeline_that_knows_groups_and_annotations_gets_them() {
+    let stage = Stage::new();
+    let run = |words: &[&str], variable: &str| {
+        let mut command = stage.command(words);
+        command.env(variable, "true");
+        Running::start(command).end()
+    };
+    let slow = ["deploy", "--set", "START_DELAY_MS=12000"];
+    let ran = run(&slow, "GITHUB_ACTIONS");
+    ran.ended(0);
+    ran.says(&["\n::group::probing", "\n::endgroup::\n"]);
+    let ran = run(&["deploy", "--set", "EXIT_AT_START=3"], "GITHUB_ACTIONS");
+    ran.ended(3);
+    ran.says(&["\n::error title=flipside::web exited with 3"]);
+    ran.never_says("failed:");
+    let ran = run(&slow, "GITLAB_CI");
+    ran.ended(0);
+    ran.says(&[
+        "section_start:",
+        ":flipside_1\r\u{1b}[0Kprobing",
+        "section_end:",
+    ]);
+}
+
+#[test]
 fn a_dumb_terminal_gets_plain_lines() {
     let stage = Stage::new();
     let line = format!("TERM=dumb exec {FLIPSIDE} deploy");

@@ -10,7 +10,7 @@ use flipside::core::event::Event;
 use flipside::core::names::{Release, ServiceName};
 use flipside::core::verdict::Outcome;
 use flipside::report::{
-    Colour, Finished, Loudness, Options, Output, Report, Screen, Shown, Streams, open_on,
+    Colour, Finished, Loudness, Options, Output, Pipeline, Report, Screen, Shown, Streams, open_on,
 };
 
 use super::{NOON, closed, deploy, failure, intended};
@@ -66,6 +66,7 @@ pub(super) struct Setup {
     pub(super) loudness: Loudness,
     pub(super) width: Option<u16>,
     pub(super) colour: Colour,
+    pub(super) pipeline: Option<Pipeline>,
 }
 
 pub(super) const PLAIN: Setup = Setup {
@@ -73,6 +74,7 @@ pub(super) const PLAIN: Setup = Setup {
     loudness: Loudness::Normal,
     width: None,
     colour: Colour::Plain,
+    pipeline: None,
 };
 
 impl Desk {
@@ -133,6 +135,7 @@ pub(super) fn on(
         stderr,
         screen,
         colour: setup.colour,
+        pipeline: setup.pipeline,
         clock: Arc::new(move || {
             clock.looks.fetch_add(1, Ordering::Relaxed);
             clock.now.load(Ordering::Relaxed)
