@@ -2,7 +2,7 @@
 //! a table of inputs and exact messages), what each key becomes, what a resumed run compares.
 
 mod contents;
-mod fixture;
+pub mod fixture;
 mod hidden;
 mod hostile;
 mod keys;

@@ -4,7 +4,7 @@ mod checks;
 mod clients;
 mod framing;
 mod headers;
-mod kit;
+pub mod kit;
 mod orders;
 mod routing;
 mod saving;

@@ -38,6 +38,7 @@ contract! {
 
 mod files;
 mod images;
+mod pools;
 mod stand_up;
 mod talk;
 mod trouble;

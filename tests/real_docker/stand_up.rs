@@ -341,6 +341,7 @@ async fn a_subnet_already_taken_is_passed_over() {
         full.what.contains("no piece of 10.214.7.0/25 is free"),
         "{full:?}"
     );
+    super::pools::assert_mends(&full.hint.unwrap());
 }
 
 #[tokio::test]

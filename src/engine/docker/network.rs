@@ -144,7 +144,7 @@ pub(super) async fn create(
         let Some(subnet) = choose(pool, containers, &taken) else {
             return Err(refused_hint(
                 format!("no piece of {pool} is free for the network `{name}`"),
-                "remove networks that nothing uses (`flipside prune`), or widen `pools.networks`",
+                "remove networks that nothing uses (`flipside prune`), or widen `pools: {networks: …}`",
             ));
         };
         let request = NetworkCreateRequest {
@@ -183,7 +183,7 @@ pub(super) async fn create(
     }
     Err(refused_hint(
         format!("the engine refused {TRIES} pieces of {pool} for the network `{name}`: {last}"),
-        "give the plan another range with `pools.networks`",
+        "give the plan another range with `pools: {networks: …}`",
     ))
 }
 
