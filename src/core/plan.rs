@@ -79,6 +79,9 @@ pub struct Policy {
     pub keep: u32,
     /// How long they are kept, at least.
     pub keep_for_ms: Millis,
+    /// How many are kept, at most, whatever their age; no less than `keep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
     /// How a standby waits.
     pub standby_mode: StandbyMode,
     /// How long a rollback's proof of its target may take.
@@ -93,6 +96,7 @@ impl Default for Policy {
             drain_ms: 30_000,
             keep: 1,
             keep_for_ms: 0,
+            max: None,
             standby_mode: StandbyMode::Running,
             proof_ms: 1_000,
         }

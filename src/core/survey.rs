@@ -175,6 +175,7 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
         return Vec::new();
     };
     let keep = policy.keep.max(1) as usize;
+    let most = policy.max.map_or(usize::MAX, |max| max as usize).max(keep);
     let mut gone: Vec<Release> = view
         .standby
         .iter()
@@ -183,7 +184,7 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
         .filter(|&(at, _)| {
             let left_by = if at == 0 { live } else { view.standby[at - 1] };
             let left = created(world, left_by);
-            now.saturating_sub(left) >= policy.keep_for_ms
+            at >= most || now.saturating_sub(left) >= policy.keep_for_ms
         })
         .map(|(_, &release)| release)
         .collect();

@@ -262,6 +262,19 @@ fn standby(reader: &mut Reader<'_>, node: &Node, policy: &mut Policy) {
     if let Some(field) = fields.take_full(reader, "for") {
         policy.keep_for_ms = reader.duration(field.node).unwrap_or(0);
     }
+    if let Some(field) = fields.take_full(reader, "max") {
+        policy.max = reader.count(field.node, 1, 1000);
+        if policy.max.is_some_and(|max| max < policy.keep) {
+            reader.wrong(
+                field.node.span,
+                format!(
+                    "fewer are allowed at most than `keep: {}` asks for",
+                    policy.keep
+                ),
+                "raise `max`, or lower `keep`",
+            );
+        }
+    }
     if let Some(field) = fields.take_full(reader, "mode") {
         match reader.choice(
             field.node,
@@ -279,7 +292,7 @@ fn standby(reader: &mut Reader<'_>, node: &Node, policy: &mut Policy) {
             None => {}
         }
     }
-    fields.finish(reader, &[("max", "remove it, or lower `keep`")]);
+    fields.finish(reader, &[]);
 }
 
 fn engine(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
