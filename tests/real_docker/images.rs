@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use bollard::models::ContainerConfig;
-use bollard::query_parameters::CommitContainerOptions;
+use bollard::models::{ContainerConfig, ContainerCreateBody};
+use bollard::query_parameters::{CommitContainerOptions, CreateContainerOptions};
 use flipside::core::plan::{Build, ImageSource, Pull, Text};
 use flipside::core::progress::{Progress, Silent, Sink};
 use flipside::engine::Engine;
@@ -174,6 +174,23 @@ async fn an_image_that_others_made_of_ours_is_not_ours() {
     // Not even ours is listed, as it has become a step of theirs.
     assert_eq!(built, [], "ours is {ours}, theirs {theirs}");
     assert!(api.inspect_image(&theirs).await.is_ok());
+
+    // Nor does a container of theirs, which inherits the labels too, make a service.
+    scope
+        .engine
+        .tear_down(&scope.service, spec.release)
+        .await
+        .unwrap();
+    let by_hand = ContainerCreateBody {
+        image: Some(ours),
+        ..Default::default()
+    };
+    let by_hand = api.create_container(None::<CreateContainerOptions>, by_hand);
+    let by_hand = by_hand.await.unwrap().id;
+    let labelled = scope.parts().await;
+    assert_eq!(labelled.len(), 1, "{labelled:?} should be {by_hand} alone");
+    let services = scope.engine.services().await.unwrap();
+    assert!(!services.contains(&scope.service), "{services:?}");
 }
 
 #[tokio::test]
