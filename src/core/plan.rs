@@ -46,20 +46,17 @@ pub struct Exposed {
     pub port: u16,
 }
 
-/// Where subnets and published ports are taken from.
+/// Where subnets are taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pools {
     /// Address and prefix length, `10.213.0.0/16` by default; the prefix is at most 26.
     pub networks: (std::net::Ipv4Addr, u8),
-    /// First and last port, 20000 to 29999 by default.
-    pub ports: (u16, u16),
 }
 
 impl Default for Pools {
     fn default() -> Self {
         Self {
             networks: (std::net::Ipv4Addr::new(10, 213, 0, 0), 16),
-            ports: (20000, 29999),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::read::Reader;
 use super::service::Roles;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Span, Value};
-use super::{expose, networks, pointer, probes, service, units};
+use super::{expose, networks, pointer, probes, service};
 use crate::core::ServiceName;
 use crate::core::plan::{Plan, Policy, Pools, StandbyMode};
 
@@ -315,11 +315,7 @@ fn engine(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 fn pools(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Pools {
     let mut pools = Pools::default();
     let Some(field) = field else { return pools };
-    let Some(mut fields) = reader.fields(
-        field.node,
-        "pools",
-        "`networks: 10.213.0.0/16` and `ports: 20000-29999`",
-    ) else {
+    let Some(mut fields) = reader.fields(field.node, "pools", "`networks: 10.213.0.0/16`") else {
         return pools;
     };
     if let Some(field) = fields.take_full(reader, "networks")
@@ -328,18 +324,8 @@ fn pools(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Pools {
     {
         pools.networks = found;
     }
-    if let Some(field) = fields.take_full(reader, "ports")
-        && let Some(text) = reader.public(field.node, "a range of ports such as `20000-29999`")
-        && let Some(found) = reader.unit(
-            field.node,
-            &text,
-            "range of ports",
-            units::port_range(&text),
-        )
-    {
-        pools.ports = found;
-    }
-    fields.finish(reader, &[]);
+    let advice = "remove it: this version publishes no ports of containers";
+    fields.finish(reader, &[("ports", advice)]);
     pools
 }
 

@@ -84,17 +84,3 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
     let bytes = bytes.round() as i64;
     Ok(bytes)
 }
-
-/// First and last of `20000-29999`.
-///
-/// # Errors
-/// What to write instead.
-pub(super) fn port_range(text: &str) -> Result<(u16, u16), String> {
-    let wrong = || "write a range of ports such as `20000-29999`".to_owned();
-    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-    let parse = |part: &str| part.trim().parse::<u16>().ok().filter(|&port| port > 0);
-    match (parse(first), parse(last)) {
-        (Some(first), Some(last)) if first <= last => Ok((first, last)),
-        _ => Err(wrong()),
-    }
-}

@@ -221,7 +221,7 @@ fn the_top_level() {
     let mut fixture = Fixture::new();
     let text = with_top(
         "engine: ssh://root@${WORD}\nstrategy: all-at-once\nbake: 10m\ndrain: {limit: 0s}\nstand_up: {deadline: 1h}\n\
-         rollback: {proof: 2s}\nstandby: {keep: 2, for: 1d, max: 5, mode: running}\npools: {networks: 10.0.0.0/8, ports: 1-65535}\n\
+         rollback: {proof: 2s}\nstandby: {keep: 2, for: 1d, max: 5, mode: running}\npools: {networks: 10.0.0.0/8}\n\
          networks: {e: {external: true, name: edge}}\nx-mine: [1]",
     );
     let plan = fixture.load(&text).unwrap().plan;
@@ -244,7 +244,7 @@ fn the_top_level() {
         ),
         (2_000, 2, 86_400_000, Some(5))
     );
-    assert_eq!((plan.pools.networks.1, plan.pools.ports), (8, (1, 65535)));
+    assert_eq!(plan.pools.networks.1, 8);
     assert_eq!(
         plan.external_networks,
         BTreeMap::from([("e".into(), "edge".into())])
