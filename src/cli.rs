@@ -249,7 +249,7 @@ pub struct Logs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub tail: u32,
     /// Go on with new lines as they come.
-    #[arg(long, short = 'F')]
+    #[arg(long, short = 'f')]
     pub follow: bool,
 }
 

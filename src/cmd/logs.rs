@@ -96,21 +96,26 @@ async fn follow(operator: &Operator, containers: &[&Container], tail: u32) -> Re
         .collect();
     let (lines, mut come) = tokio::sync::mpsc::channel(256);
     let reading = operator.engine.follow(&names, tail, lines);
-    let showing = async {
+    let showing = async move {
         while let Some(line) = come.recv().await {
-            show(operator, &line);
+            // Whoever looked for one line (`| head`) has gone: so does this.
+            if !show(operator, &line) {
+                break;
+            }
         }
+        drop(come);
     };
     let (read, ()) = tokio::join!(reading, showing);
     read.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     Ok(Exit::Done)
 }
 
-fn show(operator: &Operator, line: &LogLine) {
+/// Shows a line; answers whether anybody reads on.
+fn show(operator: &Operator, line: &LogLine) -> bool {
     let value = serde_json::json!({
         "event": "log", "container": line.container, "line": line.line,
     });
     operator
         .report
-        .data(&value, &format!("{}  {}", line.container, line.line));
+        .data(&value, &format!("{}  {}", line.container, line.line))
 }

@@ -218,12 +218,12 @@ impl Report for Human {
         self.stderr.flush(Instant::now() + FAREWELL);
     }
 
-    fn data(&self, _: &serde_json::Value, human: &str) {
+    fn data(&self, _: &serde_json::Value, human: &str) -> bool {
         // Both streams may end in one terminal: first what has been said, then the data.
         self.push(Weight::Fact, Told::Text(String::new()));
         self.stderr.flush(Instant::now() + BARS_GONE);
         let end = if human.ends_with('\n') { "" } else { "\n" };
-        self.stdout.deliver(Text(format!("{human}{end}")));
+        self.stdout.deliver(Text(format!("{human}{end}")))
     }
 
     fn finished(&self, finished: &Finished) {

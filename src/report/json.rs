@@ -147,10 +147,9 @@ impl Report for Json {
         self.stderr.flush(Instant::now() + FAREWELL);
     }
 
-    fn data(&self, value: &Value, _: &str) {
-        if !self.over.load(Ordering::Relaxed) {
-            self.stdout.deliver(JsonLine::new(Weight::Last, value));
-        }
+    fn data(&self, value: &Value, _: &str) -> bool {
+        let over = self.over.load(Ordering::Relaxed);
+        !over && self.stdout.deliver(JsonLine::new(Weight::Last, value))
     }
 
     fn finished(&self, finished: &Finished) {

@@ -122,7 +122,8 @@ pub trait Report: Sink {
 
     /// Shows what was asked for, on standard output. The one method that waits for its reader (a
     /// pager), because what was asked for is never dropped: not for use while a run is under way.
-    fn data(&self, value: &serde_json::Value, human: &str);
+    /// Answers whether it still has one.
+    fn data(&self, value: &serde_json::Value, human: &str) -> bool;
 
     /// Shows how a run ended; in JSON the last line of all.
     fn finished(&self, finished: &Finished);

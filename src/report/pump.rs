@@ -47,6 +47,10 @@ pub(super) trait Painter<M>: Send + 'static {
     }
     /// Called once, after the last message.
     fn end(&mut self) {}
+    /// Whether nobody reads what it paints any more.
+    fn is_broken(&self) -> bool {
+        false
+    }
 }
 
 pub(super) struct Pump<M> {
@@ -63,6 +67,7 @@ struct State<M> {
     queue: VecDeque<M>,
     size: usize,
     missed: u64,
+    broken: bool,
     stage: Stage,
 }
 
@@ -82,6 +87,7 @@ impl<M: Message> Pump<M> {
                 queue: VecDeque::new(),
                 size: 0,
                 missed: 0,
+                broken: false,
                 stage: Stage::Idle,
             }),
             work: Condvar::new(),
@@ -133,14 +139,16 @@ impl<M: Message> Pump<M> {
     }
 
     /// Hands a message over, and waits for as long as its stream takes it: for what must not be
-    /// dropped, and only where nothing else waits for the caller.
-    pub(super) fn deliver(&self, message: M) {
+    /// dropped, and only where nothing else waits for the caller. Answers whether the stream still
+    /// has a reader.
+    pub(super) fn deliver(&self, message: M) -> bool {
         self.push(message);
         let mut state = self.shared.lock();
         while !state.at_rest() {
             let waited = self.shared.rest.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        !state.broken
     }
 
     /// Takes no more, and waits until all has been written, at most until `deadline`; then what is
@@ -184,7 +192,12 @@ impl<M: Message> Shared<M> {
         loop {
             let next = self.next(ticked + painter.pause());
             match next {
-                Next::Paint(message) => painter.paint(message),
+                Next::Paint(message) => {
+                    painter.paint(message);
+                    if painter.is_broken() {
+                        self.lock().broken = true;
+                    }
+                }
                 Next::Tick => {}
                 Next::End => break painter.end(),
             }
@@ -276,5 +289,9 @@ pub(super) struct Plainly(pub(super) Out);
 impl<M: Message + AsRef<str>> Painter<M> for Plainly {
     fn paint(&mut self, text: M) {
         self.0.write(text.as_ref());
+    }
+
+    fn is_broken(&self) -> bool {
+        self.0.0.is_none()
     }
 }

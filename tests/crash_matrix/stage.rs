@@ -459,9 +459,10 @@ impl Report for Notes {
         self.note(line);
     }
     fn ask(&self, _: &str) {}
-    fn data(&self, value: &serde_json::Value, human: &str) {
+    fn data(&self, value: &serde_json::Value, human: &str) -> bool {
         self.note(&value.to_string());
         self.note(human);
+        true
     }
     fn finished(&self, _: &Finished) {}
     fn error(&self, error: &Error) {

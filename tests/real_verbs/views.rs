@@ -1,5 +1,8 @@
 //! What is shown and what is cleared away: `status`, `history`, `logs`, `check`, `prune`, `down`.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use super::kit::Stage;
 use serde_json::{Value, json};
 
@@ -152,6 +155,45 @@ fn logs_are_of_live_and_kept_releases() {
     none.says(&["@7", "--release, one of: 1, 2"]);
     let role = stage.expect(2, &["logs", &stage.service, "--role", "wen"]);
     role.says(&["no role `wen`", "--role, one of: web"]);
+}
+
+#[test]
+fn logs_are_followed_until_their_reader_goes() {
+    let stage = Stage::new();
+    stage.deploy(&[]);
+    for words in [["human", "-f"], ["json", "--follow"]] {
+        let mut command = stage.command(&["logs", &stage.service, "-n", "0", words[1]]);
+        command.args(["--output", words[0]]);
+        let (mut ours, theirs) = std::io::pipe().unwrap();
+        let mut following = command.stdout(theirs).spawn().unwrap();
+        drop(command);
+        let mut heard = [0];
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // What the container says while nobody listens yet is not heard: it says it again.
+        let speaking = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| ours.read_exact(&mut heard));
+            while !reading.is_finished() {
+                assert!(Instant::now() < deadline, "nothing is heard");
+                stage.get("/fail");
+            }
+            reading.join().unwrap()
+        });
+        speaking.unwrap();
+        assert_eq!(
+            following.try_wait().unwrap(),
+            None,
+            "it has ended by itself"
+        );
+        drop(ours);
+        let ended = loop {
+            assert!(Instant::now() < deadline, "it goes on without a reader");
+            stage.get("/fail");
+            if let Some(ended) = following.try_wait().unwrap() {
+                break ended;
+            }
+        };
+        assert_eq!(ended.code(), Some(0));
+    }
 }
 
 #[test]
