@@ -419,6 +419,16 @@ impl Drop for Running {
     }
 }
 
+/// A process that is over when its test is.
+pub struct Ended(pub Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// The `docker` command's standard output.
 pub fn docker(words: &[&str]) -> String {
     let output = Command::new("docker").args(words).output().unwrap();

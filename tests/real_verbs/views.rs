@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use super::kit::Stage;
+use super::kit::{Ended, Stage};
 use serde_json::{Value, json};
 
 fn is_environment(value: &Value) {
@@ -165,7 +165,7 @@ fn logs_are_followed_until_their_reader_goes() {
         let mut command = stage.command(&["logs", &stage.service, "-n", "0", words[1]]);
         command.args(["--output", words[0]]);
         let (mut ours, theirs) = std::io::pipe().unwrap();
-        let mut following = command.stdout(theirs).spawn().unwrap();
+        let mut following = Ended(command.stdout(theirs).spawn().unwrap());
         drop(command);
         let mut heard = [0];
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -180,7 +180,7 @@ fn logs_are_followed_until_their_reader_goes() {
         });
         speaking.unwrap();
         assert_eq!(
-            following.try_wait().unwrap(),
+            following.0.try_wait().unwrap(),
             None,
             "it has ended by itself"
         );
@@ -188,7 +188,7 @@ fn logs_are_followed_until_their_reader_goes() {
         let ended = loop {
             assert!(Instant::now() < deadline, "it goes on without a reader");
             stage.get("/fail");
-            if let Some(ended) = following.try_wait().unwrap() {
+            if let Some(ended) = following.0.try_wait().unwrap() {
                 break ended;
             }
         };
