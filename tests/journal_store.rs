@@ -1,6 +1,7 @@
 //! The journal: what is written is read back, whatever the disk, the power or another operator does.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -405,7 +406,7 @@ async fn status_of_a_thousand_releases_asks_the_store_five_times() {
         author: "ann@host".into(),
         terms: Terms::default(),
         core: Core::default(),
-        reload: Arc::new(|_| Err(Error::NoService)),
+        reload: Arc::new(|_| Box::pin(ready(Err(Error::NoService)))),
         began: Instant::now(),
     };
     store.take_requests();

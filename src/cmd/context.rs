@@ -65,8 +65,7 @@ impl Context {
         // The key is made only for a plan that is good: a bad one leaves nothing behind.
         let mut loaded = read_plan(args, &NO_KEY)?;
         if digests == Digests::Kept {
-            let key = self.in_time(|state| digest_key(state.as_deref())).await;
-            let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
+            let key = digest_key(self.common.state.clone()).await?;
             if !(loaded.record.secrets.is_empty() && loaded.record.files.is_empty()) {
                 loaded = read_plan(args, &key)?;
             }
@@ -191,50 +190,31 @@ impl Context {
     /// # Errors
     /// Where it cannot be opened.
     pub async fn journal(&self) -> Result<Journal, JournalError> {
-        let place = self.in_time(|state| Ok(journal_place(state.as_deref())));
-        let place = place.await?;
+        let state = self.common.state.clone();
+        let place = in_time(state, |state| Ok(journal_place(state))).await?;
         within(&place, Journal::open(&place)).await
     }
 
-    /// What `read` finds where the journal is or would be. A directory that hangs holds up neither
-    /// the runtime nor the command.
-    async fn in_time<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(Option<String>) -> Result<T, JournalError> + Send + 'static,
-    ) -> Result<T, JournalError> {
-        let state = self.common.state.clone();
-        let shown = state.clone().unwrap_or_else(|| "its place".into());
-        within(&shown, async {
-            let read = tokio::task::spawn_blocking(move || read(state)).await;
-            read.unwrap_or_else(|panicked| {
-                Err(JournalError::OutOfReach {
-                    store: shown.clone(),
-                    why: panicked.to_string(),
-                    hint: None,
-                })
-            })
-        })
-        .await
-    }
-
     fn reload(&self, set: &[(String, String)]) -> Reload {
-        let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
+        let overrides: Arc<BTreeMap<String, String>> = Arc::new(set.iter().cloned().collect());
         let state = self.common.state.clone();
         Arc::new(move |record| {
-            let record: PlanRecord =
-                serde_json::from_value(record.clone()).map_err(|error| Error::Bug {
-                    what: format!("a recorded plan cannot be read: {error}"),
-                })?;
-            let key = digest_key(state.as_deref());
-            let key = key.map_err(|error| of_journal(error, Touched::Nothing))?;
-            let (vars, name) = (variables(), record.name.as_deref());
-            let inputs = Inputs {
-                overrides: &overrides,
-                vars: &vars,
-                name,
-                digest_key: &key,
-            };
-            Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)
+            let (overrides, state) = (Arc::clone(&overrides), state.clone());
+            Box::pin(async move {
+                let record: PlanRecord =
+                    serde_json::from_value(record).map_err(|error| Error::Bug {
+                        what: format!("a recorded plan cannot be read: {error}"),
+                    })?;
+                let key = digest_key(state).await?;
+                let (vars, name) = (variables(), record.name.as_deref());
+                let inputs = Inputs {
+                    overrides: &overrides,
+                    vars: &vars,
+                    name,
+                    digest_key: &key,
+                };
+                Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)
+            })
         })
     }
 
@@ -298,12 +278,36 @@ fn journal_place(state: Option<&str>) -> String {
 
 /// The key of the digests that stand for secrets lies beside the journal where that is a directory,
 /// else where it would be. Made where there is none.
-fn digest_key(state: Option<&str>) -> Result<[u8; 32], JournalError> {
-    let directory = match state.map(|url| url.trim_start_matches("file://")) {
-        Some(path) if !path.contains("://") => path.into(),
-        _ => journal::default_location(),
-    };
-    journal::digest_key(&directory)
+async fn digest_key(state: Option<String>) -> Result<[u8; 32], Error> {
+    let key = in_time(state, |state| {
+        let directory = match state.map(|url| url.trim_start_matches("file://")) {
+            Some(path) if !path.contains("://") => path.into(),
+            _ => journal::default_location(),
+        };
+        journal::digest_key(&directory)
+    });
+    key.await
+        .map_err(|error| of_journal(error, Touched::Nothing))
+}
+
+/// What `read` finds where the journal is or would be. A directory that hangs holds up neither the
+/// runtime nor the command.
+async fn in_time<T: Send + 'static>(
+    state: Option<String>,
+    read: impl FnOnce(Option<&str>) -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    let shown = state.clone().unwrap_or_else(|| "its place".into());
+    within(&shown, async {
+        let read = tokio::task::spawn_blocking(move || read(state.as_deref())).await;
+        read.unwrap_or_else(|panicked| {
+            Err(JournalError::OutOfReach {
+                store: shown.clone(),
+                why: panicked.to_string(),
+                hint: None,
+            })
+        })
+    })
+    .await
 }
 
 /// What a refused plan means to a command.

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+
 use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
 use crate::core::plan::Plan;
@@ -35,7 +37,8 @@ const LOOK_BACK: [usize; 3] = [4, 16, 64];
 pub(super) const STORE: Duration = Duration::from_secs(5);
 
 /// Turns the plan of an opening record into a plan again, with today's secrets.
-pub type Reload = Arc<dyn Fn(&serde_json::Value) -> Result<Plan, Error> + Send + Sync>;
+pub type Reload =
+    Arc<dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Plan, Error>> + Send + Sync>;
 
 /// One who acts on a service.
 pub struct Operator {

@@ -100,7 +100,7 @@ impl Operator {
         held: &mut Held,
     ) -> Result<Ended, Error> {
         let mut state = self.read_back(log)?;
-        let spec = self.spec_again(&state, ask.as_ref())?;
+        let spec = self.spec_again(&state, ask.as_ref()).await?;
         let performer = self.performer(spec);
         let (report, clock) = (Arc::clone(&self.report), Arc::clone(&self.clock));
         let mut ledger = RunLedger::resume(self.journal()?, log, report, clock)
@@ -195,7 +195,7 @@ impl Operator {
     }
 
     /// What the candidate shall be, where the rest of the run still needs to know.
-    fn spec_again(&self, state: &State, ask: Option<&Ask>) -> Result<Option<Spec>, Error> {
+    async fn spec_again(&self, state: &State, ask: Option<&Ask>) -> Result<Option<Spec>, Error> {
         let Verb::Deploy { release, slot } = state.opened.verb else {
             return Ok(None);
         };
@@ -209,7 +209,7 @@ impl Operator {
         if matches!(ask, Some(Ask::Abort | Ask::Settle)) {
             return Ok(None);
         }
-        match (self.reload)(record) {
+        match (self.reload)(record.clone()).await {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
             // Past standing up, labels say all that is needed but for secrets in probes.
             Err(_) if stage >= Stage::Switched => Ok(None),

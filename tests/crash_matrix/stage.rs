@@ -1,6 +1,7 @@
 //! Where a case is played: one world, two machines with a journal each, and operators that can be
 //! killed.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -306,7 +307,7 @@ impl Stage {
                 renew: Duration::from_secs(1),
             },
             core: self.core,
-            reload: Arc::new(move |_| Ok(plan.clone())),
+            reload: Arc::new(move |_| Box::pin(ready(Ok(plan.clone())))),
             began: Instant::now(),
         };
         Actor {

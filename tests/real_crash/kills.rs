@@ -1,9 +1,9 @@
 //! `kill -9` at moments spread over a deploy and over a rollback; then any of the three verbs goes
-//! on.
+//! on. And what a resumed run reads beside the journal.
 
 use std::time::Duration;
 
-use super::kit::{Ran, Settings, Stage};
+use super::kit::{Ran, Settings, Stage, says};
 
 const DEPLOYS: u32 = 20;
 const ROLLBACKS: u32 = 10;
@@ -140,5 +140,40 @@ async fn a_rollback_killed_at_any_moment_is_gone_on_with() {
         stage.is_tidy(&context).await;
     }
     load.stop().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_deploy_waits_for_its_digest_key_no_longer_than_for_the_journal() {
+    let stage = Stage::live().await;
+    let slow = Settings {
+        variables: vec![("START_DELAY_MS", "1500".into())],
+        bake: "2s",
+        ..Settings::default()
+    };
+    let mut running = stage.start_deploy("2", &slow);
+    running.intends("prove").await;
+    running.kill().await;
+    let (key, kept) = (stage.state().join("digest.key"), stage.state().join("kept"));
+    std::fs::rename(&key, &kept).unwrap();
+    // Whoever opens it waits for ever.
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, rustix::fs::Mode::RUSR).unwrap();
+    let hung = stage.verb("resume").await;
+    assert_eq!(hung.ends(7).error(), "store-out-of-reach", "{hung:#?}");
+    let state = stage.state();
+    let expected = [state.to_str().unwrap(), "no answer within 5 s"];
+    assert!(says(hung.message(), &expected), "{hung:#?}");
+    assert_eq!(stage.answer().await, "1");
+
+    std::fs::rename(&kept, &key).unwrap();
+    let mut running = stage.start(&["resume", &stage.service]);
+    running.intends("watch").await;
+    running.kill().await;
+    // After the switch the labels say all that a resumed run needs.
+    std::fs::rename(&key, &kept).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, rustix::fs::Mode::RUSR).unwrap();
+    assert_eq!(stage.verb("resume").await.ends(0).outcome(), "done");
+    assert_eq!(stage.answer().await, "2");
+    stage.is_tidy("after the resumes").await;
     stage.end().await;
 }

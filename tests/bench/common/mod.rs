@@ -6,7 +6,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -193,14 +193,24 @@ impl Running {
         self.0.as_ref().unwrap().id()
     }
 
+    /// What it says, to be read while it runs.
+    pub fn stdout(&mut self) -> ChildStdout {
+        self.0.as_mut().unwrap().stdout.take().unwrap()
+    }
+
     /// Waits for its end; another exit code than 0 ends the bench with what it said.
-    pub fn finish(mut self) -> Output {
+    pub fn finish(self) -> Output {
+        self.ends(0)
+    }
+
+    /// Waits for its end; another exit code than `code` ends the bench with what it said.
+    pub fn ends(mut self, code: i32) -> Output {
         let child = self.0.take().unwrap();
         let id = child.id();
         let output = child.wait_with_output().unwrap();
         lock(&CHILDREN).retain(|&other| other != id);
         assert!(
-            output.status.success(),
+            output.status.code() == Some(code),
             "{}\n{}{}",
             output.status,
             String::from_utf8_lossy(&output.stdout),
