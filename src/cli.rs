@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -167,6 +168,10 @@ pub enum Verb {
     Logs(Logs),
     /// The embedded load balancer.
     Proxy(Proxy),
+    /// What a shell needs to complete verbs and flags.
+    Completions(Completions),
+    /// Manual pages.
+    Man(Man),
 }
 
 /// `flipside deploy`.
@@ -300,6 +305,24 @@ pub struct ProxyCtl {
     /// The control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// `flipside completions`.
+#[derive(Debug, Clone, Args)]
+pub struct Completions {
+    /// Which shell's.
+    pub shell: Shell,
+}
+
+/// `flipside man`.
+#[derive(Debug, Clone, Args)]
+pub struct Man {
+    /// Of which verb [default: of flipside itself].
+    #[arg(value_name = "VERB")]
+    pub verb: Vec<String>,
+    /// Write all pages into this directory, over those that are there.
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    pub dir: Option<PathBuf>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -19,4 +19,5 @@ mod real_pointer;
 mod real_readme;
 mod real_verbs;
 mod report_lines;
+mod verbs_manual;
 mod verbs_misuse;

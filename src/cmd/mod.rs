@@ -5,12 +5,14 @@ pub mod abort;
 pub mod asks;
 pub mod check;
 pub mod clear;
+pub mod completions;
 pub mod context;
 pub mod deploy;
 pub mod down;
 pub mod history;
 pub mod ledger;
 pub mod logs;
+pub mod man;
 pub mod operator;
 pub mod promote;
 pub mod proxy;
@@ -60,6 +62,8 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
             ProxyVerb::Status => proxy::status(context).await,
             ProxyVerb::Down => proxy::down(context).await,
         },
+        Verb::Completions(args) => completions::run(context, args),
+        Verb::Man(args) => man::run(context, args),
     }
 }
 
