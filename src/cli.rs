@@ -13,7 +13,7 @@ Exit codes:
   3  the new release failed or was given up; what served before still serves
   4  a person must decide; the message names the next command
   5  another operator holds the service
-  6  cut short after something was touched; `flipside resume` goes on
+  6  cut short after something was touched; everything is recorded, `flipside resume` goes on
   7  engine, pointer or store out of reach; nothing was touched
 
 At three in the morning: flipside rollback";
@@ -53,7 +53,7 @@ pub struct Common {
         value_name = "URL"
     )]
     pub state: Option<String>,
-    /// The Docker engine; else the plan's, `DOCKER_HOST`, the current Docker context.
+    /// The engine; else the plan's, `DOCKER_HOST`, the current Docker context.
     #[arg(long, global = true, value_name = "URL")]
     pub engine: Option<String>,
     /// What is written to standard output.
@@ -78,7 +78,7 @@ pub struct Common {
         default_value = "flipside-proxy"
     )]
     pub proxy: String,
-    /// Image of the embedded proxy, where this machine's binary does not run on the engine.
+    /// Image of the embedded proxy, where this binary does not run on the engine.
     #[arg(long, global = true, value_name = "IMAGE")]
     pub proxy_image: Option<String>,
     /// How the embedded proxy is spoken to.
@@ -168,6 +168,8 @@ pub enum Verb {
     Logs(Logs),
     /// The embedded load balancer.
     Proxy(Proxy),
+    /// The guide, by topic; and what every verb takes.
+    Help(Help),
     /// What a shell needs to complete verbs and flags.
     Completions(Completions),
     /// Manual pages.
@@ -305,6 +307,14 @@ pub struct ProxyCtl {
     /// The control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// `flipside help`.
+#[derive(Debug, Clone, Args)]
+pub struct Help {
+    /// A page of the guide, or a verb [default: a list of both].
+    #[arg(value_name = "TOPIC")]
+    pub topic: Vec<String>,
 }
 
 /// `flipside completions`.

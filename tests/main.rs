@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_matrix;
+mod guide;
 mod house_rules;
 mod journal_store;
 mod lease_contract;

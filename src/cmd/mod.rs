@@ -9,6 +9,7 @@ pub mod completions;
 pub mod context;
 pub mod deploy;
 pub mod down;
+pub mod help;
 pub mod history;
 pub mod ledger;
 pub mod logs;
@@ -62,6 +63,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
             ProxyVerb::Status => proxy::status(context).await,
             ProxyVerb::Down => proxy::down(context).await,
         },
+        Verb::Help(args) => help::run(context, args),
         Verb::Completions(args) => completions::run(context, args),
         Verb::Man(args) => man::run(context, args),
     }

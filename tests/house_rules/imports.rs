@@ -39,11 +39,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("drive", &["drive", "perform", "core", "journal", "lease"]),
     ("cli", &["cli"]),
+    ("guide", &["guide"]),
     (
         "cmd",
         &[
             "cmd", "cli", "drive", "perform", "plan", "journal", "lease", "engine", "docker",
-            "pointer", "probe", "proxy", "report", "error", "core",
+            "pointer", "probe", "proxy", "report", "error", "core", "guide",
         ],
     ),
     ("main", &["cli", "cmd", "error", "report"]),
