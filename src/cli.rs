@@ -1,6 +1,7 @@
 //! Verbs and flags: what the command line means, and no logic.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -141,6 +142,14 @@ pub struct ServiceArg {
     pub service: Option<String>,
 }
 
+/// Whether to wait for another operator.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Lock {
+    /// How long to wait for another operator who holds the service.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+    pub lock_wait: Duration,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -163,7 +172,7 @@ pub enum Verb {
     /// Remove what nothing needs.
     Prune(Prune),
     /// Take a service away, the live environment included.
-    Down(ServiceArg),
+    Down(Down),
     /// Logs of an environment, live or kept.
     Logs(Logs),
     /// The embedded load balancer.
@@ -188,6 +197,9 @@ pub struct Deploy {
     /// Overwrite a routing that somebody else has changed.
     #[arg(long)]
     pub force: bool,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside rollback`.
@@ -227,6 +239,9 @@ pub struct Resume {
     /// A value for `${KEY}` in the plan, where it came from `--set`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside prune`.
@@ -238,6 +253,20 @@ pub struct Prune {
     /// Say what would be removed; touch nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
+}
+
+/// `flipside down`.
+#[derive(Debug, Clone, Args)]
+pub struct Down {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside logs`.
@@ -340,4 +369,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("write KEY=VALUE".into()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::plan::duration(text).map(Duration::from_millis)
 }

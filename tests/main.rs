@@ -9,6 +9,7 @@ mod house_rules;
 mod journal_store;
 mod lease_contract;
 mod load_client;
+mod lock_wait;
 mod plan_file;
 mod pointer_contract;
 mod probe_wait;

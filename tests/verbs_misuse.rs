@@ -169,6 +169,9 @@ fn wrong_flags_are_bad_input() {
     run(dir.path(), &["deploy", "-q", "-v"]).is(2, &["cannot be used with"]);
     run(dir.path(), &["rollback", "--to", "last"]).is(2, &["--to"]);
     run(dir.path(), &["status", "--output", "yaml"]).is(2, &["human", "json"]);
+    run(dir.path(), &["deploy", "--lock-wait", "30"]).is(2, &["carries a unit", "`30s`"]);
+    run(dir.path(), &["prune", "--lock-wait", "soon"]).is(2, &["such as `30s`"]);
+    run(dir.path(), &["rollback", "--lock-wait", "30s"]).is(2, &["--lock-wait"]);
     run(dir.path(), &["down", "a", "b"]).is(2, &["unexpected argument"]);
 }
 

@@ -24,6 +24,7 @@ pub mod rollback;
 pub mod run;
 pub mod settle;
 pub mod status;
+pub mod turn;
 pub mod underway;
 
 use tokio::signal::unix::{SignalKind, signal};

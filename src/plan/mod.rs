@@ -55,6 +55,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
 pub(crate) use nearest::nearest;
+pub use units::duration;
 
 use crate::core::plan::Plan;
 use read::Reader;

@@ -305,6 +305,7 @@ impl Stage {
                 lifetime: Duration::from_secs(3),
                 renew: Duration::from_secs(1),
             },
+            lock_wait: Duration::ZERO,
             core: self.core,
             reload: Arc::new(move |_| Ok(plan.clone())),
             began: Instant::now(),

@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["perform", "core", "engine", "pointer", "probe"],
     ),
     ("drive", &["drive", "perform", "core", "journal", "lease"]),
-    ("cli", &["cli"]),
+    ("cli", &["cli", "plan::duration"]),
     ("guide", &["guide"]),
     (
         "cmd",
