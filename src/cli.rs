@@ -1,8 +1,10 @@
 //! Verbs and flags: what the command line means, and no logic.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -12,7 +14,7 @@ Exit codes:
   3  the new release failed or was given up; what served before still serves
   4  a person must decide; the message names the next command
   5  another operator holds the service
-  6  cut short after something was touched; `flipside resume` goes on
+  6  cut short after something was touched; everything is recorded, `flipside resume` goes on
   7  engine, pointer or store out of reach; nothing was touched
 
 At three in the morning: flipside rollback";
@@ -52,7 +54,7 @@ pub struct Common {
         value_name = "URL"
     )]
     pub state: Option<String>,
-    /// The Docker engine; else the plan's, `DOCKER_HOST`, the current Docker context.
+    /// The engine; else the plan's, `DOCKER_HOST`, the current Docker context.
     #[arg(long, global = true, value_name = "URL")]
     pub engine: Option<String>,
     /// What is written to standard output.
@@ -77,7 +79,7 @@ pub struct Common {
         default_value = "flipside-proxy"
     )]
     pub proxy: String,
-    /// Image of the embedded proxy, where this machine's binary does not run on the engine.
+    /// Image of the embedded proxy, where this binary does not run on the engine.
     #[arg(long, global = true, value_name = "IMAGE")]
     pub proxy_image: Option<String>,
     /// How the embedded proxy is spoken to.
@@ -140,6 +142,14 @@ pub struct ServiceArg {
     pub service: Option<String>,
 }
 
+/// Whether to wait for another operator.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Lock {
+    /// How long to wait for another operator who holds the service.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+    pub lock_wait: Duration,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -162,11 +172,17 @@ pub enum Verb {
     /// Remove what nothing needs.
     Prune(Prune),
     /// Take a service away, the live environment included.
-    Down(ServiceArg),
+    Down(Down),
     /// Logs of an environment, live or kept.
     Logs(Logs),
     /// The embedded load balancer.
     Proxy(Proxy),
+    /// The guide, by topic; and what every verb takes.
+    Help(Help),
+    /// What a shell needs to complete verbs and flags.
+    Completions(Completions),
+    /// Manual pages.
+    Man(Man),
 }
 
 /// `flipside deploy`.
@@ -181,6 +197,9 @@ pub struct Deploy {
     /// Overwrite a routing that somebody else has changed.
     #[arg(long)]
     pub force: bool,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside rollback`.
@@ -220,6 +239,9 @@ pub struct Resume {
     /// A value for `${KEY}` in the plan, where it came from `--set`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside prune`.
@@ -231,6 +253,20 @@ pub struct Prune {
     /// Say what would be removed; touch nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
+}
+
+/// `flipside down`.
+#[derive(Debug, Clone, Args)]
+pub struct Down {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
 }
 
 /// `flipside logs`.
@@ -302,9 +338,39 @@ pub struct ProxyCtl {
     pub socket: PathBuf,
 }
 
+/// `flipside help`.
+#[derive(Debug, Clone, Args)]
+pub struct Help {
+    /// A page of the guide, or a verb [default: a list of both].
+    #[arg(value_name = "TOPIC")]
+    pub topic: Vec<String>,
+}
+
+/// `flipside completions`.
+#[derive(Debug, Clone, Args)]
+pub struct Completions {
+    /// Which shell's.
+    pub shell: Shell,
+}
+
+/// `flipside man`.
+#[derive(Debug, Clone, Args)]
+pub struct Man {
+    /// Of which verb [default: of flipside itself].
+    #[arg(value_name = "VERB")]
+    pub verb: Vec<String>,
+    /// Write all pages into this directory, over those that are there.
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    pub dir: Option<PathBuf>,
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("write KEY=VALUE".into()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::plan::duration(text).map(Duration::from_millis)
 }

@@ -15,6 +15,7 @@
 //! | [`probe`] | checks that an environment is fit to serve |
 //! | [`proxy`] | the embedded load balancer: a server, not an adapter |
 //! | [`report`] | what people and pipelines see: terminal, plain lines, JSON lines |
+//! | [`guide`] | the manual: pages shown here and by `flipside help TOPIC` |
 //! | [`cmd`] | one file per verb; [`cli`] has the flags, [`error`] the expected errors and exit codes |
 //!
 //! # Invariants
@@ -38,6 +39,7 @@ pub mod docker;
 pub mod drive;
 pub mod engine;
 pub mod error;
+pub mod guide;
 pub mod journal;
 pub mod lease;
 pub mod perform;

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flipside::cmd::operator::Operator;
 use flipside::cmd::status;
@@ -405,6 +405,7 @@ async fn status_of_a_thousand_releases_asks_the_store_five_times() {
         clock: Arc::new(|| AT),
         author: "ann@host".into(),
         terms: Terms::default(),
+        lock_wait: Duration::ZERO,
         core: Core::default(),
         reload: Arc::new(|_| Box::pin(ready(Err(Error::NoService)))),
         began: Instant::now(),

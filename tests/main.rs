@@ -4,10 +4,12 @@
 mod support;
 
 mod crash_matrix;
+mod guide;
 mod house_rules;
 mod journal_store;
 mod lease_contract;
 mod load_client;
+mod lock_wait;
 mod plan_file;
 mod pointer_contract;
 mod probe_wait;
@@ -20,4 +22,5 @@ mod real_readme;
 mod real_verbs;
 mod report_lines;
 mod retention;
+mod verbs_manual;
 mod verbs_misuse;

@@ -42,7 +42,7 @@ pub fn flipside() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_flipside"))
 }
 
-fn readme() -> String {
+pub fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
 }
 
@@ -72,7 +72,7 @@ pub fn plan() -> String {
     plans.into_iter().next().unwrap()
 }
 
-fn fenced(text: &str) -> Vec<Block> {
+pub fn fenced(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut inside = false;
     for (index, line) in text.lines().enumerate() {

@@ -1,7 +1,7 @@
 //! What people and pipelines see: the core's narration, the reports that show it, the tables, the
 //! errors.
 
-mod desk;
+pub mod desk;
 mod errors;
 mod pipelines;
 mod shown;

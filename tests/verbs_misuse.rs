@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::CommandFactory;
+use flipside::cli::Cli;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,16 +26,16 @@ pointer: { proxy: { listen: \":8080\" } }
 bake: 1m
 ";
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
     /// It ended with `code`, and all of `texts` are among what it said.
     #[track_caller]
-    fn is(&self, code: i32, texts: &[&str]) -> &Self {
+    pub fn is(&self, code: i32, texts: &[&str]) -> &Self {
         let Self {
             code: found,
             out,
@@ -103,11 +105,11 @@ fn end(command: &mut Command) -> Ran {
 }
 
 #[track_caller]
-fn run(dir: &Path, words: &[&str]) -> Ran {
+pub fn run(dir: &Path, words: &[&str]) -> Ran {
     end(&mut command(dir, words))
 }
 
-fn directory(files: &[(&str, &[u8])]) -> TempDir {
+pub fn directory(files: &[(&str, &[u8])]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = dir.path().join(name);
@@ -138,10 +140,8 @@ fn help_fits_a_screen_and_tells_the_exit_codes() {
     assert!(help.out.lines().all(|line| line.chars().count() <= 100));
     assert_eq!(help.err, "");
     assert_eq!(run(dir.path(), &["-h"]).out, help.out);
-    for verb in [
-        "deploy", "rollback", "status", "history", "resume", "abort", "promote", "check", "prune",
-        "down", "logs", "proxy",
-    ] {
+    for verb in Cli::command().get_subcommands() {
+        let verb = verb.get_name();
         let help = run(dir.path(), &[verb, "--help"]);
         help.is(0, &[&format!("Usage: flipside {verb}")]);
         assert!(help.out.lines().count() <= 40, "{}", help.out);
@@ -169,6 +169,9 @@ fn wrong_flags_are_bad_input() {
     run(dir.path(), &["deploy", "-q", "-v"]).is(2, &["cannot be used with"]);
     run(dir.path(), &["rollback", "--to", "last"]).is(2, &["--to"]);
     run(dir.path(), &["status", "--output", "yaml"]).is(2, &["human", "json"]);
+    run(dir.path(), &["deploy", "--lock-wait", "30"]).is(2, &["carries a unit", "`30s`"]);
+    run(dir.path(), &["prune", "--lock-wait", "soon"]).is(2, &["such as `30s`"]);
+    run(dir.path(), &["rollback", "--lock-wait", "30s"]).is(2, &["--lock-wait"]);
     run(dir.path(), &["down", "a", "b"]).is(2, &["unexpected argument"]);
 }
 

@@ -8,7 +8,7 @@ use crate::lease::{Acquired, Patience};
 use super::context::Context;
 use super::operator::Operator;
 use super::run::Ended;
-use super::underway::{as_asked, floor, go_on, put_to, unfinished};
+use super::underway::{as_asked, go_on, put_to, unfinished};
 
 /// Runs the verb: done when the release has been given up.
 ///
@@ -28,7 +28,7 @@ pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error
 pub async fn abort(operator: &Operator) -> Result<Ended, Error> {
     let log = unfinished(operator, "abort").await?;
     match operator
-        .try_acquire(floor(operator).await?, Patience::Refuse)
+        .try_acquire(operator.floor().await?, Patience::Refuse)
         .await?
     {
         Acquired::Got(lease) => {

@@ -39,13 +39,14 @@ pub(super) async fn clear(
 /// Takes the lease, whether or not the pointer can be asked.
 pub(super) async fn hold(operator: &Operator) -> Result<Held, Error> {
     operator.journal()?;
-    let runs = operator.need_runs().await?;
-    let routing = operator.pointer.read().await.unwrap_or_default();
-    let world = World {
-        routing,
-        ..World::default()
+    let floor = async || {
+        let runs = operator.need_runs().await?;
+        let routing = operator.pointer.read().await.unwrap_or_default();
+        let world = World {
+            routing,
+            ..World::default()
+        };
+        Ok(highest(&runs, &world, &View::default()).0)
     };
-    operator
-        .acquire(highest(&runs, &world, &View::default()).0)
-        .await
+    operator.acquire(floor).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Common, PlanArgs, ServiceArg};
 use crate::core::names::{Millis, ServiceName};
@@ -179,6 +179,7 @@ impl Context {
             clock: wall_clock(),
             author: author(),
             terms: Terms::default(),
+            lock_wait: Duration::ZERO,
             core: Core::default(),
             reload: self.reload(set),
             began: self.began,

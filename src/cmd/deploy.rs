@@ -11,7 +11,7 @@ use crate::journal::RunLog;
 use crate::perform::free_slot;
 
 use super::context::{Context, Digests};
-use super::operator::{Held, Operator, highest, of_journal};
+use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::Since;
@@ -35,9 +35,10 @@ pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
         false => Digests::Kept,
     };
     let loaded = context.load_plan(&args.plan, digests).await?;
-    let operator = context
+    let mut operator = context
         .operator_of_plan(&loaded.plan, &args.plan.set)
         .await?;
+    operator.lock_wait = args.lock.lock_wait;
     let drift = if args.force {
         Drift::Overwrite
     } else {
@@ -72,14 +73,7 @@ pub async fn deploy(
         .ready(operator.report.as_ref())
         .await
         .map_err(of_pointer)?;
-    let (runs, routing) = tokio::join!(operator.runs(), operator.pointer.read());
-    let runs = runs.map_err(|error| of_journal(error, touched))?;
-    let world = World {
-        routing: routing.map_err(of_pointer)?,
-        ..World::default()
-    };
-    let (floor, _) = highest(&runs, &world, &survey(&world));
-    let mut held = operator.acquire(floor).await?;
+    let mut held = operator.acquire(async || operator.floor().await).await?;
     let ended = while_held(operator, plan, record, drift, &mut held).await;
     operator.let_go(held).await;
     ended

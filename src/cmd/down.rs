@@ -15,8 +15,9 @@ use super::run::Ended;
 /// # Errors
 /// Where the engine cannot be asked, somebody else holds the service, or it would have to ask and
 /// cannot.
-pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(arg).await?;
+pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
+    let mut operator = context.operator_of_service(&args.service).await?;
+    operator.lock_wait = args.lock.lock_wait;
     let world = operator.look_or_absent().await?;
     let service = &operator.service;
     if world.environments.is_empty() && world.routing.is_none() {

@@ -5,12 +5,15 @@ pub mod abort;
 pub mod asks;
 pub mod check;
 pub mod clear;
+pub mod completions;
 pub mod context;
 pub mod deploy;
 pub mod down;
+pub mod help;
 pub mod history;
 pub mod ledger;
 pub mod logs;
+pub mod man;
 pub mod operator;
 pub mod promote;
 pub mod proxy;
@@ -21,6 +24,7 @@ pub mod rollback;
 pub mod run;
 pub mod settle;
 pub mod status;
+pub mod turn;
 pub mod underway;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,6 +64,9 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
             ProxyVerb::Status => proxy::status(context).await,
             ProxyVerb::Down => proxy::down(context).await,
         },
+        Verb::Help(args) => help::run(context, args),
+        Verb::Completions(args) => completions::run(context, args),
+        Verb::Man(args) => man::run(context, args),
     }
 }
 

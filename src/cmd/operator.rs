@@ -60,6 +60,8 @@ pub struct Operator {
     pub author: String,
     /// The lease's times.
     pub terms: Terms,
+    /// How long another operator who holds the service is waited for.
+    pub lock_wait: Duration,
     /// The core.
     pub core: Core,
     /// Reads a recorded plan again.
@@ -235,20 +237,6 @@ impl Operator {
             _ => None,
         });
         newer.map_or(Ok(runs), |newer| Err(away(newer)))
-    }
-
-    /// Takes the lease, or says who holds it.
-    ///
-    /// # Errors
-    /// [`Error::HeldBy`], and where the engine cannot be asked.
-    pub async fn acquire(&self, floor: Fence) -> Result<Held, Error> {
-        match self.try_acquire(floor, Patience::Refuse).await? {
-            Acquired::Got(lease) => Ok(self.listen(lease)),
-            Acquired::HeldBy(holder) => Err(Error::HeldBy {
-                service: self.service.to_string(),
-                holder: holder.to_string(),
-            }),
-        }
     }
 
     /// Takes the lease if nobody holds it who lives, or may live for all that can be known within

@@ -9,7 +9,7 @@ use crate::lease::{Acquired, Patience};
 use super::context::Context;
 use super::operator::Operator;
 use super::run::Ended;
-use super::underway::{floor, go_on, put_to, unfinished};
+use super::underway::{go_on, put_to, unfinished};
 
 /// Runs the verb.
 ///
@@ -37,7 +37,7 @@ pub async fn promote(operator: &Operator) -> Result<Ended, Error> {
         });
     }
     match operator
-        .try_acquire(floor(operator).await?, Patience::Refuse)
+        .try_acquire(operator.floor().await?, Patience::Refuse)
         .await?
     {
         Acquired::Got(lease) => {

@@ -24,7 +24,8 @@ use super::settle::Since;
 /// # Errors
 /// Where engine, pointer or journal cannot be asked, or somebody else holds the service.
 pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
-    let operator = context.operator_of_service(&args.service).await?;
+    let mut operator = context.operator_of_service(&args.service).await?;
+    operator.lock_wait = args.lock.lock_wait;
     let world = operator.look_or_absent().await?;
     let never = operator.runs().await.is_ok_and(|runs| runs.is_empty());
     if never && world.environments.is_empty() && world.routing.is_none() {

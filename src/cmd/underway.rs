@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use crate::core::action::Ask;
 use crate::core::event::Verb;
-use crate::core::survey::View;
 use crate::core::verdict::Outcome;
-use crate::core::world::World;
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 use crate::lease::{self, Asked, Lease, Reply};
 
-use super::operator::{Held, Operator, highest, of_journal};
+use super::operator::{Held, Operator, of_journal};
 use super::recall;
 use super::run::Ended;
 
@@ -34,24 +32,6 @@ pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog
             service: operator.service.to_string(),
             verb: verb.into(),
         })
-}
-
-/// The highest lease number that journal and pointer have seen.
-pub(super) async fn floor(operator: &Operator) -> Result<u64, Error> {
-    let runs = operator.need_runs().await?;
-    let routing =
-        operator.pointer.read().await.map_err(|error| {
-            Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
-        })?;
-    Ok(highest(
-        &runs,
-        &World {
-            routing,
-            ..World::default()
-        },
-        &View::default(),
-    )
-    .0)
 }
 
 /// Goes on with the run that has not ended, `ask` put to it first.

@@ -54,6 +54,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
+pub(crate) use nearest::nearest;
+pub use units::duration;
 
 use crate::core::plan::Plan;
 use read::Reader;

@@ -9,7 +9,7 @@ const LONGEST: f64 = 10.0 * 365.0 * 86_400_000.0;
 ///
 /// # Errors
 /// What to write instead.
-pub(super) fn duration(text: &str) -> Result<Millis, String> {
+pub fn duration(text: &str) -> Result<Millis, String> {
     if !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit() || c == b'.') {
         return Err(format!(
             "a duration carries a unit: write `{text}s` or `{text}ms`"

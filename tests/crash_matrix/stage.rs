@@ -306,6 +306,7 @@ impl Stage {
                 lifetime: Duration::from_secs(3),
                 renew: Duration::from_secs(1),
             },
+            lock_wait: Duration::ZERO,
             core: self.core,
             reload: Arc::new(move |_| Box::pin(ready(Ok(plan.clone())))),
             began: Instant::now(),

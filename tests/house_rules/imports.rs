@@ -38,12 +38,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["perform", "core", "engine", "pointer", "probe"],
     ),
     ("drive", &["drive", "perform", "core", "journal", "lease"]),
-    ("cli", &["cli"]),
+    ("cli", &["cli", "plan::duration"]),
+    ("guide", &["guide"]),
     (
         "cmd",
         &[
             "cmd", "cli", "drive", "perform", "plan", "journal", "lease", "engine", "docker",
-            "pointer", "probe", "proxy", "report", "error", "core",
+            "pointer", "probe", "proxy", "report", "error", "core", "guide",
         ],
     ),
     ("main", &["cli", "cmd", "error", "report"]),

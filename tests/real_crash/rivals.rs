@@ -1,11 +1,13 @@
 //! Two operators who want the same service.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use rustix::process::Signal;
 
-use super::kit::{Running, Stage, baking};
-use crate::support::docker::until;
+use super::kit::{Running, Settings, Stage, baking};
+use crate::support::docker::{self, until};
 
 fn other_store(stage: &Stage) -> PathBuf {
     stage.state().with_file_name("other")
@@ -34,6 +36,81 @@ async fn a_second_deploy_is_told_who_holds_the_service() {
         assert_eq!(second.ends(5).error(), "held-by");
         assert!(second.message().contains(&holder()), "{second:#?}");
     }
+    assert_eq!(stage.answer().await, "2");
+    stage.verb("promote").await.ends(0);
+    first.ended().await.ends(0);
+    stage.is_tidy("after the first").await;
+    load.stop().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_deploy_that_waits_goes_on_after_the_first() {
+    let stage = Stage::live().await;
+    let load = stage.load().await;
+    let mut first = stage.start_deploy("2", &baking());
+    first.intends("watch").await;
+    stage.write_plan("3", &Settings::default());
+    let second = stage.start(&["deploy", "--lock-wait", "5m"]);
+    second.handles_signals().await;
+    assert_eq!(stage.answer().await, "2");
+    stage.verb("promote").await.ends(0);
+    first.ended().await.ends(0);
+    let second = second.ended().await;
+    assert_eq!(second.ends(0).outcome(), "done");
+    let said = format!("holds `{}`: waiting for up to 5m", stage.service);
+    assert!(second.talk.contains(&said), "{second:#?}");
+    assert!(second.talk.contains(&holder()), "{second:#?}");
+    assert_eq!(stage.answer().await, "3");
+    stage.is_tidy("after both").await;
+    load.stop().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_ends_too_early_touches_nothing() {
+    let stage = Stage::live().await;
+    let load = stage.load().await;
+    let mut first = stage.start_deploy("2", &baking());
+    first.intends("watch").await;
+    let alone = docker::parts(&stage.service).await;
+
+    let service = stage.service.as_str();
+    for words in [
+        &["deploy"][..],
+        &["prune", service],
+        &["resume", service],
+        &["down", service, "--yes"],
+    ] {
+        let ran = stage
+            .run(&[words, &["--lock-wait", "1500ms"]].concat())
+            .await;
+        assert_eq!(ran.ends(5).error(), "held-by", "{words:?}");
+        assert!(ran.message().contains(&holder()), "{ran:#?}");
+        assert!(ran.took >= Duration::from_millis(1500), "{ran:#?}");
+    }
+    for signal in [Signal::INT, Signal::TERM] {
+        let waiting = stage.start(&["deploy", "--lock-wait", "5m"]);
+        waiting.handles_signals().await;
+        waiting.signal(signal);
+        let ran = waiting.ended().await;
+        assert_eq!(ran.ends(5).error(), "held-by");
+        assert_eq!(ran.outcome(), "refused", "{ran:#?}");
+        let warned = ran.lines.iter().find(|line| line["event"] == "warning");
+        let warned = warned.and_then(|line| line["message"].as_str());
+        assert!(
+            warned.is_some_and(|text| text.contains("not waiting")),
+            "{ran:#?}"
+        );
+    }
+
+    // Leases are renewed meanwhile; nothing else has come or gone.
+    let lease = format!("{service}.lease.");
+    let without = |parts: Vec<String>| -> Vec<String> {
+        let others = parts.into_iter().filter(|part| !part.contains(&lease));
+        others.collect()
+    };
+    assert_eq!(without(docker::parts(service).await), without(alone));
     assert_eq!(stage.answer().await, "2");
     stage.verb("promote").await.ends(0);
     first.ended().await.ends(0);

@@ -146,6 +146,20 @@ impl Running {
         }
     }
 
+    /// Waits until it handles SIGTERM itself.
+    pub async fn handles_signals(&self) {
+        let id = self.child.id().expect("it runs");
+        crate::support::docker::until("it handles SIGTERM", || async {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+            let caught = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigCgt:"))?;
+            let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+            (caught >> (Signal::TERM.as_raw() - 1) & 1 == 1).then_some(())
+        })
+        .await;
+    }
+
     /// `kill -9`.
     pub async fn kill(self) -> Ran {
         self.signal(Signal::KILL);

@@ -17,7 +17,7 @@ use super::{NOON, closed, deploy, failure, intended};
 
 /// What was written so far.
 #[derive(Clone, Default)]
-pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+pub struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Paper {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
@@ -30,7 +30,7 @@ impl Write for Paper {
 }
 
 impl Paper {
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 

@@ -1,0 +1,49 @@
+//! The manual: Markdown pages, shown here and by `flipside help TOPIC`.
+
+pub mod exit_codes {
+    #![doc = include_str!("exit-codes.md")]
+}
+pub mod plan {
+    #![doc = include_str!("plan.md")]
+}
+pub mod rollback {
+    #![doc = include_str!("rollback.md")]
+}
+pub mod standby {
+    #![doc = include_str!("standby.md")]
+}
+
+/// One page.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// By which it is asked for.
+    pub topic: &'static str,
+    /// What it is about, in one line.
+    pub about: &'static str,
+    /// In Markdown.
+    pub text: &'static str,
+}
+
+/// All pages, in the order in which they are listed.
+pub const PAGES: &[Page] = &[
+    Page {
+        topic: "plan",
+        about: "What a plan says, key by key",
+        text: include_str!("plan.md"),
+    },
+    Page {
+        topic: "rollback",
+        about: "Going back, also when much is broken",
+        text: include_str!("rollback.md"),
+    },
+    Page {
+        topic: "standby",
+        about: "Which environments are kept, and until when",
+        text: include_str!("standby.md"),
+    },
+    Page {
+        topic: "exit-codes",
+        about: "What an exit code says, and what to do next",
+        text: include_str!("exit-codes.md"),
+    },
+];
