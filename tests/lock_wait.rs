@@ -42,6 +42,7 @@ impl Waiter {
             stderr: Box::new(err.clone()),
             screen: Screen::None,
             colour: Colour::Plain,
+            pipeline: None,
             clock: Arc::new(|| 0),
         };
         let operator = Operator {
@@ -62,7 +63,7 @@ impl Waiter {
             terms: Terms::default(),
             lock_wait,
             core: Core::default(),
-            reload: Arc::new(|_| Err(Error::NoService)),
+            reload: Arc::new(|_| Box::pin(async { Err(Error::NoService) })),
             began: std::time::Instant::now(),
         };
         Self { operator, err }
