@@ -12,7 +12,7 @@ use flipside::core::plan::{HeaderField, ProbeKind, Text};
 use flipside::core::progress::Progress;
 use flipside::core::world::{ContainerState, Health};
 use flipside::engine::Executed;
-use flipside::probe::{Here, Proving, Question, Unfit, Vantage, Verdict, unfit};
+use flipside::probe::{Here, Proving, Question, Unfit, Vantage, VantageError, Verdict, unfit};
 
 use stage::{
     Said, Stage, away, container, exec, failure, http_up, last, passes, probe, refused, role,
@@ -78,6 +78,23 @@ async fn three_passes_in_a_row_begin_again_after_a_failure() {
     assert_eq!(stage.prove().await, Ok(6));
     // After a pass the next check comes an interval later, not at once.
     assert_eq!(stage.now(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vantage_that_does_not_know_a_check_ends_the_wait_at_once() {
+    let unable = script(|_, _, _| {
+        Err(VantageError::Unable {
+            place: "proxy p".into(),
+            why: "is older than this flipside".into(),
+        })
+    });
+    let stage = Stage::new(1, vec![up()], unable);
+    let failure = stage.prove_failing().await;
+    insta::assert_snapshot!(failure.what, @"web cannot pass `http /up`: proxy p is older than this flipside");
+    assert_eq!(stage.asked_at(), [0]);
+    let round = stage.proving().round(Duration::from_secs(1)).await.unwrap();
+    let reason = "proxy p is older than this flipside".to_owned();
+    assert_eq!(round[0].result, Err(reason));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The embedded proxy: real servers before and behind it, on loopback.
 
+mod bodies;
 mod checks;
 mod clients;
 mod framing;

@@ -189,6 +189,11 @@ fn shown(plan: &Plan) -> Vec<&str> {
         if let ProbeKind::Http(http) = &probe.kind {
             shown.push(&http.path);
             shown.extend(http.contains.as_deref());
+            shown.extend(http.matches.as_deref());
+            if let Some(json) = &http.json {
+                shown.push(&json.pointer);
+                shown.extend(json.equals.as_str());
+            }
             let values = http.headers.iter().filter_map(|field| field.value.as_ref());
             shown.extend(values.filter(|value| !value.is_secret()).map(Text::reveal));
         }

@@ -182,8 +182,23 @@ pub struct HttpProbe {
     pub status: Vec<(u16, u16)>,
     /// Text that the first MiB of the body must contain.
     pub contains: Option<String>,
+    /// Regular expression that must match somewhere in the body, of 1 MiB at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// What the body, JSON of 1 MiB at most, must say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonValue>,
     /// TLS, where it is spoken.
     pub tls: Option<ProbeTls>,
+}
+
+/// A value at a place in a JSON document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JsonValue {
+    /// The place, a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// Text, number, truth value or null.
+    pub equals: serde_json::Value,
 }
 
 /// One header field of a probe. Of a secret one only the name is serialised.

@@ -26,6 +26,7 @@ use worker::{Order, Shared, Worker};
 
 mod ask;
 mod backend;
+mod body;
 pub mod check;
 mod client;
 pub mod control;
@@ -36,6 +37,7 @@ mod headers;
 mod listen;
 mod listeners;
 mod pool;
+mod reason;
 mod refuse;
 mod relay;
 mod routes;

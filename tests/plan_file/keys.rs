@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use flipside::core::plan::{Condition, PointerPlan, ProbeKind, Text, Verify};
 use flipside::core::{RoleName, ServiceName};
+use serde_json::json;
 
 use super::contents::words;
 use super::fixture::{Fixture, MARKER, with_top};
@@ -214,6 +215,49 @@ fn probes_and_their_defaults() {
         (500, 500, 500),
         "what is not written gives way"
     );
+}
+
+#[test]
+fn what_a_body_must_say() {
+    let mut fixture = Fixture::new();
+    fixture.vars.insert("DIGITS".into(), "7".into());
+    let equals = |written: &str| {
+        let body = format!(
+            "matches: '^ok\\b'\n      json:\n        pointer: /a~1b/0\n        equals: {written}"
+        );
+        let text = with_top(&format!("probes:\n  - http:\n      {body}"));
+        let loaded = fixture.load(text).unwrap_or_else(|error| panic!("{error}"));
+        let ProbeKind::Http(http) = &loaded.plan.probes[0].kind else {
+            panic!()
+        };
+        assert_eq!(http.matches.as_deref(), Some("^ok\\b"));
+        let json = http.json.clone().unwrap();
+        assert_eq!(json.pointer, "/a~1b/0");
+        json.equals
+    };
+    for (written, meant) in [
+        ("UP", json!("UP")),
+        ("'true'", json!("true")),
+        ("true", json!(true)),
+        ("False", json!(false)),
+        ("3", json!(3)),
+        ("-1.5e3", json!(-1500.0)),
+        ("\"3\"", json!("3")),
+        ("null", json!(null)),
+        ("~", json!(null)),
+        ("''", json!("")),
+        ("${DIGITS}", json!(7)),
+        ("'${DIGITS}'", json!("7")),
+        ("1.2.3", json!("1.2.3")),
+    ] {
+        assert_eq!(equals(written), meant, "{written}");
+    }
+    let whole = with_top("probes: [{http: {json: {pointer: '', equals: UP}}}]");
+    let plan = fixture.load(whole).unwrap().plan;
+    let ProbeKind::Http(http) = &plan.probes[0].kind else {
+        panic!()
+    };
+    assert_eq!(http.json.as_ref().unwrap().pointer, "");
 }
 
 #[test]

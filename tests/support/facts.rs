@@ -88,6 +88,8 @@ pub fn probes() -> Vec<Probe> {
         ],
         status: vec![(200, 299)],
         contains: Some("ok".into()),
+        matches: None,
+        json: None,
         tls: Some(ProbeTls {
             server_name: Some("shop.example".into()),
             verify: Verify::None,

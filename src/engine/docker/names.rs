@@ -246,6 +246,8 @@ mod tests {
                     }],
                     status: vec![(200, 299)],
                     contains: None,
+                    matches: None,
+                    json: None,
                     tls: None,
                 }),
                 interval_ms: 1000,
@@ -277,6 +279,29 @@ mod tests {
         http.headers[0].value = None;
         assert_eq!(said.labels, expected);
         assert_eq!(release(&labels), Some(Release(7)));
+    }
+
+    /// Each line is what a version wrote: the first two before bodies could be looked into.
+    #[test]
+    fn probes_in_labels_are_read_and_written_as_they_always_were() {
+        let golden = include_str!("../../../tests/golden/label-probes-v1.jsonl");
+        let service = ServiceName::new("shop").unwrap();
+        let mut seen = Vec::new();
+        for line in golden.lines() {
+            let mut labels = of_environment(&service, Release(7), Slot::Blue, 1, &sample());
+            labels.insert(PROBES.into(), line.into());
+            let said = read(&labels).unwrap();
+            let again = of_environment(&service, Release(7), Slot::Blue, 1, &said.labels);
+            assert_eq!(again[PROBES], line);
+            seen.extend(said.labels.probes);
+        }
+        let bodies = seen.iter().map(|probe| match &probe.kind {
+            ProbeKind::Http(http) => (http.matches.is_some(), http.json.is_some()),
+            _ => (false, false),
+        });
+        let none = (false, false);
+        let expected = [none, none, none, none, (true, true)];
+        assert_eq!(bodies.collect::<Vec<_>>(), expected);
     }
 
     #[test]
