@@ -4,6 +4,7 @@ mod bodies;
 mod checks;
 mod clients;
 mod framing;
+mod grpc;
 mod headers;
 mod kit;
 mod orders;

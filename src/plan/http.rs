@@ -70,7 +70,7 @@ pub(super) fn http(
         .and_then(|field| body::pattern(reader, field.node));
     let json = fields.take_full(reader, "json").and_then(|field| {
         let place = format!("{}.json", at.place);
-        body::json(reader, field.node, field.key, &place)
+        body::json(reader, field.node, field.key, &place).map(Box::new)
     });
     let tls = fields
         .take_full(reader, "tls")

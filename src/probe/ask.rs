@@ -108,6 +108,11 @@ impl Proving<'_> {
                         .await
                 }
             },
+            ProbeKind::Grpc(grpc) => {
+                let question = Question::Grpc(grpc.clone());
+                self.knock(pair.container, grpc.port, &question, limit)
+                    .await
+            }
             ProbeKind::Tcp { port } => {
                 self.knock(pair.container, *port, &Question::Tcp, limit)
                     .await
@@ -155,7 +160,7 @@ impl Proving<'_> {
             Ok(Ok(Err(reason))) => {
                 let sent = match question {
                     Question::Http(http) => &http.headers[..],
-                    Question::Tcp => &[],
+                    Question::Grpc(_) | Question::Tcp => &[],
                 };
                 let sent = sent.iter().filter_map(|field| field.value.as_ref());
                 // Of a long body only the beginning is told.

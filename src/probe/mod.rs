@@ -89,7 +89,7 @@ pub struct Proving<'a> {
 pub struct Verdict {
     /// The container's name.
     pub container: String,
-    /// `http /up`, `tcp 5432`, `exec`, `health`; `running` of a container that does not run.
+    /// `http /up`, `grpc shop.v1.Cart`, `tcp 5432`, `exec`, `health`; `running` of a container that does not run.
     pub probe: String,
     /// Passed, with what there is to note; or why not.
     pub result: Result<Option<String>, String>,

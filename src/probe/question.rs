@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 
 use crate::core::names::Millis;
-use crate::core::plan::{HeaderField, HttpProbe, Verify};
-use crate::proxy::check::{Body, Check, Http, HttpBody, Json, Kind, StatusRange, Tls};
+use crate::core::plan::{GrpcProbe, HeaderField, HttpProbe, Verify};
+use crate::proxy::check::{Body, Check, Grpc, Http, HttpBody, Json, Kind, StatusRange, Tls};
 
 /// What is asked of an address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
     /// An HTTP request; its port is the address's.
     Http(HttpProbe),
+    /// The health check of gRPC; its port is the address's.
+    Grpc(GrpcProbe),
     /// A TCP connection.
     Tcp,
 }
@@ -23,6 +25,9 @@ impl Question {
     pub fn check(&self, address: SocketAddr, timeout_ms: Millis) -> Result<Check, String> {
         let kind = match self {
             Self::Http(probe) => http(probe)?,
+            Self::Grpc(probe) => Kind::Grpc(Grpc {
+                service: probe.service.clone(),
+            }),
             Self::Tcp => Kind::Tcp,
         };
         Ok(Check {
@@ -63,5 +68,5 @@ fn http(probe: &HttpProbe) -> Result<Kind, String> {
             equals: json.equals.clone(),
         }),
     };
-    Ok(Kind::HttpBody(HttpBody { http, body }))
+    Ok(Kind::HttpBody(Box::new(HttpBody { http, body })))
 }

@@ -13,7 +13,7 @@ use crate::core::plan::ProbeKind;
 use crate::core::world::Health;
 
 impl Proving<'_> {
-    /// Asks every http and tcp probe of every replica once, all at once, each `within` that time or
+    /// Asks every http, grpc and tcp probe of every replica once, all at once, each `within` that time or
     /// its own timeout, whichever is shorter.
     ///
     /// A container that does not run fails, as does one that is missing. A HEALTHCHECK counts by
@@ -68,6 +68,7 @@ impl Proving<'_> {
                 Some(note) => return Ok(Ok(Some(note))),
                 None => (http.port, Question::Http(http.clone())),
             },
+            ProbeKind::Grpc(grpc) => (grpc.port, Question::Grpc(grpc.clone())),
             ProbeKind::Tcp { port } => (*port, Question::Tcp),
             ProbeKind::Exec { .. } => {
                 let note = "not executed: it passed when the release was proven";

@@ -21,12 +21,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use super::body::{Wanted, glimpse};
+use super::grpc;
 use super::headers::HEADERS_MOST;
 use super::reason::{from_hyper, from_io};
 use super::tls;
 
 pub use super::body::{Body, Json};
-pub use super::reason::{Reason, Stage};
+pub use super::grpc::Grpc;
+pub use super::reason::{Heard, Reason, Stage};
 
 /// The longest a check may take, whatever was asked.
 const LIMIT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,7 +52,9 @@ pub enum Kind {
     Http(Http),
     /// One HTTP/1.1 request and what the whole body of its answer must be. A kind of its own, so
     /// that a proxy which does not know it refuses it, instead of passing what it did not look at.
-    HttpBody(HttpBody),
+    HttpBody(Box<HttpBody>),
+    /// The health check of gRPC, over HTTP/2 without TLS.
+    Grpc(Grpc),
     /// A connection, and nothing more.
     Tcp,
 }
@@ -128,7 +132,7 @@ pub enum Outcome {
     Pass {
         /// Microseconds from the start of the connection to the last thing looked at.
         took_us: u64,
-        /// Status of the answer, where there was one.
+        /// Status of the answer in HTTP, where that was asked.
         status: Option<u16>,
     },
     /// It failed.
@@ -164,6 +168,11 @@ async fn perform(check: &Check) -> Result<Option<u16>, Reason> {
     let (http, body) = match &check.kind {
         Kind::Http(http) => (http, None),
         Kind::HttpBody(asked) => (&asked.http, Some(&asked.body)),
+        Kind::Grpc(grpc) => {
+            let asked = grpc::exchange(stream, grpc, check.address, check.timeout_ms);
+            let answer = timeout_at(deadline, asked).await;
+            return answer.map_err(late(Stage::Answer))?.map(|()| None);
+        }
         Kind::Tcp => return Ok(None),
     };
     let wanted = Wanted::new(http.body_contains.as_deref(), body)?;

@@ -102,12 +102,73 @@ pub enum Reason {
         /// Why.
         message: String,
     },
+    /// What answers does not speak HTTP/2 without TLS.
+    NoHttp2 {
+        /// Where.
+        address: SocketAddr,
+        /// What came instead.
+        heard: Heard,
+    },
+    /// The answer is HTTP/2, but not gRPC's.
+    NoGrpc {
+        /// Why.
+        message: String,
+    },
+    /// A gRPC server refused to say how a service is.
+    GrpcStatus {
+        /// The service; empty: the server as a whole.
+        service: String,
+        /// The number of its status.
+        code: u32,
+        /// Its explanation.
+        message: String,
+    },
+    /// A gRPC server says that a service is not serving.
+    GrpcState {
+        /// The service; empty: the server as a whole.
+        service: String,
+        /// How it is instead.
+        state: String,
+    },
     /// The answer is not HTTP, or the check itself cannot be asked.
     BadAnswer {
         /// Why.
         message: String,
     },
 }
+
+/// What came where HTTP/2 was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// An answer in HTTP/1.
+    Http1,
+    /// Something else, an alert of TLS perhaps.
+    Other,
+    /// Nothing before the connection was closed.
+    Nothing,
+}
+
+/// The names of gRPC's statuses, by number.
+const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 /// What a check was waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +256,42 @@ impl fmt::Display for Reason {
                 wanted,
             } => write!(f, "`{pointer}` is {found}, not {wanted}"),
             Reason::Tls { message } => write!(f, "TLS failed: {message}"),
+            Reason::NoHttp2 { address, heard } => match heard {
+                Heard::Http1 => write!(f, "{address} answers in HTTP/1, and gRPC is HTTP/2"),
+                Heard::Other => write!(f, "{address} does not speak HTTP/2 without TLS"),
+                Heard::Nothing => write!(
+                    f,
+                    "{address} closes the connection at the greeting of HTTP/2, as a server of \
+                     HTTP/1 may"
+                ),
+            },
+            Reason::NoGrpc { message } => write!(f, "no gRPC answer: {message}"),
+            Reason::GrpcStatus {
+                service,
+                code,
+                message,
+            } => {
+                match (code, service.as_str()) {
+                    (5, "") => f.write_str("it does not say how it is as a whole")?,
+                    (5, service) => write!(f, "it knows no service `{service}`")?,
+                    (12, _) => f.write_str("it has no gRPC health service")?,
+                    _ => f.write_str("it does not say how it is")?,
+                }
+                match GRPC_STATUSES.get(*code as usize) {
+                    Some(name) => write!(f, " ({name})")?,
+                    None => write!(f, " (gRPC status {code})")?,
+                }
+                match message.trim() {
+                    "" => Ok(()),
+                    message => write!(f, ": {message}"),
+                }
+            }
+            Reason::GrpcState { service, state } if service.is_empty() => {
+                write!(f, "it says that it is {state}")
+            }
+            Reason::GrpcState { service, state } => {
+                write!(f, "it says that `{service}` is {state}")
+            }
             Reason::BadAnswer { message } => write!(f, "no HTTP answer: {message}"),
         }
     }

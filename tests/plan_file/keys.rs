@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flipside::core::plan::{Condition, PointerPlan, ProbeKind, Text, Verify};
+use flipside::core::plan::{Condition, GrpcProbe, PointerPlan, ProbeKind, Text, Verify};
 use flipside::core::{RoleName, ServiceName};
 use serde_json::json;
 
@@ -258,6 +258,29 @@ fn what_a_body_must_say() {
         panic!()
     };
     assert_eq!(http.json.as_ref().unwrap().pointer, "");
+}
+
+#[test]
+fn grpc_probes() {
+    let text = with_top(
+        "services: {web: {image: \"app:1\"}, cart: {image: \"cart:1\", expose: [9090]}}\n\
+         probes:\n  - http:\n  - grpc: {role: cart}\n  \
+         - grpc: {role: cart, port: 9091, service: shop.v1.Cart, deadline: 2s}\n  - grpc:",
+    );
+    let plan = Fixture::new().load(text).unwrap().plan;
+    let kinds: Vec<_> = plan.probes[1..].iter().map(|probe| &probe.kind).collect();
+    let grpc = |port, service: &str| {
+        ProbeKind::Grpc(GrpcProbe {
+            port,
+            service: service.into(),
+        })
+    };
+    let expected = [grpc(9090, ""), grpc(9091, "shop.v1.Cart"), grpc(8080, "")];
+    assert_eq!(kinds, expected.each_ref());
+    assert_eq!(
+        (plan.probes[2].timeout_ms, plan.probes[2].deadline_ms),
+        (2_000, 2_000)
+    );
 }
 
 #[test]

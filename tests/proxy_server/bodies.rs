@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use flipside::proxy::check::{Body, Check, Http, HttpBody, Json, Kind, Outcome, Reason, check};
+use flipside::proxy::check::{
+    Body, Check, Grpc, Http, HttpBody, Json, Kind, Outcome, Reason, check,
+};
 use flipside::proxy::control::{Client, ClientError, Code};
 use http_body_util::Full;
 use hyper::Response;
@@ -26,7 +28,7 @@ fn asking(address: SocketAddr, contains: Option<&str>, body: Body) -> Check {
     };
     let kind = match body == Body::default() {
         true => Kind::Http(http),
-        false => Kind::HttpBody(HttpBody { http, body }),
+        false => Kind::HttpBody(Box::new(HttpBody { http, body })),
     };
     Check {
         kind,
@@ -241,7 +243,7 @@ fn first_proxy() -> Client {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_look_into_bodies_passes_nothing_unseen() {
+async fn a_proxy_that_does_not_know_a_check_passes_nothing_unseen() {
     let first = first_proxy();
     let address = ([127, 0, 0, 1], 9).into();
     let plain = asking(address, Some("ok"), Body::default());
@@ -249,6 +251,12 @@ async fn a_proxy_that_cannot_look_into_bodies_passes_nothing_unseen() {
     for asked in [
         matching(address, "ok"),
         saying(address, "/status", json!("UP")),
+        Check {
+            kind: Kind::Grpc(Grpc {
+                service: String::new(),
+            }),
+            ..matching(address, "")
+        },
     ] {
         match first.check(asked).await {
             Err(ClientError::Refused(refusal)) => assert_eq!(refusal.code, Code::BadRequest),

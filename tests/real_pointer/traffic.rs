@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 
 use flipside::core::names::Release;
-use flipside::core::plan::{HttpProbe, JsonValue};
+use flipside::core::plan::{GrpcProbe, HttpProbe, JsonValue};
 use flipside::core::progress::{Progress, Silent, Sink};
 use flipside::pointer::proxy::{Control, overview};
 use flipside::pointer::{Pointer, PointerError};
@@ -136,7 +136,7 @@ async fn addresses_are_checked_from_the_proxy() {
         let pointer = String::new();
         Question::Http(HttpProbe {
             matches: matches.map(str::to_owned),
-            json: equals.map(|equals| JsonValue { pointer, equals }),
+            json: equals.map(|equals| Box::new(JsonValue { pointer, equals })),
             ..http
         })
     };
@@ -155,6 +155,12 @@ async fn addresses_are_checked_from_the_proxy() {
         .await;
     let reason = text.unwrap().unwrap_err();
     assert_eq!(reason, "the answer is no JSON at 1:1: up");
+    let grpc = Question::Grpc(GrpcProbe {
+        port: at.port(),
+        service: String::new(),
+    });
+    let other = pointer.check(at, &grpc, 5_000).await.unwrap();
+    assert!(other.unwrap_err().contains("HTTP/2"));
     let refused = pointer.check(closed, &Question::Tcp, 5_000).await.unwrap();
     assert_eq!(refused, Err(format!("connection refused at {closed}")));
     assert_eq!(pointer.place(), format!("proxy {}", rig.name()));

@@ -295,13 +295,47 @@ mod tests {
             assert_eq!(again[PROBES], line);
             seen.extend(said.labels.probes);
         }
-        let bodies = seen.iter().map(|probe| match &probe.kind {
-            ProbeKind::Http(http) => (http.matches.is_some(), http.json.is_some()),
-            _ => (false, false),
+        let told = seen.iter().map(|probe| match &probe.kind {
+            ProbeKind::Http(http) => {
+                let json = http.json.as_ref().map(|json| json.pointer.as_str());
+                format!("http {:?} {json:?}", http.matches)
+            }
+            kind => format!("{kind:?}"),
         });
-        let none = (false, false);
-        let expected = [none, none, none, none, (true, true)];
-        assert_eq!(bodies.collect::<Vec<_>>(), expected);
+        let expected = [
+            "http None None",
+            "Tcp { port: 5432 }",
+            "Exec { command: [] }",
+            "Health",
+            r#"http Some("^ok\\b") Some("/status")"#,
+            r#"Grpc(GrpcProbe { port: 9090, service: "shop.v1.Cart" })"#,
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    /// Labels that it could not read would be an environment that it cannot roll back to.
+    #[test]
+    fn the_first_version_reads_what_later_ones_write_as_far_as_it_knew() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        #[expect(dead_code, reason = "only told")]
+        enum FirstKind {
+            Http { port: u16, contains: Option<String> },
+            Tcp { port: u16 },
+            Exec {},
+            Health,
+        }
+        #[derive(serde::Deserialize)]
+        struct First {
+            kind: FirstKind,
+        }
+        let golden = include_str!("../../../tests/golden/label-probes-v1.jsonl");
+        let probes = golden.lines().skip(2).flat_map(|line| {
+            let read: Vec<First> = serde_json::from_str(line).unwrap();
+            read.into_iter().map(|probe| format!("{:?}", probe.kind))
+        });
+        let expected = ["Http { port: 8080, contains: None }", "Tcp { port: 9090 }"];
+        assert_eq!(probes.collect::<Vec<_>>(), expected);
     }
 
     #[test]
