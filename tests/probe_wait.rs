@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flipside::core::names::Millis;
-use flipside::core::plan::{HeaderField, ProbeKind, Text};
+use flipside::core::plan::{GrpcProbe, HeaderField, ProbeKind, Text};
 use flipside::core::progress::Progress;
 use flipside::core::world::{ContainerState, Health};
 use flipside::engine::Executed;
-use flipside::probe::{Here, Proving, Question, Unfit, Vantage, Verdict, unfit};
+use flipside::probe::{Here, Proving, Question, Unfit, Vantage, VantageError, Verdict, unfit};
 
 use stage::{
     Said, Stage, away, container, exec, failure, http_up, last, passes, probe, refused, role,
@@ -78,6 +78,58 @@ async fn three_passes_in_a_row_begin_again_after_a_failure() {
     assert_eq!(stage.prove().await, Ok(6));
     // After a pass the next check comes an interval later, not at once.
     assert_eq!(stage.now(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vantage_that_does_not_know_a_check_ends_the_wait_at_once() {
+    let unable = script(|_, _, _| {
+        Err(VantageError::Unable {
+            place: "proxy p".into(),
+            why: "is older than this flipside".into(),
+        })
+    });
+    let stage = Stage::new(1, vec![up()], unable);
+    let failure = stage.prove_failing().await;
+    insta::assert_snapshot!(failure.what, @"web cannot pass `http /up`: proxy p is older than this flipside");
+    assert_eq!(stage.asked_at(), [0]);
+    let round = stage.proving().round(Duration::from_secs(1)).await.unwrap();
+    let reason = "proxy p is older than this flipside".to_owned();
+    assert_eq!(round[0].result, Err(reason));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_probe_is_named_by_its_service_and_hints_at_what_mends_it() {
+    let grpc = |service: &str| {
+        let service = service.to_owned();
+        probe(ProbeKind::Grpc(GrpcProbe {
+            port: 9090,
+            service,
+        }))
+    };
+    let told = async |service: &str, reason: &'static str| {
+        let answer = script(move |_, _, _| Ok(Err(reason.into())));
+        let stage = Stage::new(1, vec![grpc(service)], answer);
+        let failure = stage.prove_failing().await;
+        (failure.what, failure.hint.unwrap_or_default())
+    };
+    let (what, hint) = told("shop.v1.Cart", "it knows no service `x` (NOT_FOUND)").await;
+    insta::assert_snapshot!(what, @"web did not pass `grpc shop.v1.Cart` within 60 s: it knows no service `x` (NOT_FOUND)");
+    insta::assert_snapshot!(hint, @"check the probe's `service:` against what the server registers with its health service");
+    let (what, hint) = told("", "10.0.0.1:9090 answers in HTTP/1, and gRPC is HTTP/2").await;
+    insta::assert_snapshot!(what, @"web did not pass `grpc 9090` within 60 s: 10.0.0.1:9090 answers in HTTP/1, and gRPC is HTTP/2");
+    insta::assert_snapshot!(hint, @"check the probe's `port:`: what answers on 9090 is no gRPC server without TLS");
+    let (_, hint) = told("", "it has no gRPC health service (UNIMPLEMENTED)").await;
+    insta::assert_snapshot!(hint, @"register `grpc.health.v1.Health` in the server of role `web`, or probe it with `tcp:`");
+    assert_eq!(told("", "it says that it is NOT_SERVING").await.1, "");
+
+    let stage = Stage::new(2, vec![grpc("")], script(passes));
+    assert_eq!(stage.prove().await, Ok(2));
+    let round = stage.proving().round(Duration::from_secs(1)).await.unwrap();
+    assert_eq!(
+        (round[0].probe.as_str(), &round[0].result),
+        ("grpc 9090", &Ok(None))
+    );
+    assert_eq!(stage.asked_at().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! The embedded proxy: real servers before and behind it, on loopback.
 
+mod bodies;
 mod checks;
 mod clients;
 mod framing;
+mod grpc;
 mod headers;
 pub mod kit;
 mod orders;

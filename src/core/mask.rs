@@ -37,7 +37,7 @@ impl Mask {
                 let headers = http.headers.iter();
                 headers.filter_map(|field| field.value.as_ref()).collect()
             }
-            ProbeKind::Tcp { .. } | ProbeKind::Health => Vec::new(),
+            ProbeKind::Tcp { .. } | ProbeKind::Grpc(_) | ProbeKind::Health => Vec::new(),
         });
         let shown = shown(plan);
         let secrets = texts.chain(asked).flat_map(forms);
@@ -186,11 +186,20 @@ fn shown(plan: &Plan) -> Vec<&str> {
         }
     }
     for probe in &plan.probes {
-        if let ProbeKind::Http(http) = &probe.kind {
-            shown.push(&http.path);
-            shown.extend(http.contains.as_deref());
-            let values = http.headers.iter().filter_map(|field| field.value.as_ref());
-            shown.extend(values.filter(|value| !value.is_secret()).map(Text::reveal));
+        match &probe.kind {
+            ProbeKind::Http(http) => {
+                shown.push(&http.path);
+                shown.extend(http.contains.as_deref());
+                shown.extend(http.matches.as_deref());
+                if let Some(json) = &http.json {
+                    shown.push(&json.pointer);
+                    shown.extend(json.equals.as_str());
+                }
+                let values = http.headers.iter().filter_map(|field| field.value.as_ref());
+                shown.extend(values.filter(|value| !value.is_secret()).map(Text::reveal));
+            }
+            ProbeKind::Grpc(grpc) => shown.push(&grpc.service),
+            ProbeKind::Tcp { .. } | ProbeKind::Exec { .. } | ProbeKind::Health => {}
         }
     }
     shown

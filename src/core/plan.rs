@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, RoleName, ServiceName};
 pub use super::text::Text;
+pub use probe::{GrpcProbe, HeaderField, HttpProbe, JsonValue, Probe, ProbeKind, ProbeTls, Verify};
+
+mod probe;
 
 /// A whole plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,123 +127,6 @@ pub struct ProxyPlan {
     pub listen: String,
     /// Host names, lower case; empty: every request of that listener that names no other service's.
     pub hosts: Vec<String>,
-}
-
-/// One check that an environment is fit to serve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    /// The role, every replica of which is checked.
-    pub role: RoleName,
-    /// What is asked.
-    pub kind: ProbeKind,
-    /// The longest wait between two checks; the first waits are shorter.
-    pub interval_ms: Millis,
-    /// How long one check may take.
-    pub timeout_ms: Millis,
-    /// How long after the container's start the first check comes.
-    pub initial_delay_ms: Millis,
-    /// How many checks in a row must pass, at least 1.
-    pub passes: u32,
-    /// How many checks in a row must fail, during a bake, for the release to be switched back.
-    pub failures: u32,
-    /// When all must have passed, counted from the end of standing up.
-    pub deadline_ms: Millis,
-}
-
-/// What a probe asks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeKind {
-    /// An HTTP/1.1 request; redirects are never followed.
-    Http(HttpProbe),
-    /// A TCP connection.
-    Tcp {
-        /// The container's port.
-        port: u16,
-    },
-    /// A command in the container that must exit with 0.
-    Exec {
-        /// The command and its arguments; not serialised: it may hold secrets.
-        #[serde(skip)]
-        command: Vec<Text>,
-    },
-    /// The container's own HEALTHCHECK.
-    Health,
-}
-
-/// An HTTP probe.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HttpProbe {
-    /// The container's port.
-    pub port: u16,
-    /// `GET`, `HEAD`, …
-    pub method: String,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-    /// Header fields, `Host` among them.
-    pub headers: Vec<HeaderField>,
-    /// Statuses that pass, as inclusive ranges.
-    pub status: Vec<(u16, u16)>,
-    /// Text that the first MiB of the body must contain.
-    pub contains: Option<String>,
-    /// TLS, where it is spoken.
-    pub tls: Option<ProbeTls>,
-}
-
-/// One header field of a probe. Of a secret one only the name is serialised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "HeaderRepr", into = "HeaderRepr")]
-pub struct HeaderField {
-    /// The field's name.
-    pub name: String,
-    /// Its value; `None` where it was secret and this probe was read back from a label.
-    pub value: Option<Text>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct HeaderRepr {
-    name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-}
-
-impl From<HeaderRepr> for HeaderField {
-    fn from(repr: HeaderRepr) -> Self {
-        Self {
-            name: repr.name,
-            value: repr.value.map(Text::public),
-        }
-    }
-}
-
-impl From<HeaderField> for HeaderRepr {
-    fn from(field: HeaderField) -> Self {
-        let public = field.value.filter(|value| !value.is_secret());
-        Self {
-            name: field.name,
-            value: public.map(|value| value.reveal().to_owned()),
-        }
-    }
-}
-
-/// How a probe speaks TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeTls {
-    /// The name sent and, unless `verify` says otherwise, verified.
-    pub server_name: Option<String>,
-    /// What is verified.
-    pub verify: Verify,
-}
-
-/// What is verified of a server's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Verify {
-    /// Chain and name.
-    #[default]
-    Full,
-    /// Nothing: `verify: none`.
-    None,
 }
 
 /// When a role runs.

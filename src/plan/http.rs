@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::body;
 use super::fields::Fields;
 use super::networks::is_host;
 use super::probes::{Place, port};
@@ -61,10 +62,16 @@ pub(super) fn http(
         Some(field) => statuses(reader, field.node),
         None => vec![(200, 299)],
     };
-    let contains = match fields.take_full(reader, "contains") {
-        Some(field) => Some(reader.public(field.node, "the text that the body must contain")?),
-        None => None,
-    };
+    let contains = fields
+        .take_full(reader, "contains")
+        .and_then(|field| reader.public(field.node, "the text that the body must contain"));
+    let matches = fields
+        .take_full(reader, "matches")
+        .and_then(|field| body::pattern(reader, field.node));
+    let json = fields.take_full(reader, "json").and_then(|field| {
+        let place = format!("{}.json", at.place);
+        body::json(reader, field.node, field.key, &place).map(Box::new)
+    });
     let tls = fields
         .take_full(reader, "tls")
         .and_then(|field| tls(reader, field.node, &format!("{}.tls", at.place)));
@@ -75,6 +82,8 @@ pub(super) fn http(
         headers,
         status,
         contains,
+        matches,
+        json,
         tls,
     })
 }

@@ -17,6 +17,7 @@
 //! Nothing here touches an engine or a pointer, writes a file or reads the process's variables.
 //! A role with `run: never` is not read beyond that word and is no part of the plan.
 
+mod body;
 mod command;
 mod dotenv;
 mod environment;

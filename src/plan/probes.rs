@@ -10,9 +10,9 @@ use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
 use crate::core::RoleName;
-use crate::core::plan::{Exposed, PointerPlan, Probe, ProbeKind, Role};
+use crate::core::plan::{Exposed, GrpcProbe, PointerPlan, Probe, ProbeKind, Role};
 
-const KINDS: [&str; 4] = ["http", "tcp", "exec", "health"];
+const KINDS: [&str; 5] = ["http", "grpc", "tcp", "exec", "health"];
 
 /// What probes refer to.
 pub(super) struct Around<'a> {
@@ -124,6 +124,7 @@ fn probe(reader: &mut Reader<'_>, item: &Node, place: &str, around: &Around<'_>)
     };
     let read = match name {
         "http" => http::http(reader, &mut fields, &at).map(ProbeKind::Http),
+        "grpc" => grpc(reader, &mut fields, &at).map(ProbeKind::Grpc),
         "tcp" => port(reader, &mut fields, &at).map(|port| ProbeKind::Tcp { port }),
         "exec" => exec(reader, &mut fields, &at),
         _ => health(reader, &at),
@@ -144,6 +145,7 @@ fn probe(reader: &mut Reader<'_>, item: &Node, place: &str, around: &Around<'_>)
         &[
             ("retries", "write `failures: N`, which counts during a bake; before the switch `deadline` says how long to go on"),
             ("start_period", "write `initial_delay`"),
+            ("tls", "remove it: only http probes speak TLS"),
             ("follow_redirects", "remove it: a redirect is not followed, so probe the place it leads to"),
         ],
     );
@@ -275,6 +277,27 @@ pub(super) fn port(
             None
         }
     }
+}
+
+fn grpc(reader: &mut Reader<'_>, fields: &mut Fields<'_>, at: &Place<'_>) -> Option<GrpcProbe> {
+    let port = port(reader, fields, at);
+    let service = match fields.take_full(reader, "service") {
+        Some(field) => {
+            let text = reader.public(field.node, "a gRPC service such as `shop.v1.Cart`")?;
+            if !text.chars().all(|c| c.is_ascii_graphic()) {
+                reader.wrong(
+                    field.node.span,
+                    format!("`{text}` is not the name of a gRPC service"),
+                    "write it as its server registers it, such as `shop.v1.Cart`",
+                );
+                return None;
+            }
+            text
+        }
+        None => String::new(),
+    };
+    let port = port?;
+    Some(GrpcProbe { port, service })
 }
 
 fn exec(reader: &mut Reader<'_>, fields: &mut Fields<'_>, at: &Place<'_>) -> Option<ProbeKind> {

@@ -405,20 +405,28 @@ impl Vantage for ProxyPointer {
         question: &Question,
         timeout_ms: Millis,
     ) -> Result<Result<(), String>, VantageError> {
-        let cannot = |error: PointerError| VantageError {
-            place: self.site().describe(),
+        let cannot = |error: PointerError| VantageError::Away {
+            place: self.place(),
             why: match error {
                 PointerError::OutOfReach { why, .. } | PointerError::Lost { why, .. } => why,
                 other => other.to_string(),
             },
         };
-        let check = match words::check(address, question, timeout_ms) {
+        let check = match question.check(address, timeout_ms) {
             Ok(check) => check,
             Err(reason) => return Ok(Err(reason)),
         };
         let link = self.needed().await.map_err(cannot)?;
-        let outcome = link.client().check(check).await;
-        let outcome = outcome.map_err(|error| cannot(self.fault(error, Effect::Asks)))?;
-        Ok(words::verdict(outcome))
+        match link.client().check(check).await {
+            Ok(outcome) => Ok(words::verdict(outcome)),
+            // Whatever a check asks, a proxy that knows its words obeys it.
+            Err(ClientError::Refused(refusal)) if refusal.code == Code::BadRequest => {
+                Err(VantageError::Unable {
+                    place: self.place(),
+                    why: words::too_old(&link.hello.version, self.site()),
+                })
+            }
+            Err(error) => Err(cannot(self.fault(error, Effect::Asks))),
+        }
     }
 }

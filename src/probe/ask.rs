@@ -103,11 +103,20 @@ impl Proving<'_> {
             ProbeKind::Http(http) => match withheld(http) {
                 Some(note) => self.runs(pair.container, limit, note).await,
                 None => {
-                    self.knock(pair.container, http.port, Some(http), limit)
+                    let question = Question::Http(http.clone());
+                    self.knock(pair.container, http.port, &question, limit)
                         .await
                 }
             },
-            ProbeKind::Tcp { port } => self.knock(pair.container, *port, None, limit).await,
+            ProbeKind::Grpc(grpc) => {
+                let question = Question::Grpc(grpc.clone());
+                self.knock(pair.container, grpc.port, &question, limit)
+                    .await
+            }
+            ProbeKind::Tcp { port } => {
+                self.knock(pair.container, *port, &Question::Tcp, limit)
+                    .await
+            }
             ProbeKind::Exec { command } if command.is_empty() => {
                 let note =
                     "not executed: no plan is at hand, and labels are not trusted with commands";
@@ -134,29 +143,32 @@ impl Proving<'_> {
         answer
     }
 
-    /// Asks an address over the network; without `http`, for a connection and nothing more.
+    /// Asks an address over the network.
     pub(super) async fn knock(
         &self,
         container: &Container,
         port: u16,
-        http: Option<&HttpProbe>,
+        question: &Question,
         limit: Millis,
     ) -> Answer {
         let Some(address) = container.address else {
             return failed("it has no address on its environment's network");
         };
-        let question = http.map_or(Question::Tcp, |http| Question::Http(http.clone()));
-        let check = self.vantage.check((address, port).into(), &question, limit);
+        let check = self.vantage.check((address, port).into(), question, limit);
         match timeout(Duration::from_millis(limit) + SLACK, check).await {
             Ok(Ok(Ok(()))) => Answer::Passed,
             Ok(Ok(Err(reason))) => {
-                let sent = http.map_or(&[][..], |http| &http.headers[..]);
+                let sent = match question {
+                    Question::Http(http) => &http.headers[..],
+                    Question::Grpc(_) | Question::Tcp => &[],
+                };
                 let sent = sent.iter().filter_map(|field| field.value.as_ref());
                 // Of a long body only the beginning is told.
                 failed(Mask::of_texts(sent).hide_cut(&tell::answered(&reason)))
             }
+            Ok(Err(error @ VantageError::Unable { .. })) => Answer::Hopeless(error.to_string()),
             Ok(Err(error)) => Answer::Missed(Missed::Vantage(error)),
-            Err(_) => Answer::Missed(Missed::Vantage(VantageError {
+            Err(_) => Answer::Missed(Missed::Vantage(VantageError::Away {
                 place: self.vantage.place(),
                 why: format!(
                     "it did not say within {} what came of a check",

@@ -8,8 +8,7 @@ use async_trait::async_trait;
 
 use super::{Question, Vantage, VantageError};
 use crate::core::names::Millis;
-use crate::core::plan::{HttpProbe, Verify};
-use crate::proxy::check::{self, Check, Http, Kind, Outcome, StatusRange, Tls};
+use crate::proxy::check::{self, Outcome};
 
 /// This process as a vantage.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,38 +26,13 @@ impl Vantage for Here {
         question: &Question,
         timeout_ms: Millis,
     ) -> Result<Result<(), String>, VantageError> {
-        let kind = match question {
-            Question::Http(http) => Kind::Http(request(http)),
-            Question::Tcp => Kind::Tcp,
-        };
-        let asked = Check {
-            kind,
-            address,
-            timeout_ms,
+        let asked = match question.check(address, timeout_ms) {
+            Ok(asked) => asked,
+            Err(reason) => return Ok(Err(reason)),
         };
         Ok(match check::check(&asked).await {
             Outcome::Pass { .. } => Ok(()),
             Outcome::Fail { reason } => Err(reason.to_string()),
         })
-    }
-}
-
-fn request(probe: &HttpProbe) -> Http {
-    // A field without a value is never asked for: the caller does not ask such a probe.
-    let headers = probe.headers.iter().filter_map(|field| {
-        let value = field.value.as_ref()?;
-        Some((field.name.clone(), value.reveal().to_owned()))
-    });
-    let ranges = probe.status.iter();
-    Http {
-        method: probe.method.clone(),
-        path: probe.path.clone(),
-        headers: headers.collect(),
-        expect_status: ranges.map(|&(from, to)| StatusRange { from, to }).collect(),
-        body_contains: probe.contains.clone(),
-        tls: probe.tls.as_ref().map(|tls| Tls {
-            server_name: tls.server_name.clone(),
-            insecure: tls.verify == Verify::None,
-        }),
     }
 }

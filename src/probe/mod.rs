@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::core::event::Failure;
 use crate::core::names::{Millis, ServiceName};
-use crate::core::plan::{HttpProbe, Probe};
+use crate::core::plan::Probe;
 use crate::core::progress::Sink;
 use crate::core::world::Environment;
 use crate::engine::{Engine, EngineError};
@@ -17,11 +17,13 @@ mod ask;
 mod exits;
 mod here;
 mod prove;
+mod question;
 mod round;
 mod tell;
 mod watch;
 
 pub use here::Here;
+pub use question::Question;
 pub use tell::unfit;
 
 /// A place from which addresses can be checked: the embedded proxy, or this process.
@@ -42,23 +44,25 @@ pub trait Vantage: Send + Sync {
     ) -> Result<Result<(), String>, VantageError>;
 }
 
-/// What is asked of an address.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Question {
-    /// An HTTP request; its port is the address's.
-    Http(HttpProbe),
-    /// A TCP connection.
-    Tcp,
-}
-
-/// The vantage could not be asked.
+/// The vantage did not make the check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place} cannot check anything: {why}")]
-pub struct VantageError {
-    /// Which.
-    pub place: String,
-    /// Why.
-    pub why: String,
+pub enum VantageError {
+    /// It could not be asked, for now.
+    #[error("{place} cannot check anything: {why}")]
+    Away {
+        /// Which.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// It does not know this kind of check, and will not before it is replaced.
+    #[error("{place} {why}")]
+    Unable {
+        /// Which.
+        place: String,
+        /// Why, and what mends it.
+        why: String,
+    },
 }
 
 /// The checks of one environment: [`Proving::prove`] before it serves, [`Proving::watch`] while it
@@ -85,7 +89,7 @@ pub struct Proving<'a> {
 pub struct Verdict {
     /// The container's name.
     pub container: String,
-    /// `http /up`, `tcp 5432`, `exec`, `health`; `running` of a container that does not run.
+    /// `http /up`, `grpc shop.v1.Cart`, `tcp 5432`, `exec`, `health`; `running` of a container that does not run.
     pub probe: String,
     /// Passed, with what there is to note; or why not.
     pub result: Result<Option<String>, String>,

@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::ask::{Answer, Missed, Pair, withheld};
-use super::{Proving, Unfit, Verdict, tell};
+use super::{Proving, Question, Unfit, Verdict, tell};
 use crate::core::plan::ProbeKind;
 use crate::core::world::Health;
 
 impl Proving<'_> {
-    /// Asks every http and tcp probe of every replica once, all at once, each `within` that time or
+    /// Asks every http, grpc and tcp probe of every replica once, all at once, each `within` that time or
     /// its own timeout, whichever is shorter.
     ///
     /// A container that does not run fails, as does one that is missing. A HEALTHCHECK counts by
@@ -63,12 +63,13 @@ impl Proving<'_> {
     ) -> Result<Result<Option<String>, String>, Unfit> {
         let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let limit = pair.probe.timeout_ms.min(within);
-        let (port, http) = match &pair.probe.kind {
+        let (port, question) = match &pair.probe.kind {
             ProbeKind::Http(http) => match withheld(http) {
                 Some(note) => return Ok(Ok(Some(note))),
-                None => (http.port, Some(http)),
+                None => (http.port, Question::Http(http.clone())),
             },
-            ProbeKind::Tcp { port } => (*port, None),
+            ProbeKind::Grpc(grpc) => (grpc.port, Question::Grpc(grpc.clone())),
+            ProbeKind::Tcp { port } => (*port, Question::Tcp),
             ProbeKind::Exec { .. } => {
                 let note = "not executed: it passed when the release was proven";
                 return Ok(Ok(Some(note.into())));
@@ -82,7 +83,7 @@ impl Proving<'_> {
                 });
             }
         };
-        match self.knock(pair.container, port, http, limit).await {
+        match self.knock(pair.container, port, &question, limit).await {
             Answer::Passed => Ok(Ok(None)),
             Answer::NotAsked(note) => Ok(Ok(Some(note))),
             Answer::Hopeless(reason) => Ok(Err(reason)),

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::{Proving, Verdict};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{Millis, RoleName};
-use crate::core::plan::{Probe, ProbeKind};
+use crate::core::plan::{GrpcProbe, Probe, ProbeKind};
 use crate::core::words::{count, millis};
 use crate::core::world::{Container, ContainerState, Environment};
 
@@ -176,10 +176,12 @@ fn report(container: String, reasons: Vec<String>) -> ReplicaReport {
     }
 }
 
-/// `http /up`, `tcp 5432`, `exec`, `health`.
+/// `http /up`, `grpc shop.v1.Cart`, `tcp 5432`, `exec`, `health`.
 pub(super) fn title(probe: &Probe) -> String {
     match &probe.kind {
         ProbeKind::Http(http) => format!("http {}", http.path),
+        ProbeKind::Grpc(grpc) if grpc.service.is_empty() => format!("grpc {}", grpc.port),
+        ProbeKind::Grpc(grpc) => format!("grpc {}", grpc.service),
         ProbeKind::Tcp { port } => format!("tcp {port}"),
         ProbeKind::Exec { .. } => "exec".into(),
         ProbeKind::Health => "health".into(),
@@ -307,6 +309,9 @@ pub(super) fn hint(reason: &str, probe: &Probe) -> Option<String> {
     if reason.contains("no verdict yet") {
         return Some("if it needs longer to start, raise the probe's `deadline:`".into());
     }
+    if let ProbeKind::Grpc(grpc) = &probe.kind {
+        return grpc_hint(reason, role, grpc);
+    }
     let hint = match (&probe.kind, status(reason)?) {
         (ProbeKind::Http(_), 300..400) => {
             "redirects are not followed: set the probe's `host:` or `path:` to what answers \
@@ -321,4 +326,22 @@ pub(super) fn hint(reason: &str, probe: &Probe) -> Option<String> {
         _ => return None,
     };
     Some(hint.into())
+}
+
+fn grpc_hint(reason: &str, role: &RoleName, grpc: &GrpcProbe) -> Option<String> {
+    if reason.contains("HTTP/") {
+        return Some(format!(
+            "check the probe's `port:`: what answers on {} is no gRPC server without TLS",
+            grpc.port
+        ));
+    }
+    if reason.contains("(UNIMPLEMENTED)") {
+        return Some(format!(
+            "register `grpc.health.v1.Health` in the server of role `{role}`, or probe it with `tcp:`"
+        ));
+    }
+    reason.contains("(NOT_FOUND)").then(|| {
+        "check the probe's `service:` against what the server registers with its health service"
+            .into()
+    })
 }

@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::check::{Reason, from_hyper, from_io};
 use super::control::{Asked, Code, ControlError};
 use super::desk::Desk;
 use super::headers::{HEADERS_MOST, RELEASE, TRACE};
+use super::reason::{Reason, from_hyper, from_io};
 use super::refuse::unknown;
 use super::table::{parse_listen, reachable};
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
@@ -20,15 +20,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+use super::body::{Wanted, glimpse};
+use super::grpc;
 use super::headers::HEADERS_MOST;
+use super::reason::{from_hyper, from_io};
 use super::tls;
 
-/// The most of a body that is read, in bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
+pub use super::body::{Body, Json};
+pub use super::grpc::Grpc;
+pub use super::reason::{Heard, Reason, Stage};
+
 /// The longest a check may take, whatever was asked.
 const LIMIT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most of a body that is shown, in bytes.
-const SHOWN: usize = 200;
 
 /// One probe of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,11 @@ pub struct Check {
 pub enum Kind {
     /// One HTTP/1.1 request.
     Http(Http),
+    /// One HTTP/1.1 request and what the whole body of its answer must be. A kind of its own, so
+    /// that a proxy which does not know it refuses it, instead of passing what it did not look at.
+    HttpBody(Box<HttpBody>),
+    /// The health check of gRPC, over HTTP/2 without TLS.
+    Grpc(Grpc),
     /// A connection, and nothing more.
     Tcp,
 }
@@ -86,6 +94,16 @@ impl fmt::Debug for Http {
     }
 }
 
+/// One HTTP request and what the whole body of its answer must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpBody {
+    /// The request.
+    pub http: Http,
+    /// The body.
+    pub body: Body,
+}
+
 /// A range of statuses, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRange {
@@ -114,7 +132,7 @@ pub enum Outcome {
     Pass {
         /// Microseconds from the start of the connection to the last thing looked at.
         took_us: u64,
-        /// Status of the answer, where there was one.
+        /// Status of the answer in HTTP, where that was asked.
         status: Option<u16>,
     },
     /// It failed.
@@ -122,130 +140,6 @@ pub enum Outcome {
         /// Why.
         reason: Reason,
     },
-}
-
-/// Why a check failed. Its `Display` is for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Nothing listens there.
-    Refused {
-        /// Where.
-        address: SocketAddr,
-    },
-    /// The limit passed.
-    TimedOut {
-        /// The limit, in milliseconds.
-        after_ms: u64,
-        /// What was being waited for.
-        stage: Stage,
-    },
-    /// No way there, or another error of the network.
-    Unreachable {
-        /// Where.
-        address: SocketAddr,
-        /// The system's words.
-        message: String,
-    },
-    /// The connection was reset before a whole answer.
-    Reset {
-        /// Where.
-        address: SocketAddr,
-    },
-    /// The connection was closed before a whole answer.
-    ClosedEarly {
-        /// Where.
-        address: SocketAddr,
-    },
-    /// A redirect, which is never followed.
-    Redirect {
-        /// Status of the answer.
-        status: u16,
-        /// Where it points.
-        location: String,
-    },
-    /// A status that was not asked for.
-    Status {
-        /// Status of the answer.
-        status: u16,
-        /// The first 200 bytes of the body.
-        body: String,
-    },
-    /// The body does not contain what it should.
-    BodyMissing {
-        /// What it should contain.
-        wanted: String,
-        /// The first 200 bytes of the body.
-        body: String,
-    },
-    /// TLS could not be set up.
-    Tls {
-        /// Why.
-        message: String,
-    },
-    /// The answer is not HTTP, or the check itself cannot be asked.
-    BadAnswer {
-        /// Why.
-        message: String,
-    },
-}
-
-/// What a check was waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// A connection.
-    Connect,
-    /// An answer on it.
-    Answer,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::Refused { address } => write!(f, "connection refused at {address}"),
-            Reason::TimedOut {
-                after_ms,
-                stage: Stage::Connect,
-            } => write!(f, "no connection within {after_ms} ms"),
-            Reason::TimedOut {
-                after_ms,
-                stage: Stage::Answer,
-            } => write!(f, "connected, but no whole answer within {after_ms} ms"),
-            Reason::Unreachable { address, message } => {
-                write!(f, "{address} cannot be reached: {message}")
-            }
-            Reason::Reset { address } => {
-                write!(f, "connection reset by {address} before it answered")
-            }
-            Reason::ClosedEarly { address } => {
-                write!(f, "connection closed by {address} before it answered")
-            }
-            Reason::Redirect { status, location } => write!(f, "{status} to {location}"),
-            Reason::Status { status, body } => {
-                let name = hyper::StatusCode::from_u16(*status)
-                    .ok()
-                    .and_then(|status| status.canonical_reason());
-                write!(f, "{status}")?;
-                if let Some(name) = name {
-                    write!(f, " {name}")?;
-                }
-                if body.trim().is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ": {}", body.trim())
-                }
-            }
-            Reason::BodyMissing { wanted, body } if body.is_empty() => {
-                write!(f, "`{wanted}` is not in the answer, which is empty")
-            }
-            Reason::BodyMissing { wanted, body } => {
-                write!(f, "`{wanted}` is not in the answer: {}", body.trim())
-            }
-            Reason::Tls { message } => write!(f, "TLS failed: {message}"),
-            Reason::BadAnswer { message } => write!(f, "no HTTP answer: {message}"),
-        }
-    }
 }
 
 /// Performs `check` once.
@@ -271,17 +165,25 @@ async fn perform(check: &Check) -> Result<Option<u16>, Reason> {
         .await
         .map_err(late(Stage::Connect))?
         .map_err(|error| from_io(&error, check.address))?;
-    let Kind::Http(http) = &check.kind else {
-        return Ok(None);
+    let (http, body) = match &check.kind {
+        Kind::Http(http) => (http, None),
+        Kind::HttpBody(asked) => (&asked.http, Some(&asked.body)),
+        Kind::Grpc(grpc) => {
+            let asked = grpc::exchange(stream, grpc, check.address, check.timeout_ms);
+            let answer = timeout_at(deadline, asked).await;
+            return answer.map_err(late(Stage::Answer))?.map(|()| None);
+        }
+        Kind::Tcp => return Ok(None),
     };
+    let wanted = Wanted::new(http.body_contains.as_deref(), body)?;
     let answer = async {
         match &http.tls {
-            None => exchange(stream, http, check.address).await,
+            None => exchange(stream, http, &wanted, check.address).await,
             Some(settings) => {
                 let stream = tls::connect(stream, settings, check.address.ip())
                     .await
                     .map_err(|message| Reason::Tls { message })?;
-                exchange(stream, http, check.address).await
+                exchange(stream, http, &wanted, check.address).await
             }
         }
     };
@@ -291,7 +193,12 @@ async fn perform(check: &Check) -> Result<Option<u16>, Reason> {
         .map(Some)
 }
 
-async fn exchange<S>(stream: S, http: &Http, address: SocketAddr) -> Result<u16, Reason>
+async fn exchange<S>(
+    stream: S,
+    http: &Http,
+    wanted: &Wanted<'_>,
+    address: SocketAddr,
+) -> Result<u16, Reason>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -306,7 +213,7 @@ where
             .send_request(request)
             .await
             .map_err(|error| from_hyper(&error, address))?;
-        judge(answer, http, address).await
+        judge(answer, http, wanted, address).await
     };
     tokio::pin!(judged, connection);
     // The connection is driven here rather than in a task, so that nothing outlives the check.
@@ -343,6 +250,7 @@ fn request(http: &Http, address: SocketAddr) -> Result<Request<Empty<Bytes>>, Re
 async fn judge(
     answer: Response<Incoming>,
     http: &Http,
+    wanted: &Wanted<'_>,
     address: SocketAddr,
 ) -> Result<u16, Reason> {
     let status = answer.status().as_u16();
@@ -361,91 +269,9 @@ async fn judge(
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
             return Err(Reason::Redirect { status, location });
         }
-        // What can be read of the body helps; that it breaks off is not the reason.
-        let mut body = Vec::new();
-        let read = read_until(answer.into_body(), &mut body, |body| body.len() >= SHOWN);
-        if tokio::time::timeout(Duration::from_secs(1), read)
-            .await
-            .is_err()
-        {
-            tracing::debug!(status, "the body of a refused answer did not end");
-        }
-        let body = shown(&body);
+        let body = glimpse(answer.into_body()).await;
         return Err(Reason::Status { status, body });
     }
-    if let Some(wanted) = &http.body_contains {
-        let mut body = Vec::new();
-        let holds = |body: &[u8]| {
-            wanted.is_empty() || body.windows(wanted.len()).any(|it| it == wanted.as_bytes())
-        };
-        let read = read_until(answer.into_body(), &mut body, holds).await;
-        if !holds(&body) {
-            read.map_err(|error| from_hyper(&error, address))?;
-            return Err(Reason::BodyMissing {
-                wanted: wanted.clone(),
-                body: shown(&body),
-            });
-        }
-    }
+    wanted.judge(answer.into_body(), address).await?;
     Ok(status)
-}
-
-async fn read_until(
-    mut from: Incoming,
-    into: &mut Vec<u8>,
-    enough: impl Fn(&[u8]) -> bool,
-) -> hyper::Result<()> {
-    while into.len() < BODY_LIMIT && !enough(into) {
-        match from.frame().await {
-            None => break,
-            Some(frame) => {
-                if let Ok(data) = frame?.into_data() {
-                    let room = BODY_LIMIT - into.len();
-                    into.extend_from_slice(&data[..data.len().min(room)]);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn shown(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).into_owned()
-}
-
-/// What an error of the network means for somebody waiting for `address`.
-pub(super) fn from_io(error: &std::io::Error, address: SocketAddr) -> Reason {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Reason::Refused { address },
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Reason::Reset { address },
-        ErrorKind::UnexpectedEof => Reason::ClosedEarly { address },
-        _ => Reason::Unreachable {
-            address,
-            message: error.to_string(),
-        },
-    }
-}
-
-/// What an error of HTTP means for somebody waiting for `address`.
-pub(super) fn from_hyper(error: &hyper::Error, address: SocketAddr) -> Reason {
-    // hyper wraps what it found on the wire in what it did about it; the inner one is the reason.
-    let mut error = error;
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return from_io(io, address);
-        }
-        if let Some(inner) = inner.downcast_ref::<hyper::Error>() {
-            error = inner;
-        }
-        source = inner.source();
-    }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        Reason::ClosedEarly { address }
-    } else {
-        Reason::BadAnswer {
-            message: error.to_string(),
-        }
-    }
 }

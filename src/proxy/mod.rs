@@ -5,7 +5,7 @@
 //! orders over a Unix socket (`socket`, `desk`). The table is saved before it is used
 //! (`store`) and restored at the start.
 //!
-//! It imports nothing else of this crate, speaks neither TLS to clients nor HTTP/2, and does not
+//! It imports nothing else of this crate, speaks neither TLS nor HTTP/2 to clients, and does not
 //! know what a deployment is: engines, probing schedules and decisions are other modules'.
 
 use std::io;
@@ -26,16 +26,19 @@ use worker::{Order, Shared, Worker};
 
 mod ask;
 mod backend;
+mod body;
 pub mod check;
 mod client;
 pub mod control;
 mod control_client;
 mod count;
 mod desk;
+mod grpc;
 mod headers;
 mod listen;
 mod listeners;
 mod pool;
+mod reason;
 mod refuse;
 mod relay;
 mod routes;

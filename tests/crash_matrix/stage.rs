@@ -334,6 +334,8 @@ fn probe() -> Probe {
         headers: vec![token],
         status: vec![(200, 299)],
         contains: None,
+        matches: None,
+        json: None,
         tls: None,
     };
     Probe {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use flipside::core::plan::{Condition, PointerPlan, ProbeKind, Text, Verify};
+use flipside::core::plan::{Condition, GrpcProbe, PointerPlan, ProbeKind, Text, Verify};
 use flipside::core::{RoleName, ServiceName};
+use serde_json::json;
 
 use super::contents::words;
 use super::fixture::{Fixture, MARKER, with_top};
@@ -213,6 +214,72 @@ fn probes_and_their_defaults() {
         (short.timeout_ms, short.interval_ms, short.deadline_ms),
         (500, 500, 500),
         "what is not written gives way"
+    );
+}
+
+#[test]
+fn what_a_body_must_say() {
+    let mut fixture = Fixture::new();
+    fixture.vars.insert("DIGITS".into(), "7".into());
+    let equals = |written: &str| {
+        let body = format!(
+            "matches: '^ok\\b'\n      json:\n        pointer: /a~1b/0\n        equals: {written}"
+        );
+        let text = with_top(&format!("probes:\n  - http:\n      {body}"));
+        let loaded = fixture.load(text).unwrap_or_else(|error| panic!("{error}"));
+        let ProbeKind::Http(http) = &loaded.plan.probes[0].kind else {
+            panic!()
+        };
+        assert_eq!(http.matches.as_deref(), Some("^ok\\b"));
+        let json = http.json.clone().unwrap();
+        assert_eq!(json.pointer, "/a~1b/0");
+        json.equals
+    };
+    for (written, meant) in [
+        ("UP", json!("UP")),
+        ("'true'", json!("true")),
+        ("true", json!(true)),
+        ("False", json!(false)),
+        ("3", json!(3)),
+        ("-1.5e3", json!(-1500.0)),
+        ("\"3\"", json!("3")),
+        ("null", json!(null)),
+        ("~", json!(null)),
+        ("''", json!("")),
+        ("${DIGITS}", json!(7)),
+        ("'${DIGITS}'", json!("7")),
+        ("1.2.3", json!("1.2.3")),
+    ] {
+        assert_eq!(equals(written), meant, "{written}");
+    }
+    let whole = with_top("probes: [{http: {json: {pointer: '', equals: UP}}}]");
+    let plan = fixture.load(whole).unwrap().plan;
+    let ProbeKind::Http(http) = &plan.probes[0].kind else {
+        panic!()
+    };
+    assert_eq!(http.json.as_ref().unwrap().pointer, "");
+}
+
+#[test]
+fn grpc_probes() {
+    let text = with_top(
+        "services: {web: {image: \"app:1\"}, cart: {image: \"cart:1\", expose: [9090]}}\n\
+         probes:\n  - http:\n  - grpc: {role: cart}\n  \
+         - grpc: {role: cart, port: 9091, service: shop.v1.Cart, deadline: 2s}\n  - grpc:",
+    );
+    let plan = Fixture::new().load(text).unwrap().plan;
+    let kinds: Vec<_> = plan.probes[1..].iter().map(|probe| &probe.kind).collect();
+    let grpc = |port, service: &str| {
+        ProbeKind::Grpc(GrpcProbe {
+            port,
+            service: service.into(),
+        })
+    };
+    let expected = [grpc(9090, ""), grpc(9091, "shop.v1.Cart"), grpc(8080, "")];
+    assert_eq!(kinds, expected.each_ref());
+    assert_eq!(
+        (plan.probes[2].timeout_ms, plan.probes[2].deadline_ms),
+        (2_000, 2_000)
     );
 }
 

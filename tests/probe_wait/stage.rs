@@ -53,7 +53,7 @@ pub(super) fn refused(_: IpAddr, _: u32, _: Millis) -> Said {
 }
 
 pub(super) fn away(_: IpAddr, _: u32, _: Millis) -> Said {
-    Err(VantageError {
+    Err(VantageError::Away {
         place: "proxy p".into(),
         why: "it is gone".into(),
     })
@@ -199,6 +199,8 @@ pub(super) fn http_up() -> HttpProbe {
         headers: Vec::new(),
         status: vec![(200, 299)],
         contains: None,
+        matches: None,
+        json: None,
         tls: None,
     }
 }

@@ -90,5 +90,5 @@ fn the_control_protocol_of_version_1_is_read_and_written() {
         assert_eq!(written, line);
         lines += 1;
     }
-    assert_eq!(lines, 28);
+    assert_eq!(lines, 40);
 }

@@ -4,13 +4,18 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 
 use flipside::core::names::Release;
-use flipside::core::plan::HttpProbe;
+use flipside::core::plan::{GrpcProbe, HttpProbe, JsonValue};
 use flipside::core::progress::{Progress, Silent, Sink};
-use flipside::pointer::proxy::overview;
+use flipside::pointer::proxy::{Control, overview};
 use flipside::pointer::{Pointer, PointerError};
-use flipside::probe::{Question, Vantage};
+use flipside::probe::{Question, Vantage, VantageError};
+use flipside::proxy::control::Client;
 
-use super::kit::{Rig, free_port, gated, get, named, to, until};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+
+use super::kit::{LONG, Rig, free_port, gated, get, named, to, until};
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<Progress>>);
@@ -119,7 +124,20 @@ async fn addresses_are_checked_from_the_proxy() {
             headers: vec![],
             status: vec![(200, 299)],
             contains: Some(contains.into()),
+            matches: None,
+            json: None,
             tls: None,
+        })
+    };
+    let body = |matches: Option<&str>, equals: Option<Value>| {
+        let Question::Http(http) = probe("up") else {
+            panic!("an http probe")
+        };
+        let pointer = String::new();
+        Question::Http(HttpProbe {
+            matches: matches.map(str::to_owned),
+            json: equals.map(|equals| Box::new(JsonValue { pointer, equals })),
+            ..http
         })
     };
     let closed = ([127, 0, 0, 1], free_port()).into();
@@ -127,7 +145,83 @@ async fn addresses_are_checked_from_the_proxy() {
     assert_eq!(pointer.check(at, &probe("up"), 5_000).await, Ok(Ok(())));
     let other = pointer.check(at, &probe("down"), 5_000).await.unwrap();
     assert!(other.unwrap_err().contains("`down` is not in the answer"));
+    let matching = pointer.check(at, &body(Some("^u.$"), None), 5_000).await;
+    assert_eq!(matching, Ok(Ok(())));
+    let other = pointer.check(at, &body(Some("^p"), None), 5_000).await;
+    let reason = other.unwrap().unwrap_err();
+    assert_eq!(reason, "`^p` does not match the answer: up");
+    let text = pointer
+        .check(at, &body(None, Some("up".into())), 5_000)
+        .await;
+    let reason = text.unwrap().unwrap_err();
+    assert_eq!(reason, "the answer is no JSON at 1:1: up");
+    let grpc = Question::Grpc(GrpcProbe {
+        port: at.port(),
+        service: String::new(),
+    });
+    let other = pointer.check(at, &grpc, 5_000).await.unwrap();
+    assert!(other.unwrap_err().contains("HTTP/2"));
     let refused = pointer.check(closed, &Question::Tcp, 5_000).await.unwrap();
     assert_eq!(refused, Err(format!("connection refused at {closed}")));
     assert_eq!(pointer.place(), format!("proxy {}", rig.name()));
+}
+
+/// One that answers as the first version did stands in for it.
+#[tokio::test]
+async fn a_proxy_that_is_too_old_for_a_check_says_so() {
+    let rig = Rig::started().await;
+    let real = Client::connect(&rig.socket()).await.unwrap();
+    let mut hello = serde_json::to_value(real.hello().await.unwrap()).unwrap();
+    hello["version"] = "0.0.9".into();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let directory = elsewhere.path().join(rig.name());
+    std::fs::create_dir(&directory).unwrap();
+    let listener = UnixListener::bind(directory.join("control.sock")).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (from, mut to) = stream.into_split();
+        let mut lines = BufReader::new(from).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let request: Value = serde_json::from_str(&line).unwrap();
+            let id = &request["id"];
+            let reply = match request["op"].as_str().unwrap() {
+                "hello" => json!({"id": id, "ok": hello}),
+                _ => {
+                    let message = "unknown variant `http_body`, expected `http` or `tcp`";
+                    json!({"id": id, "error": {"code": "bad_request", "message": message}})
+                }
+            };
+            to.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
+        }
+    });
+    let mut seen = rig.spoken_to(Control::Socket);
+    seen.0.run_dir = elsewhere.path().to_owned();
+    let pointer = seen.pointer();
+    let question = Question::Http(HttpProbe {
+        port: 9,
+        method: "GET".into(),
+        path: "/up".into(),
+        headers: vec![],
+        status: vec![(200, 299)],
+        contains: None,
+        matches: Some("ok".into()),
+        json: None,
+        tls: None,
+    });
+    let check = pointer.check(([127, 0, 0, 1], 9).into(), &question, 5_000);
+    let checked = tokio::time::timeout(LONG, check).await.unwrap();
+    let Err(error @ VantageError::Unable { .. }) = checked else {
+        panic!("{checked:?}");
+    };
+    let said = error.to_string();
+    let begin = format!(
+        "proxy {} is older than this flipside (it is of 0.0.9)",
+        rig.name()
+    );
+    assert!(said.starts_with(&begin), "{said}");
+    assert!(
+        said.contains(&format!("`docker rm -f {}`", rig.name())),
+        "{said}"
+    );
+    assert!(said.contains("`flipside proxy status`"), "{said}");
 }

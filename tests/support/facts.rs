@@ -8,8 +8,8 @@ use flipside::core::event::{
 };
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, ImageSource, Limits, Plan, PointerPlan, Policy, Pools, Probe,
-    ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, Text, Verify,
+    Exposed, GrpcProbe, HeaderField, HttpProbe, ImageSource, JsonValue, Limits, Plan, PointerPlan,
+    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::verdict::Outcome;
@@ -88,6 +88,11 @@ pub fn probes() -> Vec<Probe> {
         ],
         status: vec![(200, 299)],
         contains: Some("ok".into()),
+        matches: Some(r"^ok\b".into()),
+        json: Some(Box::new(JsonValue {
+            pointer: "/status".into(),
+            equals: "UP".into(),
+        })),
         tls: Some(ProbeTls {
             server_name: Some("shop.example".into()),
             verify: Verify::None,
@@ -95,6 +100,10 @@ pub fn probes() -> Vec<Probe> {
     };
     let kinds = [
         ProbeKind::Http(http),
+        ProbeKind::Grpc(GrpcProbe {
+            port: 9090,
+            service: "shop.v1.Cart".into(),
+        }),
         ProbeKind::Tcp { port: 8080 },
         ProbeKind::Exec { command: vec![] },
         ProbeKind::Health,

@@ -278,7 +278,7 @@ impl Vantage for FakeVantage {
             Met::Lost => "connection reset".into(),
             Met::Refused(why) => why,
         };
-        Err(VantageError {
+        Err(VantageError::Away {
             place: self.place(),
             why,
         })

@@ -246,6 +246,8 @@ mod tests {
                     }],
                     status: vec![(200, 299)],
                     contains: None,
+                    matches: None,
+                    json: None,
                     tls: None,
                 }),
                 interval_ms: 1000,
@@ -277,6 +279,63 @@ mod tests {
         http.headers[0].value = None;
         assert_eq!(said.labels, expected);
         assert_eq!(release(&labels), Some(Release(7)));
+    }
+
+    /// Each line is what a version wrote: the first two before bodies could be looked into.
+    #[test]
+    fn probes_in_labels_are_read_and_written_as_they_always_were() {
+        let golden = include_str!("../../../tests/golden/label-probes-v1.jsonl");
+        let service = ServiceName::new("shop").unwrap();
+        let mut seen = Vec::new();
+        for line in golden.lines() {
+            let mut labels = of_environment(&service, Release(7), Slot::Blue, 1, &sample());
+            labels.insert(PROBES.into(), line.into());
+            let said = read(&labels).unwrap();
+            let again = of_environment(&service, Release(7), Slot::Blue, 1, &said.labels);
+            assert_eq!(again[PROBES], line);
+            seen.extend(said.labels.probes);
+        }
+        let told = seen.iter().map(|probe| match &probe.kind {
+            ProbeKind::Http(http) => {
+                let json = http.json.as_ref().map(|json| json.pointer.as_str());
+                format!("http {:?} {json:?}", http.matches)
+            }
+            kind => format!("{kind:?}"),
+        });
+        let expected = [
+            "http None None",
+            "Tcp { port: 5432 }",
+            "Exec { command: [] }",
+            "Health",
+            r#"http Some("^ok\\b") Some("/status")"#,
+            r#"Grpc(GrpcProbe { port: 9090, service: "shop.v1.Cart" })"#,
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    /// Labels that it could not read would be an environment that it cannot roll back to.
+    #[test]
+    fn the_first_version_reads_what_later_ones_write_as_far_as_it_knew() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        #[expect(dead_code, reason = "only told")]
+        enum FirstKind {
+            Http { port: u16, contains: Option<String> },
+            Tcp { port: u16 },
+            Exec {},
+            Health,
+        }
+        #[derive(serde::Deserialize)]
+        struct First {
+            kind: FirstKind,
+        }
+        let golden = include_str!("../../../tests/golden/label-probes-v1.jsonl");
+        let probes = golden.lines().skip(2).flat_map(|line| {
+            let read: Vec<First> = serde_json::from_str(line).unwrap();
+            read.into_iter().map(|probe| format!("{:?}", probe.kind))
+        });
+        let expected = ["Http { port: 8080, contains: None }", "Tcp { port: 9090 }"];
+        assert_eq!(probes.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -3,14 +3,11 @@
 //! Pure. Nothing is lost on the way there and back: listener, hosts and preview, which a routing
 //! does not name, are kept from the entry that is replaced.
 
-use std::net::SocketAddr;
-
 use crate::core::event::SwitchRefusal;
-use crate::core::names::{Generation, Millis, Release, ServiceName, Slot};
-use crate::core::plan::{HttpProbe, ProxyPlan, Verify};
+use crate::core::names::{Generation, Release, ServiceName, Slot};
+use crate::core::plan::ProxyPlan;
 use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
-use crate::probe::Question;
-use crate::proxy::check::{Check, Http, Kind, Outcome, StatusRange, Tls};
+use crate::proxy::check::Outcome;
 use crate::proxy::control::{self, Code, ControlError, Entry};
 use crate::proxy::table::{self, EnvironmentRoute, VERSION};
 
@@ -186,46 +183,14 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
     }
 }
 
-/// A question in the proxy's words.
-///
-/// # Errors
-/// The reason why it would not pass, where it cannot be asked as it was meant.
-pub(super) fn check(
-    address: SocketAddr,
-    question: &Question,
-    timeout_ms: Millis,
-) -> Result<Check, String> {
-    let kind = match question {
-        Question::Tcp => Kind::Tcp,
-        Question::Http(probe) => Kind::Http(http(probe)?),
-    };
-    Ok(Check {
-        kind,
-        address,
-        timeout_ms,
-    })
-}
-
-fn http(probe: &HttpProbe) -> Result<Http, String> {
-    let header = |field: &crate::core::plan::HeaderField| match &field.value {
-        Some(value) => Ok((field.name.clone(), value.reveal().to_owned())),
-        None => Err(format!(
-            "not asked: the value of its header `{}` is secret, and known to the plan alone",
-            field.name
-        )),
-    };
-    let range = |&(from, to): &(u16, u16)| StatusRange { from, to };
-    Ok(Http {
-        method: probe.method.clone(),
-        path: probe.path.clone(),
-        headers: probe.headers.iter().map(header).collect::<Result<_, _>>()?,
-        expect_status: probe.status.iter().map(range).collect(),
-        body_contains: probe.contains.clone(),
-        tls: probe.tls.as_ref().map(|tls| Tls {
-            server_name: tls.server_name.clone(),
-            insecure: tls.verify == Verify::None,
-        }),
-    })
+/// What there is to say, after its name, of a proxy that does not know a check.
+pub(super) fn too_old(version: &str, site: &Site) -> String {
+    let name = &site.name;
+    format!(
+        "is older than this flipside (it is of {version}) and does not know this kind of check; \
+         `docker rm -f {name}` and a deploy put a newer one in its place, over the same table, and \
+         until then nothing that `flipside proxy status` shows is served"
+    )
 }
 
 /// An outcome as a probe sees it.
