@@ -70,7 +70,7 @@ pub fn closed(outcome: Outcome) -> Event {
     Event::Closed { outcome }
 }
 
-/// Every kind of probe, one of each.
+/// Every kind of probe that the first version knew, one of each.
 pub fn probes() -> Vec<Probe> {
     let http = HttpProbe {
         port: 8080,
@@ -88,11 +88,8 @@ pub fn probes() -> Vec<Probe> {
         ],
         status: vec![(200, 299)],
         contains: Some("ok".into()),
-        matches: Some(r"^ok\b".into()),
-        json: Some(Box::new(JsonValue {
-            pointer: "/status".into(),
-            equals: "UP".into(),
-        })),
+        matches: None,
+        json: None,
         tls: Some(ProbeTls {
             server_name: Some("shop.example".into()),
             verify: Verify::None,
@@ -100,15 +97,34 @@ pub fn probes() -> Vec<Probe> {
     };
     let kinds = [
         ProbeKind::Http(http),
-        ProbeKind::Grpc(GrpcProbe {
-            port: 9090,
-            service: "shop.v1.Cart".into(),
-        }),
         ProbeKind::Tcp { port: 8080 },
         ProbeKind::Exec { command: vec![] },
         ProbeKind::Health,
     ];
     kinds.into_iter().map(probe).collect()
+}
+
+/// What probes have learnt since.
+pub fn later_probes() -> Vec<Probe> {
+    let http = HttpProbe {
+        port: 8080,
+        method: "GET".into(),
+        path: "/health".into(),
+        headers: vec![],
+        status: vec![(200, 299)],
+        contains: None,
+        matches: Some(r"^ok\b".into()),
+        json: Some(Box::new(JsonValue {
+            pointer: "/status".into(),
+            equals: "UP".into(),
+        })),
+        tls: None,
+    };
+    let grpc = GrpcProbe {
+        port: 9090,
+        service: "shop.v1.Cart".into(),
+    };
+    vec![probe(ProbeKind::Http(http)), probe(ProbeKind::Grpc(grpc))]
 }
 
 /// A probe of `web` with usual numbers.
@@ -214,6 +230,13 @@ pub fn world() -> World {
         routing: Some(routing()),
         engine_marks: routing().marks,
     }
+}
+
+/// A world with what probes have learnt since the first version.
+fn later_world() -> World {
+    let mut world = world();
+    world.environments[0].labels.probes = later_probes();
+    world
 }
 
 /// Every action there is, at least once.
@@ -362,6 +385,9 @@ pub fn events() -> Vec<Event> {
         closed(Outcome::RolledBack),
         closed(Outcome::Stuck),
         closed(Outcome::Done),
+        Event::Observed {
+            world: Box::new(later_world()),
+        },
     ]);
     for event in &events {
         // A new event does not compile here until it has a specimen above.
