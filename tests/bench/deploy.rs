@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
         name: "ten replicas",
         replicas: 10,
         files: 0,
-        rounds: (9, 2),
+        rounds: (25, 2),
         bound: 1.15,
     },
     Case {
