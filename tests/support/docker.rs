@@ -220,10 +220,16 @@ pub fn remove_proxy(proxy: &str) {
         let output = std::process::Command::new("docker").args(words).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    let image = docker(&["inspect", "--format", "{{.Config.Image}}", proxy]);
+    // By its name, and by its id, as another build may have taken the name.
+    let image = docker(&[
+        "inspect",
+        "--format",
+        "{{.Config.Image}}\n{{.Image}}",
+        proxy,
+    ]);
     docker(&["rm", "-f", "-v", proxy]);
     docker(&["volume", "rm", "-f", &format!("{proxy}.table")]);
-    if let Some(image) = image.lines().next().filter(|name| !name.is_empty()) {
+    for image in image.lines().filter(|name| !name.is_empty()) {
         docker(&["rmi", image]);
     }
 }
