@@ -342,8 +342,8 @@ impl Performer {
             self.remove(release, fence).await?;
         }
         let what = match state.opened.verb {
-            Verb::Prune { .. } | Verb::Down { .. } => images::Drop::WithSteps,
-            Verb::Deploy { .. } | Verb::Rollback { .. } => images::Drop::Whole,
+            Verb::Prune { .. } | Verb::Down { .. } => images::Which::WithSteps,
+            Verb::Deploy { .. } | Verb::Rollback { .. } => images::Which::Whole,
         };
         self.drop_images(what).await?;
         Ok(Event::Retired {
@@ -368,7 +368,7 @@ impl Performer {
             return Err(self.needed(release, "has served for another operator"));
         }
         self.remove(release, fence).await?;
-        self.drop_images(images::Drop::Whole).await?;
+        self.drop_images(images::Which::Whole).await?;
         Ok(Event::TornDown { release })
     }
 

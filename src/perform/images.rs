@@ -7,7 +7,7 @@ use crate::engine::{Built, EngineError};
 
 /// Which images are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Drop {
+pub(super) enum Which {
     /// Whole ones: what the next build can begin from stays.
     Whole,
     /// All.
@@ -29,13 +29,13 @@ pub fn unneeded(standing: &[Environment], images: Vec<Built>) -> Vec<Built> {
 
 impl Performer {
     /// Removes the images that were built for the service and that nothing which stands needs.
-    pub(super) async fn drop_images(&self, what: Drop) -> Result<(), Fault> {
+    pub(super) async fn drop_images(&self, what: Which) -> Result<(), Fault> {
         let (engine, service) = (&self.with.engine, &self.with.service);
         let drop = async {
             let standing = engine.inspect(service).await?;
             let unneeded = unneeded(&standing, engine.images(service).await?);
             for image in unneeded {
-                if what == Drop::WithSteps || !image.step {
+                if what == Which::WithSteps || !image.step {
                     engine.drop_image(&image.id).await?;
                 }
             }
