@@ -216,12 +216,13 @@ pub fn open_on(options: Options, streams: Streams) -> Arc<dyn Report> {
     }
 }
 
-/// How wide standard output is, for a table: its terminal's columns, else 100.
+/// How wide standard output is, for a table: its terminal's columns. What is no terminal has no
+/// width: there a row is a line, whatever is in it, since it is read with `grep` and `awk`.
 #[must_use]
 pub fn table_width() -> u16 {
     let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map(|size| size.ws_col);
     match columns {
-        Ok(0) | Err(_) => 100,
+        Ok(0) | Err(_) => u16::MAX,
         Ok(columns) => columns,
     }
 }
