@@ -22,11 +22,12 @@ use crate::engine::EngineError;
 
 pub mod address;
 mod image;
+mod scratch;
 mod transport;
 
 pub use address::{Endpoint, Surroundings, Way};
-pub use image::{ScratchFile, ScratchSource};
 pub(crate) use image::{TarStream, append as append_file, header as plain_header, tar_stream};
+pub use scratch::{ScratchFile, ScratchImage};
 
 /// A day: the caller sets deadlines, and a build or a wait may take long.
 const NO_TIMEOUT_S: u64 = 86_400;

@@ -1,5 +1,6 @@
 //! The embedded proxy as a pointer, on a real engine: its container, its socket, its words.
 
+mod image;
 mod kit;
 mod life;
 mod reach;

@@ -187,6 +187,7 @@ swept=yes
 export FLIPSIDE_TEST_RUN=$run
 mkdir "$scratch/t" && export TMPDIR=$scratch/t
 
+proxy_images >"$scratch/images"
 step "Tests on the engine ($runner)" tests_real
 
 # Images that all tests share are nobody's to remove before the end. The engine refuses a parent
@@ -206,6 +207,7 @@ remove_shared_images || {
 }
 
 left=$(things_of_tests "$run" | awk -F'|' '{ print "   " $1 " " $2 " " $3 " " $4 }')
+left+=$(proxy_images | comm -13 "$scratch/images" - | sed 's/^/   image of a proxy /')
 if [ -n "$left" ]; then
     printf '\nThe tests left behind:\n%s\n' "$left" >&2
     fail "tests must remove what they make"

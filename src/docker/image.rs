@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use bollard::auth::DockerCredentials;
@@ -89,69 +88,7 @@ impl TarStream {
     }
 }
 
-/// One file of an image built from scratch.
-#[derive(Debug, Clone)]
-pub struct ScratchFile {
-    /// Its absolute path in the image.
-    pub path: String,
-    /// Its bytes.
-    pub source: ScratchSource,
-    /// Its permission bits.
-    pub mode: u32,
-}
-
-/// Where a file's bytes come from.
-#[derive(Debug, Clone)]
-pub enum ScratchSource {
-    /// Given.
-    Bytes(Vec<u8>),
-    /// A file of this machine.
-    Path(PathBuf),
-}
-
 impl Client {
-    /// Builds an image out of nothing but `files`, and answers its id.
-    ///
-    /// # Errors
-    /// Where a file cannot be read, or the engine does not build it.
-    pub async fn build_scratch_image(
-        &self,
-        tag: &str,
-        files: &[ScratchFile],
-        entrypoint: &[&str],
-        labels: &HashMap<String, String>,
-    ) -> Result<String, EngineError> {
-        let files = files.to_vec();
-        let entrypoint = serde_json::json!(entrypoint);
-        let dockerfile = format!("FROM scratch\nCOPY root /\nENTRYPOINT {entrypoint}\n");
-        let tar = tar_stream(move |tar| {
-            append(tar, "Dockerfile", dockerfile.as_bytes(), 0o644)?;
-            for file in files {
-                let path = format!("root/{}", file.path.trim_start_matches('/'));
-                match file.source {
-                    ScratchSource::Bytes(bytes) => append(tar, &path, &bytes, file.mode)?,
-                    ScratchSource::Path(source) => {
-                        let mut opened = std::fs::File::open(&source).map_err(|error| {
-                            io::Error::other(format!("`{}`: {error}", source.display()))
-                        })?;
-                        let mut header = header(opened.metadata()?.len(), file.mode);
-                        tar.append_data(&mut header, path, &mut opened)?;
-                    }
-                }
-            }
-            Ok(())
-        });
-        let options = BuildImageOptions {
-            dockerfile: "Dockerfile".into(),
-            t: Some(tag.into()),
-            labels: Some(labels.clone()),
-            rm: true,
-            forcerm: true,
-            ..BuildImageOptions::default()
-        };
-        self.build(tag, options, None, tar, |_| ()).await
-    }
-
     /// Builds an image from a context, and answers its id; `each` gets every line of the builder's.
     ///
     /// # Errors

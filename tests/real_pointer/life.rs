@@ -1,15 +1,15 @@
 //! How the proxy's container comes, stays, comes back and goes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 use flipside::core::names::Release;
-use flipside::docker::{ScratchFile, ScratchSource};
+use flipside::docker::{ScratchFile, ScratchImage};
 use flipside::pointer::proxy::{Control, overview, take_down, take_down_if_idle};
 use flipside::pointer::{Pointer, PointerError};
 
 use super::kit::{FLIPSIDE, Rig, docker, inspect, named, ready, to, until};
-use crate::support::docker::hello_image;
+use crate::support::docker::{hello_image, machine};
 
 #[tokio::test]
 async fn two_who_start_it_at_once_end_with_the_same() {
@@ -113,15 +113,19 @@ async fn a_strangers_container_is_left_alone() {
 async fn one_is_started_from_an_image_that_is_named() {
     let mut rig = Rig::new().await;
     let image = format!("flipside-test-proxy:{}", rig.name());
-    let file = ScratchFile {
-        path: "/bin/flip".into(),
-        source: ScratchSource::Path(FLIPSIDE.into()),
-        mode: 0o755,
+    let loaded = ScratchImage {
+        name: image.clone(),
+        files: vec![ScratchFile {
+            path: "/bin/flip".into(),
+            source: FLIPSIDE.into(),
+            mode: 0o755,
+        }],
+        entrypoint: vec!["/bin/flip".into()],
+        labels: BTreeMap::new(),
+        machine: machine().await,
     };
     let client = rig.site.docker.clone();
-    let (files, labels) = ([file], HashMap::new());
-    let built = client.build_scratch_image(&image, &files, &["/bin/flip"], &labels);
-    built.await.unwrap();
+    client.load_scratch_image(loaded).await.unwrap();
     let image = Named(image);
     rig.site.image = Some(image.0.clone());
     // Must not be needed.

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 use flipside::core::names::ServiceName;
 use flipside::core::plan::ImageSource;
-use flipside::docker::{Client, ScratchFile, ScratchSource};
+use flipside::docker::{Client, ScratchFile, ScratchImage};
 use flipside::engine::docker::Docker;
 use sha2::{Digest, Sha256};
 
@@ -51,16 +51,23 @@ pub async fn hello_image(client: &Client) -> String {
     if let Ok(image) = api().inspect_image(&tag).await {
         return image.id.unwrap();
     }
-    let file = ScratchFile {
-        path: "/hello".into(),
-        source: ScratchSource::Path(binary),
-        mode: 0o755,
+    let image = ScratchImage {
+        name: tag,
+        files: vec![ScratchFile {
+            path: "/hello".into(),
+            source: binary,
+            mode: 0o755,
+        }],
+        entrypoint: vec!["/hello".into()],
+        labels: [("flipside.test".to_owned(), "hello".to_owned())].into(),
+        machine: machine().await,
     };
-    let labels = HashMap::from([("flipside.test".to_owned(), "hello".to_owned())]);
-    client
-        .build_scratch_image(&tag, &[file], &["/hello"], &labels)
-        .await
-        .unwrap()
+    client.load_scratch_image(image).await.unwrap()
+}
+
+/// The engine's machine, in its own words: `amd64`.
+pub async fn machine() -> String {
+    api().version().await.unwrap().arch.unwrap()
 }
 
 /// The engine's API, spoken without any code of ours.
@@ -294,7 +301,11 @@ async fn sweep() {
         ..Default::default()
     };
     for image in api.list_images(Some(options)).await.unwrap() {
-        if now - image.created > LEFTOVER_IMAGE_S {
+        // It was made at no time; the engine knows when it was named.
+        let known = api.inspect_image(&image.id).await.ok();
+        let named = known.and_then(|image| image.metadata?.last_tag_time);
+        let named: Option<jiff::Timestamp> = named.and_then(|text| text.parse().ok());
+        if named.is_none_or(|at| now - at.as_second() > LEFTOVER_IMAGE_S) {
             api.remove_image(&image.id, None::<RemoveImageOptions>, None)
                 .await
                 .ok();

@@ -43,6 +43,11 @@ things_of_tests() {
     done < <(engine_things)
 }
 
+# proxy_images: every image of an embedded proxy, with or without a name. They carry no test's name.
+proxy_images() {
+    docker images --all --quiet --no-trunc --filter label=flipside.kind | sort -u
+}
+
 # is_old KIND ID
 is_old() {
     local field=Created created

@@ -18,7 +18,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
-use crate::docker::{ScratchFile, ScratchSource, is_missing, status};
+use crate::docker::{ScratchFile, ScratchImage, is_missing, status};
 use crate::engine::EngineError;
 use crate::proxy::control::PROTOCOL;
 
@@ -394,17 +394,19 @@ async fn build(site: &Site) -> Result<String, PointerError> {
             binary.machine
         )));
     }
-    let file = ScratchFile {
-        path: EXECUTABLE.into(),
-        source: ScratchSource::Path(site.binary.clone()),
-        mode: 0o755,
+    let image = ScratchImage {
+        name: tag.clone(),
+        files: vec![ScratchFile {
+            path: EXECUTABLE.into(),
+            source: site.binary.clone(),
+            mode: 0o755,
+        }],
+        entrypoint: vec![EXECUTABLE.into()],
+        labels: [(KIND.to_owned(), IMAGE.to_owned())].into(),
+        machine,
     };
-    let labels = HashMap::from([(KIND.to_owned(), IMAGE.to_owned())]);
-    let built = site
-        .docker
-        .build_scratch_image(&tag, &[file], &[EXECUTABLE], &labels)
-        .await;
-    built.map_err(|error| acted(site, error))?;
+    let loaded = site.docker.load_scratch_image(image).await;
+    loaded.map_err(|error| acted(site, error))?;
     Ok(tag)
 }
 

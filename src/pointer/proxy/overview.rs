@@ -148,23 +148,34 @@ async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerE
             away => return Err(away),
         },
     };
-    let tags = images.into_iter().flat_map(|image| image.repo_tags);
-    for tag in tags.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:"))) {
-        match docker
-            .remove_image(&tag, None::<RemoveImageOptions>, None)
-            .await
-        {
-            Ok(_) => down.removed.push(format!("image {tag}")),
-            Err(error) if is_missing(&error) => {}
-            Err(error) if status(&error) == Some(409) => {
-                down.left
-                    .push(format!("image {tag}, which another proxy uses"));
-            }
-            Err(error) => match container::acted(site, site.docker.fault(error)) {
-                PointerError::Failed { what, .. } => down.left.push(format!("image {tag}: {what}")),
-                away => return Err(away),
-            },
+    for image in images {
+        // By its names, as the engine takes one away that another still has; of one that has lost
+        // its name, by what it is.
+        let names = image.repo_tags.into_iter();
+        let ours = names.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:")));
+        let mut names: Vec<_> = ours.collect();
+        if names.is_empty() {
+            names.push(image.id);
         }
+        for name in names {
+            remove_image(site, &name, down).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_image(site: &Site, name: &str, down: &mut TakenDown) -> Result<(), PointerError> {
+    let options = None::<RemoveImageOptions>;
+    match site.docker.docker.remove_image(name, options, None).await {
+        Ok(_) => down.removed.push(format!("image {name}")),
+        Err(error) if is_missing(&error) => {}
+        Err(error) if status(&error) == Some(409) => down
+            .left
+            .push(format!("image {name}, which another proxy uses")),
+        Err(error) => match container::acted(site, site.docker.fault(error)) {
+            PointerError::Failed { what, .. } => down.left.push(format!("image {name}: {what}")),
+            away => return Err(away),
+        },
     }
     Ok(())
 }
