@@ -183,6 +183,8 @@ pub enum Verb {
     Completions(Completions),
     /// Manual pages.
     Man(Man),
+    /// The JSON Schema of a plan, for editors.
+    Schema,
 }
 
 /// `flipside deploy`.

@@ -9,3 +9,4 @@ mod keys;
 mod record;
 mod refusals;
 mod samples;
+mod schema;

@@ -188,3 +188,15 @@ fn a_manual_that_cannot_be_given_says_why() {
     run(&["man", "--dir", "file"]).is(7, &["error: making `file`: "]);
     run(&["man", "--dir", "taken"]).is(7, &["error: writing `taken/flipside.1`: Is a directory"]);
 }
+
+#[test]
+fn the_schema_is_printed_as_it_is() {
+    assert_eq!(
+        told(&["schema"]).trim_end(),
+        flipside::plan::SCHEMA.trim_end()
+    );
+    let line = told(&["schema", "--output", "json"]);
+    let schema: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line.lines().count(), 1);
+    assert!(schema["properties"]["pointer"].is_object());
+}

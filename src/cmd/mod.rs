@@ -22,6 +22,7 @@ pub mod recall;
 pub mod resume;
 pub mod rollback;
 pub mod run;
+pub mod schema;
 pub mod settle;
 pub mod status;
 pub mod turn;
@@ -67,6 +68,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Help(args) => help::run(context, args),
         Verb::Completions(args) => completions::run(context, args),
         Verb::Man(args) => man::run(context, args),
+        Verb::Schema => schema::run(context),
     }
 }
 

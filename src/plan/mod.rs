@@ -62,6 +62,10 @@ use crate::core::plan::Plan;
 use read::Reader;
 use tree::{Source, Value};
 
+/// The JSON Schema (draft 2020-12) of a plan, for editors. It knows every key that the reader knows
+/// and no other, which a test holds; what keys mean together only the reader knows.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// How much text a plan may have, in bytes.
 pub const MOST_BYTES: u64 = 1 << 20;
 

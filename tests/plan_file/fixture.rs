@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use flipside::core::plan::Role;
 use flipside::plan::{self, Inputs, Loaded, PlanError};
 
+use super::schema;
+
 /// Stands for every secret: no rendering may ever contain it.
 pub const MARKER: &str = "MARKER-5c1e";
 pub const KEY: [u8; 32] = [7; 32];
@@ -77,8 +79,13 @@ impl Fixture {
     }
 
     pub fn load(&self, text: impl AsRef<[u8]>) -> Result<Loaded, PlanError> {
-        std::fs::write(self.path(), text).unwrap();
-        plan::load(&self.path(), &self.inputs())
+        std::fs::write(self.path(), &text).unwrap();
+        let loaded = plan::load(&self.path(), &self.inputs());
+        if loaded.is_ok() {
+            let text = std::str::from_utf8(text.as_ref()).unwrap();
+            schema::accepts(text, self.name.as_deref());
+        }
+        loaded
     }
 
     /// The rendering of what is wrong, with the directory cut off; notes where nothing is.

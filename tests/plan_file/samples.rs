@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use flipside::plan::{self, Inputs};
 
 use super::fixture::{Fixture, KEY};
+use super::schema;
 
 #[test]
 fn every_sample_plan_is_accepted_without_a_note() {
@@ -22,6 +23,7 @@ fn every_sample_plan_is_accepted_without_a_note() {
         if path.extension().is_some_and(|kind| kind == "yaml") {
             let loaded = plan::load(&path, &inputs).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(loaded.notes, [], "{}", path.display());
+            schema::accepts(&std::fs::read_to_string(&path).unwrap(), None);
             read += 1;
         }
     }
