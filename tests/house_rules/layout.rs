@@ -152,8 +152,10 @@ fn verb_breaches(cli: &str, calls: &str, paths: &[String]) -> Vec<Breach> {
     verbs(cli)
         .into_iter()
         .filter(|verb| {
-            let arm = format!("Verb::{verb}(");
-            let called = calls.split_once(&arm).and_then(|(_, rest)| {
+            // With what it takes, or of a verb that takes nothing without.
+            let arms = [format!("Verb::{verb}("), format!("Verb::{verb} ")];
+            let arm = arms.iter().find_map(|arm| calls.split_once(arm));
+            let called = arm.and_then(|(_, rest)| {
                 // Of a verb with verbs of its own, the first call counts.
                 let mut calls = rest.split("=> ").skip(1);
                 let call = calls.find(|call| !call.starts_with("match "))?;
