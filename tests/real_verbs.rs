@@ -9,4 +9,5 @@ mod registry;
 mod rollbacks;
 mod secrets;
 mod streams;
+mod sweep;
 mod views;

@@ -392,6 +392,12 @@ impl Running {
         self.end_within(LONG)
     }
 
+    /// Kills it, and gives what it has said.
+    pub fn kill(mut self) -> Ran {
+        self.child.kill().unwrap();
+        self.end()
+    }
+
     /// Waits for the end, which must come in time.
     #[track_caller]
     pub fn end_within(mut self, limit: Duration) -> Ran {

@@ -1,11 +1,8 @@
-//! Secrets are told to the containers and the probes, and to nobody else.
+//! What is said of secrets by those who must know them: the engine, the builder, the application.
 
-use super::kit::{Ran, Stage, docker};
+use super::kit::{Ran, Stage};
 
-const MARKS: [&str; 8] = [
-    "mark-of-the-variable-93a1",
-    "mark-of-the-file-5b07",
-    "mark-of-the-secret-e2c4",
+const MARKS: [&str; 5] = [
     "mark-of-the-argument-7f18",
     "mark-of-the-header-d60b",
     "mark-of-the-program-4c9e",
@@ -24,100 +21,6 @@ fn unsaid(ran: &Ran) {
     nowhere(&ran.err, "standard error");
 }
 
-#[test]
-fn secrets_are_in_no_journal_no_label_and_on_no_screen() {
-    let stage = Stage::new();
-    let [variable, file, secret, argument, header, ..] = MARKS;
-    std::fs::copy(
-        crate::support::docker::hello_binary(),
-        stage.write("hello", ""),
-    )
-    .unwrap();
-    std::fs::set_permissions(
-        stage.path().join("hello"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    stage.write(
-        "Dockerfile",
-        "FROM scratch\nARG TOKEN\nCOPY hello /hello\nENTRYPOINT [\"/hello\"]\n",
-    );
-    stage.write("app.env", format!("FROM_FILE={file}\n"));
-    stage.write("secret.txt", secret);
-    stage.write(".dockerignore", "*\n!hello\n");
-    let (service, port) = (&stage.service, stage.port);
-    let plan = format!(
-        "name: {service}
-services:
-  web:
-    build: {{ context: ., args: {{ TOKEN: \"${{TOKEN}}\" }} }}
-    environment:
-      PASSWORD: ${{PASSWORD}}
-      EXIT_AT_START: ${{EXIT_AT_START:-}}
-    env_file: app.env
-    secrets: [key]
-secrets:
-  key: {{ file: ./secret.txt }}
-expose: web:8080
-probes:
-  - http: {{ path: \"${{PROBED:-/up}}\", headers: {{ Authorization: \"${{HEADER}}\" }}, deadline: 3s, timeout: 1s }}
-pointer: {{ proxy: {{ listen: \"127.0.0.1:{port}\" }} }}
-bake: 1s
-"
-    );
-    stage.write("flipside.yaml", plan);
-    let deploy = |more: &[&str], code: i32| {
-        let mut words = vec!["deploy"];
-        words.extend_from_slice(more);
-        let mut command = stage.command(&words);
-        command
-            .env("PASSWORD", variable)
-            .env("TOKEN", argument)
-            .env("HEADER", header);
-        let ran = super::kit::Running::start(command).end();
-        ran.ended(code);
-        unsaid(&ran);
-    };
-    deploy(&["-vv"], 0);
-    assert_eq!(
-        stage.get("/env?PASSWORD").1,
-        variable,
-        "it is there to be used"
-    );
-    assert_eq!(stage.get("/env?FROM_FILE").1, file);
-    assert_eq!(stage.get("/file?/run/secrets/key").1, secret);
-    deploy(&["-vv", "--output", "json"], 0);
-    deploy(&["-vv", "--output", "json", "--set", "EXIT_AT_START=1"], 3);
-    deploy(&["-vv", "--set", "PROBED=/fail"], 3);
-    deploy(&["-vv", "--dry-run"], 0);
-    for words in [
-        &["status", service, "-vv"][..],
-        &["status", service, "--output", "json"],
-        &["history", service, "--output", "json"],
-        &["rollback", service, "--dry-run", "-vv"],
-        &["rollback", service, "--yes", "--output", "json", "-vv"],
-        &["proxy", "status", "--output", "json"],
-    ] {
-        unsaid(&stage.expect(0, words));
-    }
-    unrecorded(&stage);
-    let filter = format!("label=flipside.service={service}");
-    for kind in ["container", "network", "volume"] {
-        let all: &[&str] = if kind == "container" { &["-a"] } else { &[] };
-        let mut words = vec![kind, "ls", "-q", "--filter", &filter];
-        words.extend(all);
-        for name in docker(&words).lines() {
-            let labels = match kind {
-                "container" => "{{json .Config.Labels}}",
-                _ => "{{json .Labels}}",
-            };
-            let labels = docker(&[kind, "inspect", "--format", labels, name]);
-            assert!(labels.contains("flipside.service"), "{labels}");
-            nowhere(&labels, "labels");
-        }
-    }
-}
-
 fn unrecorded(stage: &Stage) {
     let journal = std::process::Command::new("grep")
         .args(["-rlE", &MARKS.join("|")])
@@ -131,7 +34,7 @@ fn unrecorded(stage: &Stage) {
 #[test]
 fn what_the_engine_or_the_application_repeats_of_a_secret_is_hidden() {
     let stage = Stage::new();
-    let [_, _, _, argument, header, program, check, long] = MARKS;
+    let [argument, header, program, check, long] = MARKS;
     let long = format!("{long}-{}", "x".repeat(300));
     stage.write(
         "Dockerfile",
