@@ -162,6 +162,9 @@ impl Drive<'_> {
         if matches!(action, Action::TearDown { .. }) {
             return self.tear_down(state, action, fence).await;
         }
+        if matches!(action, Action::Rest { .. } | Action::Work { .. }) {
+            return self.hand_over(state, action, fence).await;
+        }
         let performed = self.performer.perform(state, action, fence);
         if !may_be_dropped(action) {
             return Ok(performed.await);
@@ -171,6 +174,31 @@ impl Drive<'_> {
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
             unheld = lost(self.lease) => Err(unheld.into()),
+        }
+    }
+
+    /// Stops workers or starts them. Only what takes the service away or turns the run round cuts
+    /// that short: nothing else may leave the workers of neither release at work.
+    async fn hand_over(
+        &mut self,
+        state: &mut State,
+        action: &Action,
+        fence: Fence,
+    ) -> Result<Event, Stopped> {
+        let (begun, performer) = (state.clone(), self.performer);
+        let mut performed = pin!(performer.perform(&begun, action, fence));
+        loop {
+            tokio::select! {
+                biased;
+                Some((ask, by)) = self.asks.recv() => {
+                    if matches!(ask, Ask::Yield | Ask::Abort) {
+                        return Ok(Event::Asked { ask, by });
+                    }
+                    self.note(state, Event::Asked { ask, by }).await?;
+                }
+                event = &mut performed => return Ok(event),
+                unheld = lost(self.lease) => return Err(unheld.into()),
+            }
         }
     }
 
@@ -269,6 +297,8 @@ fn may_be_dropped(action: &Action) -> bool {
         Action::Observe
         | Action::Mark { .. }
         | Action::Switch { .. }
+        | Action::Rest { .. }
+        | Action::Work { .. }
         | Action::Retire { .. }
         | Action::Disconnect
         | Action::TearDown { .. } => false,

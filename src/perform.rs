@@ -27,6 +27,7 @@ mod fault;
 pub mod images;
 mod masked;
 mod moving;
+mod workers;
 
 use fault::{Fault, insist};
 use masked::{MaskedSink, MaskedVantage};
@@ -132,6 +133,8 @@ impl Performer {
             }
             Action::Verify { release } => self.verify(state, *release).await,
             Action::Drain { generation } => self.drain(state, *generation).await,
+            Action::Rest { releases } => self.rest(releases, fence).await,
+            Action::Work { release } => self.work(*release, fence).await,
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
             Action::Disconnect => self.disconnect(fence).await,
@@ -260,7 +263,7 @@ impl Performer {
     }
 
     async fn prove(&self, release: Release) -> Result<Event, Fault> {
-        let environment = self.environment(release).await?;
+        let environment = self.environment(release).await?.at_rest();
         let probes = self.probes(&environment);
         let checks = self.proving(&environment, &probes).prove().await?;
         Ok(Event::Proven { checks })
@@ -386,15 +389,7 @@ impl Performer {
     /// The engine cannot refuse a late act, so the pointer is asked first: it refuses one whose
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
-        let no_answer = || Fault::Lost(format!("{} did not answer", self.with.pointer.describe()));
-        let keeps_marks = self.with.pointer.capabilities().marks;
-        if keeps_marks {
-            // Forgetting nothing changes nothing, and is refused like any late act.
-            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[]))
-                .await
-                .map_err(|_| no_answer())??;
-        }
-        let routing = self.routing().await?;
+        let routing = self.not_late(fence).await?;
         let route = routing.as_ref().and_then(|routing| routing.route(release));
         if route.is_some_and(|route| route.weight > 0) {
             return Err(self.needed(release, "gets traffic"));
@@ -403,11 +398,27 @@ impl Performer {
         tokio::time::timeout(REMOVE, tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
-        if keeps_marks {
-            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[release]))
-                .await
-                .map_err(|_| no_answer())??;
+        if self.with.pointer.capabilities().marks {
+            self.forget(fence, &[release]).await?;
         }
+        Ok(())
+    }
+
+    /// What the pointer says, asked so that it refuses who is late, where it can.
+    async fn not_late(&self, fence: Fence) -> Result<Option<Routing>, Fault> {
+        if self.with.pointer.capabilities().marks {
+            // Forgetting nothing changes nothing, and is refused like any late act.
+            self.forget(fence, &[]).await?;
+        }
+        self.routing().await
+    }
+
+    async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), Fault> {
+        tokio::time::timeout(POINTER, self.with.pointer.forget(fence, releases))
+            .await
+            .map_err(|_| {
+                Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
+            })??;
         Ok(())
     }
 
@@ -451,21 +462,27 @@ impl Performer {
         if let Some(known) = known {
             return Ok(known);
         }
+        let mut found = self.look_again().await?.into_iter();
+        let found = found.find(|environment| environment.release == release);
+        found.ok_or_else(|| self.gone(release))
+    }
+
+    /// What stands on the engine now.
+    async fn look_again(&self) -> Result<Vec<Environment>, Fault> {
         let found = insist("the engine", LOOK, || async {
             Ok(self.with.engine.inspect(&self.with.service).await?)
         })
         .await?;
         self.remember(&found);
-        found
-            .into_iter()
-            .find(|environment| environment.release == release)
-            .ok_or_else(|| {
-                Fault::Failed(Failure {
-                    what: format!("the environment of {}@{release} is gone", self.with.service),
-                    hint: Some(format!("flipside status {}", self.with.service)),
-                    replicas: Vec::new(),
-                })
-            })
+        Ok(found)
+    }
+
+    fn gone(&self, release: Release) -> Fault {
+        Fault::Failed(Failure {
+            what: format!("the environment of {}@{release} is gone", self.with.service),
+            hint: Some(format!("flipside status {}", self.with.service)),
+            replicas: Vec::new(),
+        })
     }
 
     fn spec(&self) -> Result<&Spec, Fault> {

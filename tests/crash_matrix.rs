@@ -16,3 +16,4 @@ mod single;
 mod stage;
 mod sweep;
 mod tape;
+mod workers;

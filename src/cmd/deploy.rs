@@ -3,8 +3,9 @@
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
-use crate::core::plan::Plan;
+use crate::core::plan::{Plan, Run};
 use crate::core::survey::{is_drift, retirable, survey};
+use crate::core::workers;
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
@@ -105,6 +106,7 @@ async fn while_held(
     let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), release);
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
+    opened.live_only = with_workers(&plan, &world, release);
     let spec = spec_of(plan, release, slot, &opened);
     let run = runs.next;
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
@@ -116,6 +118,18 @@ async fn while_held(
         unread: None,
     };
     operator.begin(opening, &world, held).await
+}
+
+/// The releases that have live-only roles, that of `plan` included.
+fn with_workers(plan: &Plan, world: &World, release: Release) -> Vec<Release> {
+    let mut releases = workers::releases(world);
+    let mut roles = plan.roles.values();
+    releases.extend(
+        roles
+            .any(|role| role.run == Run::LiveOnly)
+            .then_some(release),
+    );
+    releases
 }
 
 /// A routing that names something else than what stands, or that has forgotten the service, is a
@@ -196,6 +210,12 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         Some(live) => format!("{} is live and would stay up as standby", name(live)),
         None => "nothing is live yet".into(),
     });
+    lines.extend(workers::foretold(
+        service,
+        &world,
+        &with_workers(plan, &world, release),
+        release,
+    ));
     // The standby of now is one older once the new release is live.
     let beyond = view
         .standby

@@ -10,6 +10,7 @@ use crate::core::event::Verb;
 use crate::core::names::{Fence, Millis, Release};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
+use crate::core::workers;
 use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
 use crate::journal::JournalError;
@@ -333,7 +334,7 @@ fn find(world: &World, release: Release) -> Result<&Environment, Error> {
 async fn question(operator: &Operator, world: &World, way: &Way) -> String {
     let service = &operator.service;
     let fit = match find(world, way.to) {
-        Ok(target) => match operator.fitness(target).await {
+        Ok(target) => match operator.fitness(&target.at_rest()).await {
             Fit::Yes => "fit right now".to_owned(),
             Fit::No(reasons) => format!("NOT fit: {}", reasons.join("; ")),
             Fit::Unknown(why) => format!("not checked: {why}"),
@@ -367,7 +368,7 @@ async fn dry_run(
 ) -> Result<Exit, Error> {
     let service = &operator.service;
     let target = find(world, way.to)?;
-    let reasons = match operator.fitness(target).await {
+    let reasons = match operator.fitness(&target.at_rest()).await {
         Fit::Yes => Vec::new(),
         Fit::No(reasons) => reasons,
         Fit::Unknown(why) => vec![why],
@@ -387,10 +388,13 @@ async fn dry_run(
         true => "fit".to_owned(),
         false => format!("NOT fit: {}", reasons.join("; ")),
     };
-    let text = format!(
+    let mut text = format!(
         "would roll back from {service}@{} to {service}@{}, which is {fit}",
         way.from, way.to
     );
+    if let Some(workers) = workers::foretold(service, world, &workers::releases(world), way.to) {
+        text += &format!("\n{workers}");
+    }
     operator.report.data(&value, &text);
     Ok(Exit::Done)
 }

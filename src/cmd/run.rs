@@ -11,6 +11,7 @@ use crate::core::routing::Drained;
 use crate::core::state::{Course, Stage, State};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
+use crate::core::workers;
 use crate::core::world::{Labels, World};
 use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld};
 use crate::engine::Spec;
@@ -241,7 +242,6 @@ impl Operator {
         highest: Release,
     ) -> Opened {
         Opened {
-            verb,
             by: self.author.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             policy,
@@ -251,6 +251,11 @@ impl Operator {
             fence,
             highest,
             engine: self.engine.address().to_owned(),
+            live_only: match verb {
+                Verb::Deploy { .. } | Verb::Rollback { .. } => workers::releases(world),
+                Verb::Prune { .. } | Verb::Down { .. } => Vec::new(),
+            },
+            verb,
             pointer: None,
             plan: None,
         }

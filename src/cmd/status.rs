@@ -10,7 +10,9 @@ use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::lease;
 use crate::report::table_width;
-use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
+use crate::report::tables::{
+    Does, EnvironmentView, PointerView, StatusView, WorkerView, status_json, status_text,
+};
 
 use super::context::Context;
 use super::operator::{Operator, Runs};
@@ -65,7 +67,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let agrees = disagreements.is_empty();
 
     let show = async |release: Release| match find(&world, release) {
-        Some(environment) => Some(show(operator, environment).await),
+        Some(environment) => Some(show(operator, environment, view.live).await),
         None => None,
     };
     let live = match view.live {
@@ -101,7 +103,22 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     })
 }
 
-async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView {
+async fn show(
+    operator: &Operator,
+    environment: &Environment,
+    live: Option<Release>,
+) -> EnvironmentView {
+    let fit = match live == Some(environment.release) {
+        true => operator.fitness(environment).await,
+        false => operator.fitness(&environment.at_rest()).await,
+    };
+    let workers = environment.workers().map(|worker| WorkerView {
+        container: worker.name.clone(),
+        does: match worker.runs() {
+            true => Does::Run,
+            false => Does::Rest,
+        },
+    });
     let mut image_ids: Vec<_> = environment
         .containers
         .iter()
@@ -113,9 +130,10 @@ async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView
         release: environment.release,
         slot: environment.slot,
         created: environment.created,
-        fit: operator.fitness(environment).await,
+        fit,
         endpoints: environment.endpoints(),
         image_ids,
+        workers: workers.collect(),
     }
 }
 

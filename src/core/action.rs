@@ -49,6 +49,16 @@ pub enum Action {
         /// The move.
         generation: Generation,
     },
+    /// Stop the live-only containers of these, and wait until none of them runs.
+    Rest {
+        /// Which.
+        releases: Vec<Release>,
+    },
+    /// Start the live-only containers of the live release, and watch them until they have settled.
+    Work {
+        /// The release that is live.
+        release: Release,
+    },
     /// Probe the live release until the time is over, or enough probes have failed in a row.
     Watch {
         /// Milliseconds since the epoch.

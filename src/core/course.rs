@@ -39,6 +39,10 @@ pub enum Stage {
     Served,
     /// It answers through the pointer.
     Verified,
+    /// No live-only container of another release runs any more (where any has such).
+    Rested,
+    /// Its own run, and have settled (where it has such).
+    Working,
     /// The bake is over.
     Baked,
     /// Nothing is in flight to what was left.
@@ -60,6 +64,10 @@ pub enum Back {
     Withdrawn,
     /// It answers through the pointer.
     Verified,
+    /// No live-only container of another release runs any more (where any has such).
+    Rested,
+    /// Its own run, and have settled (where it has such).
+    Working,
     /// Nothing is in flight to what was left.
     Drained,
 }

@@ -6,7 +6,7 @@ use super::event::{MarkKeeper, Verb};
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{strategy, survey};
+use super::{strategy, survey, workers};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +103,14 @@ fn go_back(state: &State, back: Back) -> Next {
         .map(|moved| moved.generation)
         .or(state.opened.generation);
     let generation = expected.unwrap_or_default();
+    let handing_over = match back {
+        Back::Verified => workers::hand_over(state, to),
+        Back::Rested => workers::work(state, to),
+        _ => None,
+    };
+    if let Some(action) = handing_over {
+        return Next::Act(action);
+    }
     match back {
         Back::Decided if why == Move::RollBack && gives_up(state) => Next::End(Outcome::Refused),
         Back::Decided => Next::Act(Action::Switch {
@@ -121,8 +129,10 @@ fn go_back(state: &State, back: Back) -> Next {
             mark: Mark::Withdrawn,
         }),
         Back::Moved | Back::Withdrawn => Next::Act(Action::Verify { release: to }),
-        Back::Verified if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
-        Back::Verified => Next::Act(Action::Drain { generation }),
+        Back::Verified | Back::Rested | Back::Working if state.ask == Some(Ask::Leave) => {
+            Next::End(Outcome::Interrupted)
+        }
+        Back::Verified | Back::Rested | Back::Working => Next::Act(Action::Drain { generation }),
         Back::Drained => Next::End(match why {
             Move::Revert => Outcome::RolledBack,
             Move::RollBack | Move::Promote => Outcome::Done,
@@ -146,9 +156,12 @@ pub(super) fn promote(state: &State) -> Next {
     })
 }
 
-/// Whether a signal asked the run to stop where it may, with more to come.
+/// Whether a signal asked the run to stop where it may, with more to come: not where the workers of
+/// one release have been stopped and those of the other not been started.
 pub(super) fn may_leave(state: &State, stage: Stage) -> bool {
-    state.ask == Some(Ask::Leave) && matches!(stage, Stage::Verified | Stage::Baked)
+    let between = stage == Stage::Rested && workers::work(state, state.release()).is_some();
+    let verified = stage >= Stage::Verified && stage <= Stage::Baked;
+    state.ask == Some(Ask::Leave) && verified && !between
 }
 
 #[cfg(test)]
@@ -179,6 +192,7 @@ mod tests {
             fence: 1,
             highest: Release(3),
             engine: String::new(),
+            live_only: Vec::new(),
             pointer: None,
             plan: None,
         })
@@ -276,6 +290,12 @@ mod tests {
             },
             Action::Verify { .. } => Event::Verified { took_us: 9 },
             Action::Drain { .. } => Event::Drained(Drained::default()),
+            Action::Rest { .. } => Event::Rested {
+                containers: Vec::new(),
+            },
+            Action::Work { .. } => Event::Working {
+                containers: Vec::new(),
+            },
             Action::Watch { .. } => Event::Baked,
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),

@@ -74,6 +74,16 @@ pub enum Event {
     },
     /// Nothing is in flight any more to what the move left.
     Drained(Drained),
+    /// No live-only container of the other releases runs any more.
+    Rested {
+        /// Those that ran until now, by name.
+        containers: Vec<String>,
+    },
+    /// The live-only containers of the live release run, and have settled.
+    Working {
+        /// All of them, by name.
+        containers: Vec<String>,
+    },
     /// The bake is over and the release is still fit.
     Baked,
     /// Older environments have been removed.
@@ -146,6 +156,9 @@ pub struct Opened {
     pub engine: String,
     /// The highest release number known when it began, its own included.
     pub highest: Release,
+    /// The releases that have live-only roles, the candidate included, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live_only: Vec<Release>,
     /// The pointer's kind and parameters; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerPlan>,

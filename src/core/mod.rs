@@ -21,6 +21,7 @@ pub mod survey;
 pub mod text;
 pub mod verdict;
 pub mod words;
+pub mod workers;
 pub mod world;
 
 pub use names::{Fence, Generation, Millis, Release, RoleName, ServiceName, Slot};

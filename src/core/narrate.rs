@@ -142,6 +142,10 @@ impl Narrator {
                 Some(left) => format!("draining {}", self.name(left)),
                 None => "draining".into(),
             },
+            Action::Rest { releases } => {
+                format!("stopping the workers of {}", self.names(releases))
+            }
+            Action::Work { release } => format!("starting the workers of {}", self.name(*release)),
             Action::Watch { .. } => format!("baking {}", self.candidate()),
             Action::Retire { releases } => format!("retiring {}", self.names(releases)),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
@@ -208,6 +212,8 @@ impl Narrator {
             | Action::Switch { .. }
             | Action::Verify { .. }
             | Action::Drain { .. }
+            | Action::Rest { .. }
+            | Action::Work { .. }
             | Action::Retire { .. }
             | Action::Disconnect
             | Action::TearDown { .. } => {}
@@ -277,6 +283,17 @@ impl Narrator {
                     Some(_) => told.warn(text),
                     None => told.step(text),
                 }
+            }
+            Event::Rested { containers } if containers.is_empty() => {}
+            Event::Rested { containers } => {
+                told.step(format!("{} stopped{}", quoted(containers), after(took)));
+            }
+            Event::Working { containers } => {
+                let run = match containers.len() {
+                    1 => "runs and has settled",
+                    _ => "run and have settled",
+                };
+                told.good(format!("{} {run}{}", quoted(containers), after(took)));
             }
             Event::Baked => told.good("baked: every probe still passes".into()),
             Event::Retired { releases } if releases.is_empty() => {}
@@ -481,6 +498,14 @@ fn drained_text(drained: &Drained) -> String {
         known(drained.finished),
         known(drained.cut)
     )
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| format!("`{}`", clean(name)))
+        .collect();
+    list(&names)
 }
 
 fn refusal(why: SwitchRefusal) -> &'static str {

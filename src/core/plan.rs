@@ -86,6 +86,25 @@ pub struct Policy {
     pub standby_mode: StandbyMode,
     /// How long a rollback's proof of its target may take.
     pub proof_ms: Millis,
+    /// How long live-only containers must have run, without an end, before the release is kept.
+    #[serde(skip_serializing_if = "is_default_settle")]
+    pub settle_ms: Millis,
+    /// The longest time that a live-only container may take to stop; 0 where there is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub grace_ms: Millis,
+}
+
+/// How long live-only containers are watched where the plan says nothing, in milliseconds.
+const SETTLE_MS: Millis = 10_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_default_settle(ms: &Millis) -> bool {
+    *ms == SETTLE_MS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(ms: &Millis) -> bool {
+    *ms == 0
 }
 
 impl Default for Policy {
@@ -99,6 +118,8 @@ impl Default for Policy {
             max: None,
             standby_mode: StandbyMode::Running,
             proof_ms: 1_000,
+            settle_ms: SETTLE_MS,
+            grace_ms: 0,
         }
     }
 }
@@ -130,13 +151,24 @@ pub struct ProxyPlan {
 }
 
 /// When a role runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Run {
     /// In every environment, live or not.
+    #[default]
     Always,
+    /// Only in the environment that the pointer names, and never in two at once.
+    LiveOnly,
     /// Left out.
     Never,
+}
+
+impl Run {
+    /// Whether it is [`Run::Always`].
+    #[must_use]
+    pub fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
 }
 
 /// One role, in Compose's words. Where a field is `None`, the image's or the engine's value holds.

@@ -228,6 +228,18 @@ impl State {
             (Course::Back(_), Some(Action::Verify { .. }), E::Verified { .. }) => {
                 self.reach_back(Back::Verified);
             }
+            (Course::Forward(_), Some(Action::Rest { .. }), E::Rested { .. }) => {
+                self.reach(Stage::Rested);
+            }
+            (Course::Back(_), Some(Action::Rest { .. }), E::Rested { .. }) => {
+                self.reach_back(Back::Rested);
+            }
+            (Course::Forward(_), Some(Action::Work { .. }), E::Working { .. }) => {
+                self.reach(Stage::Working);
+            }
+            (Course::Back(_), Some(Action::Work { .. }), E::Working { .. }) => {
+                self.reach_back(Back::Working);
+            }
             (Course::Forward(_), Some(Action::Drain { .. }), E::Drained(drained)) => {
                 self.drained = *drained;
                 self.reach(Stage::Drained);
@@ -357,8 +369,10 @@ impl State {
                     ..
                 } => stage == Stage::Switched,
                 A::Verify { .. } => matches!(stage, Stage::Switched | Stage::Served),
-                A::Watch { .. } => stage == Stage::Verified,
-                A::Drain { .. } => matches!(stage, Stage::Verified | Stage::Baked),
+                A::Rest { .. } => stage == Stage::Verified,
+                A::Work { .. } => matches!(stage, Stage::Verified | Stage::Rested),
+                A::Watch { .. } => stage >= Stage::Verified && stage <= Stage::Working,
+                A::Drain { .. } => stage >= Stage::Verified && stage <= Stage::Baked,
                 A::Retire { .. } => stage == Stage::Drained,
                 A::Observe | A::Mark { .. } | A::TearDown { .. } | A::Disconnect => false,
             },
@@ -374,7 +388,9 @@ impl State {
                     ..
                 } => back == Back::Served,
                 A::Verify { .. } => back >= Back::Moved && back <= Back::Withdrawn,
-                A::Drain { .. } => back == Back::Verified,
+                A::Rest { .. } => back == Back::Verified,
+                A::Work { .. } => matches!(back, Back::Verified | Back::Rested),
+                A::Drain { .. } => back >= Back::Verified && back <= Back::Working,
                 _ => false,
             },
             Course::Clearing(clearing) => match action {

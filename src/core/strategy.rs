@@ -6,8 +6,8 @@ use super::decide::{Next, may_leave, promote};
 use super::event::MarkKeeper;
 use super::routing::Mark;
 use super::state::{Stage, State};
-use super::survey;
 use super::verdict::Outcome;
+use super::{survey, workers};
 
 /// The next step of a deploy that has come as far as `stage`.
 pub(super) fn next(state: &State, stage: Stage) -> Next {
@@ -15,6 +15,14 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
     let engine_marks = state.opened.marks == MarkKeeper::Engine;
     if may_leave(state, stage) {
         return Next::End(Outcome::Interrupted);
+    }
+    let handing_over = match stage {
+        Stage::Verified => workers::hand_over(state, release),
+        Stage::Rested => workers::work(state, release),
+        _ => None,
+    };
+    if let Some(action) = handing_over {
+        return Next::Act(action);
     }
     match stage {
         Stage::Opened => Next::Act(Action::Prepare),
@@ -33,15 +41,17 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
             })
         }
         Stage::Switched | Stage::Served => Next::Act(Action::Verify { release }),
-        Stage::Verified if bakes(state) => {
+        Stage::Verified | Stage::Rested | Stage::Working if bakes(state) => {
             let since = state.moved.map_or(0, |moved| moved.at);
             Next::Act(Action::Watch {
                 until: since + state.opened.policy.bake_ms,
             })
         }
-        Stage::Verified | Stage::Baked => Next::Act(Action::Drain {
-            generation: state.moved.map_or(0, |m| m.generation),
-        }),
+        Stage::Verified | Stage::Rested | Stage::Working | Stage::Baked => {
+            Next::Act(Action::Drain {
+                generation: state.moved.map_or(0, |m| m.generation),
+            })
+        }
         Stage::Drained => match &state.world {
             None => Next::Act(Action::Observe),
             Some(world) => match survey::unneeded(state, world) {

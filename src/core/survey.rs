@@ -7,6 +7,7 @@ use super::names::{Millis, Release};
 use super::plan::Policy;
 use super::routing::Marks;
 use super::state::State;
+use super::workers;
 use super::world::{Environment, World};
 
 /// What the world means for one service.
@@ -109,6 +110,7 @@ fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
             }
         }
     }
+    found.extend(workers::disagreements(world, live));
     if live.is_none() {
         found.push("the pointer knows the service and sends its traffic nowhere".into());
     }

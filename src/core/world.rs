@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, Release, RoleName, Slot};
-use super::plan::{Exposed, PointerPlan, Policy, Probe};
+use super::plan::{Exposed, PointerPlan, Policy, Probe, Run};
 use super::routing::{Marks, Routing};
 
 /// Everything known about one service at one moment.
@@ -66,6 +66,9 @@ pub struct Container {
     pub role: RoleName,
     /// Which, from 1.
     pub replica: u32,
+    /// When it runs.
+    #[serde(default, skip_serializing_if = "Run::is_always")]
+    pub run: Run,
     /// The pinned image's id.
     pub image_id: String,
     /// Its address on the environment's own network.
@@ -130,14 +133,16 @@ impl Environment {
             .collect()
     }
 
-    /// Whether every container it should have is there and runs.
+    /// Whether every container it should have is there, and all that run whether it is live or not
+    /// do so.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        let running = self
+        let here = self.at_rest();
+        let running = here
             .containers
             .iter()
             .filter(|c| c.state == ContainerState::Running)
             .count();
-        running == self.expected as usize
+        running == here.expected as usize
     }
 }

@@ -117,13 +117,36 @@ pub trait Engine: Send + Sync {
     async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Result<Images, EngineError>;
 
     /// Makes what is missing of the environment: network, files, containers, and starts them in
-    /// dependency order. Idempotent, also over what a killed call has left.
+    /// dependency order, but for those of live-only roles. Idempotent, also over what a killed call
+    /// has left.
     async fn stand_up(
         &self,
         spec: &Spec,
         images: &Images,
         sink: &dyn Sink,
     ) -> Result<Environment, EngineError>;
+
+    /// Brings the live-only containers of a release to rest: none is started again by the engine from
+    /// then on, and each is stopped by its own signal and grace and waited for until the engine is
+    /// certain that it does not run. Idempotent, also over what a killed call has left. Answers the
+    /// names of those that ran.
+    async fn rest(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError>;
+
+    /// Starts the live-only containers of a release in dependency order; from then on the engine
+    /// starts them again by itself. One that was about to come to rest does so before. Idempotent.
+    /// Answers the names of all of them.
+    ///
+    /// Fails where a live-only container of another release of the service runs, and where the
+    /// release has none; then nothing was started.
+    async fn work(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError>;
 
     /// What really exists of a service: every release's environment, whole or in part, ascending.
     async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError>;

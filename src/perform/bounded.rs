@@ -77,6 +77,14 @@ impl Engine for BoundedEngine {
         self.0.stand_up(spec, images, sink).await
     }
 
+    async fn rest(&self, service: &ServiceName, release: Release) -> Fallible<Vec<String>> {
+        self.0.rest(service, release).await
+    }
+
+    async fn work(&self, service: &ServiceName, release: Release) -> Fallible<Vec<String>> {
+        self.0.work(service, release).await
+    }
+
     async fn inspect(&self, service: &ServiceName) -> Fallible<Vec<Environment>> {
         self.asks(self.0.inspect(service)).await
     }

@@ -209,10 +209,11 @@ impl Performer {
     /// # Errors
     /// With each replica's reason, where it is not fit.
     async fn prove_standby(&self, standby: &Environment, within: Millis) -> Result<(), Fault> {
+        let standby = standby.at_rest();
         let probes = standby.labels.probes.clone();
-        let proving = self.proving(standby, &probes);
+        let proving = self.proving(&standby, &probes);
         let verdicts = proving.round(Duration::from_millis(within)).await?;
-        match crate::probe::unfit(standby, &verdicts) {
+        match crate::probe::unfit(&standby, &verdicts) {
             None => Ok(()),
             Some(mut failure) => {
                 proving.attach_logs(&mut failure.replicas).await;

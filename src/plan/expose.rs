@@ -6,7 +6,7 @@ use super::nearest::nearest;
 use super::read::Reader;
 use super::tree::{Node, Span};
 use crate::core::RoleName;
-use crate::core::plan::{Exposed, Role};
+use crate::core::plan::{Exposed, Role, Run};
 
 /// A role's `expose`.
 pub(super) fn ports(reader: &mut Reader<'_>, node: &Node) -> Vec<u16> {
@@ -47,7 +47,7 @@ pub(super) fn exposed(
     left_out: &BTreeSet<String>,
 ) -> Option<Exposed> {
     let Some(node) = node else {
-        let mut all = roles.iter();
+        let mut all = roles.iter().filter(|(_, role)| role.run != Run::LiveOnly);
         if let (Some((name, role)), None) = (all.next(), all.next())
             && let [port] = role.expose.as_slice()
         {
@@ -56,7 +56,8 @@ pub(super) fn exposed(
                 port: *port,
             });
         }
-        let name = roles.keys().next().map_or("web", RoleName::as_str);
+        let mut first = roles.iter().filter(|(_, role)| role.run != Run::LiveOnly);
+        let name = first.next().map_or("web", |(name, _)| name.as_str());
         reader.wrong(
             root,
             "this plan does not say which role and port get the traffic",
@@ -96,7 +97,15 @@ pub(super) fn role(
     roles: &BTreeMap<RoleName, Role>,
     left_out: &BTreeSet<String>,
 ) -> Option<RoleName> {
-    if let Some(found) = roles.keys().find(|role| role.as_str() == name) {
+    if let Some((found, role)) = roles.iter().find(|(role, _)| role.as_str() == name) {
+        if role.run == Run::LiveOnly {
+            reader.wrong(
+                span,
+                format!("`{name}` does not run before the switch: it is `run: live-only`"),
+                "name another role, or remove the `run: live-only`",
+            );
+            return None;
+        }
         return Some(found.clone());
     }
     if left_out.contains(name) {

@@ -6,7 +6,7 @@ use super::nearest::nearest;
 use super::read::Reader;
 use super::tree::{Node, Span, Value};
 use crate::core::RoleName;
-use crate::core::plan::{Condition, Role};
+use crate::core::plan::{Condition, Role, Run};
 
 /// What a role names, before it is known whether those roles exist.
 pub(super) type Wishes = Vec<(String, Span, Condition)>;
@@ -113,6 +113,14 @@ pub(super) fn settle(
                     *span,
                     format!("`{name}` can never be healthy: its healthcheck is disabled"),
                     "write `condition: service_started`",
+                );
+            }
+            let runs = |name: &RoleName| roles.get(name).map(|role| role.run);
+            if runs(other) == Some(Run::LiveOnly) && runs(role) != Some(Run::LiveOnly) {
+                reader.wrong(
+                    *span,
+                    format!("`{role}` runs before the switch, and `{name}` does not: it is `run: live-only`"),
+                    format!("remove the dependency, or write `run: live-only` at `{role}` as well"),
                 );
             }
             edges.entry(role).or_default().push((other.clone(), *span));

@@ -114,8 +114,9 @@ pub(super) fn roles(
             continue;
         };
         fields.ignore_extensions();
-        match run(reader, &mut fields) {
-            Some(Run::Always) => {}
+        let run = run(reader, &mut fields);
+        match run {
+            Some(Run::Always | Run::LiveOnly) => {}
             Some(Run::Never) => {
                 found.left_out.insert(key.text.clone());
                 continue;
@@ -123,7 +124,8 @@ pub(super) fn roles(
             None => complete = false,
         }
         match role(reader, fields, key.span, declared, service) {
-            Some((role, wanted)) => {
+            Some((mut role, wanted)) => {
+                role.run = run.unwrap_or_default();
                 wishes.insert(name.clone(), wanted);
                 found.roles.insert(name, role);
             }
@@ -185,6 +187,7 @@ fn run(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Run> {
         &["always", "never", "live-only", "once", "shared"],
     )? {
         "always" => Some(Run::Always),
+        "live-only" => Some(Run::LiveOnly),
         "never" => Some(Run::Never),
         later => {
             reader.wrong(

@@ -1,5 +1,7 @@
 //! The top level of a plan, section by section.
 
+use std::collections::BTreeMap;
+
 use super::fields::{Field, Fields};
 use super::nearest::nearest;
 use super::probes::Around;
@@ -8,8 +10,8 @@ use super::service::Roles;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Span, Value};
 use super::{expose, networks, pointer, probes, service};
-use crate::core::ServiceName;
-use crate::core::plan::{Plan, Policy, Pools, StandbyMode};
+use crate::core::plan::{Plan, Policy, Pools, Role, Run, StandbyMode};
+use crate::core::{RoleName, ServiceName};
 
 /// Sections that later versions have, and those of other tools.
 const ADVICE: &[(&str, &str)] = &[
@@ -67,7 +69,8 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         .and_then(|field| pointer::pointer(reader, field));
     let expose = fields.take_full(reader, "expose");
     let wanted = fields.take_required(reader, "probes", start, probes::MISSING);
-    let policy = policy(reader, &mut fields);
+    let mut policy = policy(reader, &mut fields);
+    let settle = fields.take_full(reader, "settle");
     let engine = fields
         .take_full(reader, "engine")
         .and_then(|field| engine(reader, field.node));
@@ -75,6 +78,7 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let pools = pools(reader, given_pools);
     fields.finish(reader, ADVICE);
     let Roles { roles, left_out } = roles?;
+    workers(reader, settle, &roles, &mut policy);
     let exposed = expose::exposed(
         reader,
         expose.map(|field| field.node),
@@ -197,6 +201,26 @@ fn policy(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Policy {
         standby(reader, field.node, &mut policy);
     }
     policy
+}
+
+/// How live-only roles come and go.
+fn workers(
+    reader: &mut Reader<'_>,
+    settle: Option<Field<'_>>,
+    roles: &BTreeMap<RoleName, Role>,
+    policy: &mut Policy,
+) {
+    let workers = roles.values().filter(|role| role.run == Run::LiveOnly);
+    let grace = workers.map(|role| role.stop_grace_ms).max();
+    policy.grace_ms = grace.unwrap_or(0);
+    let Some(field) = settle else { return };
+    policy.settle_ms = reader.duration(field.node).unwrap_or(policy.settle_ms);
+    if grace.is_none() {
+        reader.note(
+            field.key,
+            "no role is `run: live-only`, so nothing has to settle",
+        );
+    }
 }
 
 /// A section of one duration, which must not be 0.

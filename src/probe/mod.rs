@@ -19,6 +19,7 @@ mod here;
 mod prove;
 mod question;
 mod round;
+mod settle;
 mod tell;
 mod watch;
 

@@ -52,6 +52,26 @@ pub struct EnvironmentView {
     pub endpoints: Vec<SocketAddr>,
     /// The pinned images, each once.
     pub image_ids: Vec<String>,
+    /// Containers of its live-only roles.
+    pub workers: Vec<WorkerView>,
+}
+
+/// One container of a live-only role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub container: String,
+    /// What it does.
+    pub does: Does,
+}
+
+/// What a live-only container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    /// It runs, or will by itself.
+    Run,
+    /// It does not, and will not.
+    Rest,
 }
 
 /// Whether an environment would serve.
@@ -126,6 +146,9 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
             ]);
         }
         text += &format!("\n{}\n", calm(width, heads, &rows, &[]));
+    }
+    for (_, environment) in &environments {
+        text += &workers(service, environment);
     }
     let mut notes = Vec::new();
     for (_, environment) in &environments {
@@ -306,6 +329,25 @@ fn environments(view: &StatusView) -> Vec<(&'static str, &EnvironmentView)> {
     all
 }
 
+/// Which workers of an environment run, a line each; nothing where it has none.
+fn workers(service: &str, environment: &EnvironmentView) -> String {
+    let name = release_name(service, environment.release);
+    let line = |does: Does, what: &str| {
+        let those = environment
+            .workers
+            .iter()
+            .filter(|worker| worker.does == does);
+        let those: Vec<_> = those
+            .map(|worker| format!("`{}`", clean(&worker.container)))
+            .collect();
+        match those.is_empty() {
+            true => String::new(),
+            false => format!("workers of {name} that {what}: {}\n", list(&those)),
+        }
+    };
+    line(Does::Run, "run") + &line(Does::Rest, "rest")
+}
+
 fn environment_json(environment: &EnvironmentView) -> Value {
     let (fit, reasons) = match &environment.fit {
         Fit::Yes => (Some(true), Vec::new()),
@@ -320,6 +362,10 @@ fn environment_json(environment: &EnvironmentView) -> Value {
         "reasons": reasons,
         "endpoints": environment.endpoints,
         "image_ids": environment.image_ids,
+        "workers": environment.workers.iter().map(|worker| json!({
+            "container": worker.container,
+            "runs": worker.does == Does::Run,
+        })).collect::<Vec<_>>(),
     })
 }
 

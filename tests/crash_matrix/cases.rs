@@ -31,6 +31,8 @@ pub struct Scenario {
     /// How it ends by itself.
     pub ends: &'static [Outcome],
     pub pointer_keeps_marks: bool,
+    /// How many containers of a live-only role each release has.
+    pub workers: u32,
 }
 
 /// What befalls the first operator.
@@ -70,7 +72,7 @@ type Seeds = BTreeMap<(&'static str, bool), (Arc<Stage>, Duration)>;
 
 static SEEDS: Mutex<Seeds> = Mutex::new(BTreeMap::new());
 
-const DONE: &[Outcome] = &[Outcome::Done];
+pub const DONE: &[Outcome] = &[Outcome::Done];
 const REFUSED: &[Outcome] = &[Outcome::Refused];
 
 fn nothing(_: &mut FakeWorld) {}
@@ -101,7 +103,7 @@ fn no_start(world: &mut FakeWorld) {
     world.faults.always(Op::StandUp, Fault::Refused(why.into()));
 }
 
-const PLAIN: Scenario = Scenario {
+pub const PLAIN: Scenario = Scenario {
     name: "first deploy",
     before: &[],
     verb: Verb::Deploy,
@@ -109,6 +111,7 @@ const PLAIN: Scenario = Scenario {
     wrong: nothing,
     ends: DONE,
     pointer_keeps_marks: true,
+    workers: 0,
 };
 
 /// All of them, with one keeper of marks.
@@ -195,8 +198,18 @@ pub enum Certain {
     No,
 }
 
+/// What happens to the engine while nobody acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    Nothing,
+    /// Its daemon ends and comes back.
+    Restart,
+}
+
 /// One case.
 pub struct Case {
+    /// What happens to the engine before others go on.
+    pub meanwhile: Meanwhile,
     pub scenario: Scenario,
     pub trouble: Trouble,
     pub ways: Vec<Next>,
@@ -213,6 +226,7 @@ impl Case {
         Self {
             scenario,
             trouble,
+            meanwhile: Meanwhile::Nothing,
             ways: vec![next],
             landing: 3,
             certain: Certain::Yes,
@@ -265,6 +279,10 @@ impl Case {
         tokio::task::yield_now().await;
         lock(&stage.world).faults.heal();
         (self.scenario.wrong)(&mut lock(&stage.world));
+        if self.meanwhile == Meanwhile::Restart {
+            lock(&stage.world).restart_daemon();
+            stage.checker().look();
+        }
         stage.land_after(self.landing);
         for (nth, &(machine, verb)) in self.ways.iter().enumerate() {
             let standby = fit_standby(&stage);
@@ -440,9 +458,10 @@ impl Scenario {
         let policy = Policy {
             bake_ms: self.bake_ms,
             drain_ms: 2_000,
+            settle_ms: 3_000,
             ..Policy::default()
         };
-        let stage = Stage::new(policy, Core::default(), Flaw::None);
+        let stage = Stage::new(policy, self.workers);
         lock(&stage.world).pointer_keeps_marks = self.pointer_keeps_marks;
         lock(&stage.world).drain_takes = Duration::from_millis(700);
         let began = lock(&stage.world).now();

@@ -26,6 +26,8 @@ pub enum Act {
     Mark(Release, Mark),
     Write(Option<Release>),
     Forget(Vec<Release>),
+    Rest(Release),
+    Work(Release),
     DropImage,
     Remove,
 }
@@ -110,6 +112,14 @@ impl Checker {
             going_down: false,
             fence: 0,
         }
+    }
+
+    pub fn world(&self) -> &Shared {
+        &self.world
+    }
+
+    pub fn service(&self) -> &ServiceName {
+        &self.service
     }
 
     pub fn breaks(&mut self, promise: u8, how: impl Into<String>) {
@@ -279,11 +289,17 @@ impl Checker {
             (Some(Action::Retire { releases }), Act::TearDown(gone)) => releases.contains(gone),
             (Some(Action::TearDown { .. } | Action::Retire { .. }), Act::DropImage) => true,
             // Forgetting nothing only asks whether one may still act.
-            (Some(Action::TearDown { .. } | Action::Retire { .. }), Act::Forget(gone))
-                if gone.is_empty() =>
-            {
-                true
-            }
+            (
+                Some(
+                    Action::TearDown { .. }
+                    | Action::Retire { .. }
+                    | Action::Rest { .. }
+                    | Action::Work { .. },
+                ),
+                Act::Forget(gone),
+            ) if gone.is_empty() => true,
+            (Some(Action::Rest { releases }), Act::Rest(release)) => releases.contains(release),
+            (Some(Action::Work { release }), Act::Work(worked)) => release == worked,
             (Some(Action::TearDown { release }), Act::Forget(gone)) => gone == &[*release],
             (Some(Action::Retire { releases }), Act::Forget(gone)) => {
                 gone.iter().all(|release| releases.contains(release))
@@ -352,6 +368,7 @@ impl Checker {
             return;
         }
         self.overwritten(routing.as_ref());
+        self.two_work(&environments);
         self.modified(&environments);
         self.moved(&environments, routing.as_ref());
         self.last = routing;

@@ -203,6 +203,26 @@ impl Engine for Door {
         self.through(Op::StandUp, Some(act), inner).await
     }
 
+    async fn rest(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.rest(service, release);
+        self.through(Op::Rest, Some(Act::Rest(release)), inner)
+            .await
+    }
+
+    async fn work(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.work(service, release);
+        self.through(Op::Work, Some(Act::Work(release)), inner)
+            .await
+    }
+
     async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError> {
         let found = self.through(Op::Inspect, None, self.engine.inspect(service));
         let mut found = found.await?;

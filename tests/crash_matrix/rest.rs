@@ -41,6 +41,8 @@ impl Case {
             return Err(format!("promise 5: `prune` at the end came to {pruned:?}"));
         }
         verdict(stage)?;
+        stage.checker().works();
+        verdict(stage)?;
         let checker = stage.checker();
         let world = lock(&stage.world);
         let environments = world.environments(&stage.service);

@@ -13,7 +13,7 @@ use flipside::cmd::run::Ended;
 use flipside::cmd::{abort, down, prune, resume};
 use flipside::core::action::Proof;
 use flipside::core::names::{Release, ServiceName};
-use flipside::core::plan::{HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Text};
+use flipside::core::plan::{HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Run, Text};
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
@@ -112,11 +112,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(policy: Policy, core: Core, flaw: Flaw) -> Arc<Self> {
+    pub fn new(policy: Policy, workers: u32) -> Arc<Self> {
         let world = FakeWorld::new();
         let service = facts::shop();
         let mut plan = facts::plan(&[("web", 3), ("side", 2)], vec![probe()]);
         plan.policy = policy;
+        if workers > 0 {
+            let mut worker = facts::some_role(workers);
+            worker.run = Run::LiveOnly;
+            plan.roles.insert(facts::role("worker"), worker);
+        }
         for role in plan.roles.values_mut() {
             let secret = Text::secret(SECRET);
             role.environment.insert("TOKEN".into(), secret);
@@ -126,8 +131,8 @@ impl Stage {
             world,
             service,
             plan,
-            core,
-            flaw,
+            core: Core::default(),
+            flaw: Flaw::None,
             stores: [Arc::default(), Arc::default()],
             cache: Mutex::default(),
             landing: AtomicUsize::new(0),
@@ -367,6 +372,9 @@ impl Actor {
         self.stage.checker().begin();
         let done = self.command(verb).await;
         self.stage.checker().look();
+        if matches!(done.outcome(), Some(Outcome::Done | Outcome::RolledBack)) {
+            self.stage.checker().works();
+        }
         if let Done::Ended(ended) = &done
             && ended.state.has_moved()
         {

@@ -9,15 +9,16 @@ use super::cases::{Case, Scenario, Trouble, WAYS, paused, scenarios, verdict};
 use super::doors::Moment;
 use super::stage::{Flaw, Machine, Verb};
 use super::tape::Slip;
+use super::workers;
 use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
-struct Course {
+pub struct Course {
     records: Vec<Event>,
     calls: BTreeMap<Op, usize>,
 }
 
-fn learn(scenario: Scenario) -> Course {
+pub fn learn(scenario: Scenario) -> Course {
     paused(async {
         let stage = scenario.stage(Core::default(), Flaw::None);
         let actor = stage.actor("ann@build", Machine::Here);
@@ -32,7 +33,7 @@ fn learn(scenario: Scenario) -> Course {
 }
 
 /// Plays all cases, and tells of all that fail at once.
-fn play(cases: &[Case]) {
+pub fn play(cases: &[Case]) {
     let failed: Vec<String> = cases.iter().filter_map(|case| case.play().err()).collect();
     let some: Vec<_> = failed.iter().take(40).cloned().collect();
     assert!(
@@ -52,7 +53,7 @@ fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
 
 /// After every record; and before every outcome, when the act has taken effect. (Before an intent
 /// nothing has happened since the record before it.)
-fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (at, event) in course.records.iter().enumerate() {
         let intent = matches!(event, Event::Intended { .. } | Event::Closed { .. });
@@ -96,7 +97,9 @@ fn only_asks(op: Op) -> bool {
         | Op::MarkPointer
         | Op::Forget
         | Op::Remove
-        | Op::DropImage => false,
+        | Op::DropImage
+        | Op::Rest
+        | Op::Work => false,
     }
 }
 
@@ -133,7 +136,10 @@ fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
                 Fault::OutOfReach,
                 Fault::LostBefore,
                 Fault::LostAfter,
-                Fault::Partial(3),
+                Fault::Partial(match op {
+                    Op::Rest | Op::Work => 1,
+                    _ => 3,
+                }),
             ],
         };
         for fault in faults {
@@ -176,10 +182,10 @@ fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
 macro_rules! sweeps {
     ($($keeper:ident: $marks:literal),*) => {$(
         mod $keeper {
-            use super::{Case, Course, Scenario, learn, play, scenarios};
+            use super::{Case, Course, Scenario, learn, play, scenarios, workers};
 
             fn each(build: impl Fn(Scenario, &Course) -> Vec<Case>) {
-                let all = scenarios($marks).into_iter();
+                let all = scenarios($marks).into_iter().chain(workers::scenarios($marks));
                 let cases: Vec<_> = all.flat_map(|s| build(s, &learn(s))).collect();
                 play(&cases);
             }

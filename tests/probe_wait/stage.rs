@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use flipside::core::event::Failure;
 use flipside::core::names::{Millis, Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Text,
+    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run, Text,
 };
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
@@ -167,6 +167,7 @@ pub(super) fn container(name: &str, replica: u32) -> Container {
         name: format!("shop-3-{name}-{replica}"),
         role: role(name),
         replica,
+        run: Run::Always,
         image_id: "sha256:0".into(),
         address: Some(format!("10.0.0.{replica}").parse().unwrap()),
         state: ContainerState::Running,
@@ -277,6 +278,12 @@ impl Engine for Stage {
         _: &Images,
         _: &dyn Sink,
     ) -> Result<Environment, EngineError> {
+        unplayed()
+    }
+    async fn rest(&self, _: &ServiceName, _: Release) -> Result<Vec<String>, EngineError> {
+        unplayed()
+    }
+    async fn work(&self, _: &ServiceName, _: Release) -> Result<Vec<String>, EngineError> {
         unplayed()
     }
     async fn inspect(&self, _: &ServiceName) -> Result<Vec<Environment>, EngineError> {

@@ -20,6 +20,7 @@ fn environment(release: u64, slot: Slot, fit: Fit) -> EnvironmentView {
         fit,
         endpoints: vec![place(2), place(3)],
         image_ids: vec![format!("sha256:{release}{release}")],
+        workers: Vec::new(),
     }
 }
 

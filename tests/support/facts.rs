@@ -42,6 +42,7 @@ pub fn opened(release: u64) -> Event {
         fence: 11,
         highest: Release(release),
         engine: String::new(),
+        live_only: Vec::new(),
         pointer: None,
         plan: Some(serde_json::json!({"name": "shop"})),
     })
@@ -60,6 +61,7 @@ fn begun(verb: Verb) -> Event {
         fence: 12,
         highest: Release(42),
         engine: String::new(),
+        live_only: Vec::new(),
         pointer: None,
         plan: None,
     })
@@ -163,6 +165,7 @@ fn container(replica: u32, state: ContainerState, health: Health) -> Container {
         name: format!("shop-42-web-{replica}"),
         role: role("web"),
         replica,
+        run: Run::Always,
         image_id: "sha256:aa".into(),
         address: Some(std::net::Ipv4Addr::new(10, 213, 0, 2).into()),
         state,
@@ -239,7 +242,32 @@ fn later_world() -> World {
     world
 }
 
-/// Every action there is, at least once.
+/// An opening event of a deploy with live-only roles.
+fn opened_with_workers(release: u64) -> Event {
+    let Event::Opened(mut opened) = opened(release) else {
+        unreachable!("it is an opening event");
+    };
+    opened.live_only = vec![Release(release - 1), Release(release)];
+    opened.policy.settle_ms = 30_000;
+    opened.policy.grace_ms = 90_000;
+    Event::Opened(opened)
+}
+
+/// A world whose environment has live-only containers.
+pub fn world_with_workers() -> World {
+    let mut world = world();
+    let environment = &mut world.environments[0];
+    let mut worker = environment.containers[0].clone();
+    worker.name = "shop-42-worker-1".into();
+    worker.id = "w1".into();
+    worker.role = role("worker");
+    worker.run = Run::LiveOnly;
+    environment.containers.push(worker);
+    environment.expected += 1;
+    world
+}
+
+/// Every action of the first version, at least once.
 pub fn actions() -> Vec<Action> {
     let release = Release(42);
     let switch = |why, from, expected, proof| Action::Switch {
@@ -280,8 +308,27 @@ pub fn actions() -> Vec<Action> {
         Action::TearDown { release },
         Action::Disconnect,
     ];
-    for action in &actions {
-        // A new action does not compile here until it has a specimen above.
+    all_have_specimens(&actions);
+    actions
+}
+
+/// What actions there are since the first version.
+fn later_actions() -> Vec<Action> {
+    let actions = vec![
+        Action::Rest {
+            releases: vec![Release(40), Release(41)],
+        },
+        Action::Work {
+            release: Release(42),
+        },
+    ];
+    all_have_specimens(&actions);
+    actions
+}
+
+fn all_have_specimens(actions: &[Action]) {
+    for action in actions {
+        // A new action does not compile here; give it a specimen above.
         match action {
             Action::Observe
             | Action::Prepare
@@ -292,12 +339,13 @@ pub fn actions() -> Vec<Action> {
             | Action::Verify { .. }
             | Action::Drain { .. }
             | Action::Watch { .. }
+            | Action::Rest { .. }
+            | Action::Work { .. }
             | Action::Retire { .. }
             | Action::TearDown { .. }
             | Action::Disconnect => {}
         }
     }
-    actions
 }
 
 /// Every event there is, at least once, every action among them.
@@ -389,6 +437,20 @@ pub fn events() -> Vec<Event> {
             world: Box::new(later_world()),
         },
     ]);
+    let intended = later_actions().into_iter();
+    events.extend(intended.map(|action| Event::Intended { action }));
+    events.extend([
+        opened_with_workers(42),
+        Event::Rested {
+            containers: vec!["shop-41-worker-1".into()],
+        },
+        Event::Working {
+            containers: vec!["shop-42-worker-1".into(), "shop-42-worker-2".into()],
+        },
+        Event::Observed {
+            world: Box::new(world_with_workers()),
+        },
+    ]);
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {
@@ -404,6 +466,8 @@ pub fn events() -> Vec<Event> {
             | Event::Verified { .. }
             | Event::Drained(_)
             | Event::Baked
+            | Event::Rested { .. }
+            | Event::Working { .. }
             | Event::Retired { .. }
             | Event::TornDown { .. }
             | Event::Failed(_)

@@ -13,7 +13,7 @@ use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment};
 use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
 
-use super::fake_world::{FakeWorld, Met, Shared, call};
+use super::fake_world::{FakeWorld, Met, Shared, call, lock};
 use super::faults::Op;
 
 /// One operator's way to the engine of a [`FakeWorld`].
@@ -95,7 +95,7 @@ impl Engine for FakeEngine {
 
     async fn prepare(&self, spec: &Spec, _: &dyn Sink) -> Result<Images, EngineError> {
         let roles = spec.plan.roles.iter();
-        let roles = roles.filter(|(_, role)| role.run == Run::Always);
+        let roles = roles.filter(|(_, role)| role.run != Run::Never);
         let id = |name| format!("sha256:{name}-{}", spec.release);
         let images: Images = roles.map(|(name, _)| (name.clone(), id(name))).collect();
         let service = spec.plan.service.clone();
@@ -118,6 +118,29 @@ impl Engine for FakeEngine {
             world.stand_up(&spec, &images, limit)
         })
         .await
+    }
+
+    async fn rest(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        let lives = lock(&self.world).begin_rest(service, release);
+        let service = service.clone();
+        self.call(Op::Rest, move |world, limit| {
+            world.rest(&service, release, &lives, limit)
+        })
+        .await
+    }
+
+    async fn work(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        let service = service.clone();
+        let work = move |world: &mut FakeWorld, limit| world.work(&service, release, limit);
+        self.call(Op::Work, work).await?.map_err(failed)
     }
 
     async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError> {

@@ -91,21 +91,32 @@ impl Behaviour {
 /// A container that stands.
 #[derive(Debug, Clone)]
 pub struct FakeContainer {
-    fixed: Container,
-    started: Instant,
+    pub(super) fixed: Container,
+    /// When its present life began, or its last one; `None`: it was never started.
+    pub(super) started: Option<Instant>,
     behaviour: Behaviour,
     checks: usize,
-    ended: Option<(i64, bool)>,
+    pub(super) ended: Option<(i64, bool)>,
+    /// Whether the engine starts it again by itself.
+    pub(super) restarts: bool,
 }
 
 impl FakeContainer {
     /// When it ends by itself.
     pub fn ends_at(&self) -> Option<Instant> {
-        self.behaviour.exits.map(|(after, ..)| self.started + after)
+        let (after, ..) = self.behaviour.exits?;
+        Some(self.started? + after)
     }
 
-    fn now(&self) -> Container {
-        let age = Instant::now() - self.started;
+    /// What it does now.
+    pub(super) fn now(&self) -> Container {
+        let Some(started) = self.started else {
+            return Container {
+                state: ContainerState::Created,
+                ..self.fixed.clone()
+            };
+        };
+        let age = Instant::now() - started;
         let by_itself = self.behaviour.exits.filter(|&(after, ..)| age >= after);
         let ended = self.ended.or(by_itself.map(|(_, code, oom)| (code, oom)));
         let said = self.behaviour.health.iter().rev();
@@ -122,7 +133,7 @@ impl FakeContainer {
 }
 
 /// Something that takes effect later.
-type Late = Box<dyn FnOnce(&mut FakeWorld) + Send>;
+pub(super) type Late = Box<dyn FnOnce(&mut FakeWorld) + Send>;
 
 /// Everything there is.
 pub struct FakeWorld {
@@ -146,9 +157,12 @@ pub struct FakeWorld {
     pub displaced: BTreeMap<Release, Release>,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
-    environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
+    pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
     behaviours: Vec<(Release, RoleName, Option<u32>, Behaviour)>,
     late: Vec<Late>,
+    /// What the engine has begun to start, for calls that were killed: it is looked at only once
+    /// that is done.
+    pub(super) starting: Vec<Late>,
     changed: Arc<Notify>,
     began: Instant,
 }
@@ -178,6 +192,7 @@ impl FakeWorld {
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
             late: Vec::new(),
+            starting: Vec::new(),
             changed: Arc::default(),
             began: Instant::now(),
         }))
@@ -190,7 +205,7 @@ impl FakeWorld {
         let mut environments = self.environments.clone();
         for (_, containers) in environments.values_mut() {
             for container in containers {
-                container.started = now;
+                container.started = container.started.map(|_| now);
             }
         }
         Arc::new(Mutex::new(Self {
@@ -207,6 +222,7 @@ impl FakeWorld {
             environments,
             behaviours: self.behaviours.clone(),
             late: Vec::new(),
+            starting: Vec::new(),
             changed: Arc::default(),
             began: now.checked_sub(age).unwrap(),
         }))
@@ -248,6 +264,7 @@ impl FakeWorld {
 
     /// Lets everything take effect that was to be late.
     pub fn land_late(&mut self) {
+        self.land_starts();
         for late in std::mem::take(&mut self.late) {
             late(self);
         }
@@ -334,9 +351,11 @@ impl FakeWorld {
         let service = &spec.plan.service;
         let key = (service.clone(), spec.release);
         let roles = spec.plan.roles.iter();
-        let roles = roles.filter(|(_, role)| role.run == Run::Always);
-        let wanted: Vec<(&RoleName, u32)> = roles
-            .flat_map(|(name, role)| (1..=role.replicas).map(move |replica| (name, replica)))
+        let roles = roles.filter(|(_, role)| role.run != Run::Never);
+        let wanted: Vec<(&RoleName, Run, u32)> = roles
+            .flat_map(|(name, role)| {
+                (1..=role.replicas).map(move |replica| (name, role.run, replica))
+            })
             .collect();
         let created = self.now();
         let made = self.environments.entry(key).or_insert_with(|| {
@@ -352,7 +371,7 @@ impl FakeWorld {
             (environment, vec![])
         });
         let mut left = limit;
-        for ((role, replica), host) in wanted.into_iter().zip(2u8..) {
+        for ((role, run, replica), host) in wanted.into_iter().zip(2u8..) {
             let name = format!("{service}-{}-{role}-{replica}", spec.release);
             if left == 0 || made.1.iter().any(|c| c.fixed.name == name) {
                 continue;
@@ -370,6 +389,7 @@ impl FakeWorld {
                     name,
                     role: role.clone(),
                     replica,
+                    run,
                     image_id: images
                         .get(role)
                         .cloned()
@@ -378,10 +398,11 @@ impl FakeWorld {
                     state: ContainerState::Running,
                     health: Health::None,
                 },
-                started: Instant::now(),
+                started: (run != Run::LiveOnly).then(Instant::now),
                 behaviour,
                 checks: 0,
                 ended: None,
+                restarts: run != Run::LiveOnly,
             });
         }
         self.changed.notify_waiters();
@@ -444,7 +465,11 @@ pub(super) async fn call<T: Send + 'static>(
                 (Met::Lost, false)
             }
             Fault::Late => {
-                world.postpone(Box::new(|world| drop(effect(world, ALL))));
+                let late: Late = Box::new(|world| drop(effect(world, ALL)));
+                match op {
+                    Op::Work => world.starting.push(late),
+                    _ => world.postpone(late),
+                }
                 (Met::Lost, false)
             }
             Fault::HangBefore => (Met::Lost, true),

@@ -31,6 +31,8 @@ pub enum Op {
     Check,
     Images,
     DropImage,
+    Rest,
+    Work,
 }
 
 /// What happens to one call.
@@ -86,6 +88,12 @@ impl Faults {
     /// Whether something is planned for calls of this kind that none has met yet.
     pub fn is_planned(&self, op: Op) -> bool {
         self.planned.get(&op).is_some_and(|left| !left.is_empty())
+    }
+
+    /// Whether the next call of this kind takes effect late.
+    pub fn is_late(&self, op: Op) -> bool {
+        let next = self.planned.get(&op).and_then(VecDeque::front);
+        next == Some(&Fault::Late)
     }
 
     /// No call of any kind meets anything from now on.

@@ -6,6 +6,7 @@ pub mod engine_contract;
 pub mod facts;
 pub mod fake_engine;
 pub mod fake_pointer;
+pub mod fake_workers;
 pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;

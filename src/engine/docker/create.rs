@@ -1,7 +1,7 @@
 //! A role of the plan turned into the body of a container's creation: every field of it, and what
 //! holds unless the plan loosens it. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::models::{
@@ -10,10 +10,10 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::names;
 use super::network::Own;
+use super::{names, workers};
 use crate::core::names::{Release, RoleName, ServiceName};
-use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Text};
+use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Run, Text};
 use crate::docker::nanoseconds;
 
 /// Processes a container may have where the plan says nothing.
@@ -25,6 +25,8 @@ pub(super) struct Wanted<'a> {
     pub(super) release: Release,
     pub(super) name: &'a RoleName,
     pub(super) role: &'a Role,
+    /// All of the plan.
+    pub(super) roles: &'a BTreeMap<RoleName, Role>,
     pub(super) image: &'a str,
     /// The entrypoint to state although the plan does not, see [`states_entrypoint`].
     pub(super) image_entrypoint: Option<Vec<String>>,
@@ -111,6 +113,10 @@ impl Wanted<'_> {
         labels.extend(self.labels.clone());
         labels.insert(names::ROLE.into(), self.name.to_string());
         labels.insert(names::REPLICA.into(), self.replica.to_string());
+        if self.role.run == Run::LiveOnly {
+            labels.insert(names::RUN.into(), "live-only".into());
+            labels.extend(workers::after(self.roles, self.role));
+        }
         labels
     }
 
@@ -146,7 +152,11 @@ impl Wanted<'_> {
         HostConfig {
             network_mode: Some(self.network.name.clone()),
             restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                name: Some(match role.run {
+                    // A daemon that starts must not start it.
+                    Run::LiveOnly => RestartPolicyNameEnum::NO,
+                    Run::Always | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
+                }),
                 maximum_retry_count: None,
             }),
             log_config: Some(HostConfigLogConfig {

@@ -202,6 +202,7 @@ fn summary(
         name: container_name(container),
         role,
         replica,
+        run: names::run(labels),
         image_id: container.image_id.clone().unwrap_or_default(),
         address: networks.and_then(|all| all.get(network)).and_then(address),
         state: listed_state(container.state.as_ref(), status),
@@ -288,6 +289,7 @@ pub(super) fn full(answer: ContainerInspectResponse) -> Container {
             .to_owned(),
         role,
         replica,
+        run: names::run(&labels),
         image_id: answer.image.unwrap_or_default(),
         address: endpoint.as_ref().and_then(address),
         state: match state.status {

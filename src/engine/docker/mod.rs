@@ -24,6 +24,7 @@ mod create;
 mod credentials;
 mod ends;
 mod files;
+mod health;
 mod images;
 mod inspect;
 mod logs;
@@ -34,6 +35,7 @@ mod prepare;
 mod stand_up;
 mod tear_down;
 mod tokens;
+mod workers;
 
 use names::Kind;
 
@@ -85,6 +87,22 @@ impl Engine for Docker {
         sink: &dyn Sink,
     ) -> Result<Environment, EngineError> {
         stand_up::stand_up(self, spec, images, sink).await
+    }
+
+    async fn rest(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        workers::rest(self, service, release).await
+    }
+
+    async fn work(
+        &self,
+        service: &ServiceName,
+        release: Release,
+    ) -> Result<Vec<String>, EngineError> {
+        workers::work(self, service, release).await
     }
 
     async fn inspect(&self, service: &ServiceName) -> Result<Vec<Environment>, EngineError> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
-use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan};
+use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan, Run};
 use crate::core::world::Labels;
 use crate::docker::label_filter;
 
@@ -18,6 +18,10 @@ pub(super) const ROLE: &str = "flipside.role";
 pub(super) const REPLICA: &str = "flipside.replica";
 pub(super) const KIND: &str = "flipside.kind";
 pub(super) const OPENED_WITH: &str = "flipside.opened_with";
+/// When a container runs; only of those that do not always.
+pub(super) const RUN: &str = "flipside.run";
+/// Of a live-only container: the live-only roles that it is started after, and on what condition.
+pub(super) const AFTER: &str = "flipside.after";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
 const EXPOSED: &str = "flipside.exposed";
@@ -169,6 +173,14 @@ pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
 #[expect(clippy::expect_used, reason = "the literal is a good name")]
 fn unknown_role() -> RoleName {
     RoleName::new("unknown").expect("a good name")
+}
+
+/// When a container runs.
+pub(super) fn run(labels: &HashMap<String, String>) -> Run {
+    match labels.get(RUN).map(String::as_str) {
+        Some("live-only") => Run::LiveOnly,
+        _ => Run::Always,
+    }
 }
 
 /// What the labels of one part say of its whole environment.

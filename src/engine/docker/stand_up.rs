@@ -20,12 +20,12 @@ use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own};
 use super::order::{self, roles};
-use super::{Docker, LAG, logs, names};
+use super::{Docker, LAG, health, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
-use crate::core::plan::Condition;
+use crate::core::plan::{Condition, Run};
 use crate::core::progress::{Progress, Sink};
-use crate::core::world::{ContainerState, Environment, Health};
+use crate::core::world::Environment;
 use crate::docker::{found, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Spec};
 
@@ -36,9 +36,6 @@ const AT_A_TIME_PER_CORE: usize = 4;
 /// The cores that an engine is taken to have where they are not known: nothing that a deploy asks
 /// it names them.
 const CORES_ELSEWHERE: usize = 2;
-
-/// The last log lines shown of a container that failed.
-const LOG_LINES: u32 = 50;
 
 /// The longest wait between two looks at a container that shall become healthy: shorter than the
 /// 100 ms for which an engine shows the end of one that it starts again.
@@ -156,6 +153,7 @@ impl<'a> Work<'a> {
                     release: self.spec.release,
                     name,
                     role,
+                    roles: &plan.roles,
                     image: image(name)?,
                     image_entrypoint: image_entrypoint.clone(),
                     replica,
@@ -239,13 +237,16 @@ impl<'a> Work<'a> {
             return Err(of_another_run(&name));
         }
         match state {
-            Some(S::RUNNING | S::RESTARTING | S::PAUSED) => {}
-            Some(S::EXITED) => self.start_in_turn(wanted, &name).await?,
+            Some(S::RUNNING | S::RESTARTING | S::PAUSED | S::EXITED) => {}
             _ => {
                 self.create(wanted, &name).await?;
                 self.equip(wanted, &name).await?;
-                self.start_in_turn(wanted, &name).await?;
             }
+        }
+        let runs = matches!(state, Some(S::RUNNING | S::RESTARTING | S::PAUSED));
+        // Live-only ones are started after the switch.
+        if !runs && wanted.role.run != Run::LiveOnly {
+            self.start_in_turn(wanted, &name).await?;
         }
         let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.sink.progress(Progress::Start {
@@ -392,65 +393,13 @@ impl<'a> Work<'a> {
             let service = &self.spec.plan.service;
             let name = names::container(service, self.spec.release, role, replica);
             let mut wait = Duration::from_millis(20);
-            while !self.is_healthy(&name).await? {
+            while !health::is_healthy(self.engine, &name).await? {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_LOOK);
             }
         }
         stage.send_modify(|stage| stage.healthy = true);
         Ok(())
-    }
-
-    async fn is_healthy(&self, name: &str) -> Result<bool, EngineError> {
-        let client = &self.engine.client;
-        let answer = found(client.docker.inspect_container(name, None).await);
-        let answer = answer.map_err(|error| client.fault(error))?;
-        let state = answer
-            .as_ref()
-            .and_then(|container| container.state.clone());
-        let (code, oom) = state.map_or((0, false), |state| {
-            let oom = state.oom_killed.unwrap_or_default();
-            (state.exit_code.unwrap_or_default(), oom)
-        });
-        let container = answer.map(inspect::full);
-        let why = match container.map(|c| (c.state, c.health)) {
-            Some((ContainerState::Running, Health::Healthy)) => return Ok(true),
-            Some((ContainerState::Running, Health::Starting)) => return Ok(false),
-            Some((ContainerState::Running, Health::None)) => {
-                return Err(refused_hint(
-                    format!("`{name}` is waited for to be healthy and has no health check"),
-                    "give it a `healthcheck:`, or wait for `condition: service_started`",
-                ));
-            }
-            Some((ContainerState::Running, Health::Unhealthy)) => {
-                "its health check failed as often as it may".to_owned()
-            }
-            Some((ContainerState::Exited { .. } | ContainerState::Restarting, _)) => {
-                ended(code, oom)
-            }
-            Some((ContainerState::Created | ContainerState::Paused | ContainerState::Gone, _))
-            | None => "it does not run any more".to_owned(),
-        };
-        // What happened is worth more than the logs: an engine that withholds them hides nothing.
-        let logs = logs::tail(self.engine, name, LOG_LINES)
-            .await
-            .unwrap_or_default();
-        Err(EngineError::Failed(Failure {
-            what: format!("`{name}`, which others wait for, did not become healthy: {why}"),
-            hint: None,
-            replicas: vec![ReplicaReport {
-                container: name.to_owned(),
-                reasons: vec![why],
-                logs,
-            }],
-        }))
-    }
-}
-
-fn ended(code: i64, oom: bool) -> String {
-    match oom {
-        true => format!("exit {code}, OOM-killed"),
-        false => format!("exit {code}"),
     }
 }
 
@@ -470,7 +419,7 @@ fn closed<E>(_: E) -> EngineError {
     refused("standing up was given up")
 }
 
-fn about(name: &str, did: &str, error: EngineError) -> EngineError {
+pub(super) fn about(name: &str, did: &str, error: EngineError) -> EngineError {
     match error {
         EngineError::Failed(failure) => EngineError::Failed(Failure {
             what: format!("container `{name}` {did}: {}", failure.what),
