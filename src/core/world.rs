@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, Release, RoleName, Slot};
-use super::plan::{Exposed, PointerPlan, Policy, Probe};
+use super::plan::{Exposed, PointerPlan, Policy, Probe, Run};
 use super::routing::{Marks, Routing};
 
 /// Everything known about one service at one moment.
@@ -74,6 +74,25 @@ pub struct Container {
     pub state: ContainerState,
     /// What its HEALTHCHECK said last.
     pub health: Health,
+    /// When its role runs.
+    #[serde(default, skip_serializing_if = "is_always")]
+    pub run: Run,
+}
+
+fn is_always(run: &Run) -> bool {
+    *run == Run::Always
+}
+
+impl Container {
+    /// Whether it does what its role asks of it: of a job, that it has ended with 0; else that it
+    /// runs.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match self.run {
+            Run::Once => matches!(self.state, ContainerState::Exited { code: 0, .. }),
+            Run::Always | Run::Never => self.state == ContainerState::Running,
+        }
+    }
 }
 
 /// What a container does.
@@ -130,14 +149,10 @@ impl Environment {
             .collect()
     }
 
-    /// Whether every container it should have is there and runs.
+    /// Whether every container it should have is there and runs; of a job, that it is done.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        let running = self
-            .containers
-            .iter()
-            .filter(|c| c.state == ContainerState::Running)
-            .count();
-        running == self.expected as usize
+        let well = self.containers.iter().filter(|c| c.is_well()).count();
+        well == self.expected as usize
     }
 }

@@ -6,7 +6,7 @@ use super::nearest::nearest;
 use super::read::Reader;
 use super::tree::{Node, Span};
 use crate::core::RoleName;
-use crate::core::plan::{Exposed, Role};
+use crate::core::plan::{Exposed, Role, Run};
 
 /// A role's `expose`.
 pub(super) fn ports(reader: &mut Reader<'_>, node: &Node) -> Vec<u16> {
@@ -47,7 +47,7 @@ pub(super) fn exposed(
     left_out: &BTreeSet<String>,
 ) -> Option<Exposed> {
     let Some(node) = node else {
-        let mut all = roles.iter();
+        let mut all = roles.iter().filter(|(_, role)| role.run != Run::Once);
         if let (Some((name, role)), None) = (all.next(), all.next())
             && let [port] = role.expose.as_slice()
         {
@@ -56,7 +56,11 @@ pub(super) fn exposed(
                 port: *port,
             });
         }
-        let name = roles.keys().next().map_or("web", RoleName::as_str);
+        let mut servers = roles.iter().filter(|(_, role)| role.run != Run::Once);
+        let name = servers
+            .next()
+            .map(|(name, _)| name)
+            .map_or("web", RoleName::as_str);
         reader.wrong(
             root,
             "this plan does not say which role and port get the traffic",
@@ -96,7 +100,15 @@ pub(super) fn role(
     roles: &BTreeMap<RoleName, Role>,
     left_out: &BTreeSet<String>,
 ) -> Option<RoleName> {
-    if let Some(found) = roles.keys().find(|role| role.as_str() == name) {
+    if let Some((found, role)) = roles.iter().find(|(role, _)| role.as_str() == name) {
+        if role.run == Run::Once {
+            reader.wrong(
+                span,
+                format!("`{name}` is a job: it has ended before anything is asked of it"),
+                "name a role that goes on running",
+            );
+            return None;
+        }
         return Some(found.clone());
     }
     if left_out.contains(name) {

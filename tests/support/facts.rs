@@ -167,6 +167,7 @@ fn container(replica: u32, state: ContainerState, health: Health) -> Container {
         address: Some(std::net::Ipv4Addr::new(10, 213, 0, 2).into()),
         state,
         health,
+        run: Run::Always,
     }
 }
 
@@ -333,6 +334,7 @@ pub fn events() -> Vec<Event> {
         },
         Event::StoodUp {
             endpoints: vec!["[fd00::2]:8080".parse().unwrap()],
+            jobs: vec![],
         },
         Event::Proven { checks: 5 },
         Event::Marked,
@@ -432,6 +434,7 @@ pub fn some_role(replicas: u32) -> Role {
         tmpfs: BTreeMap::new(),
         healthcheck: None,
         depends_on: BTreeMap::new(),
+        timeout_ms: 60_000,
         replicas,
         limits: Limits::default(),
         stop_signal: None,

@@ -101,12 +101,19 @@ pub struct FakeContainer {
 impl FakeContainer {
     /// When it ends by itself.
     pub fn ends_at(&self) -> Option<Instant> {
-        self.behaviour.exits.map(|(after, ..)| self.started + after)
+        self.exits().map(|(after, ..)| self.started + after)
+    }
+
+    /// When and how it ends by itself; a job of which nothing is said does what it has to do at once.
+    fn exits(&self) -> Option<(Duration, i64, bool)> {
+        let at_once = (Duration::ZERO, 0, false);
+        let done = (self.fixed.run == Run::Once).then_some(at_once);
+        self.behaviour.exits.or(done)
     }
 
     fn now(&self) -> Container {
         let age = Instant::now() - self.started;
-        let by_itself = self.behaviour.exits.filter(|&(after, ..)| age >= after);
+        let by_itself = self.exits().filter(|&(after, ..)| age >= after);
         let ended = self.ended.or(by_itself.map(|(_, code, oom)| (code, oom)));
         let said = self.behaviour.health.iter().rev();
         let health = said.clone().find(|(after, _)| age >= *after);
@@ -144,6 +151,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
+    /// How often each container was started, by its name.
+    pub starts: BTreeMap<String, u32>,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -174,6 +183,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
+            starts: BTreeMap::new(),
             built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -203,6 +213,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
+            starts: self.starts.clone(),
             built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),
@@ -234,6 +245,16 @@ impl FakeWorld {
         }
         self.behaviours.push((Release(release), role, replica, how));
         self.changed.notify_waiters();
+    }
+
+    /// How a job ended stays as it is, whatever becomes of the clock.
+    pub fn settle(&mut self, id: &str) {
+        let mut all = self.containers_mut();
+        let found = all.find(|c| c.fixed.id == id || c.fixed.name == id);
+        let Some(container) = found else { return };
+        if let ContainerState::Exited { code, oom } = container.now().state {
+            container.ended = Some((code, oom));
+        }
     }
 
     /// Ends a container that runs.
@@ -334,10 +355,15 @@ impl FakeWorld {
         let service = &spec.plan.service;
         let key = (service.clone(), spec.release);
         let roles = spec.plan.roles.iter();
-        let roles = roles.filter(|(_, role)| role.run == Run::Always);
-        let wanted: Vec<(&RoleName, u32)> = roles
-            .flat_map(|(name, role)| (1..=role.replicas).map(move |replica| (name, replica)))
+        let roles = roles.filter(|(_, role)| role.run != Run::Never);
+        let mut wanted: Vec<(&RoleName, u32, Run)> = roles
+            .flat_map(|(name, role)| {
+                let run = role.run;
+                (1..=role.replicas).map(move |replica| (name, replica, run))
+            })
             .collect();
+        // Jobs first: what waits for them comes when they are done.
+        wanted.sort_by_key(|(.., run)| *run != Run::Once);
         let created = self.now();
         let made = self.environments.entry(key).or_insert_with(|| {
             let environment = Environment {
@@ -352,7 +378,11 @@ impl FakeWorld {
             (environment, vec![])
         });
         let mut left = limit;
-        for ((role, replica), host) in wanted.into_iter().zip(2u8..) {
+        for ((role, replica, run), host) in wanted.into_iter().zip(2u8..) {
+            let jobs = made.1.iter().filter(|c| c.fixed.run == Run::Once);
+            if run != Run::Once && jobs.clone().any(|job| !job.now().is_well()) {
+                break;
+            }
             let name = format!("{service}-{}-{role}-{replica}", spec.release);
             if left == 0 || made.1.iter().any(|c| c.fixed.name == name) {
                 continue;
@@ -364,6 +394,7 @@ impl FakeWorld {
                 .find(|(.., which, _)| which.is_none_or(|which| which == replica))
                 .map_or_else(Behaviour::healthy, |(.., how)| how.clone());
             let subnet = u8::try_from(spec.release.0 % 256).unwrap();
+            *self.starts.entry(name.clone()).or_default() += 1;
             made.1.push(FakeContainer {
                 fixed: Container {
                     id: format!("id-{name}"),
@@ -377,6 +408,7 @@ impl FakeWorld {
                     address: Some(IpAddr::V4(Ipv4Addr::new(10, 213, subnet, host))),
                     state: ContainerState::Running,
                     health: Health::None,
+                    run,
                 },
                 started: Instant::now(),
                 behaviour,
@@ -403,10 +435,10 @@ impl FakeWorld {
         let key = (service.clone(), release);
         if let Some((_, containers)) = self.environments.get_mut(&key) {
             containers.drain(..limit.min(containers.len()));
-            if limit == usize::MAX {
-                self.environments.remove(&key);
-                self.marks.remove(&key);
-            }
+        }
+        if limit == usize::MAX {
+            self.environments.remove(&key);
+            self.marks.remove(&key);
         }
         self.changed.notify_waiters();
     }

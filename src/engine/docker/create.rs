@@ -13,7 +13,7 @@ use bollard::models::{
 use super::names;
 use super::network::Own;
 use crate::core::names::{Release, RoleName, ServiceName};
-use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Text};
+use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Run, Text};
 use crate::docker::nanoseconds;
 
 /// Processes a container may have where the plan says nothing.
@@ -111,6 +111,9 @@ impl Wanted<'_> {
         labels.extend(self.labels.clone());
         labels.insert(names::ROLE.into(), self.name.to_string());
         labels.insert(names::REPLICA.into(), self.replica.to_string());
+        if self.role.run != Run::Always {
+            labels.insert(names::RUN.into(), names::run_label(self.role.run).into());
+        }
         labels
     }
 
@@ -146,7 +149,10 @@ impl Wanted<'_> {
         HostConfig {
             network_mode: Some(self.network.name.clone()),
             restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                name: Some(match role.run {
+                    Run::Once => RestartPolicyNameEnum::NO,
+                    Run::Always | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
+                }),
                 maximum_retry_count: None,
             }),
             log_config: Some(HostConfigLogConfig {

@@ -172,7 +172,7 @@ fn environment(release: Release, mut parts: Parts) -> Environment {
 }
 
 /// Milliseconds since the epoch of the engine's RFC 3339 text.
-fn instant(text: &str) -> Option<Millis> {
+pub(super) fn instant(text: &str) -> Option<Millis> {
     let at: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(at.as_millisecond()).ok()
 }
@@ -206,6 +206,7 @@ fn summary(
         address: networks.and_then(|all| all.get(network)).and_then(address),
         state: listed_state(container.state.as_ref(), status),
         health: listed_health(status),
+        run: names::run(labels),
     }
 }
 
@@ -268,6 +269,7 @@ pub(super) fn full(answer: ContainerInspectResponse) -> Container {
         .and_then(|config| config.labels)
         .unwrap_or_default();
     let (role, replica) = names::role(&labels);
+    let run = names::run(&labels);
     let state = answer.state.unwrap_or_default();
     let service = labels
         .get(names::SERVICE)
@@ -307,6 +309,7 @@ pub(super) fn full(answer: ContainerInspectResponse) -> Container {
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
             Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::None,
         },
+        run,
     }
 }
 

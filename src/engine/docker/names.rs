@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
-use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan};
+use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan, Run};
 use crate::core::world::Labels;
 use crate::docker::label_filter;
 
@@ -17,6 +17,7 @@ pub(super) const RELEASE: &str = "flipside.release";
 pub(super) const ROLE: &str = "flipside.role";
 pub(super) const REPLICA: &str = "flipside.replica";
 pub(super) const KIND: &str = "flipside.kind";
+pub(super) const RUN: &str = "flipside.run";
 pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
@@ -164,6 +165,23 @@ pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
         (Some(role), None) => (role, 0),
         (None, _) => (unknown_role(), 0),
     }
+}
+
+/// What the label says of when a container's role runs.
+pub(super) fn run_label(run: Run) -> &'static str {
+    match run {
+        Run::Always => "always",
+        Run::Once => "once",
+        Run::Never => "never",
+    }
+}
+
+/// When a container's role runs; of what does not say so, always.
+pub(super) fn run(labels: &HashMap<String, String>) -> Run {
+    let said = labels.get(RUN).map(String::as_str);
+    let known = [Run::Once];
+    let known = known.into_iter().find(|run| said == Some(run_label(*run)));
+    known.unwrap_or_default()
 }
 
 #[expect(clippy::expect_used, reason = "the literal is a good name")]

@@ -13,9 +13,7 @@ use crate::engine::{EngineError, Spec};
 
 /// The roles that have containers.
 pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> {
-    plan.roles
-        .iter()
-        .filter(|(_, role)| role.run == Run::Always)
+    plan.roles.iter().filter(|(_, role)| role.run != Run::Never)
 }
 
 /// Refuses roles that wait for each other, or for one that is not there.

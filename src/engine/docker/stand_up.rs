@@ -20,10 +20,10 @@ use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own};
 use super::order::{self, roles};
-use super::{Docker, LAG, logs, names};
+use super::{Docker, LAG, logs, names, once};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
-use crate::core::plan::Condition;
+use crate::core::plan::{Condition, Run};
 use crate::core::progress::{Progress, Sink};
 use crate::core::world::{ContainerState, Environment, Health};
 use crate::docker::{found, refused, refused_hint, status};
@@ -49,6 +49,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(50);
 struct Stage {
     started: u32,
     healthy: bool,
+    completed: bool,
 }
 
 struct Work<'a> {
@@ -240,12 +241,17 @@ impl<'a> Work<'a> {
         }
         match state {
             Some(S::RUNNING | S::RESTARTING | S::PAUSED) => {}
+            Some(S::EXITED) if wanted.role.run == Run::Once => {}
             Some(S::EXITED) => self.start_in_turn(wanted, &name).await?,
             _ => {
                 self.create(wanted, &name).await?;
                 self.equip(wanted, &name).await?;
                 self.start_in_turn(wanted, &name).await?;
             }
+        }
+        if wanted.role.run == Run::Once {
+            once::job(self.engine, wanted, self.sink).await?;
+            self.completed(wanted.name);
         }
         let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.sink.progress(Progress::Start {
@@ -256,6 +262,12 @@ impl<'a> Work<'a> {
             stage.send_modify(|stage| stage.started += 1);
         }
         Ok(())
+    }
+
+    fn completed(&self, role: &RoleName) {
+        if let Some(stage) = self.stages.get(role) {
+            stage.send_modify(|stage| stage.completed = true);
+        }
     }
 
     async fn create(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
@@ -349,10 +361,15 @@ impl<'a> Work<'a> {
             let ready = |stage: &Stage| match condition {
                 Condition::Started => stage.started >= other.replicas,
                 Condition::Healthy => stage.healthy,
+                Condition::Completed => stage.completed,
             };
             stage.wait_for(ready).await.map_err(closed)?;
         }
         let _turn = self.starting.acquire().await.map_err(closed)?;
+        // A killed call may have started it since it was listed.
+        if wanted.role.run == Run::Once && !once::is_unstarted(self.engine, name).await? {
+            return Ok(());
+        }
         let client = &self.engine.client;
         let start = || client.docker.start_container(name, None);
         let mut started = start().await;
