@@ -15,7 +15,8 @@
 //!
 //! `PORT` (8080) is where it listens. `START_DELAY_MS` delays that, `EXIT_AT_START=N` prevents it,
 //! `HOG=1` takes memory until the kernel ends it, `DEAF=1` hears no SIGTERM. `hello check` exits with 0 if `/up` is 200;
-//! `hello sleep` does nothing, `hello echo` repeats what it reads. SIGTERM lets requests in flight end.
+//! `hello sleep` does nothing, `hello echo` repeats what it reads. `hello once` runs to its end: it
+//! adds a line to the file `COUNT`, waits `ONCE_MS` and exits with `ONCE_EXIT`. SIGTERM lets requests in flight end.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -66,11 +67,25 @@ fn main() -> Result<ExitCode, Failure> {
                 output.flush()?;
             }
         }
+        Some("once") => once(),
         Some(other) => {
-            eprintln!("`{other}` is none of `check`, `echo` and `sleep`");
+            eprintln!("`{other}` is none of `check`, `echo`, `once` and `sleep`");
             Ok(ExitCode::from(2))
         }
     }
+}
+
+fn once() -> Result<ExitCode, Failure> {
+    let version = variable("VERSION").unwrap_or_default();
+    println!("once begins, VERSION is `{version}`");
+    if let Some(path) = variable("COUNT") {
+        let mut file = std::fs::OpenOptions::new();
+        writeln!(file.create(true).append(true).open(path)?, "{version}")?;
+    }
+    std::thread::sleep(Duration::from_millis(number("ONCE_MS").unwrap_or_default()));
+    let code = number("ONCE_EXIT").unwrap_or_default();
+    println!("once exits with {code}");
+    Ok(ExitCode::from(u8::try_from(code)?))
 }
 
 fn variable(name: &str) -> Option<String> {

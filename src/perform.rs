@@ -13,7 +13,7 @@ use crate::core::action::Action;
 use crate::core::event::{Event, Failure, MarkKeeper, Verb};
 use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
-use crate::core::plan::Probe;
+use crate::core::plan::{Probe, Run};
 use crate::core::progress::Sink;
 use crate::core::routing::{Drained, Mark, Route, Routing};
 use crate::core::state::State;
@@ -25,6 +25,7 @@ use crate::probe::{Proving, Vantage};
 pub mod bounded;
 mod fault;
 pub mod images;
+mod jobs;
 mod masked;
 mod moving;
 mod workers;
@@ -235,7 +236,13 @@ impl Performer {
 
     async fn stand_up(&self, state: &State) -> Result<Event, Fault> {
         let spec = self.spec()?;
-        let limit = Duration::from_millis(state.opened.policy.stand_up_ms);
+        let jobs = spec
+            .plan
+            .roles
+            .values()
+            .filter(|role| role.run == Run::Once);
+        let jobs: Millis = jobs.map(|role| role.timeout_ms).sum();
+        let limit = Duration::from_millis(state.opened.policy.stand_up_ms + jobs);
         let stand_up = insist("standing up", limit * 2, || async {
             Ok(self
                 .with
@@ -258,8 +265,9 @@ impl Performer {
             }
         };
         let endpoints = environment.endpoints();
+        let jobs = self.jobs(&environment).await?;
         self.remember(std::slice::from_ref(&environment));
-        Ok(Event::StoodUp { endpoints })
+        Ok(Event::StoodUp { endpoints, jobs })
     }
 
     async fn prove(&self, release: Release) -> Result<Event, Fault> {

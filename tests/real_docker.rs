@@ -33,11 +33,13 @@ contract! {
     tear_down_twice_is_once
     marks_add_up
     a_token_has_one_winner
+    a_job_is_done_when_its_environment_stands
     what_is_not_there_is_said
 }
 
 mod files;
 mod images;
+mod jobs;
 mod pools;
 mod stand_up;
 mod talk;

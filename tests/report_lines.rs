@@ -130,6 +130,7 @@ fn whole_deploy() -> Vec<Event> {
         intended(Action::StandUp),
         Event::StoodUp {
             endpoints: vec![place(2), place(3), place(4)],
+            jobs: Vec::new(),
         },
         intended(Action::Prove),
         Event::Proven { checks: 9 },
@@ -213,6 +214,7 @@ fn a_first_deploy_leaves_nothing_to_roll_back_to() {
         intended(Action::StandUp),
         Event::StoodUp {
             endpoints: Vec::new(),
+            jobs: Vec::new(),
         },
         intended(Action::Prove),
         Event::Proven { checks: 1 },

@@ -280,6 +280,7 @@ mod tests {
             },
             Action::StandUp => Event::StoodUp {
                 endpoints: Vec::new(),
+                jobs: Vec::new(),
             },
             Action::Prove => Event::Proven { checks: 1 },
             Action::Mark { .. } => Event::Marked,

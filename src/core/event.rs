@@ -42,6 +42,9 @@ pub enum Event {
     StoodUp {
         /// Where its exposed replicas answer.
         endpoints: Vec<SocketAddr>,
+        /// Its jobs, which have all ended with 0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        jobs: Vec<JobEnd>,
     },
     /// All probes have passed.
     Proven {
@@ -219,6 +222,21 @@ pub enum SwitchRefusal {
     Fenced,
     /// It names something else than the journal says, at the same generation.
     Drifted,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// Its role.
+    pub role: RoleName,
+    /// Its exit code.
+    pub code: i64,
+    /// How long it ran.
+    pub took_ms: Millis,
+    /// The last of what it printed, at most 4 KiB; empty where it printed nothing or the engine
+    /// does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
 }
 
 /// Why an act failed, with what a person wants to see of it.

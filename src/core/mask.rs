@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::event::{Event, Failure};
+use super::event::{Event, Failure, JobEnd};
 use super::plan::{FileContent, FileSource, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text};
 use super::progress::Progress;
 
@@ -87,7 +87,18 @@ impl Mask {
             Event::Lost { why } => Event::Lost {
                 why: self.hide(&why),
             },
+            Event::StoodUp { endpoints, jobs } => Event::StoodUp {
+                endpoints,
+                jobs: jobs.into_iter().map(|job| self.job(job)).collect(),
+            },
             event => event,
+        }
+    }
+
+    fn job(&self, job: JobEnd) -> JobEnd {
+        JobEnd {
+            output: self.hide(&job.output),
+            ..job
         }
     }
 
@@ -108,6 +119,10 @@ impl Mask {
         match step {
             Progress::Build { role, line } => Progress::Build {
                 role,
+                line: self.hide(&line),
+            },
+            Progress::Output { of, line } => Progress::Output {
+                of,
                 line: self.hide(&line),
             },
             Progress::Check {

@@ -4,6 +4,8 @@
 //! outside (reasons, log lines) loses its control characters here, so that a container cannot paint
 //! on an operator's terminal.
 
+mod ends;
+
 use super::action::{Action, Ask, Move};
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
@@ -239,7 +241,10 @@ impl Narrator {
                     told.aside(format!("`{role}` is {image}"));
                 }
             }
-            Event::StoodUp { endpoints } => {
+            Event::StoodUp { endpoints, jobs } => {
+                for job in jobs {
+                    told.job(job);
+                }
                 self.replicas = endpoints.len();
                 if endpoints.is_empty() {
                     told.good(format!("every container runs{}", after(took)));

@@ -159,6 +159,8 @@ pub enum Run {
     Always,
     /// Only in the environment that the pointer names, and never in two at once.
     LiveOnly,
+    /// A job of the release: to its end, once, before anything is switched.
+    Once,
     /// Left out.
     Never,
 }
@@ -170,6 +172,9 @@ impl Run {
         *self == Self::Always
     }
 }
+
+/// How long a job may run where its role does not say.
+pub const JOB_TIMEOUT_MS: Millis = 600_000;
 
 /// One role, in Compose's words. Where a field is `None`, the image's or the engine's value holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,6 +201,8 @@ pub struct Role {
     pub healthcheck: Option<Healthcheck>,
     /// `depends_on:`.
     pub depends_on: BTreeMap<RoleName, Condition>,
+    /// `timeout:` of a job, 10 min by default: how long it may run.
+    pub timeout_ms: Millis,
     /// `deploy.replicas`, at least 1.
     pub replicas: u32,
     /// CPU and memory limits.
@@ -350,6 +357,8 @@ pub enum Condition {
     Started,
     /// Their HEALTHCHECK says healthy.
     Healthy,
+    /// They have ended with 0; of jobs only.
+    Completed,
 }
 
 /// Limits of one container.

@@ -21,6 +21,13 @@ pub enum Progress {
         /// One line of the builder's.
         line: String,
     },
+    /// Something that runs to its end said something: a job, a hook.
+    Output {
+        /// The role or the hook.
+        of: String,
+        /// One line of it.
+        line: String,
+    },
     /// Containers are being started.
     Start {
         /// How many run.

@@ -165,7 +165,7 @@ impl State {
                 self.images = images.clone();
                 self.reach(Stage::Prepared);
             }
-            (Course::Forward(_), Some(Action::StandUp), E::StoodUp { endpoints }) => {
+            (Course::Forward(_), Some(Action::StandUp), E::StoodUp { endpoints, .. }) => {
                 self.endpoints = endpoints.clone();
                 self.reach(Stage::StoodUp);
             }

@@ -79,6 +79,18 @@ pub struct Container {
     pub health: Health,
 }
 
+impl Container {
+    /// Whether it does what its role asks of it: of a job, that it has ended with 0; else that it
+    /// runs.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match self.run {
+            Run::Once => matches!(self.state, ContainerState::Exited { code: 0, .. }),
+            Run::Always | Run::LiveOnly | Run::Never => self.state == ContainerState::Running,
+        }
+    }
+}
+
 /// What a container does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,15 +146,11 @@ impl Environment {
     }
 
     /// Whether every container it should have is there, and all that run whether it is live or not
-    /// do so.
+    /// do so; of a job, that it is done.
     #[must_use]
     pub fn is_up(&self) -> bool {
         let here = self.at_rest();
-        let running = here
-            .containers
-            .iter()
-            .filter(|c| c.state == ContainerState::Running)
-            .count();
-        running == here.expected as usize
+        let well = here.containers.iter().filter(|c| c.is_well()).count();
+        well == here.expected as usize
     }
 }

@@ -97,6 +97,22 @@ pub struct End {
     pub oom: bool,
 }
 
+/// How much of an output is kept, in bytes.
+pub const OUTPUT: usize = 4096;
+
+/// How a container that runs once has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub oom: bool,
+    /// How long it ran.
+    pub took_ms: Millis,
+    /// The last of what it printed, at most [`OUTPUT`].
+    pub output: String,
+}
+
 /// One line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
@@ -118,7 +134,8 @@ pub trait Engine: Send + Sync {
 
     /// Makes what is missing of the environment: network, files, containers, and starts them in
     /// dependency order, but for those of live-only roles. Idempotent, also over what a killed call
-    /// has left.
+    /// has left. A job is started at most once, and has ended with 0 when this returns; one that ends
+    /// otherwise is a failure.
     async fn stand_up(
         &self,
         spec: &Spec,
@@ -210,6 +227,10 @@ pub trait Engine: Send + Sync {
     /// Waits until the container with this id does not run any more, and answers how it ended, also
     /// where the engine has started it again by then.
     async fn ended(&self, id: &str) -> Result<End, EngineError>;
+
+    /// As [`Engine::ended`], of a container that runs once: with what it printed last and how long
+    /// it ran.
+    async fn ran(&self, id: &str) -> Result<Ran, EngineError>;
 }
 
 /// How long a container is given to stop where it says nothing itself, in milliseconds.

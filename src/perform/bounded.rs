@@ -16,7 +16,7 @@ use crate::core::plan::Text;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use crate::core::world::{Container, Environment};
-use crate::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use crate::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token};
 use crate::pointer::{Answer, Pointer, PointerError};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
@@ -148,6 +148,10 @@ impl Engine for BoundedEngine {
 
     async fn ended(&self, id: &str) -> Fallible<End> {
         self.0.ended(id).await
+    }
+
+    async fn ran(&self, id: &str) -> Fallible<Ran> {
+        self.0.ran(id).await
     }
 }
 

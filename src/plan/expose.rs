@@ -47,7 +47,7 @@ pub(super) fn exposed(
     left_out: &BTreeSet<String>,
 ) -> Option<Exposed> {
     let Some(node) = node else {
-        let mut all = roles.iter().filter(|(_, role)| role.run != Run::LiveOnly);
+        let mut all = roles.iter().filter(|(_, role)| role.run.is_always());
         if let (Some((name, role)), None) = (all.next(), all.next())
             && let [port] = role.expose.as_slice()
         {
@@ -56,7 +56,7 @@ pub(super) fn exposed(
                 port: *port,
             });
         }
-        let mut first = roles.iter().filter(|(_, role)| role.run != Run::LiveOnly);
+        let mut first = roles.iter().filter(|(_, role)| role.run.is_always());
         let name = first.next().map_or("web", |(name, _)| name.as_str());
         reader.wrong(
             root,
@@ -98,12 +98,19 @@ pub(super) fn role(
     left_out: &BTreeSet<String>,
 ) -> Option<RoleName> {
     if let Some((found, role)) = roles.iter().find(|(role, _)| role.as_str() == name) {
-        if role.run == Run::LiveOnly {
-            reader.wrong(
-                span,
+        let wrong = match role.run {
+            Run::LiveOnly => Some((
                 format!("`{name}` does not run before the switch: it is `run: live-only`"),
                 "name another role, or remove the `run: live-only`",
-            );
+            )),
+            Run::Once => Some((
+                format!("`{name}` is a job: it has ended before anything is asked of it"),
+                "name a role that goes on running",
+            )),
+            Run::Always | Run::Never => None,
+        };
+        if let Some((message, help)) = wrong {
+            reader.wrong(span, message, help);
             return None;
         }
         return Some(found.clone());

@@ -47,6 +47,11 @@ impl<'t> Fields<'t> {
             .map(|(key, node)| Field { key, node })
     }
 
+    /// The value at `name`, left where it is.
+    pub(super) fn peek(&self, name: &str) -> Option<Field<'t>> {
+        self.left.get(name).map(|&(key, node)| Field { key, node })
+    }
+
     /// The value at `name`, whose being left empty is an error.
     pub(super) fn take_full(
         &mut self,

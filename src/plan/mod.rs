@@ -29,6 +29,7 @@ mod grants;
 mod healthcheck;
 mod http;
 mod image;
+mod job;
 mod limits;
 mod mounted;
 mod nearest;

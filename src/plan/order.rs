@@ -67,10 +67,7 @@ fn condition(reader: &mut Reader<'_>, node: &Node) -> Condition {
     ];
     match reader.choice(node, "condition", &choices) {
         Some("service_healthy") => Condition::Healthy,
-        Some("service_completed_successfully") => {
-            reader.wrong(node.span, "`service_completed_successfully` is not supported in this version: there are no jobs yet", "run the job before the deploy, or in the role's own entrypoint");
-            Condition::Started
-        }
+        Some("service_completed_successfully") => Condition::Completed,
         _ => Condition::Started,
     }
 }
@@ -122,6 +119,20 @@ pub(super) fn settle(
                     format!("`{role}` runs before the switch, and `{name}` does not: it is `run: live-only`"),
                     format!("remove the dependency, or write `run: live-only` at `{role}` as well"),
                 );
+            }
+            let is_job = runs(other) == Some(Run::Once);
+            match condition {
+                Condition::Completed if !is_job => reader.wrong(
+                    *span,
+                    format!("`{name}` is no job and never completes"),
+                    "write `condition: service_started`, or `run: once` on that role",
+                ),
+                Condition::Healthy if is_job && !disabled => reader.wrong(
+                    *span,
+                    format!("`{name}` is a job: it ends, and is not waited for to be healthy"),
+                    "write `condition: service_completed_successfully`",
+                ),
+                Condition::Completed | Condition::Healthy | Condition::Started => {}
             }
             edges.entry(role).or_default().push((other.clone(), *span));
             if let Some(role) = roles.get_mut(role) {

@@ -7,7 +7,9 @@ use super::order::{self, Wishes};
 use super::read::Reader;
 use super::store::Declared;
 use super::tree::{Key, Node, Span, Value};
-use super::{command, environment, expose, healthcheck, image, limits, networks, process, volumes};
+use super::{
+    command, environment, expose, healthcheck, image, job, limits, networks, process, volumes,
+};
 use crate::core::plan::{Role, Run};
 use crate::core::{RoleName, ServiceName};
 
@@ -116,16 +118,19 @@ pub(super) fn roles(
         fields.ignore_extensions();
         let run = run(reader, &mut fields);
         match run {
-            Some(Run::Always | Run::LiveOnly) => {}
+            Some(Run::Always | Run::LiveOnly | Run::Once) => {}
             Some(Run::Never) => {
                 found.left_out.insert(key.text.clone());
                 continue;
             }
             None => complete = false,
         }
-        match role(reader, fields, key.span, declared, service) {
-            Some((mut role, wanted)) => {
-                role.run = run.unwrap_or_default();
+        let at = At {
+            key: key.span,
+            run: run.unwrap_or_default(),
+        };
+        match role(reader, fields, &at, declared, service) {
+            Some((role, wanted)) => {
                 wishes.insert(name.clone(), wanted);
                 found.roles.insert(name, role);
             }
@@ -188,6 +193,7 @@ fn run(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Run> {
     )? {
         "always" => Some(Run::Always),
         "live-only" => Some(Run::LiveOnly),
+        "once" => Some(Run::Once),
         "never" => Some(Run::Never),
         later => {
             reader.wrong(
@@ -200,14 +206,20 @@ fn run(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Run> {
     }
 }
 
+/// Where a role stands, and when it runs.
+struct At {
+    key: Span,
+    run: Run,
+}
+
 fn role(
     reader: &mut Reader<'_>,
     mut fields: Fields<'_>,
-    key: Span,
+    at: &At,
     declared: &Declared,
     service: Option<&ServiceName>,
 ) -> Option<(Role, Wishes)> {
-    let image = image::source(reader, &mut fields, key);
+    let image = image::source(reader, &mut fields, at.key);
     let pull = image::pull(reader, &mut fields, image.as_ref());
     let environment = environment::environment(reader, &mut fields);
     let read_only = fields
@@ -215,7 +227,12 @@ fn role(
         .map(|field| (field.key, reader.boolean(field.node)));
     let read_only_place = read_only.and_then(|(place, on)| (on == Some(true)).then_some(place));
     let mounted = volumes::mounted(reader, &mut fields, declared, service, read_only_place);
+    let replicas_place = job::replicas_place(&fields);
     let (replicas, limits) = limits::limits(reader, &mut fields);
+    if at.run == Run::Once {
+        job::check_replicas(reader, replicas_place, replicas);
+    }
+    let timeout_ms = job::timeout(reader, &mut fields, at.run);
     let mut words = [None, None];
     for (slot, name) in words.iter_mut().zip(["command", "entrypoint"]) {
         let place = fields.below(name);
@@ -234,7 +251,7 @@ fn role(
         .map(|field| order::wishes(reader, field.node, &depends_place))
         .unwrap_or_default();
     if let Some(field) = fields.take("restart") {
-        restart(reader, field.node);
+        restart(reader, field.node, at.run);
     }
     let stop_signal = fields
         .take("stop_signal")
@@ -299,7 +316,7 @@ fn role(
         .unwrap_or_default();
     fields.finish(reader, ADVICE);
     let role = Role {
-        run: Run::Always,
+        run: at.run,
         image: image?,
         pull,
         command,
@@ -310,6 +327,7 @@ fn role(
         tmpfs: mounted.tmpfs,
         healthcheck,
         depends_on: BTreeMap::new(),
+        timeout_ms,
         replicas,
         limits,
         stop_signal,
@@ -332,8 +350,8 @@ fn role(
     Some((role, wanted))
 }
 
-/// `restart`: any of Compose's values is accepted and becomes `unless-stopped`.
-fn restart(reader: &mut Reader<'_>, node: &Node) {
+/// `restart`: any of Compose's values is accepted and becomes `unless-stopped`, but for jobs.
+fn restart(reader: &mut Reader<'_>, node: &Node, run: Run) {
     let Some(text) = reader.public(node, "`unless-stopped`") else {
         return;
     };
@@ -349,6 +367,8 @@ fn restart(reader: &mut Reader<'_>, node: &Node) {
             format!("`{text}` is not a restart policy"),
             "write `restart: unless-stopped`, or remove the line",
         );
+    } else if run == Run::Once {
+        job::restart(reader, node, policy);
     } else if policy != "unless-stopped" {
         reader.note(node.span, format!("`restart: {text}` becomes `unless-stopped`: an environment comes back after a reboot"));
     }

@@ -10,6 +10,7 @@ use super::ask::Missed;
 use super::tell::{self, Case};
 use super::{Proving, Unfit};
 use crate::core::names::Millis;
+use crate::core::plan::Run;
 use crate::core::world::{Container, ContainerState};
 use crate::engine::{End, EngineError};
 
@@ -33,6 +34,8 @@ impl Proving<'_> {
             sleep(after).await;
         }
         let containers = self.environment.containers.iter().enumerate();
+        // A job that ends has done what it should.
+        let containers = containers.filter(|(_, container)| container.run != Run::Once);
         let mut all: FuturesUnordered<_> = containers
             .map(|(index, container)| async move {
                 let end = self.ended(container).await;
@@ -110,7 +113,7 @@ impl Proving<'_> {
             |container: &Container| self.probes.iter().any(|probe| probe.role == container.role);
         let containers = self.environment.containers.iter();
         let looks: FuturesUnordered<_> = containers
-            .filter(|container| !asked(container))
+            .filter(|container| !asked(container) && container.run != Run::Once)
             .map(|container| async move { (container, self.stands(container, deadline).await) })
             .collect();
         let looks: Vec<_> = looks.collect().await;

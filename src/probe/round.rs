@@ -31,7 +31,7 @@ impl Proving<'_> {
             });
         }
         for container in &self.environment.containers {
-            if let Some(why) = tell::stopped(&container.state) {
+            if let Some(why) = tell::amiss(container) {
                 verdicts.push(Verdict {
                     container: container.name.clone(),
                     probe: tell::RUNNING.into(),

@@ -230,6 +230,15 @@ pub(super) fn stopped(state: &ContainerState) -> Option<String> {
     }
 }
 
+/// Why a container does not do what its role asks of it; `None` where it does. A job that is done
+/// has done that.
+pub(super) fn amiss(container: &Container) -> Option<String> {
+    match container.is_well() {
+        true => None,
+        false => Some(format!("it {}", ended(&container.state))),
+    }
+}
+
 /// What [`stopped`] says, with who it is.
 pub(super) fn sentence(who: &str, why: &str) -> String {
     match why.strip_prefix("it ") {

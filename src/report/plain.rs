@@ -127,6 +127,9 @@ impl Painter<Stamped> for Plain {
                     (Loudness::Verbose, Progress::Build { role, line }) => {
                         Some(format!("`{}`: {}", clean(role), clean(line.trim_end())))
                     }
+                    (Loudness::Verbose, Progress::Output { of, line }) => {
+                        Some(format!("`{}`: {}", clean(of), clean(line.trim_end())))
+                    }
                     _ => None,
                 };
                 for text in self.track.take(step).into_iter().chain(said) {

@@ -46,6 +46,7 @@ pub(super) struct Track {
     drain: Option<Drain>,
     bake: Option<(Millis, Millis)>,
     wait: Option<String>,
+    output: BTreeMap<String, String>,
 }
 
 impl Track {
@@ -94,6 +95,9 @@ impl Track {
                 let whole = self.bake.map_or(left_ms, |(_, whole)| whole.max(left_ms));
                 self.bake = Some((left_ms, whole));
             }
+            Progress::Output { of, line } => {
+                self.output.insert(clean(&of), clean(line.trim_end()));
+            }
             Progress::Wait { what } => {
                 let what = clean(&what);
                 let new = format!("waiting for {what}");
@@ -130,6 +134,9 @@ impl Track {
         }
         if let Some(Build { role, line, step }) = &self.build {
             row(format!("`{role}`: {line}"), *step);
+        }
+        for (of, line) in self.output.iter().take(REASONS) {
+            row(format!("`{of}`: {line}"), None);
         }
         if let Some((done, total)) = self.start {
             let containers = count(total.into(), "container");

@@ -13,7 +13,9 @@ use flipside::core::plan::Text;
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use flipside::core::world::{Container, Environment};
-use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{
+    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+};
 use flipside::pointer::{Answer, Pointer, PointerError};
 use flipside::probe::{Question, Vantage, VantageError};
 use tokio::sync::{Notify, watch};
@@ -323,6 +325,10 @@ impl Engine for Door {
 
     async fn ended(&self, id: &str) -> Result<End, EngineError> {
         self.engine.ended(id).await
+    }
+
+    async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
+        self.through(Op::Ended, None, self.engine.ran(id)).await
     }
 }
 

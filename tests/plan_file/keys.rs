@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flipside::core::plan::{Condition, GrpcProbe, PointerPlan, ProbeKind, Text, Verify};
+use flipside::core::plan::{Condition, GrpcProbe, PointerPlan, ProbeKind, Run, Text, Verify};
 use flipside::core::{RoleName, ServiceName};
 use serde_json::json;
 
@@ -143,6 +143,23 @@ fn dependencies_as_a_list_and_a_map_and_roles_left_out() {
         plan.roles[&RoleName::new("cache").unwrap()].depends_on[&db],
         Condition::Started
     );
+}
+
+#[test]
+fn a_job_and_who_waits_for_it() {
+    let fixture = Fixture::new();
+    let text = with_top(
+        "services:\n  web: {image: \"app:1\", depends_on: {migrate: {condition: service_completed_successfully}}}\n  \
+         migrate: {image: \"app:1\", run: once, restart: \"no\", timeout: 90s, depends_on: [db]}\n  \
+         seed: {image: \"app:1\", run: once}\n  db: {image: \"pg:1\"}",
+    );
+    let plan = fixture.load(text).unwrap().plan;
+    let name = |name: &str| RoleName::new(name).unwrap();
+    let (migrate, seed) = (&plan.roles[&name("migrate")], &plan.roles[&name("seed")]);
+    assert_eq!((migrate.run, migrate.timeout_ms), (Run::Once, 90_000));
+    assert_eq!((seed.run, seed.timeout_ms), (Run::Once, 600_000));
+    let waits = plan.roles[&web()].depends_on[&name("migrate")];
+    assert_eq!(waits, Condition::Completed);
 }
 
 #[test]

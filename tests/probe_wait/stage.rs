@@ -14,7 +14,9 @@ use flipside::core::plan::{
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels};
-use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{
+    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+};
 use flipside::probe::{Proving, Question, Unfit, Vantage, VantageError};
 use tokio::time::Instant;
 
@@ -359,6 +361,17 @@ impl Engine for Stage {
     async fn drop_token(&self, _: &ServiceName, _: &str) -> Result<(), EngineError> {
         unplayed()
     }
+    async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
+        self.call("ran", id)?;
+        let End { code, oom } = self.ended(id).await?;
+        Ok(Ran {
+            code,
+            oom,
+            took_ms: 0,
+            output: String::new(),
+        })
+    }
+
     async fn ended(&self, id: &str) -> Result<End, EngineError> {
         self.call("ended", id)?;
         let Some(&(at, code, oom)) = self.ends.get(id) else {

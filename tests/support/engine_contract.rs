@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use flipside::core::names::{Release, ServiceName, Slot};
-use flipside::core::plan::ImageSource;
+use flipside::core::plan::{ImageSource, Run};
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Mark, Marks};
-use flipside::core::world::ContainerState;
+use flipside::core::world::{Container, ContainerState};
 use flipside::engine::{Engine, EngineError, Spec, Token};
 use futures_util::future::join_all;
 
@@ -55,6 +55,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     tear_down_twice_is_once(fixture).await;
     marks_add_up(fixture).await;
     a_token_has_one_winner(fixture).await;
+    a_job_is_done_when_its_environment_stands(fixture).await;
     what_is_not_there_is_said(fixture).await;
 }
 
@@ -198,12 +199,42 @@ pub async fn a_token_has_one_winner(f: &Fixture<'_>) {
     assert_eq!(f.engine.tokens(&f.service).await.unwrap(), []);
 }
 
+pub async fn a_job_is_done_when_its_environment_stands(f: &Fixture<'_>) {
+    let mut spec = f.spec(1, 1);
+    let mut job = sample::role(f.image.clone());
+    job.run = Run::Once;
+    job.command = Some(sample::words(&["once"]));
+    spec.plan.roles.insert(sample::role_name("migrate"), job);
+    let first = f.up(&spec).await;
+    assert!(first.is_up(), "{first:?}");
+    assert_eq!(first.expected, 2);
+    let is_job = |container: &&Container| container.role.as_str() == "migrate";
+    let job = first.containers.iter().find(is_job).unwrap();
+    let done = ContainerState::Exited {
+        code: 0,
+        oom: false,
+    };
+    assert_eq!((job.run, &job.state), (Run::Once, &done));
+    let ran = f.engine.ran(&job.id).await.unwrap();
+    assert_eq!((ran.code, ran.oom), (0, false));
+    assert!(!ran.output.is_empty());
+    // Stood up once more it is not started again, nor made again.
+    let second = f.up(&spec).await;
+    assert_eq!(first, second);
+    let again = f.engine.ran(&job.id).await.unwrap();
+    assert_eq!(again, ran);
+    f.clean(&[1]).await;
+    let gone = f.engine.container(&job.id).await.unwrap();
+    assert_eq!(gone, None);
+}
+
 pub async fn what_is_not_there_is_said(f: &Fixture<'_>) {
     let name = format!("{}-none", f.service);
     assert_eq!(f.engine.container(&name).await.unwrap(), None);
     let refused = |error| matches!(error, EngineError::Failed(_));
     assert!(refused(f.engine.logs(&name, 5).await.unwrap_err()));
     assert!(refused(f.engine.ended(&name).await.unwrap_err()));
+    assert!(refused(f.engine.ran(&name).await.unwrap_err()));
     let command = sample::words(&["x"]);
     assert!(refused(f.engine.exec(&name, &command).await.unwrap_err()));
 }

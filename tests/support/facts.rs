@@ -381,6 +381,7 @@ pub fn events() -> Vec<Event> {
         },
         Event::StoodUp {
             endpoints: vec!["[fd00::2]:8080".parse().unwrap()],
+            jobs: vec![],
         },
         Event::Proven { checks: 5 },
         Event::Marked,
@@ -496,6 +497,7 @@ pub fn some_role(replicas: u32) -> Role {
         tmpfs: BTreeMap::new(),
         healthcheck: None,
         depends_on: BTreeMap::new(),
+        timeout_ms: 60_000,
         replicas,
         limits: Limits::default(),
         stop_signal: None,

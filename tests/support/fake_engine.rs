@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use flipside::core::event::Failure;
 use flipside::core::names::{Release, ServiceName};
-use flipside::core::plan::{Run, Text};
+use flipside::core::plan::{ImageSource, Role, Run, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment};
-use flipside::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use flipside::engine::{
+    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+};
 
 use super::fake_world::{FakeWorld, Met, Shared, call, lock};
 use super::faults::Op;
@@ -98,6 +100,10 @@ impl Engine for FakeEngine {
         let roles = roles.filter(|(_, role)| role.run != Run::Never);
         let id = |name| format!("sha256:{name}-{}", spec.release);
         let images: Images = roles.map(|(name, _)| (name.clone(), id(name))).collect();
+        let missing = |role: &Role| matches!(&role.image, ImageSource::Pull(name) if name.starts_with("registry.invalid/"));
+        if spec.plan.roles.values().any(missing) {
+            return Err(failed("no such image"));
+        }
         let service = spec.plan.service.clone();
         self.call(Op::Prepare, move |world, limit| {
             let built = images.values().take(limit).cloned();
@@ -113,11 +119,27 @@ impl Engine for FakeEngine {
         images: &Images,
         _: &dyn Sink,
     ) -> Result<Environment, EngineError> {
-        let (spec, images) = (spec.clone(), images.clone());
-        self.call(Op::StandUp, move |world, limit| {
-            world.stand_up(&spec, &images, limit)
-        })
-        .await
+        let (wanted, pinned) = (spec.clone(), images.clone());
+        let begun = self.call(Op::StandUp, move |world, limit| {
+            world.stand_up(&wanted, &pinned, limit)
+        });
+        let begun = begun.await?;
+        let is_job = |container: &&Container| container.run == Run::Once;
+        let jobs: Vec<_> = begun.containers.iter().filter(is_job).collect();
+        if jobs.is_empty() {
+            return Ok(begun);
+        }
+        for job in jobs {
+            let End { code, oom } = self.ended(&job.id).await?;
+            lock(&self.world).settle(&job.id);
+            if code != 0 {
+                return Err(failed(format!(
+                    "the job `{}` exited with {code}, oom: {oom}",
+                    job.role
+                )));
+            }
+        }
+        Ok(lock(&self.world).stand_up(spec, images, usize::MAX))
     }
 
     async fn rest(
@@ -292,5 +314,16 @@ impl Engine for FakeEngine {
                 None => changed.await,
             }
         }
+    }
+
+    async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
+        let End { code, oom } = self.ended(id).await?;
+        let output = self.logs(id, 50).await?.join("\n");
+        Ok(Ran {
+            code,
+            oom,
+            took_ms: 0,
+            output,
+        })
     }
 }

@@ -104,8 +104,15 @@ pub struct FakeContainer {
 impl FakeContainer {
     /// When it ends by itself.
     pub fn ends_at(&self) -> Option<Instant> {
-        let (after, ..) = self.behaviour.exits?;
+        let (after, ..) = self.exits()?;
         Some(self.started? + after)
+    }
+
+    /// When and how it ends by itself; a job of which nothing is said does what it has to do at once.
+    fn exits(&self) -> Option<(Duration, i64, bool)> {
+        let at_once = (Duration::ZERO, 0, false);
+        let done = (self.fixed.run == Run::Once).then_some(at_once);
+        self.behaviour.exits.or(done)
     }
 
     /// What it does now.
@@ -117,7 +124,7 @@ impl FakeContainer {
             };
         };
         let age = Instant::now() - started;
-        let by_itself = self.behaviour.exits.filter(|&(after, ..)| age >= after);
+        let by_itself = self.exits().filter(|&(after, ..)| age >= after);
         let ended = self.ended.or(by_itself.map(|(_, code, oom)| (code, oom)));
         let said = self.behaviour.health.iter().rev();
         let health = said.clone().find(|(after, _)| age >= *after);
@@ -155,6 +162,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
+    /// How often each container was started, by its name.
+    pub starts: BTreeMap<String, u32>,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -188,6 +197,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
+            starts: BTreeMap::new(),
             built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -218,6 +228,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
+            starts: self.starts.clone(),
             built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),
@@ -250,6 +261,16 @@ impl FakeWorld {
         }
         self.behaviours.push((Release(release), role, replica, how));
         self.changed.notify_waiters();
+    }
+
+    /// How a job ended stays as it is, whatever becomes of the clock.
+    pub fn settle(&mut self, id: &str) {
+        let mut all = self.containers_mut();
+        let found = all.find(|c| c.fixed.id == id || c.fixed.name == id);
+        let Some(container) = found else { return };
+        if let ContainerState::Exited { code, oom } = container.now().state {
+            container.ended = Some((code, oom));
+        }
     }
 
     /// Ends a container that runs.
@@ -352,11 +373,13 @@ impl FakeWorld {
         let key = (service.clone(), spec.release);
         let roles = spec.plan.roles.iter();
         let roles = roles.filter(|(_, role)| role.run != Run::Never);
-        let wanted: Vec<(&RoleName, Run, u32)> = roles
+        let mut wanted: Vec<(&RoleName, Run, u32)> = roles
             .flat_map(|(name, role)| {
                 (1..=role.replicas).map(move |replica| (name, role.run, replica))
             })
             .collect();
+        // Jobs first: what waits for them comes when they are done.
+        wanted.sort_by_key(|(_, run, _)| *run != Run::Once);
         let created = self.now();
         let made = self.environments.entry(key).or_insert_with(|| {
             let environment = Environment {
@@ -372,6 +395,10 @@ impl FakeWorld {
         });
         let mut left = limit;
         for ((role, run, replica), host) in wanted.into_iter().zip(2u8..) {
+            let jobs = made.1.iter().filter(|c| c.fixed.run == Run::Once);
+            if run != Run::Once && jobs.clone().any(|job| !job.now().is_well()) {
+                break;
+            }
             let name = format!("{service}-{}-{role}-{replica}", spec.release);
             if left == 0 || made.1.iter().any(|c| c.fixed.name == name) {
                 continue;
@@ -383,6 +410,7 @@ impl FakeWorld {
                 .find(|(.., which, _)| which.is_none_or(|which| which == replica))
                 .map_or_else(Behaviour::healthy, |(.., how)| how.clone());
             let subnet = u8::try_from(spec.release.0 % 256).unwrap();
+            *self.starts.entry(name.clone()).or_default() += 1;
             made.1.push(FakeContainer {
                 fixed: Container {
                     id: format!("id-{name}"),
@@ -424,10 +452,10 @@ impl FakeWorld {
         let key = (service.clone(), release);
         if let Some((_, containers)) = self.environments.get_mut(&key) {
             containers.drain(..limit.min(containers.len()));
-            if limit == usize::MAX {
-                self.environments.remove(&key);
-                self.marks.remove(&key);
-            }
+        }
+        if limit == usize::MAX {
+            self.environments.remove(&key);
+            self.marks.remove(&key);
         }
         self.changed.notify_waiters();
     }

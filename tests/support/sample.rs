@@ -28,6 +28,7 @@ pub fn role(image: ImageSource) -> Role {
         tmpfs: BTreeMap::new(),
         healthcheck: None,
         depends_on: BTreeMap::new(),
+        timeout_ms: 60_000,
         replicas: 1,
         limits: Limits::default(),
         stop_signal: None,

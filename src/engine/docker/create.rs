@@ -113,8 +113,10 @@ impl Wanted<'_> {
         labels.extend(self.labels.clone());
         labels.insert(names::ROLE.into(), self.name.to_string());
         labels.insert(names::REPLICA.into(), self.replica.to_string());
+        if self.role.run != Run::Always {
+            labels.insert(names::RUN.into(), names::run_label(self.role.run).into());
+        }
         if self.role.run == Run::LiveOnly {
-            labels.insert(names::RUN.into(), "live-only".into());
             labels.extend(workers::after(self.roles, self.role));
         }
         labels
@@ -153,8 +155,8 @@ impl Wanted<'_> {
             network_mode: Some(self.network.name.clone()),
             restart_policy: Some(RestartPolicy {
                 name: Some(match role.run {
-                    // A daemon that starts must not start it.
-                    Run::LiveOnly => RestartPolicyNameEnum::NO,
+                    // A daemon that starts must not start these.
+                    Run::LiveOnly | Run::Once => RestartPolicyNameEnum::NO,
                     Run::Always | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
                 }),
                 maximum_retry_count: None,

@@ -13,8 +13,9 @@ use bollard::query_parameters::{
 };
 
 use super::create::{self, Access, filled_volume};
+use super::order::roles;
 use super::tear_down::gone;
-use super::{Docker, LAG, names, order};
+use super::{Docker, LAG, names};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, FileSource, MountSource, Plan, Role};
 use crate::docker::{TarStream, found, refused, refused_hint, status, tar_stream};
@@ -22,7 +23,7 @@ use crate::engine::{EngineError, Spec};
 
 /// Refuses single files where the engine cannot put them: in a read-only root, on a tmpfs.
 pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
-    for (name, role) in order::roles(plan) {
+    for (name, role) in roles(plan) {
         for file in &role.files {
             if matches!(file.content, FileContent::Directory(_)) {
                 continue;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::try_join;
 
-use super::{Built, End, Engine, EngineError, Executed, Images, LogLine, Spec, Token};
+use super::{Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token};
 use crate::core::names::{Release, ServiceName};
 use crate::core::plan::Text;
 use crate::core::progress::Sink;
@@ -30,6 +30,7 @@ mod inspect;
 mod logs;
 mod names;
 mod network;
+mod once;
 mod order;
 mod prepare;
 mod stand_up;
@@ -194,5 +195,9 @@ impl Engine for Docker {
 
     async fn ended(&self, id: &str) -> Result<End, EngineError> {
         ends::ended(self, id).await
+    }
+
+    async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
+        once::ran(self, id).await
     }
 }

@@ -170,17 +170,27 @@ pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
     }
 }
 
+/// What the label says of when a container's role runs.
+pub(super) fn run_label(run: Run) -> &'static str {
+    match run {
+        Run::Always => "always",
+        Run::LiveOnly => "live-only",
+        Run::Once => "once",
+        Run::Never => "never",
+    }
+}
+
+/// When a container's role runs; of what does not say so, always.
+pub(super) fn run(labels: &HashMap<String, String>) -> Run {
+    let said = labels.get(RUN).map(String::as_str);
+    let known = [Run::LiveOnly, Run::Once];
+    let known = known.into_iter().find(|run| said == Some(run_label(*run)));
+    known.unwrap_or_default()
+}
+
 #[expect(clippy::expect_used, reason = "the literal is a good name")]
 fn unknown_role() -> RoleName {
     RoleName::new("unknown").expect("a good name")
-}
-
-/// When a container runs.
-pub(super) fn run(labels: &HashMap<String, String>) -> Run {
-    match labels.get(RUN).map(String::as_str) {
-        Some("live-only") => Run::LiveOnly,
-        _ => Run::Always,
-    }
 }
 
 /// What the labels of one part say of its whole environment.

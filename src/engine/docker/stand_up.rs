@@ -20,7 +20,7 @@ use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own};
 use super::order::{self, roles};
-use super::{Docker, LAG, health, names};
+use super::{Docker, LAG, health, names, once};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
 use crate::core::plan::{Condition, Run};
@@ -46,6 +46,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(50);
 struct Stage {
     started: u32,
     healthy: bool,
+    completed: bool,
 }
 
 struct Work<'a> {
@@ -244,9 +245,22 @@ impl<'a> Work<'a> {
             }
         }
         let runs = matches!(state, Some(S::RUNNING | S::RESTARTING | S::PAUSED));
-        // Live-only ones are started after the switch.
-        if !runs && wanted.role.run != Run::LiveOnly {
-            self.start_in_turn(wanted, &name).await?;
+        match wanted.role.run {
+            // A job has run, or runs, where it is not just created.
+            Run::Once => {
+                if !matches!(
+                    state,
+                    Some(S::RUNNING | S::RESTARTING | S::PAUSED | S::EXITED)
+                ) {
+                    self.start_in_turn(wanted, &name).await?;
+                }
+                once::job(self.engine, wanted, self.sink).await?;
+                self.completed(wanted.name);
+            }
+            // Started after the switch.
+            Run::LiveOnly => {}
+            Run::Always | Run::Never if runs => {}
+            Run::Always | Run::Never => self.start_in_turn(wanted, &name).await?,
         }
         let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.sink.progress(Progress::Start {
@@ -257,6 +271,12 @@ impl<'a> Work<'a> {
             stage.send_modify(|stage| stage.started += 1);
         }
         Ok(())
+    }
+
+    fn completed(&self, role: &RoleName) {
+        if let Some(stage) = self.stages.get(role) {
+            stage.send_modify(|stage| stage.completed = true);
+        }
     }
 
     async fn create(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
@@ -350,10 +370,15 @@ impl<'a> Work<'a> {
             let ready = |stage: &Stage| match condition {
                 Condition::Started => stage.started >= other.replicas,
                 Condition::Healthy => stage.healthy,
+                Condition::Completed => stage.completed,
             };
             stage.wait_for(ready).await.map_err(closed)?;
         }
         let _turn = self.starting.acquire().await.map_err(closed)?;
+        // A killed call may have started it since it was listed.
+        if wanted.role.run == Run::Once && !once::is_unstarted(self.engine, name).await? {
+            return Ok(());
+        }
         let client = &self.engine.client;
         let start = || client.docker.start_container(name, None);
         let mut started = start().await;

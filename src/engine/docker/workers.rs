@@ -78,7 +78,7 @@ pub(super) fn after(roles: &BTreeMap<RoleName, Role>, role: &Role) -> Option<(St
     let after: BTreeMap<&str, &str> = others
         .map(|(name, condition)| {
             let what = match condition {
-                Condition::Started => "started",
+                Condition::Started | Condition::Completed => "started",
                 Condition::Healthy => HEALTHY,
             };
             (name.as_str(), what)

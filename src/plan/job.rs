@@ -1,0 +1,72 @@
+//! `run: once`: what a job says besides what any role says, and what it cannot say.
+
+use super::fields::Fields;
+use super::read::Reader;
+use super::tree::{Node, Span, Value};
+use crate::core::Millis;
+use crate::core::plan::{JOB_TIMEOUT_MS, Run};
+
+/// `timeout`: how long a job may run.
+pub(super) fn timeout(reader: &mut Reader<'_>, fields: &mut Fields<'_>, run: Run) -> Millis {
+    let Some(field) = fields.take_full(reader, "timeout") else {
+        return JOB_TIMEOUT_MS;
+    };
+    if run != Run::Once {
+        reader.wrong(
+            field.key,
+            "`timeout` is for jobs, and this role is none",
+            "remove it, or write `run: once` beside it",
+        );
+    }
+    positive(reader, field.node, "timeout").unwrap_or(JOB_TIMEOUT_MS)
+}
+
+/// A duration that is not 0.
+pub(super) fn positive(reader: &mut Reader<'_>, node: &Node, name: &str) -> Option<Millis> {
+    let found = reader.duration(node)?;
+    if found == 0 {
+        reader.wrong(
+            node.span,
+            format!("`{name}` cannot be 0"),
+            "write a duration such as `30s`",
+        );
+        return None;
+    }
+    Some(found)
+}
+
+/// Where a role says how many replicas it has.
+pub(super) fn replicas_place(fields: &Fields<'_>) -> Option<Span> {
+    let Value::Map(entries) = &fields.peek("deploy")?.node.value else {
+        return None;
+    };
+    let mut keys = entries.iter().map(|(key, _)| key);
+    keys.find(|key| key.text == "replicas").map(|key| key.span)
+}
+
+/// A job has one container.
+pub(super) fn check_replicas(reader: &mut Reader<'_>, place: Option<Span>, replicas: u32) {
+    if let (Some(place), true) = (place, replicas != 1) {
+        reader.wrong(
+            place,
+            format!("a job runs once, and this one has {replicas} replicas"),
+            "remove `replicas`, or write one role for each",
+        );
+    }
+}
+
+/// `restart` of a job, which is never started a second time.
+pub(super) fn restart(reader: &mut Reader<'_>, node: &Node, policy: &str) {
+    match policy {
+        "no" => {}
+        "on-failure" => reader.note(
+            node.span,
+            "`restart: on-failure` means nothing to a job: it is started once, and its failure ends the release",
+        ),
+        _ => reader.wrong(
+            node.span,
+            format!("`restart: {policy}` would start a job again and again"),
+            "remove the line: a job is started once",
+        ),
+    }
+}
