@@ -163,11 +163,20 @@ impl Client {
 
 /// A refusal in our own words.
 pub(crate) fn refused(what: impl Into<String>) -> EngineError {
+    let what = what.into();
+    let hint = what.contains(FULL).then(|| MAKE_ROOM.to_owned());
     EngineError::Failed(Failure {
-        what: what.into(),
+        what,
+        hint,
         ..Failure::default()
     })
 }
+
+/// How an engine says that its disk is full.
+const FULL: &str = "no space left on device";
+/// What mends it.
+const MAKE_ROOM: &str = "make room on the engine's disk: `docker system df` shows what takes it, \
+                         and `flipside prune` removes what no release needs";
 
 /// A refusal with what mends it.
 pub(crate) fn refused_hint(what: impl Into<String>, hint: impl Into<String>) -> EngineError {

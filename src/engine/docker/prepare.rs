@@ -168,7 +168,7 @@ fn pull_words(text: &str, reference: &Reference, said: &str, known: bool) -> (St
     let lower = said.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["manifest unknown", "not found: manifest", "manifest for"]) {
-        let what = format!("the image `{text}` does not exist: {said}");
+        let what = format!("the image `{text}` does not exist");
         return (what, "name a tag that has been pushed".into());
     }
     if has(&[
