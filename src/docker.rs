@@ -164,7 +164,7 @@ impl Client {
 /// A refusal in our own words.
 pub(crate) fn refused(what: impl Into<String>) -> EngineError {
     let what = what.into();
-    let hint = what.contains(FULL).then(|| MAKE_ROOM.to_owned());
+    let hint = way_out(&what);
     EngineError::Failed(Failure {
         what,
         hint,
@@ -172,11 +172,13 @@ pub(crate) fn refused(what: impl Into<String>) -> EngineError {
     })
 }
 
-/// How an engine says that its disk is full.
-const FULL: &str = "no space left on device";
-/// What mends it.
-const MAKE_ROOM: &str = "make room on the engine's disk: `docker system df` shows what takes it, \
-                         and `flipside prune` removes what no release needs";
+/// What mends what an engine has said, whatever it was asked for.
+pub(crate) fn way_out(said: &str) -> Option<String> {
+    let mend = "make room on the engine's disk: `docker system df` shows what takes it, and \
+                `flipside prune` removes what no release needs";
+    said.contains("no space left on device")
+        .then(|| mend.to_owned())
+}
 
 /// A refusal with what mends it.
 pub(crate) fn refused_hint(what: impl Into<String>, hint: impl Into<String>) -> EngineError {
