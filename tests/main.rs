@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bad_days;
 mod crash_matrix;
 mod guide;
 mod house_rules;
@@ -15,6 +16,7 @@ mod pointer_contract;
 mod probe_wait;
 mod proxy_server;
 mod readme;
+mod real_bad_days;
 mod real_crash;
 mod real_docker;
 mod real_pointer;
