@@ -164,10 +164,21 @@ impl Client {
 
 /// A refusal in our own words.
 pub(crate) fn refused(what: impl Into<String>) -> EngineError {
+    let what = what.into();
+    let hint = way_out(&what);
     EngineError::Failed(Failure {
-        what: what.into(),
+        what,
+        hint,
         ..Failure::default()
     })
+}
+
+/// What mends what an engine has said, whatever it was asked for.
+pub(crate) fn way_out(said: &str) -> Option<String> {
+    let mend = "make room on the engine's disk: `docker system df` shows what takes it, and \
+                `flipside prune` removes what no release needs";
+    said.contains("no space left on device")
+        .then(|| mend.to_owned())
 }
 
 /// A refusal with what mends it.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::core::action::{Action, Ask};
+use crate::core::action::{Action, Ask, TIME_UP};
 use crate::core::decide::{Next, decide};
 use crate::core::event::{Event, Verb};
 use crate::core::names::Fence;
@@ -220,7 +220,7 @@ impl Drive<'_> {
                 event = &mut performed => return Ok(event),
                 () = until(end) => return Ok(Event::Asked {
                     ask: Ask::Yield,
-                    by: format!("the end of {} s", SIGNALLED.as_secs()),
+                    by: format!("{TIME_UP}{} s", SIGNALLED.as_secs()),
                 }),
                 Some((ask, by)) = self.asks.recv() => {
                     if ask == Ask::Leave {

@@ -6,6 +6,8 @@
 
 mod prose;
 
+pub use prose::cut_short;
+
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -177,6 +179,8 @@ pub enum Error {
         release: Release,
         /// What its probes said.
         reasons: Vec<String>,
+        /// The command that starts what has been stopped of it.
+        wake: Option<String>,
     },
     /// Neither journal nor marks say which release has served.
     NoMemory {
@@ -214,6 +218,17 @@ pub enum Error {
     Interrupted {
         /// The service.
         service: String,
+    },
+    /// A run had to stop in the middle, because something it needs went out of reach.
+    CutShort {
+        /// The service.
+        service: String,
+        /// What serves, as far as the run has come.
+        live: Option<Release>,
+        /// What serves instead, if the pointer's move that was under way took effect.
+        moving: Option<Release>,
+        /// What went out of reach.
+        why: Box<Error>,
     },
     /// No service of this name.
     UnknownService {
@@ -342,7 +357,9 @@ impl Error {
                 Touched::Nothing => Exit::OutOfReach,
                 Touched::Something => Exit::Interrupted,
             },
-            Self::AnswerLost { .. } | Self::Interrupted { .. } => Exit::Interrupted,
+            Self::AnswerLost { .. } | Self::Interrupted { .. } | Self::CutShort { .. } => {
+                Exit::Interrupted
+            }
             Self::HeldBy { .. } | Self::TakenOver { .. } => Exit::Held,
             Self::EngineRefused(_)
             | Self::PointerRefused { .. }
@@ -380,6 +397,7 @@ impl Error {
             Self::Stuck { .. } => "stuck",
             Self::NothingUnderWay { .. } => "nothing-under-way",
             Self::Interrupted { .. } => "interrupted",
+            Self::CutShort { why, .. } => why.kind(),
             Self::UnknownService { .. } => "unknown-service",
             Self::NoService => "no-service",
             Self::SeveralServices { .. } => "several-services",

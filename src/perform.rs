@@ -321,10 +321,13 @@ impl Performer {
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
         let environment = self.environment(state.release()).await?;
         let probes = self.probes(&environment);
-        // A clock that jumped must not make a bake longer than the plan says.
-        let left = until
-            .saturating_sub((self.with.clock)())
-            .min(state.opened.policy.bake_ms);
+        // A clock that jumps makes a bake neither longer nor shorter: where this process has moved
+        // the pointer it counts from then by its own clock.
+        let bake = state.opened.policy.bake_ms;
+        let left = match state.moved {
+            Some(moved) => bake.saturating_sub(self.since_move(moved.at) / 1000),
+            None => until.saturating_sub((self.with.clock)()).min(bake),
+        };
         let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);
         // What was in flight at the switch ends meanwhile, or is cut at its own limit. How that

@@ -7,6 +7,7 @@
 mod broken;
 mod cases;
 mod checker;
+mod clock;
 mod doors;
 mod journals;
 mod left;

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bad_days;
 mod crash_matrix;
 mod engine_contract;
 mod guide;
@@ -16,6 +17,7 @@ mod pointer_contract;
 mod probe_wait;
 mod proxy_server;
 mod readme;
+mod real_bad_days;
 mod real_crash;
 mod real_docker;
 mod real_pointer;

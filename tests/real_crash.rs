@@ -5,14 +5,15 @@
 //! with each cut of a journal is the crash matrix's to show, on fakes.
 
 mod bake;
-mod daemon;
+pub mod daemon;
 mod hand;
 mod kills;
-mod kit;
+pub mod kit;
 mod marks;
 mod proxy;
 mod rivals;
 mod rollback;
 mod running;
 mod signals;
+pub mod small;
 mod trust;

@@ -8,7 +8,7 @@ mod shown;
 mod streams;
 mod tables;
 
-use flipside::core::action::{Action, Ask, Move, Proof};
+use flipside::core::action::{Action, Ask, Move, Proof, TIME_UP};
 use flipside::core::event::{
     Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
@@ -360,6 +360,10 @@ fn what_others_do_is_told() {
         asked(Ask::Yield),
         asked(Ask::Abort),
         asked(Ask::Promote),
+        Event::Asked {
+            ask: Ask::Yield,
+            by: format!("{TIME_UP}5 s"),
+        },
         Event::Seen {
             what: "shop@1 got generation 9 without a record".into(),
         },
@@ -384,6 +388,7 @@ fn what_others_do_is_told() {
         ! `bob@laptop` asks for the service: a rollback is waiting
         ! `bob@laptop` asks to give the release up
         ! `bob@laptop` asks for the next step
+        ! shop@2 is not gone after 5 s
         ! found without a record: shop@1 got generation 9 without a record
         x the pointer was not moved: somebody else has moved it
         | the pointer names shop@1, generation 9, written by `bob@laptop`: rollback shop@1

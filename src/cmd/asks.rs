@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::core::action::Ask;
+use crate::core::names::ServiceName;
 use crate::drive::Asked;
 use crate::error::Exit;
 use crate::lease::Lease;
@@ -26,10 +27,10 @@ pub struct Asks {
 /// Begins to listen. From here on the first SIGINT or SIGTERM is a request, the second ends the
 /// process at once, and SIGHUP is ignored.
 #[must_use]
-pub fn listen(lease: Arc<Lease>, report: Arc<dyn Report>) -> Asks {
+pub fn listen(service: &ServiceName, lease: Arc<Lease>, report: Arc<dyn Report>) -> Asks {
     let (asked, heard) = mpsc::channel(8);
     let mut tasks = JoinSet::new();
-    tasks.spawn(signals(asked.clone(), Arc::clone(&report)));
+    tasks.spawn(signals(service.clone(), asked.clone(), Arc::clone(&report)));
     tasks.spawn(requests(lease, asked, report));
     Asks {
         heard,
@@ -37,7 +38,7 @@ pub fn listen(lease: Arc<Lease>, report: Arc<dyn Report>) -> Asks {
     }
 }
 
-async fn signals(asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
+async fn signals(service: ServiceName, asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
     let kinds = [
         SignalKind::interrupt(),
         SignalKind::terminate(),
@@ -56,7 +57,9 @@ async fn signals(asked: mpsc::Sender<Asked>, report: Arc<dyn Report>) {
             else => return,
         };
         if !first {
-            report.warn("a second signal: leaving at once; `flipside resume` goes on");
+            report.warn(&format!(
+                "a second signal: leaving at once; go on with: flipside resume {service}"
+            ));
             report.close();
             std::process::exit(i32::from(Exit::Interrupted.code()));
         }

@@ -196,8 +196,13 @@ fn words(error: &JournalError) -> LedgerError {
         .hint()
         .map(|hint| format!(" ({hint})"))
         .unwrap_or_default();
+    // Which store it is, is said by who tells this.
+    let why = match error {
+        JournalError::OutOfReach { why, .. } => why.clone(),
+        error => error.to_string(),
+    };
     LedgerError {
-        why: format!("{error}{hint}"),
+        why: format!("{why}{hint}"),
     }
 }
 

@@ -317,7 +317,7 @@ impl Operator {
     #[must_use]
     pub fn listen(&self, lease: Lease) -> Held {
         let lease = Arc::new(lease);
-        let asks = asks::listen(Arc::clone(&lease), Arc::clone(&self.report));
+        let asks = asks::listen(&self.service, Arc::clone(&lease), Arc::clone(&self.report));
         Held { lease, asks }
     }
 

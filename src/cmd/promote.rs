@@ -18,7 +18,7 @@ use super::underway::{go_on, put_to, unfinished};
 pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_run(arg, &[]).await?;
     let ended = promote(&operator).await?;
-    operator.report.finished(&operator.finished(&ended));
+    operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }
 

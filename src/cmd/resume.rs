@@ -16,7 +16,7 @@ pub async fn run(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let mut operator = context.operator_of_run(&args.service, &args.set).await?;
     operator.lock_wait = args.lock.lock_wait;
     let ended = resume(&operator).await?;
-    operator.report.finished(&operator.finished(&ended));
+    operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }
 

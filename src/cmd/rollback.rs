@@ -11,7 +11,7 @@ use crate::core::names::{Fence, Millis, Release};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
 use crate::core::workers;
-use crate::core::world::{Environment, World};
+use crate::core::world::{ContainerState, Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
 use crate::journal::JournalError;
 use crate::lease::{self, Acquired, Patience, Reply};
@@ -63,7 +63,10 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         proof,
     };
     let (world, mut runs) = tokio::join!(operator.look(), operator.runs());
-    let mut world = world?;
+    let mut world = match world {
+        Err(Error::PointerOutOfReach { .. }) if !args.dry_run => revived(&operator).await?,
+        world => world?,
+    };
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
         return dry_run(&operator, &world, &way, proof).await;
@@ -80,8 +83,9 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         world = operator.look().await?;
     }
     let known = runs.unwrap_or_else(Runs::unread);
+    let wake = wake(&world, way.to);
     let ended = roll_back(&operator, wanted, world, &known).await?;
-    operator.report.finished(&operator.finished(&ended));
+    operator.tell_end(&ended);
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
     if let (true, Some(failure)) = (refused, &ended.state.failure) {
         if failure.replicas.is_empty() {
@@ -100,6 +104,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
             service,
             release: way.to,
             reasons,
+            wake,
         });
     }
     Ok(exit_of(ended.outcome))
@@ -321,6 +326,37 @@ fn kept(world: &World, view: &View) -> Vec<Kept> {
         .collect()
 }
 
+/// What stands, once a pointer that somebody has stopped runs again: until then nothing serves.
+async fn revived(operator: &Operator) -> Result<World, Error> {
+    let ready = operator.pointer.ready(operator.report.as_ref()).await;
+    ready.map_err(|error| Error::of_pointer(operator.service.as_str(), error, Touched::Nothing))?;
+    operator.look().await
+}
+
+/// The command that starts what has been stopped or paused of a release's exposed replicas.
+fn wake(world: &World, release: Release) -> Option<String> {
+    let environment = find(world, release).ok()?;
+    let exposed = &environment.labels.exposed.role;
+    let replicas = environment.containers.iter();
+    let replicas = replicas.filter(|container| container.role == *exposed);
+    let mut asleep = replicas.filter_map(|container| {
+        let verb = match container.state {
+            ContainerState::Exited { .. } | ContainerState::Created => "start",
+            ContainerState::Paused => "unpause",
+            ContainerState::Running | ContainerState::Restarting | ContainerState::Gone => {
+                return None;
+            }
+        };
+        Some((verb, container.name.as_str()))
+    });
+    let (verb, first) = asleep.next()?;
+    let rest: Vec<_> = asleep.collect();
+    // One command does for all only where all of them sleep alike.
+    let alike = rest.iter().all(|(other, _)| *other == verb);
+    let names = rest.into_iter().map(|(_, name)| format!(" {name}"));
+    alike.then(|| format!("docker {verb} {first}{}", names.collect::<String>()))
+}
+
 fn find(world: &World, release: Release) -> Result<&Environment, Error> {
     world
         .environments
@@ -378,6 +414,7 @@ async fn dry_run(
             service: service.to_string(),
             release: way.to,
             reasons,
+            wake: wake(world, way.to),
         });
     }
     let value = serde_json::json!({

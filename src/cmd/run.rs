@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::action::Ask;
+use crate::core::action::{Action, Ask};
 use crate::core::event::{Event, Opened, Verb};
 use crate::core::names::{Fence, Millis, Release, Slot};
 use crate::core::plan::{Plan, Policy};
@@ -15,7 +15,7 @@ use crate::core::workers;
 use crate::core::world::{Labels, World};
 use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld};
 use crate::engine::Spec;
-use crate::error::{Error, Touched};
+use crate::error::{Error, Touched, cut_short};
 use crate::journal::{JournalError, RunLog};
 use crate::perform::{Parts, Performer};
 use crate::report::{Finished, Report};
@@ -166,8 +166,12 @@ impl Operator {
         let touched = Touched::Something;
         let outcome = match driven {
             Ok(outcome) => outcome,
-            Err(Stopped::Unheld(unheld)) => return Err(self.unheld(unheld)),
-            Err(Stopped::Ledger(error)) => return Err(self.store_away(error.why, touched)),
+            Err(Stopped::Unheld(unheld)) => {
+                return Err(self.cut_short(&state, self.unheld(unheld)));
+            }
+            Err(Stopped::Ledger(error)) => {
+                return Err(self.cut_short(&state, self.store_away(error.why, touched)));
+            }
             Err(Stopped::Illegal(illegal)) => {
                 return Err(Error::Bug {
                     what: illegal.to_string(),
@@ -296,6 +300,32 @@ impl Operator {
         }
     }
 
+    /// What an error means in the middle of a run that came as far as `state`.
+    fn cut_short(&self, state: &State, error: Error) -> Error {
+        match error {
+            Error::EngineOutOfReach { .. } | Error::StoreOutOfReach { .. } => Error::CutShort {
+                service: self.service.to_string(),
+                live: state.live(),
+                moving: moving(state),
+                why: Box::new(error),
+            },
+            other => other,
+        }
+    }
+
+    /// Tells how a run has ended: to people, how one that was cut short is gone on with; to
+    /// pipelines, all of it.
+    pub fn tell_end(&self, ended: &Ended) {
+        if ended.outcome == Outcome::Interrupted {
+            let service = &self.service;
+            let state = &ended.state;
+            let told = cut_short(service.as_str(), state.live(), moving(state));
+            self.report
+                .warn(&format!("{told}; go on with: flipside resume {service}"));
+        }
+        self.report.finished(&self.finished(ended));
+    }
+
     pub(super) fn store_away(&self, why: String, touched: Touched) -> Error {
         let store = self
             .journal
@@ -306,6 +336,14 @@ impl Operator {
             why,
             touched,
         }
+    }
+}
+
+/// Where the pointer was being moved to when the run stopped.
+fn moving(state: &State) -> Option<Release> {
+    match &state.pending {
+        Some(Action::Switch { to, .. }) => Some(*to),
+        _ => None,
     }
 }
 

@@ -45,10 +45,14 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     );
     let environments = environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     let mut disagreements = Vec::new();
-    let routing = routing.unwrap_or_else(|error| {
-        disagreements.push(error.to_string());
-        None
-    });
+    let (routing, away) = match routing {
+        Ok(routing) => (routing, None),
+        Err(error) => {
+            let away = error.to_string();
+            disagreements.push(away.clone());
+            (None, Some(away))
+        }
+    };
     let runs = runs.unwrap_or_else(|error| {
         disagreements.push(error.to_string());
         Runs::unknown()
@@ -63,7 +67,10 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     };
     let view = survey(&world);
     disagreements.extend(view.disagreements.iter().cloned());
-    disagreements.extend(against_journal(operator, &world, view.live, &runs));
+    match &away {
+        None => disagreements.extend(against_journal(operator, &world, view.live, &runs)),
+        Some(_) => disagreements.extend(remembered(operator, &runs)),
+    }
     let agrees = disagreements.is_empty();
 
     let show = async |release: Release| match find(&world, release) {
@@ -82,19 +89,26 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     for &release in &view.withdrawn {
         withdrawn.extend(show(release).await);
     }
-    let candidate = match view.candidates.first() {
-        Some(&candidate) => show(candidate).await,
-        None => None,
-    };
+    let mut candidate = None;
+    let mut unplaced = Vec::new();
+    if away.is_some() {
+        for environment in &world.environments {
+            unplaced.push(self::show(operator, environment).await);
+        }
+    } else if let Some(&first) = view.candidates.first() {
+        candidate = show(first).await;
+    }
     Ok(StatusView {
         service: operator.service.to_string(),
         live,
         standby,
         candidate,
         withdrawn,
+        unplaced,
         pointer: PointerView {
             kind: "proxy".into(),
             routing: world.routing.clone(),
+            away,
             agrees,
         },
         lease: holder.ok().flatten().map(|holder| holder.to_string()),
@@ -135,6 +149,15 @@ async fn show(
         image_ids,
         workers: workers.collect(),
     }
+}
+
+/// What the journal says of a pointer that cannot be asked.
+fn remembered(operator: &Operator, runs: &[RunLog]) -> Option<String> {
+    let to = last_move(runs)?.to;
+    let service = &operator.service;
+    Some(format!(
+        "the journal says that {service}@{to} was made live last"
+    ))
 }
 
 /// Where the journal's last move and the pointer differ.

@@ -100,6 +100,9 @@ pub enum Proof {
     Trusted,
 }
 
+/// How the name of what asks begins where nobody does: the time that a signal leaves is over.
+pub const TIME_UP: &str = "the end of ";
+
 /// What an operator asks of a run that another one holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]

@@ -6,7 +6,7 @@
 
 mod ends;
 
-use super::action::{Action, Ask, Move};
+use super::action::{Action, Ask, Move, TIME_UP};
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
 use super::routing::{Drained, Mark, Routing};
@@ -372,6 +372,11 @@ impl Narrator {
     }
 
     fn asked(&self, ask: &Ask, by: &str, told: &mut Told) {
+        if let (Ask::Yield, Some(limit)) = (ask, by.strip_prefix(TIME_UP)) {
+            let candidate = self.candidate();
+            told.warn(format!("{candidate} is not gone after {}", clean(limit)));
+            return;
+        }
         let what = match ask {
             Ask::Yield => "asks for the service: a rollback is waiting",
             Ask::Abort => "asks to give the release up",
@@ -421,7 +426,12 @@ impl Narrator {
                 told.bad(format!(
                     "stuck after {took}: a person must decide; {serves}"
                 ));
-                told.detail(format!("hint: flipside status {service}"));
+                // What a rollback was refused for is told after it, with its own way out.
+                let refused =
+                    matches!(self.verb, Some(Verb::Rollback { .. })) && self.left.is_none();
+                if !refused {
+                    told.detail(format!("hint: flipside status {service}"));
+                }
             }
             Outcome::Interrupted => {
                 told.warn(format!("interrupted after {took}; {serves}"));

@@ -171,7 +171,7 @@ impl Said {
                 "the build of `{name}` failed{}: {why}",
                 step.unwrap_or_default()
             ),
-            hint: None,
+            hint: super::way_out(why),
             replicas: match self.lines.is_empty() {
                 true => Vec::new(),
                 false => vec![ReplicaReport {

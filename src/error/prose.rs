@@ -1,6 +1,7 @@
 //! The words of every expected error: what happened, and the way out.
 
 use super::{Error, Touched};
+use crate::core::names::Release;
 use crate::core::words::{clean, list, release_name};
 
 impl Error {
@@ -53,6 +54,7 @@ impl Error {
                 service,
                 release,
                 reasons,
+                ..
             } => {
                 let name = release_name(service, *release);
                 let mut message = format!("{name} is not fit to serve; nothing was moved");
@@ -80,6 +82,16 @@ impl Error {
             Self::Interrupted { service } => {
                 format!("interrupted; what was done to `{service}` is recorded")
             }
+            Self::CutShort {
+                service,
+                live,
+                moving,
+                why,
+            } => format!(
+                "{}\n  {}",
+                why.message(),
+                cut_short(service, *live, *moving)
+            ),
             Self::UnknownService { name, known } if known.is_empty() => {
                 format!("no service `{}` here, nor any other", clean(name))
             }
@@ -144,11 +156,18 @@ impl Error {
                 None => format!("flipside status {service}"),
             },
             Self::StandbyUnfit {
-                service, release, ..
-            } => format!(
-                "go back all the same: flipside rollback {service} --to {release} --force; its \
-                 logs: flipside logs {service} --release {release}"
-            ),
+                service,
+                release,
+                wake,
+                ..
+            } => {
+                let wake = wake.as_ref().map(|wake| format!("start it: {wake}; "));
+                format!(
+                    "{}go back all the same: flipside rollback {service} --to {release} --force; \
+                     its logs: flipside logs {service} --release {release}",
+                    wake.unwrap_or_default()
+                )
+            }
             Self::NoMemory { service, candidate } => {
                 format!("flipside rollback {service} --to {candidate} --force")
             }
@@ -160,6 +179,9 @@ impl Error {
                 .unwrap_or_else(|| format!("flipside status {service}")),
             Self::NothingUnderWay { service, .. } => format!("flipside status {service}"),
             Self::Interrupted { service } => format!("flipside resume {service}"),
+            Self::CutShort { service, .. } => {
+                format!("once it can be reached again: flipside resume {service}")
+            }
             Self::UnknownService { name, known } => match nearest(name, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "flipside status".into(),
@@ -175,6 +197,25 @@ impl Error {
             }
         })
     }
+}
+
+/// How far a run of `service` came that was cut short: what serves, and what may serve instead where
+/// the pointer was being moved.
+#[must_use]
+pub fn cut_short(service: &str, live: Option<Release>, moving: Option<Release>) -> String {
+    let name = |release: Option<Release>| match release {
+        Some(release) => release_name(service, release),
+        None => "nothing".into(),
+    };
+    let serves = match moving {
+        None => format!("{} serves", name(live)),
+        Some(_) => format!(
+            "{} or {} serves, flipside status {service} says which",
+            name(live),
+            name(moving)
+        ),
+    };
+    format!("cut short, and recorded as far as it came; {serves}")
 }
 
 fn quoted(names: &[String]) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! The manual: Markdown pages, shown here and by `flipside help TOPIC`.
 
+pub mod bad_days {
+    #![doc = include_str!("bad-days.md")]
+}
 pub mod exit_codes {
     #![doc = include_str!("exit-codes.md")]
 }
@@ -45,5 +48,10 @@ pub const PAGES: &[Page] = &[
         topic: "exit-codes",
         about: "What an exit code says, and what to do next",
         text: include_str!("exit-codes.md"),
+    },
+    Page {
+        topic: "bad-days",
+        about: "What you see when something goes wrong, and what serves meanwhile",
+        text: include_str!("bad-days.md"),
     },
 ];

@@ -52,8 +52,14 @@ impl Performer {
         let environment = self.environment(switch.to).await?;
         if environment.endpoints().is_empty() {
             return Err(Fault::Failed(Failure {
-                what: format!("release {} has no address to send traffic to", switch.to),
-                hint: Some(format!("flipside status {}", self.with.service)),
+                what: format!(
+                    "nothing of {}@{} is left that could serve: its containers have been removed",
+                    self.with.service, switch.to
+                ),
+                hint: Some(format!(
+                    "see what else is kept: flipside status {}",
+                    self.with.service
+                )),
                 replicas: Vec::new(),
             }));
         }
@@ -217,6 +223,8 @@ impl Performer {
             None => Ok(()),
             Some(mut failure) => {
                 proving.attach_logs(&mut failure.replicas).await;
+                // What mends a candidate's plan does not mend one that has served.
+                failure.hint = None;
                 Err(Fault::Failed(failure))
             }
         }

@@ -22,6 +22,10 @@ use crate::core::plan::Text;
 /// What a variable is recorded as when only its being there mattered.
 const PRESENT: &str = "set";
 
+/// The ways out where a release's values are not those it was begun with.
+const GIVE_BACK: &str = "give it its old value (`flipside resume --set NAME=VALUE`), or give the \
+                         release up: `flipside abort`";
+
 /// What reading a plan needs and gathers.
 pub(super) struct Reader<'a> {
     pub source: Source<'a>,
@@ -275,11 +279,7 @@ impl<'a> Reader<'a> {
 
     fn changed(&mut self, span: Span, place: &str) {
         let message = format!("`{place}` is not what this release was begun with");
-        self.wrong(
-            span,
-            message,
-            "give it its old value and resume, or abort and deploy anew",
-        );
+        self.wrong(span, message, GIVE_BACK);
     }
 
     /// Secrets and files of the record that were not met again.
@@ -301,8 +301,7 @@ impl<'a> Reader<'a> {
                 self.source.file,
                 format!("`{place}` is missing, and this release was begun with it"),
             );
-            self.problems
-                .push(problem.help("give it its old value and resume, or abort and deploy anew"));
+            self.problems.push(problem.help(GIVE_BACK));
         }
     }
 

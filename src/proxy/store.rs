@@ -16,6 +16,11 @@ use super::table::{Entry, VERSION};
 /// How the names of files begin that are not whole yet.
 const UNFINISHED: &str = ".entry-";
 
+/// The name of the file that keeps room for the next save.
+const SPARE: &str = ".spare";
+/// Its size: more than an entry of hundreds of replicas takes.
+const SPARE_BYTES: usize = 64 << 10;
+
 /// A file of the table that is not served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadEntry {
@@ -76,9 +81,11 @@ impl Store {
                 fs::remove_file(file.path())?;
             }
         }
-        Ok(Store {
+        let store = Store {
             directory: directory.to_owned(),
-        })
+        };
+        store.keep_room();
+        Ok(store)
     }
 
     /// Reads every entry.
@@ -115,7 +122,8 @@ impl Store {
         Ok(loaded)
     }
 
-    /// Saves `entry`; once this returns it survives a power cut.
+    /// Saves `entry`; once this returns it survives a power cut. A full disk has room for it: what
+    /// was kept for that is given up, and taken again once there is room.
     ///
     /// # Errors
     ///
@@ -123,7 +131,11 @@ impl Store {
     /// and only the directory could not be synced, `before` is put back.
     pub fn save(&self, entry: &Entry, before: Option<&Entry>) -> io::Result<()> {
         let path = self.path(&entry.service);
-        self.replace(&path, entry)?;
+        match self.replace(&path, entry) {
+            Err(error) if is_full(&error) && self.give_room() => self.replace(&path, entry)?,
+            replaced => replaced?,
+        }
+        self.keep_room();
         self.sync().map_err(|error| {
             let back = match before {
                 Some(before) => self.replace(&path, before),
@@ -186,9 +198,38 @@ impl Store {
         Ok(())
     }
 
+    /// Has a file that can be given up, unless it is there. A disk without room for it has none for
+    /// anything else either, so that is no reason to refuse a start or a move.
+    fn keep_room(&self) {
+        let path = self.directory.join(SPARE);
+        let whole = |found: fs::Metadata| found.len() == SPARE_BYTES as u64;
+        if fs::metadata(&path).is_ok_and(whole) {
+            return;
+        }
+        let kept = File::create(&path).and_then(|mut file| {
+            file.write_all(&[0; SPARE_BYTES])?;
+            file.sync_all()
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, file = %path.display(), "no room is kept for the next move");
+            // Half of it would stand in the way of the next move.
+            fs::remove_file(&path).ok();
+        }
+    }
+
+    /// Gives up the room that was kept; whether there was any.
+    fn give_room(&self) -> bool {
+        fs::remove_file(self.directory.join(SPARE)).is_ok()
+    }
+
     fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// `error`, and what became of putting back what was there before.

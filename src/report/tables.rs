@@ -27,6 +27,8 @@ pub struct StatusView {
     pub candidate: Option<EnvironmentView>,
     /// What a rollback or a revert has left.
     pub withdrawn: Vec<EnvironmentView>,
+    /// What stands while nobody can say what the pointer names.
+    pub unplaced: Vec<EnvironmentView>,
     /// What sends traffic.
     pub pointer: PointerView,
     /// Who holds the service now.
@@ -92,6 +94,8 @@ pub struct PointerView {
     pub kind: String,
     /// What it says; `None` where it knows nothing of the service, or cannot be asked.
     pub routing: Option<Routing>,
+    /// Why it cannot be asked.
+    pub away: Option<String>,
     /// Whether it says what the journal and the marks say.
     pub agrees: bool,
 }
@@ -192,10 +196,12 @@ pub fn status_json(view: &StatusView) -> Value {
         "standby": all(&view.standby),
         "candidate": view.candidate.as_ref().map(environment_json),
         "withdrawn": all(&view.withdrawn),
+        "unplaced": all(&view.unplaced),
         "pointer": {
             "kind": view.pointer.kind,
             "routing": view.pointer.routing,
             "agrees": view.pointer.agrees,
+            "away": view.pointer.away,
         },
         "lease": view.lease,
         "unfinished": view.unfinished,
@@ -258,6 +264,7 @@ fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
     let service = &view.service;
     let routing = view.pointer.routing.as_ref();
     let live = match (&view.live, routing) {
+        _ if view.pointer.away.is_some() => format!("it is not known what is live for `{service}`"),
         (None, _) => format!("nothing is live for `{service}`"),
         (Some(live), Some(routing)) if routing.live() == Some(live.release) => format!(
             "{} is live since {} UTC ({})",
@@ -269,6 +276,9 @@ fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
     };
     let kind = &view.pointer.kind;
     let says = match routing {
+        None if view.pointer.away.is_some() => {
+            format!("the {kind} pointer does not answer, so perhaps nothing is served")
+        }
         None => format!("the {kind} pointer knows nothing of it"),
         Some(routing) => {
             let verdict = match view.pointer.agrees {
@@ -307,6 +317,11 @@ fn ways_on(view: &StatusView) -> Vec<String> {
         });
     }
     match (view.standby.first(), view.withdrawn.first()) {
+        _ if view.pointer.away.is_some() => {
+            ways.push(format!(
+                "start the pointer as the warning says, then look again: flipside status {service}"
+            ));
+        }
         (Some(_), _) => ways.push(format!("roll back with: flipside rollback {service}")),
         (None, Some(kept)) => ways.push(format!(
             "no standby; back to a withdrawn one: flipside rollback {service} --to {}",
@@ -326,6 +341,7 @@ fn environments(view: &StatusView) -> Vec<(&'static str, &EnvironmentView)> {
     all.extend(view.candidate.iter().map(|one| ("candidate", one)));
     all.extend(view.standby.iter().map(|one| ("standby", one)));
     all.extend(view.withdrawn.iter().map(|one| ("withdrawn", one)));
+    all.extend(view.unplaced.iter().map(|one| ("stands", one)));
     all
 }
 

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::kit::{FLIPSIDE, Ran, Running, Stage, as_root, baking, quiet, root};
+use super::kit::{FLIPSIDE, Ran, Running, Stage, as_root, baking, quiet};
+use super::small::Small;
 
 /// Rolls back under load, from version 2 to version 1.
 async fn goes_back(stage: &Stage, rollback: impl AsyncFnOnce() -> Ran) -> Ran {
@@ -66,43 +67,10 @@ async fn it_works_with_plan_and_checkout_gone() {
     stage.end().await;
 }
 
-/// A small file system on a directory, until it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn on(directory: PathBuf) -> Self {
-        std::fs::create_dir_all(&directory).unwrap();
-        let at = directory.to_str().unwrap();
-        root(&["mount", "-t", "tmpfs", "-o", "size=1m", "flipside-test", at]);
-        Self(directory)
-    }
-
-    /// Not a byte more goes in.
-    fn fill(&self) {
-        let mut size = 1 << 20;
-        for n in 0.. {
-            let file = self.0.join(format!("ballast-{n}"));
-            while std::fs::write(&file, vec![7; size]).is_err() {
-                if size == 1 {
-                    return;
-                }
-                size /= 2;
-            }
-        }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let words = ["umount", "-l", self.0.to_str().unwrap()];
-        quiet(&[as_root(), &words].concat());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_with_the_journals_disk_full() {
     let stage = Stage::new().await;
-    let disk = Small::on(stage.state());
+    let disk = Small::on(stage.state(), "1m");
     stage.deploy("1").await.ends(0);
     stage.deploy("2").await.ends(0);
     disk.fill();

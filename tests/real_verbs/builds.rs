@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::kit::{Stage, docker};
+use crate::bad_days::{Day, Serves};
 use crate::support::docker::hello_binary;
 
 /// A stage whose plan builds its image from a `Dockerfile`, beside which lies `hello`.
@@ -25,6 +26,8 @@ fn images_are_built_and_what_the_builder_says_is_shown() {
         "COPY nothing /hello",
         "stat nothing: file does not exist",
     ]);
+    let day = Day::of("build-fails", &stage).saw("flipside deploy", &ran);
+    day.serves(Serves::Nothing);
     stage.write(
         "Dockerfile",
         "FROM scratch\nRUN --mount=type=cache,target=/c true\n",

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::kit::Stage;
+use crate::bad_days::{Day, Serves};
 
 #[test]
 fn releases_follow_each_other_and_the_oldest_is_retired() {
@@ -77,8 +78,9 @@ fn a_plan_stands_up_a_second_time_under_another_name() {
     which.says(&["which service?", &stage.service, &second, "hint:"]);
 }
 
-/// Deploys a good release, then `set`, which must be refused with all of these words.
-fn refused(set: &[&str], words: &[&str]) {
+/// Deploys a good release, then `set`, which must be refused with all of these words, on that bad
+/// day.
+fn refused(day: &'static str, set: &[&str], words: &[&str]) {
     let stage = Stage::new();
     stage.deploy(&["VERSION=good"]);
     let before = stage.parts();
@@ -90,6 +92,8 @@ fn refused(set: &[&str], words: &[&str]) {
     stage.serves("good");
     assert_eq!(stage.releases(), (Some(1), vec![]));
     assert_eq!(stage.parts(), before);
+    let day = Day::of(day, &stage).saw("flipside deploy", &ran);
+    day.serves(Serves::Before("good"));
 
     line.extend(["--output", "json"]);
     let finished = stage.expect(3, &line).finished();
@@ -108,6 +112,7 @@ fn refused(set: &[&str], words: &[&str]) {
 #[test]
 fn a_redirect_is_named_as_the_reason() {
     refused(
+        "redirects",
         &["PROBED=/redirect", "DEADLINE=2s"],
         &[
             "answered 301 to /",
@@ -120,6 +125,7 @@ fn a_redirect_is_named_as_the_reason() {
 #[test]
 fn a_refusing_answer_is_shown_with_its_beginning() {
     refused(
+        "never-healthy",
         &["PROBED=/fail", "DEADLINE=2s"],
         &["answered 500", "GET /fail 500", "within 2 s"],
     );
@@ -128,6 +134,7 @@ fn a_refusing_answer_is_shown_with_its_beginning() {
 #[test]
 fn a_refused_connection_names_the_address() {
     refused(
+        "listens-elsewhere",
         &["PORT=9999", "DEADLINE=2s"],
         &[
             "connection refused at 10.",
@@ -141,6 +148,7 @@ fn a_refused_connection_names_the_address() {
 #[test]
 fn a_container_that_exits_is_told_with_its_code_and_its_words() {
     refused(
+        "exits-at-once",
         &["EXIT_AT_START=7"],
         &["exited with 7", "exiting with 7, as EXIT_AT_START says"],
     );
@@ -149,6 +157,7 @@ fn a_container_that_exits_is_told_with_its_code_and_its_words() {
 #[test]
 fn a_container_that_took_too_much_memory_is_told_so() {
     refused(
+        "out-of-memory",
         &["HOG=1"],
         &["exited with 137", "memory", "`mem_limit:`", "holding "],
     );
@@ -157,6 +166,7 @@ fn a_container_that_took_too_much_memory_is_told_so() {
 #[test]
 fn a_missing_image_is_refused_before_anything_stands() {
     refused(
+        "registry-unreachable",
         &["IMAGE=registry.invalid/nothing:1"],
         &["role `web`", "registry.invalid", "hint:"],
     );
@@ -179,6 +189,8 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
         (Some(1), vec![]),
         "what was left is withdrawn"
     );
+    let day = Day::of("fails-in-bake", &stage).saw("flipside deploy", &ran);
+    day.serves(Serves::Before("good"));
 }
 
 #[test]
@@ -193,8 +205,10 @@ fn a_port_in_use_is_told_with_what_to_do() {
         "listen:",
     ]);
     assert_eq!(ran.code, 3, "{ran}");
-    drop(taken);
     assert_eq!(stage.parts(), [""; 0]);
+    let day = Day::of("port-in-use", &stage).saw("flipside deploy", &ran);
+    drop(taken);
+    day.serves(Serves::Nothing);
     stage.deploy(&[]);
     stage.serves("1");
 }

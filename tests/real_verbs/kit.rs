@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,6 +25,8 @@ pub struct Stage {
     pub proxy: String,
     pub port: u16,
     pub image: String,
+    /// Another engine than the machine's, or another way to it.
+    pub engine: Option<String>,
     services: Vec<String>,
     dir: TempDir,
 }
@@ -43,6 +46,7 @@ impl Stage {
             service,
             port: free_port(),
             image,
+            engine: None,
             dir: tempfile::tempdir().unwrap(),
         };
         stage.write("flipside.yaml", stage.plan());
@@ -126,6 +130,7 @@ standby: {{ keep: 1 }}
             .env_remove("CLICOLOR_FORCE")
             .env_remove("GITHUB_ACTIONS")
             .env_remove("GITLAB_CI")
+            .envs(self.engine.iter().map(|url| ("DOCKER_HOST", url)))
             .stdin(Stdio::null());
     }
 
@@ -194,6 +199,11 @@ standby: {{ keep: 1 }}
     /// As [`Stage::get`], of a host name.
     pub fn get_for(&self, host: &str, path: &str) -> (u16, String) {
         get(SocketAddr::from(([127, 0, 0, 1], self.port)), host, path)
+    }
+
+    /// As [`Stage::get_for`], where perhaps nobody answers.
+    pub fn try_get(&self, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+        try_get(SocketAddr::from(([127, 0, 0, 1], self.port)), host, path)
     }
 
     /// Asserts that version `version` answers.
@@ -380,6 +390,11 @@ impl Running {
         }
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
     pub fn type_in(&mut self, text: &str) {
         let input = self.child.stdin.as_mut().unwrap();
         input.write_all(text.as_bytes()).unwrap();
@@ -448,14 +463,21 @@ pub fn free_port() -> u16 {
 
 /// One GET on a connection of its own: status and body.
 pub fn get(at: SocketAddr, host: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(at).unwrap();
+    try_get(at, host, path).unwrap()
+}
+
+/// As [`get`], where perhaps nobody answers.
+fn try_get(at: SocketAddr, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(at)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    stream.read_to_string(&mut answer)?;
+    let parts = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    });
+    parts.ok_or_else(|| std::io::Error::other(answer))
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -1,6 +1,7 @@
 //! Verbs aimed at what another process does, and processes that begin at the same moment.
 
 use super::kit::{Stage, free_port};
+use crate::bad_days::{Day, Serves};
 
 #[test]
 fn abort_gives_up_what_another_process_bakes() {
@@ -36,6 +37,9 @@ fn a_second_deploy_is_told_who_holds_the_service() {
     let stage = Stage::new();
     let mut baking = stage.start(&["deploy", "--set", "BAKE=90s"]);
     baking.until_shown("bakes for");
+    let second = stage.expect(5, &["deploy"]);
+    let day = Day::of("held", &stage).saw("flipside deploy", &second);
+    day.serves(Serves::Before("1"));
     let second = stage.expect(5, &["deploy", "--output", "json"]);
     let last = second.error();
     assert_eq!(
@@ -86,10 +90,15 @@ fn two_first_deploys_share_one_new_proxy_and_one_listener() {
         "VERSION=other",
     ];
     let second = stage.start(&words);
-    first.end().ended(0);
-    second.end().ended(0);
+    let (first, second) = (first.end(), second.end());
+    let day = Day::of("first-deploys-race", &stage).saw("flipside deploy", &first);
+    let day = day.naming(&other, "cart");
+    let day = day.saw("flipside deploy cart.yaml", &second);
+    first.ended(0);
+    second.ended(0);
     assert_eq!(stage.get_for("one.example", "/").1, "one");
     assert_eq!(stage.get_for("other.example", "/").1, "other");
+    day.told("the new one");
     let (status, _) = stage.get_for("nobody.example", "/");
     assert_eq!(status, 404);
     stage.expect(0, &["down", &other, "--yes"]);

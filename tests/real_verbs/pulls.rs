@@ -2,6 +2,7 @@
 
 use super::kit::{Ran, Running, Stage, docker};
 use super::registry::{Door, Registry};
+use crate::bad_days::{Day, Serves};
 
 /// A registry, and a stage whose images come from there.
 struct Pulls {
@@ -121,6 +122,9 @@ fn a_closed_registry_is_told_who_asks() {
         &format!("the registry `{}` refuses `{reference}`", registry.host),
         &format!("docker login {}", registry.host),
     ]);
+    let day = Day::of("registry-refuses", pulls.stage()).naming(&registry.host, "registry.example");
+    let day = day.saw("flipside deploy", &refused);
+    day.serves(Serves::Nothing);
     for (configuration, version) in [(registry.login(), "2"), (registry.helper(), "3")] {
         let done = pulls.deploy(&reference, version, &configuration);
         done.ended(0);
@@ -132,5 +136,8 @@ fn a_closed_registry_is_told_who_asks() {
     let refused = pulls.deploy(&unknown, "4", &registry.login());
     refused.ended(3);
     refused.says(&[&format!("the image `{unknown}` does not exist")]);
+    let day = Day::of("image-missing", pulls.stage()).naming(&registry.host, "registry.example");
+    let day = day.saw("flipside deploy", &refused);
+    day.serves(Serves::Before("3"));
     pulls.stage().serves("3");
 }

@@ -1,6 +1,7 @@
 //! `rollback`: asked, refused, forced, and never where the last one came from.
 
 use super::kit::{Stage, docker, get};
+use crate::bad_days::{Day, Serves};
 
 #[test]
 fn it_shows_both_ends_and_asks_on_a_terminal() {
@@ -77,6 +78,8 @@ fn a_dry_run_says_whether_it_would_work() {
         .says(&why);
     let refused = stage.expect(4, &["rollback", &stage.service, "--yes"]);
     refused.says(&["is not fit", "--force"]);
+    let day = Day::of("standby-paused", &stage).saw("flipside rollback shop", &refused);
+    day.serves(Serves::Before("two"));
     let json = stage.expect(4, &["rollback", &stage.service, "--output", "json"]);
     assert_eq!(json.finished()["outcome"], "stuck");
     stage.serves("two");
@@ -104,6 +107,8 @@ fn force_goes_back_to_what_is_not_fit() {
     assert_eq!(get(standby, "test", "/break").0, 200);
     let refused = stage.expect(4, &["rollback", &stage.service]);
     refused.says(&["answered 503", "--force"]);
+    let day = Day::of("standby-unfit", &stage).saw("flipside rollback shop", &refused);
+    day.serves(Serves::Before("two"));
     // What was forced is told with its price, and is not done.
     let forced = ["rollback", &stage.service, "--dry-run", "--force"];
     let told = stage.expect(0, &forced);

@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use super::kit::{FLIPSIDE, Running, Stage};
+use super::kit::{FLIPSIDE, Ran, Running, Stage};
+use crate::bad_days::{Day, Serves};
 
 fn shell(stage: &Stage, line: &str) -> Running {
     let mut command = Command::new("/bin/sh");
@@ -21,8 +22,13 @@ fn closed_streams_never_stop_a_switch() {
         ("four", "--output json >/dev/full 2>/dev/full"),
     ] {
         let line = format!("exec {FLIPSIDE} deploy --set VERSION={version} {streams}");
-        shell(&stage, &line).end().ended(0);
+        let ran = shell(&stage, &line).end();
+        ran.ended(0);
         stage.serves(version);
+        if streams == "2>&-" {
+            let day = Day::of("stderr-closed", &stage).saw("flipside deploy", &ran);
+            day.serves(Serves::New(version));
+        }
     }
 }
 
@@ -52,6 +58,15 @@ fn a_pipe_that_nobody_reads_never_stops_a_switch() {
         assert_eq!(status.code(), Some(0));
         drop(reader);
         stage.serves(version);
+        if output == "human" {
+            let ran = Ran {
+                code: 0,
+                out: String::new(),
+                err: String::new(),
+            };
+            let day = Day::of("pipe-full", &stage).saw("flipside deploy", &ran);
+            day.serves(Serves::New(version));
+        }
     }
 }
 

@@ -109,6 +109,13 @@ fn all() -> Vec<Error> {
             reasons: vec![text(
                 "`shop-1-web-1`: connection refused at 10.213.0.2:8080",
             )],
+            wake: None,
+        },
+        Error::StandbyUnfit {
+            service: shop(),
+            release: Release(1),
+            reasons: vec![text("it exited with 0")],
+            wake: Some(text("docker start shop-1-web-1")),
         },
         Error::NoMemory {
             service: shop(),
@@ -129,6 +136,26 @@ fn all() -> Vec<Error> {
             verb: text("promote"),
         },
         Error::Interrupted { service: shop() },
+        Error::CutShort {
+            service: shop(),
+            live: Some(Release(1)),
+            moving: Some(Release(2)),
+            why: Box::new(Error::StoreOutOfReach {
+                store: text("state"),
+                why: text("the disk is full"),
+                touched: Touched::Something,
+            }),
+        },
+        Error::CutShort {
+            service: shop(),
+            live: Some(Release(1)),
+            moving: None,
+            why: Box::new(Error::EngineOutOfReach {
+                engine: text("here"),
+                why: text("connection refused"),
+                touched: Touched::Something,
+            }),
+        },
         Error::UnknownService {
             name: text("shpo"),
             known: vec![text("blog"), shop()],
@@ -215,6 +242,9 @@ fn every_error_says_what_why_and_the_way_out() {
         4 standby-unfit: shop@1 is not fit to serve; nothing was moved
           `shop-1-web-1`: connection refused at 10.213.0.2:8080
           hint: go back all the same: flipside rollback shop --to 1 --force; its logs: flipside logs shop --release 1
+        4 standby-unfit: shop@1 is not fit to serve; nothing was moved
+          it exited with 0
+          hint: start it: docker start shop-1-web-1; go back all the same: flipside rollback shop --to 1 --force; its logs: flipside logs shop --release 1
         4 no-memory: neither journal nor marks say which release of `shop` has served; shop@1 is the likeliest
           hint: flipside rollback shop --to 1 --force
         4 drifted: the pointer of `shop` names shop@1, not shop@2; nothing was moved
@@ -225,6 +255,12 @@ fn every_error_says_what_why_and_the_way_out() {
           hint: flipside status shop
         6 interrupted: interrupted; what was done to `shop` is recorded
           hint: flipside resume shop
+        6 store-out-of-reach: the journal in `state` is out of reach: the disk is full
+          cut short, and recorded as far as it came; shop@1 or shop@2 serves, flipside status shop says which
+          hint: once it can be reached again: flipside resume shop
+        6 engine-out-of-reach: engine `here` is out of reach: connection refused
+          cut short, and recorded as far as it came; shop@1 serves
+          hint: once it can be reached again: flipside resume shop
         2 unknown-service: no service `shpo` here; there is `blog` and `shop`
           hint: did you mean `shop`?
         2 unknown-service: no service `x` here, nor any other

@@ -49,9 +49,11 @@ fn view() -> StatusView {
         standby: vec![environment(1, Slot::Blue, Fit::Yes)],
         candidate: None,
         withdrawn: Vec::new(),
+        unplaced: Vec::new(),
         pointer: PointerView {
             kind: "proxy".into(),
             routing: Some(routing(2)),
+            away: None,
             agrees: true,
         },
         lease: None,
@@ -157,6 +159,7 @@ fn status_of_nothing_says_how_to_begin() {
         pointer: PointerView {
             kind: "proxy".into(),
             routing: None,
+            away: None,
             agrees: true,
         },
         unfinished: Some("deploy shop@1, begun by `ana@ci`".into()),
@@ -175,6 +178,42 @@ fn status_of_nothing_says_how_to_begin() {
 }
 
 #[test]
+fn status_of_a_pointer_that_is_away_guesses_nothing() {
+    let why = "pointer proxy p is out of reach: its container is stopped";
+    let view = StatusView {
+        live: None,
+        standby: Vec::new(),
+        unplaced: vec![environment(2, Slot::Green, Fit::Unknown(why.into()))],
+        pointer: PointerView {
+            kind: "proxy".into(),
+            routing: None,
+            away: Some(why.into()),
+            agrees: false,
+        },
+        disagreements: vec![why.into()],
+        ..view()
+    };
+    check(
+        &status_text(&view, NOON, 100),
+        r#"
+        it is not known what is live for `shop`
+        the proxy pointer does not answer, so perhaps nothing is served
+
+                release  slot   stood up  fit      endpoints
+        stands  shop@2   green  1h ago    unknown  10.213.2.2:8080
+                                                   10.213.2.3:8080
+
+        warning: whether shop@2 is fit is not known: pointer proxy p is out of reach: its container is
+          stopped
+        warning: pointer proxy p is out of reach: its container is stopped
+
+        start the pointer as the warning says, then look again: flipside status shop
+    "#,
+    );
+    assert_eq!(status_json(&view)["unplaced"][0]["release"], 2);
+}
+
+#[test]
 fn status_is_one_object_for_pipelines() {
     let value = status_json(&view());
     let keys: Vec<_> = value.as_object().unwrap().keys().collect();
@@ -186,6 +225,7 @@ fn status_is_one_object_for_pipelines() {
             "standby",
             "candidate",
             "withdrawn",
+            "unplaced",
             "pointer",
             "lease",
             "unfinished",

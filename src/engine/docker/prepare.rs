@@ -15,7 +15,7 @@ use crate::core::dockerfile::{self, Bases};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Build, ImageSource, Pull, Run};
 use crate::core::progress::{Progress, Sink};
-use crate::docker::{found, refused, refused_hint, tar_stream};
+use crate::docker::{found, refused, refused_hint, tar_stream, way_out};
 use crate::engine::{EngineError, Images, Spec};
 
 /// How many images are pulled or built at a time.
@@ -168,7 +168,7 @@ fn pull_words(text: &str, reference: &Reference, said: &str, known: bool) -> (St
     let lower = said.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["manifest unknown", "not found: manifest", "manifest for"]) {
-        let what = format!("the image `{text}` does not exist: {said}");
+        let what = format!("the image `{text}` does not exist");
         return (what, "name a tag that has been pushed".into());
     }
     if has(&[
@@ -197,6 +197,9 @@ fn pull_words(text: &str, reference: &Reference, said: &str, known: bool) -> (St
         return (what, hint.into());
     }
     let what = format!("the image `{text}` cannot be pulled: {said}");
+    if let Some(mend) = way_out(said) {
+        return (what, mend);
+    }
     (
         what,
         format!("try `docker pull {text}` on the engine's host"),
@@ -357,5 +360,8 @@ mod tests {
         let (what, _) =
             words("Get https://reg.example/v2/: dial tcp: lookup reg.example: no such host");
         assert!(what.contains("cannot be reached"), "{what}");
+        let (what, hint) = words("write /x: no space left on device");
+        assert!(what.contains("cannot be pulled"), "{what}");
+        assert!(hint.contains("docker system df"), "{hint}");
     }
 }

@@ -1,0 +1,115 @@
+//! All bad days, in the order of the guide's page.
+
+/// One of them.
+pub struct Entry {
+    /// The name of its file.
+    pub name: &'static str,
+    /// What happened, as the page says it.
+    pub title: &'static str,
+}
+
+/// Those that belong together on the page.
+pub struct Group {
+    pub title: &'static str,
+    pub days: &'static [Entry],
+}
+
+macro_rules! groups {
+    ($($title:literal: { $($name:literal => $day:literal,)* })*) => {
+        /// The groups of the page.
+        pub const GROUPS: &[Group] = &[$(Group {
+            title: $title,
+            days: &[$(Entry { name: $name, title: $day }),*],
+        }),*];
+    };
+}
+
+groups! {
+    "The plan": {
+        "dependency-cycle" => "Roles wait for each other",
+        "ports-refused" => "A range of ports, which there is not in this version",
+    }
+    "The image": {
+        "image-missing" => "The image does not exist",
+        "registry-unreachable" => "The registry cannot be reached",
+        "registry-refuses" => "The registry wants to know who asks",
+        "build-fails" => "The build fails",
+    }
+    "The container": {
+        "exits-at-once" => "It exits at once",
+        "out-of-memory" => "It takes more memory than it may",
+        "never-healthy" => "It never gets healthy",
+        "listens-elsewhere" => "It listens on another port, or on 127.0.0.1 only",
+        "redirects" => "It is healthy, and answers 301",
+        "one-of-five" => "One replica of five is bad",
+        "fails-in-bake" => "It gets healthy, and fails during the bake",
+    }
+    "The engine": {
+        "engine-away" => "The engine is not there",
+        "engine-blinks" => "It goes away for three seconds",
+        "engine-gone-prepare" => "It goes away while images are prepared",
+        "engine-gone-stand-up" => "It goes away while the candidate stands up",
+        "engine-gone-prove" => "It goes away while the candidate is proven",
+        "engine-gone-switch" => "It goes away at the switch",
+        "engine-gone-bake" => "It goes away during the bake",
+        "engine-gone-drain" => "It goes away during the drain",
+        "engine-gone-retire" => "It goes away while the oldest release is retired",
+        "engine-restarts" => "It is restarted",
+        "subnets-used-up" => "The plan's range of subnets is used up",
+    }
+    "The disk": {
+        "disk-full" => "The journal's disk is full",
+        "disk-full-prepare" => "It fills while images are prepared",
+        "disk-full-stand-up" => "It fills while the candidate stands up",
+        "disk-full-prove" => "It fills while the candidate is proven",
+        "disk-full-switch" => "It fills at the switch",
+        "disk-full-bake" => "It fills during the bake",
+        "disk-full-drain" => "It fills during the drain",
+        "disk-full-retire" => "It fills while the oldest release is retired",
+        "disk-full-rollback" => "It is full, and you roll back",
+        "engine-disk-full" => "The engine's disk is full",
+        "engine-disk-full-rollback" => "The engine's disk is full, and you roll back",
+    }
+    "The pointer": {
+        "port-in-use" => "Another process listens where the proxy should",
+        "proxy-strangers" => "Somebody else's container has the proxy's name",
+        "proxy-killed" => "The proxy is killed, and comes back by itself",
+        "proxy-stopped-status" => "Somebody stops the proxy",
+        "proxy-stopped-dry-run" => "Somebody stops the proxy, and you look before you roll back",
+        "proxy-stopped-rollback" => "Somebody stops the proxy, and you roll back",
+        "proxy-stopped-deploy" => "Somebody stops the proxy, and you deploy",
+        "proxy-old" => "The proxy is of an older version, and cannot ask what the plan asks",
+    }
+    "The standby": {
+        "standby-died" => "It has died",
+        "standby-removed" => "Somebody has removed its container",
+        "standby-paused" => "Somebody has paused it",
+        "standby-unfit" => "Its probe fails",
+        "standby-image-gone" => "Its image is gone",
+        "volumes-pruned" => "A cron job has pruned volumes, and you roll back",
+        "checkout-gone" => "Checkout and secrets are gone, the engine restarted, and you roll back",
+    }
+    "Your terminal": {
+        "terminal-gone" => "It is closed in the middle of a deploy",
+        "stderr-closed" => "Its standard error is closed",
+        "pipe-full" => "Nobody reads the pipe that it writes to",
+        "signal-prepare" => "Ctrl-C while images are prepared",
+        "signal-stand-up" => "Ctrl-C while the candidate stands up",
+        "signal-prove" => "Ctrl-C while the candidate is proven",
+        "signal-switch" => "Ctrl-C at the switch",
+        "signal-bake" => "Ctrl-C during the bake",
+        "signal-drain" => "Ctrl-C during the drain",
+        "signal-retire" => "Ctrl-C while the oldest release is retired",
+        "signal-twice" => "Ctrl-C twice, while the candidate is removed",
+    }
+    "Several at once": {
+        "held" => "Somebody else deploys the same service",
+        "first-deploys-race" => "Two services' first deploys both find no proxy",
+        "sixteen-at-once" => "Sixteen services are deployed at once",
+    }
+}
+
+/// Every day of every group.
+pub fn days() -> impl Iterator<Item = &'static Entry> {
+    GROUPS.iter().flat_map(|group| group.days)
+}

@@ -1,0 +1,12 @@
+//! Bad days that no other test on the real engine has, each told by the guide's page of them.
+
+mod disk;
+mod engine;
+mod host;
+mod many;
+mod phase;
+mod proxy;
+mod relay;
+mod signals;
+mod standby;
+mod terminal;

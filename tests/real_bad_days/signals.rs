@@ -1,0 +1,140 @@
+//! Ctrl-C and SIGTERM in each phase, once and twice.
+
+use rustix::process::Signal;
+
+use super::phase::{Phase, Rig};
+use crate::bad_days::{Day, Serves};
+use crate::real_verbs::kit::Ran;
+
+/// Longer than any of these days.
+const FOR_EVER: u32 = 600_000;
+
+/// What a day ends with where `ran` has left something to do.
+fn settle<'a>(rig: &'a Rig, day: Day<'a>, ran: &Ran) -> Day<'a> {
+    if ran.code != 6 {
+        return day;
+    }
+    let resumed = rig.stage.run(&["resume", &rig.stage.service]);
+    assert!([0, 3].contains(&resumed.code), "{resumed}");
+    day.saw("flipside resume shop", &resumed)
+}
+
+/// Ctrl-C in `phase`, which must end with `code`, and is told as that day.
+fn once(day: &'static str, phase: Phase, code: i32) {
+    // A bake that a resumed run can wait for.
+    let wait = if phase == Phase::Bake {
+        4_000
+    } else {
+        FOR_EVER
+    };
+    let rig = Rig::new(phase, wait);
+    let held = rig.hold();
+    held.running.signal(Signal::INT);
+    if phase == Phase::Switch {
+        rig.go_on(&held);
+    }
+    let ran = held.end();
+    let day = Day::of(day, &rig.stage).saw("flipside deploy", &ran);
+    let day = settle(&rig, day, &ran);
+    day.serves(match code {
+        3 => Serves::Before("old"),
+        _ => Serves::New("new"),
+    });
+    ran.ended(code);
+    rig.is_tidy();
+}
+
+/// SIGTERM, and another as soon as the first is heard.
+fn twice(phase: Phase) {
+    let wait = if phase == Phase::Bake {
+        4_000
+    } else {
+        FOR_EVER
+    };
+    let rig = Rig::new(phase, wait);
+    let stage = &rig.stage;
+    let mut held = rig.hold();
+    held.running.signal(Signal::TERM);
+    if matches!(phase, Phase::Prove | Phase::StandUp) {
+        held.running.until_shown("asks to stop");
+    }
+    held.running.signal(Signal::INT);
+    let began = std::time::Instant::now();
+    let ran = held.end();
+    assert!([3, 6].contains(&ran.code), "{ran}");
+    // Not even as long as the containers may take to stop.
+    assert!(began.elapsed().as_secs() < 3, "{ran}");
+    if ran.code == 6 {
+        // What it waits for never comes.
+        let before = matches!(phase, Phase::Prepare | Phase::StandUp | Phase::Prove);
+        let settled = match before {
+            true => stage.run(&["abort", &stage.service]),
+            false => rig.resume().1,
+        };
+        assert!([0, 3].contains(&settled.code), "{ran}\n{settled}");
+    }
+    let served = stage.get("/").1;
+    let before = matches!(phase, Phase::Prepare | Phase::StandUp | Phase::Prove);
+    assert!(served == "old" || (served == "new" && !before), "{ran}");
+    rig.is_tidy();
+}
+
+#[test]
+fn while_images_are_prepared() {
+    once("signal-prepare", Phase::Prepare, 3);
+    twice(Phase::Prepare);
+}
+
+#[test]
+fn while_the_candidate_stands_up() {
+    once("signal-stand-up", Phase::StandUp, 3);
+    twice(Phase::StandUp);
+}
+
+#[test]
+fn while_the_candidate_is_proven() {
+    once("signal-prove", Phase::Prove, 3);
+    twice(Phase::Prove);
+}
+
+#[test]
+fn at_the_switch() {
+    once("signal-switch", Phase::Switch, 6);
+    twice(Phase::Switch);
+}
+
+#[test]
+fn during_the_bake() {
+    once("signal-bake", Phase::Bake, 6);
+    twice(Phase::Bake);
+}
+
+#[test]
+fn during_the_drain() {
+    once("signal-drain", Phase::Drain, 6);
+    twice(Phase::Drain);
+}
+
+#[test]
+fn while_the_oldest_is_retired() {
+    once("signal-retire", Phase::Retire, 6);
+    twice(Phase::Retire);
+}
+
+#[test]
+fn a_second_signal_is_told() {
+    let rig = Rig::new(Phase::Prove, FOR_EVER);
+    let stage = &rig.stage;
+    let mut held = rig.hold();
+    held.running.signal(Signal::INT);
+    held.running.until_shown("asks to stop");
+    held.running.signal(Signal::INT);
+    let ran = held.end();
+    // How far the removal had come is a matter of luck: either way it is given up.
+    let aborted = stage.run(&["abort", &stage.service]);
+    aborted.ended(0);
+    let day = Day::of("signal-twice", stage).saw("flipside deploy", &ran);
+    day.serves(Serves::Before("old"));
+    ran.ended(6);
+    rig.is_tidy();
+}
