@@ -16,3 +16,4 @@ mod rollback;
 mod running;
 mod signals;
 mod trust;
+mod workers;

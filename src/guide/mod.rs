@@ -12,6 +12,9 @@ pub mod rollback {
 pub mod standby {
     #![doc = include_str!("standby.md")]
 }
+pub mod workers {
+    #![doc = include_str!("workers.md")]
+}
 
 /// One page.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +43,11 @@ pub const PAGES: &[Page] = &[
         topic: "standby",
         about: "Which environments are kept, and until when",
         text: include_str!("standby.md"),
+    },
+    Page {
+        topic: "workers",
+        about: "Roles that must never run in two releases at once",
+        text: include_str!("workers.md"),
     },
     Page {
         topic: "exit-codes",

@@ -15,14 +15,14 @@ use crate::support::docker;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A machine of its own, as far as Docker can tell.
-struct Host {
+pub struct Host {
     name: String,
     dir: TempDir,
     daemon: Option<Child>,
 }
 
 impl Host {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let name = docker::service().as_str().replacen('t', "fs", 1);
         let dir = tempfile::Builder::new().prefix("fd-").tempdir().unwrap();
         let mut host = Self {
@@ -40,7 +40,7 @@ impl Host {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("unix://{}", self.path("docker.sock"))
     }
 
@@ -53,7 +53,7 @@ impl Host {
         command
     }
 
-    fn start_daemon(&mut self) {
+    pub fn start_daemon(&mut self) {
         let group = sh(&["id", "-gn"]);
         let [data, exec, pid] = ["data", "exec", "pid"].map(|name| self.path(name));
         let url = self.url();
@@ -74,7 +74,7 @@ impl Host {
     }
 
     /// Ends the daemon in good order.
-    fn stop_daemon(&mut self) {
+    pub fn stop_daemon(&mut self) {
         let Some(mut daemon) = self.daemon.take() else {
             return;
         };
@@ -87,7 +87,7 @@ impl Host {
     /// As if the power went: the daemon, its containerd, its shims and all containers die at once.
     /// (A daemon that is killed alone stops what it finds running when it comes back, and 20.10
     /// then leaves it stopped.)
-    fn cut_power(&mut self) {
+    pub fn cut_power(&mut self) {
         let script = r#"
             for command in $(grep -ls "$1/exec" /proc/[0-9]*/cmdline); do
                 pid=${command#/proc/}; pid=${pid%/cmdline}
@@ -112,7 +112,7 @@ impl Host {
     }
 
     /// The body of a GET from within its network, if there is a whole answer.
-    fn get(&self, address: &str, path: &str) -> Option<String> {
+    pub fn get(&self, address: &str, path: &str) -> Option<String> {
         let (host, port) = address.rsplit_once(':').unwrap();
         let script = "exec 3<>/dev/tcp/$1/$2 || exit 1
             printf 'GET %s HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n' \"$3\" >&3
@@ -133,7 +133,7 @@ impl Host {
     }
 
     /// Looks until `is` says so, [`SOON`] at most.
-    fn soon<T: std::fmt::Debug>(
+    pub fn soon<T: std::fmt::Debug>(
         &self,
         since: Instant,
         look: impl Fn() -> T,

@@ -155,6 +155,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
+    /// Whether workers are started without a look at other releases'.
+    pub works_blindly: bool,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -188,6 +190,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
+            works_blindly: false,
             built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -218,6 +221,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
+            works_blindly: false,
             built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),
