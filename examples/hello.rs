@@ -16,7 +16,12 @@
 //! `PORT` (8080) is where it listens. `START_DELAY_MS` delays that, `EXIT_AT_START=N` prevents it,
 //! `HOG=1` takes memory until the kernel ends it, `DEAF=1` hears no SIGTERM. `hello check` exits with 0 if `/up` is 200;
 //! `hello sleep` does nothing, `hello echo` repeats what it reads. `hello once` runs to its end: it
-//! adds a line to the file `COUNT`, waits `ONCE_MS` and exits with `ONCE_EXIT`. SIGTERM lets requests in flight end.
+//! adds a line to the file `COUNT`, waits `ONCE_MS` and exits with `ONCE_EXIT`. SIGTERM lets requests
+//! in flight end.
+//!
+//! `hello work` is a worker: it holds the lock of the file `WORK` and writes there that it begins and
+//! ends, or that another is at work. `WORK_MS=N` ends it with 3 after so long; stopping takes it
+//! `STOP_MS`.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -51,6 +56,7 @@ fn main() -> Result<ExitCode, Failure> {
     match std::env::args().nth(1).as_deref() {
         None => runtime.block_on(serve()),
         Some("check") => Ok(check()),
+        Some("work") => runtime.block_on(work()),
         Some("sleep") => runtime.block_on(async {
             signal(SignalKind::terminate())?.recv().await;
             Ok(ExitCode::SUCCESS)
@@ -69,7 +75,7 @@ fn main() -> Result<ExitCode, Failure> {
         }
         Some("once") => once(),
         Some(other) => {
-            eprintln!("`{other}` is none of `check`, `echo`, `once` and `sleep`");
+            eprintln!("`{other}` is none of `check`, `echo`, `once`, `sleep` and `work`");
             Ok(ExitCode::from(2))
         }
     }
@@ -146,6 +152,33 @@ async fn serve() -> Result<ExitCode, Failure> {
     drop((listener, stopped));
     stop.send(()).ok();
     stop.closed().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The kernel lets the lock go where the worker is killed, and knows of it in every container.
+async fn work() -> Result<ExitCode, Failure> {
+    let mut ended = signal(SignalKind::terminate())?;
+    let path = variable("WORK").ok_or("WORK names no file")?;
+    let mut log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)?;
+    let version = variable("VERSION").unwrap_or_else(|| "hello".into());
+    if log.try_lock().is_err() {
+        writeln!(log, "{version} finds another at work")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    writeln!(log, "{version} begins")?;
+    println!("at work");
+    let most = number("WORK_MS").map_or(Duration::MAX, Duration::from_millis);
+    if tokio::time::timeout(most, ended.recv()).await.is_err() {
+        println!("no work left");
+        writeln!(log, "{version} gives up")?;
+        return Ok(ExitCode::from(3));
+    }
+    let stop = number("STOP_MS").unwrap_or_default();
+    tokio::time::sleep(Duration::from_millis(stop)).await;
+    writeln!(log, "{version} ends")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -40,7 +40,8 @@ const PREPARE: Duration = Duration::from_mins(30);
 const POINTER: Duration = Duration::from_secs(10);
 /// How long one look at the engine may take.
 const LOOK: Duration = Duration::from_secs(20);
-/// How long an environment may take to be removed, its containers' own grace included.
+/// How long an environment may take to be removed, its containers' own grace included but for that
+/// of live-only ones.
 const REMOVE: Duration = Duration::from_mins(10);
 /// Beyond its limit, how long a drain may take to answer.
 const DRAIN_SLACK: Duration = Duration::from_secs(10);
@@ -405,8 +406,9 @@ impl Performer {
         if route.is_some_and(|route| route.weight > 0) {
             return Err(self.needed(release, "gets traffic"));
         }
+        let grace = own(&self.seen).get(&release).map_or(0, workers::grace);
         let tear_down = self.with.engine.tear_down(&self.with.service, release);
-        tokio::time::timeout(REMOVE, tear_down)
+        tokio::time::timeout(REMOVE + Duration::from_millis(grace), tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
         if self.with.pointer.capabilities().marks {

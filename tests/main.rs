@@ -27,3 +27,4 @@ mod report_lines;
 mod retention;
 mod verbs_manual;
 mod verbs_misuse;
+mod workers;

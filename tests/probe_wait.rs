@@ -1,6 +1,7 @@
 //! The wait for probes, the round and the bake, on a clock that only moves when everything waits.
 
 mod ends;
+mod settle;
 mod stage;
 
 use std::net::SocketAddr;

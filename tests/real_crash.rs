@@ -17,3 +17,4 @@ mod running;
 mod signals;
 pub mod small;
 mod trust;
+mod workers;

@@ -35,6 +35,9 @@ contract! {
     a_token_has_one_winner
     a_job_is_done_when_its_environment_stands
     what_is_not_there_is_said
+    live_only_roles_are_made_and_not_started
+    workers_come_to_work_and_to_rest
+    workers_of_two_releases_never_run_at_once
 }
 
 mod files;
@@ -44,6 +47,7 @@ mod pools;
 mod stand_up;
 mod talk;
 mod trouble;
+mod workers;
 
 use flipside::core::event::Failure;
 use flipside::core::names::Release;

@@ -7,6 +7,7 @@ mod pipelines;
 mod shown;
 mod streams;
 mod tables;
+mod workers;
 
 use flipside::core::action::{Action, Ask, Move, Proof, TIME_UP};
 use flipside::core::event::{

@@ -5,7 +5,8 @@ use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::{Plan, Run};
 use crate::core::survey::{is_drift, retirable, survey};
-use crate::core::workers;
+use crate::core::words::list;
+use crate::core::workers::{self, Foretold};
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
@@ -108,6 +109,7 @@ async fn while_held(
     opened.plan = Some(record);
     opened.live_only = with_workers(&plan, &world, release);
     let spec = spec_of(plan, release, slot, &opened);
+    warn_of_outlived(operator, &world, &spec.plan);
     let run = runs.next;
     let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     let opening = Opening {
@@ -118,6 +120,18 @@ async fn while_held(
         unread: None,
     };
     operator.begin(opening, &world, held).await
+}
+
+/// A role that has become live-only still runs in releases from before that.
+fn warn_of_outlived(operator: &Operator, world: &World, plan: &Plan) {
+    let names = workers::outlived(world, plan);
+    if !names.is_empty() {
+        operator.report.warn(&format!(
+            "{} is from before `run: live-only` and runs until its release is retired; until then \
+             two may work at once",
+            list(&names)
+        ));
+    }
 }
 
 /// The releases that have live-only roles, that of `plan` included.
@@ -210,12 +224,8 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         Some(live) => format!("{} is live and would stay up as standby", name(live)),
         None => "nothing is live yet".into(),
     });
-    lines.extend(workers::foretold(
-        service,
-        &world,
-        &with_workers(plan, &world, release),
-        release,
-    ));
+    let workers = Foretold::of(&world, &with_workers(plan, &world, release), release);
+    lines.extend(workers.words(service));
     // The standby of now is one older once the new release is live.
     let beyond = view
         .standby
@@ -231,6 +241,7 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     let value = serde_json::json!({
         "event": "dry-run", "service": service, "release": release, "slot": slot,
         "live": view.live, "retires": gone,
+        "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
     });
     operator.report.data(&value, &lines.join("\n"));
     Ok(Exit::Done)

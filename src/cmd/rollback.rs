@@ -10,7 +10,7 @@ use crate::core::event::Verb;
 use crate::core::names::{Fence, Millis, Release};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
-use crate::core::workers;
+use crate::core::workers::{self, Foretold};
 use crate::core::world::{ContainerState, Environment, World};
 use crate::error::{Error, Exit, Kept, Touched, exit_of};
 use crate::journal::JournalError;
@@ -417,9 +417,11 @@ async fn dry_run(
             wake: wake(world, way.to),
         });
     }
+    let workers = Foretold::of(world, &workers::releases(world), way.to);
     let value = serde_json::json!({
         "event": "dry-run", "service": service, "from": way.from, "to": way.to,
         "fit": reasons.is_empty(),
+        "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
     });
     let fit = match reasons.is_empty() {
         true => "fit".to_owned(),
@@ -429,7 +431,7 @@ async fn dry_run(
         "would roll back from {service}@{} to {service}@{}, which is {fit}",
         way.from, way.to
     );
-    if let Some(workers) = workers::foretold(service, world, &workers::releases(world), way.to) {
+    if let Some(workers) = workers.words(service) {
         text += &format!("\n{workers}");
     }
     operator.report.data(&value, &text);

@@ -81,7 +81,7 @@ pub(super) async fn put_to(
     };
     let holder = match reply {
         Some((Reply::Taken, asked)) => {
-            return follow(operator, log.run, &ask, asked, holder).await;
+            return follow(operator, log, &ask, asked, holder).await;
         }
         Some((Reply::Silent, _)) => format!("{holder}, who does not answer"),
         Some((Reply::Gone, _)) | None => format!("{holder}, who has just let go: try again"),
@@ -99,7 +99,7 @@ pub(super) async fn put_to(
 /// as if it were this one's.
 async fn follow(
     operator: &Operator,
-    run: u64,
+    log: &RunLog,
     ask: &Ask,
     asked: &Asked,
     holder: &str,
@@ -108,7 +108,12 @@ async fn follow(
     operator
         .report
         .say(&format!("{holder} has been told; waiting for the end"));
-    let end = tokio::time::Instant::now() + END;
+    // Workers may have to stop and to settle, on the way there and on the way back.
+    let workers = log.opened().map_or(0, |opened| {
+        2 * (opened.policy.grace_ms + opened.policy.settle_ms)
+    });
+    let (run, limit) = (log.run, END + Duration::from_millis(workers));
+    let end = tokio::time::Instant::now() + limit;
     while tokio::time::Instant::now() < end {
         // Asked first: whoever lets go has written its end before. An engine that does not answer
         // says nothing.

@@ -366,6 +366,94 @@ mod tests {
         assert_eq!(outcome, Outcome::Done);
     }
 
+    /// With live-only roles in these releases.
+    fn with_workers(first: Event, releases: &[u64]) -> Event {
+        let Event::Opened(mut opened) = first else {
+            panic!("an opening event");
+        };
+        opened.live_only = releases.iter().copied().map(Release).collect();
+        Event::Opened(opened)
+    }
+
+    #[test]
+    fn workers_are_handed_over_after_the_switch_and_before_the_bake() {
+        for (live, workers, acted) in [
+            (Some(2), &[2, 3][..], "Verify Rest Work Watch Drain Observe"),
+            (Some(2), &[3], "Verify Work Watch Drain Observe"),
+            (Some(2), &[1, 2], "Verify Rest Watch Drain Observe"),
+            (None, &[3], "Verify Work Watch Drain Observe"),
+        ] {
+            let (names, outcome) = acts(with_workers(deploy(live, 1000), workers), good);
+            let before = "Prepare StandUp Prove Switch:Promote";
+            assert_eq!(names.join(" "), format!("{before} {acted}"));
+            assert_eq!(outcome, Outcome::Done);
+        }
+    }
+
+    #[test]
+    fn all_others_rest_before_the_live_ones_work() {
+        let mut state = State::open(&with_workers(deploy(Some(2), 0), &[1, 2, 3])).unwrap();
+        state.course = Course::Forward(Stage::Verified);
+        let releases = vec![Release(1), Release(2)];
+        assert_eq!(decide(&state), Next::Act(Action::Rest { releases }));
+        // On the way back it is the release that is left, and never the one gone back to.
+        state.course = Course::Back(Back::Verified);
+        let releases = vec![Release(1), Release(3)];
+        assert_eq!(decide(&state), Next::Act(Action::Rest { releases }));
+        state.course = Course::Back(Back::Rested);
+        let release = Release(2);
+        assert_eq!(decide(&state), Next::Act(Action::Work { release }));
+    }
+
+    #[test]
+    fn a_rollback_moves_the_pointer_before_it_hands_workers_over() {
+        let verb = Verb::Rollback {
+            from: Release(3),
+            to: Release(2),
+            proof: Proof::Round,
+        };
+        let (names, outcome) = acts(with_workers(opened(verb, Some(3), 0), &[2, 3]), good);
+        assert_eq!(names.join(" "), "Switch:RollBack Verify Rest Work Drain");
+        assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn workers_that_do_not_settle_turn_all_of_it_round() {
+        let new = |action: &Action| match action {
+            Action::Work { release } if *release == Release(3) => failing("Work")(action),
+            _ => good(action),
+        };
+        let (names, outcome) = acts(with_workers(deploy(Some(2), 1000), &[2, 3]), new);
+        let acted = "Prepare StandUp Prove Switch:Promote Verify Rest Work Switch:Revert Verify Rest Work Drain";
+        assert_eq!(names.join(" "), acted);
+        assert_eq!(outcome, Outcome::RolledBack);
+        // Where those that served before do not settle either, nobody but a person can help.
+        let (_, outcome) = acts(
+            with_workers(deploy(Some(2), 1000), &[2, 3]),
+            failing("Work"),
+        );
+        assert_eq!(outcome, Outcome::Stuck);
+    }
+
+    #[test]
+    fn a_signal_leaves_workers_of_neither_release_at_rest() {
+        let mut state = State::open(&with_workers(deploy(Some(2), 0), &[2, 3])).unwrap();
+        state.ask = Some(Ask::Leave);
+        for (course, leaves) in [
+            (Course::Forward(Stage::Verified), true),
+            (Course::Forward(Stage::Rested), false),
+            (Course::Forward(Stage::Working), true),
+            (Course::Back(Back::Verified), false),
+            (Course::Back(Back::Rested), false),
+            (Course::Back(Back::Working), true),
+        ] {
+            state.course = course;
+            let next = decide(&state);
+            let left = next == Next::End(Outcome::Interrupted);
+            assert_eq!(left, leaves, "{course:?}: {next:?}");
+        }
+    }
+
     #[test]
     fn an_unfit_standby_is_left_to_a_person() {
         let verb = Verb::Rollback {

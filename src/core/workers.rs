@@ -5,7 +5,7 @@
 
 use super::action::Action;
 use super::names::{Release, ServiceName};
-use super::plan::Run;
+use super::plan::{Plan, Run};
 use super::state::State;
 use super::words::{list, release_name};
 use super::world::{Container, ContainerState, Environment, World};
@@ -63,28 +63,59 @@ pub fn releases(world: &World) -> Vec<Release> {
     releases
 }
 
-/// What would be done with workers after a move to `to`, if that is one of the releases `with` such;
-/// nothing where none of them runs or would.
+/// Containers that run in an older release whether it is live or not, although their roles are
+/// live-only in `plan`: until that release is retired two may run at once. By name, ascending.
 #[must_use]
-pub fn foretold(
-    service: &ServiceName,
-    world: &World,
-    with: &[Release],
-    to: Release,
-) -> Option<String> {
-    let name = |release: Release| release_name(service.as_str(), release);
-    let others = world.environments.iter().filter(|e| e.release != to);
-    let others = others.filter(|e| e.workers().any(Container::runs));
-    let others: Vec<_> = others.map(|e| name(e.release)).collect();
-    let starts = with.contains(&to).then(|| name(to));
-    match (others.is_empty(), starts) {
-        (true, None) => None,
-        (true, Some(to)) => Some(format!("would then start the workers of {to}")),
-        (false, None) => Some(format!("would then stop the workers of {}", list(&others))),
-        (false, Some(to)) => Some(format!(
-            "would then stop the workers of {}, and after that start those of {to}",
-            list(&others)
-        )),
+pub fn outlived(world: &World, plan: &Plan) -> Vec<String> {
+    let live_only = |container: &&Container| {
+        let role = plan.roles.get(&container.role);
+        role.is_some_and(|role| role.run == Run::LiveOnly)
+    };
+    let all = world.environments.iter().flat_map(|e| &e.containers);
+    let always = all.filter(|container| container.run.is_always() && container.runs());
+    let mut names: Vec<_> = always
+        .filter(live_only)
+        .map(|container| container.name.clone())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// What would be done with workers after a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foretold {
+    /// The releases whose workers would be stopped, ascending.
+    pub stops: Vec<Release>,
+    /// The release whose workers would be started then.
+    pub starts: Option<Release>,
+}
+
+impl Foretold {
+    /// Of a move to `to`, if that is one of the releases `with` workers.
+    #[must_use]
+    pub fn of(world: &World, with: &[Release], to: Release) -> Self {
+        let others = world.environments.iter().filter(|e| e.release != to);
+        let run = others.filter(|e| e.workers().any(Container::runs));
+        Self {
+            stops: run.map(|environment| environment.release).collect(),
+            starts: with.contains(&to).then_some(to),
+        }
+    }
+
+    /// For people; nothing where nothing would be done.
+    #[must_use]
+    pub fn words(&self, service: &ServiceName) -> Option<String> {
+        let name = |release: &Release| release_name(service.as_str(), *release);
+        let stops: Vec<_> = self.stops.iter().map(name).collect();
+        let stops = list(&stops);
+        match (self.stops.is_empty(), self.starts.as_ref().map(name)) {
+            (true, None) => None,
+            (true, Some(to)) => Some(format!("would then start the workers of {to}")),
+            (false, None) => Some(format!("would then stop the workers of {stops}")),
+            (false, Some(to)) => Some(format!(
+                "would then stop the workers of {stops}, and after that start those of {to}"
+            )),
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub mod rollback {
 pub mod standby {
     #![doc = include_str!("standby.md")]
 }
+pub mod workers {
+    #![doc = include_str!("workers.md")]
+}
 
 /// One page.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,11 @@ pub const PAGES: &[Page] = &[
         topic: "standby",
         about: "Which environments are kept, and until when",
         text: include_str!("standby.md"),
+    },
+    Page {
+        topic: "workers",
+        about: "Roles that must never run in two releases at once",
+        text: include_str!("workers.md"),
     },
     Page {
         topic: "exit-codes",

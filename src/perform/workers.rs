@@ -29,12 +29,11 @@ impl Performer {
         if live.is_none_or(|live| releases.contains(&live)) {
             return Err(Fault::Refused(SwitchRefusal::Moved, routing.map(Box::new)));
         }
+        let stands = self.look_again().await?.into_iter();
         let mut containers = Vec::new();
-        for &release in releases {
-            // One that has been removed meanwhile has nothing that runs.
-            let Some(environment) = self.stands(release).await? else {
-                continue;
-            };
+        // One that has been removed meanwhile has nothing that runs.
+        for environment in stands.filter(|stands| releases.contains(&stands.release)) {
+            let release = environment.release;
             let grace = grace(&environment);
             if environment.workers().any(|worker| worker.runs()) {
                 self.with.sink.progress(Progress::Wait {
@@ -59,10 +58,9 @@ impl Performer {
         if routing.as_ref().and_then(Routing::live) != Some(release) {
             return Err(Fault::Refused(SwitchRefusal::Moved, routing.map(Box::new)));
         }
-        let environment = self
-            .stands(release)
-            .await?
-            .ok_or_else(|| self.gone(release))?;
+        let mut stands = self.look_again().await?.into_iter();
+        let environment = stands.find(|environment| environment.release == release);
+        let environment = environment.ok_or_else(|| self.gone(release))?;
         let policy = &environment.labels.policy;
         // One that was about to come to rest does so first.
         let limit = Duration::from_millis(policy.stand_up_ms + grace(&environment));
@@ -86,16 +84,10 @@ impl Performer {
             .await?;
         Ok(Event::Working { containers })
     }
-
-    /// An environment as it stands now.
-    async fn stands(&self, release: Release) -> Result<Option<Environment>, Fault> {
-        let mut found = self.look_again().await?.into_iter();
-        Ok(found.find(|environment| environment.release == release))
-    }
 }
 
 /// How long the live-only containers of an environment may take to stop, in milliseconds.
-fn grace(environment: &Environment) -> Millis {
+pub(super) fn grace(environment: &Environment) -> Millis {
     match environment.labels.policy.grace_ms {
         0 => DEFAULT_GRACE_MS,
         grace => grace,

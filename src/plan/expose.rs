@@ -57,12 +57,18 @@ pub(super) fn exposed(
             });
         }
         let mut first = roles.iter().filter(|(_, role)| role.run.is_always());
-        let name = first.next().map_or("web", |(name, _)| name.as_str());
-        reader.wrong(
-            root,
-            "this plan does not say which role and port get the traffic",
-            format!("add `expose: {name}:8080`, the role and the port its containers listen on"),
-        );
+        match first.next() {
+            Some((name, _)) => reader.wrong(
+                root,
+                "this plan does not say which role and port get the traffic",
+                format!("add `expose: {name}:8080`, the role and the port its containers listen on"),
+            ),
+            None => reader.wrong(
+                root,
+                "this plan has no role that can get the traffic: jobs have ended before the switch, and live-only roles do not run",
+                "add one that is always up, and `expose: ROLE:PORT`",
+            ),
+        }
         return None;
     };
     let text = reader.public(node, "a role and its port such as `web:8080`")?;

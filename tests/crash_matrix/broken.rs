@@ -24,7 +24,7 @@ fn case(name: &str, trouble: Trouble, verb: Verb) -> Case {
 }
 
 /// Sound, the case passes; broken, it fails and names the promise.
-fn caught(promise: u8, mut case: Case, core: Core, flaw: Flaw) {
+pub fn caught(promise: u8, mut case: Case, core: Core, flaw: Flaw) {
     assert_eq!(case.play(), Ok(()), "the sound one");
     (case.core, case.flaw) = (core, flaw);
     let why = case.play().expect_err("the broken one was not caught");

@@ -87,6 +87,8 @@ pub struct Checker {
     late: BTreeSet<&'static str>,
     going_down: bool,
     fence: u64,
+    /// A first release is live that was given up.
+    stuck: bool,
 }
 
 impl Checker {
@@ -111,7 +113,12 @@ impl Checker {
             late: BTreeSet::new(),
             going_down: false,
             fence: 0,
+            stuck: false,
         }
+    }
+
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     pub fn world(&self) -> &Shared {
@@ -231,6 +238,8 @@ impl Checker {
                 // One that has been overtaken is closed as it is, in the middle of an act; the next
                 // move's drain was its.
                 let driven = told.pending.take().is_none();
+                let first = told.opened.as_ref().is_some_and(|run| run.live.is_none());
+                self.stuck = *outcome == Outcome::Stuck && first;
                 told.closed = true;
                 let open = driven && told.undrained && !self.undrained.is_empty();
                 if *outcome == Outcome::Done && open {

@@ -24,6 +24,7 @@ use super::checker::Act;
 use super::stage::{Flaw, Stage};
 use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
+use crate::support::fake_world::lock;
 use crate::support::faults::Op;
 
 /// Just before something takes effect, or just after.
@@ -220,6 +221,9 @@ impl Engine for Door {
         service: &ServiceName,
         release: Release,
     ) -> Result<Vec<String>, EngineError> {
+        if self.stage.flaw == Flaw::WorksBlindly {
+            lock(&self.stage.world).works_blindly = true;
+        }
         let inner = self.engine.work(service, release);
         self.through(Op::Work, Some(Act::Work(release)), inner)
             .await

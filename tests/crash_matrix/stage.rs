@@ -51,6 +51,8 @@ pub enum Flaw {
     GuessesCut,
     /// Journals the plan with its values filled in.
     JournalsValues,
+    /// Starts workers without a look at those of other releases.
+    WorksBlindly,
     /// Reads a plan without noting which values come from outside its text.
     ForgetsSecrets,
 }

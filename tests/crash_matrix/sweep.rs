@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use flipside::core::event::Event;
 use flipside::drive::Core;
 
-use super::cases::{Case, Scenario, Trouble, WAYS, paused, scenarios, verdict};
+use super::cases::{Case, Scenario, Trouble, WAYS, paused, verdict};
 use super::doors::Moment;
 use super::stage::{Flaw, Machine, Verb};
 use super::tape::Slip;
-use super::workers;
 use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
@@ -180,12 +179,12 @@ fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
 }
 
 macro_rules! sweeps {
-    ($($keeper:ident: $marks:literal),*) => {$(
-        mod $keeper {
-            use super::{Case, Course, Scenario, learn, play, scenarios, workers};
+    ($($name:ident: $scenarios:expr),*) => {$(
+        mod $name {
+            use super::{Case, Course, Scenario, learn, play};
 
             fn each(build: impl Fn(Scenario, &Course) -> Vec<Case>) {
-                let all = scenarios($marks).into_iter().chain(workers::scenarios($marks));
+                let all = $scenarios.into_iter();
                 let cases: Vec<_> = all.flat_map(|s| build(s, &learn(s))).collect();
                 play(&cases);
             }
@@ -223,4 +222,9 @@ macro_rules! sweeps {
     )*};
 }
 
-sweeps!(marks_on_the_pointer: true, marks_on_the_engine: false);
+sweeps!(
+    marks_on_the_pointer: crate::crash_matrix::cases::scenarios(true),
+    marks_on_the_engine: crate::crash_matrix::cases::scenarios(false),
+    workers_and_marks_on_the_pointer: crate::crash_matrix::workers::scenarios(true),
+    workers_and_marks_on_the_engine: crate::crash_matrix::workers::scenarios(false)
+);

@@ -29,6 +29,8 @@ pub struct Settings {
     pub grace: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
+    /// Lines of `services:`, and of the top level.
+    pub more: [String; 2],
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             replicas: 1,
             grace: "2s",
             variables: Vec::new(),
+            more: [String::new(), String::new()],
         }
     }
 }
@@ -116,6 +119,11 @@ impl Stage {
         self.dir.path().join("plan")
     }
 
+    /// What workers share.
+    pub fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
     pub fn control(&self) -> PathBuf {
         let run = self.dir.path().join("run");
         run.join(self.proxy()).join("control.sock")
@@ -128,6 +136,7 @@ impl Stage {
             bake,
             replicas,
             grace,
+            more: [roles, top],
             ..
         } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
@@ -138,6 +147,7 @@ impl Stage {
             "name: {service}\n\
              services:\n  web:\n    build: .\n    environment:\n{variables}    \
              stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n\
+             {roles}{top}\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\

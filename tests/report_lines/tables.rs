@@ -42,7 +42,7 @@ fn routing(live: u64) -> Routing {
     }
 }
 
-fn view() -> StatusView {
+pub fn view() -> StatusView {
     StatusView {
         service: "shop".into(),
         live: Some(environment(2, Slot::Green, Fit::Yes)),
@@ -234,7 +234,7 @@ fn status_is_one_object_for_pipelines() {
     );
     assert_eq!(
         value["standby"].to_string(),
-        r#"[{"release":1,"slot":"blue","created":1795428000000,"fit":true,"reasons":[],"endpoints":["10.213.1.2:8080","10.213.1.3:8080"],"image_ids":["sha256:11"]}]"#
+        r#"[{"release":1,"slot":"blue","created":1795428000000,"fit":true,"reasons":[],"endpoints":["10.213.1.2:8080","10.213.1.3:8080"],"image_ids":["sha256:11"],"workers":[]}]"#
     );
     assert_eq!(value["pointer"]["kind"], "proxy");
     assert_eq!(value["pointer"]["routing"]["generation"], 4);

@@ -11,6 +11,10 @@ use flipside::engine::{Engine, EngineError, Spec, Token};
 use futures_util::future::join_all;
 
 use super::sample;
+pub use super::worker_contract::{
+    live_only_roles_are_made_and_not_started, workers_come_to_work_and_to_rest,
+    workers_of_two_releases_never_run_at_once,
+};
 
 /// How to make specs for one engine: a service of the test's own and an image it can run.
 pub struct Fixture<'a> {
@@ -31,12 +35,12 @@ impl Fixture<'_> {
         sample::spec(&self.service, release, vec![("web", web)])
     }
 
-    async fn up(&self, spec: &Spec) -> flipside::core::world::Environment {
+    pub async fn up(&self, spec: &Spec) -> flipside::core::world::Environment {
         let images = self.engine.prepare(spec, &Silent).await.unwrap();
         self.engine.stand_up(spec, &images, &Silent).await.unwrap()
     }
 
-    async fn clean(&self, releases: &[u64]) {
+    pub async fn clean(&self, releases: &[u64]) {
         for &release in releases {
             self.engine
                 .tear_down(&self.service, Release(release))
@@ -57,6 +61,9 @@ pub async fn all(fixture: &Fixture<'_>) {
     a_token_has_one_winner(fixture).await;
     a_job_is_done_when_its_environment_stands(fixture).await;
     what_is_not_there_is_said(fixture).await;
+    live_only_roles_are_made_and_not_started(fixture).await;
+    workers_come_to_work_and_to_rest(fixture).await;
+    workers_of_two_releases_never_run_at_once(fixture).await;
 }
 
 pub async fn nothing_is_nothing(f: &Fixture<'_>) {

@@ -100,7 +100,8 @@ impl FakeWorld {
         let others = others.filter(|environment| environment.release != release);
         let others: Vec<_> = others.collect();
         let mut workers = others.iter().flat_map(|environment| environment.workers());
-        if let Some(other) = workers.find(|worker| worker.runs()) {
+        let other = workers.find(|worker| worker.runs());
+        if let Some(other) = other.filter(|_| !self.works_blindly) {
             return Err(format!("the live-only container `{}` runs", other.name));
         }
         let mut names = Vec::new();

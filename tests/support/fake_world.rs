@@ -164,6 +164,8 @@ pub struct FakeWorld {
     pub displaced: BTreeMap<Release, Release>,
     /// How often each container was started, by its name.
     pub starts: BTreeMap<String, u32>,
+    /// Whether workers are started without a look at other releases'.
+    pub works_blindly: bool,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
     pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -198,6 +200,7 @@ impl FakeWorld {
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
             starts: BTreeMap::new(),
+            works_blindly: false,
             built: BTreeMap::new(),
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -229,6 +232,7 @@ impl FakeWorld {
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
             starts: self.starts.clone(),
+            works_blindly: false,
             built: self.built.clone(),
             environments,
             behaviours: self.behaviours.clone(),

@@ -12,3 +12,4 @@ pub mod faults;
 pub mod faulty_store;
 pub mod pointer_contract;
 pub mod sample;
+pub mod worker_contract;

@@ -392,9 +392,10 @@ impl<'a> Work<'a> {
         started.map_err(|error| about(name, "did not start", client.fault(error)))
     }
 
-    /// The roles that others wait for to be healthy.
+    /// The roles that others, which start here, wait for to be healthy.
     fn awaited(&self) -> HashSet<&'a RoleName> {
-        let all = roles(&self.spec.plan).flat_map(|(_, role)| &role.depends_on);
+        let waiting = roles(&self.spec.plan).filter(|(_, role)| role.run != Run::LiveOnly);
+        let all = waiting.flat_map(|(_, role)| &role.depends_on);
         let healthy = all.filter(|(_, condition)| **condition == Condition::Healthy);
         let names = healthy.map(|(name, _)| name);
         names
