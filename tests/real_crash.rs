@@ -7,6 +7,7 @@
 mod bake;
 mod daemon;
 mod hand;
+mod hooks;
 mod kills;
 mod kit;
 mod marks;

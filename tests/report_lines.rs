@@ -47,6 +47,7 @@ fn opened(verb: Verb, live: Option<u64>) -> Event {
         fence: 7,
         highest: Release(2),
         engine: String::new(),
+        hooks: Vec::new(),
         pointer: None,
         plan: None,
     })

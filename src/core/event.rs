@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Ask, Proof};
+use super::hook::{HookEnd, HookPlan, HookWord};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
 use super::plan::{PointerPlan, Policy};
 use super::routing::{Drained, Routing};
@@ -84,6 +85,17 @@ pub enum Event {
         /// Which.
         releases: Vec<Release>,
     },
+    /// A hook is over.
+    HookEnded(HookEnd),
+    /// A person has said what became of a hook of which nothing else does.
+    HookSettled {
+        /// Its name.
+        name: String,
+        /// What.
+        word: HookWord,
+        /// Who: `user@host`.
+        by: String,
+    },
     /// The pointer knows nothing of the service any more.
     Disconnected,
     /// The candidate has been removed.
@@ -149,6 +161,10 @@ pub struct Opened {
     pub engine: String,
     /// The highest release number known when it began, its own included.
     pub highest: Release,
+    /// The hooks that may run: of a deploy those of its plan, of a rollback those for that of the
+    /// release that is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookPlan>,
     /// The pointer's kind and parameters; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerPlan>,

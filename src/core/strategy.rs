@@ -4,6 +4,7 @@
 use super::action::{Action, Ask};
 use super::decide::{Next, may_leave, promote};
 use super::event::MarkKeeper;
+use super::hook::When;
 use super::routing::Mark;
 use super::state::{Stage, State};
 use super::survey;
@@ -15,6 +16,15 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
     let engine_marks = state.opened.marks == MarkKeeper::Engine;
     if may_leave(state, stage) {
         return Next::End(Outcome::Interrupted);
+    }
+    let hook = match stage {
+        Stage::Proven if engine_marks => None,
+        Stage::Proven | Stage::Marked => state.due(When::BeforeSwitch),
+        Stage::Verified => state.due(When::AfterSwitch),
+        _ => None,
+    };
+    if let Some(hook) = hook {
+        return Next::Act(hook);
     }
     match stage {
         Stage::Opened => Next::Act(Action::Prepare),

@@ -92,7 +92,7 @@ pub(super) fn exposed(
     Some(Exposed { role, port: port? })
 }
 
-/// The role of that name, or what is wrong with it.
+/// The role of that name, which must go on running; or what is wrong with it.
 pub(super) fn role(
     reader: &mut Reader<'_>,
     span: Span,
@@ -100,15 +100,27 @@ pub(super) fn role(
     roles: &BTreeMap<RoleName, Role>,
     left_out: &BTreeSet<String>,
 ) -> Option<RoleName> {
-    if let Some((found, role)) = roles.iter().find(|(role, _)| role.as_str() == name) {
-        if role.run == Run::Once {
-            reader.wrong(
-                span,
-                format!("`{name}` is a job: it has ended before anything is asked of it"),
-                "name a role that goes on running",
-            );
-            return None;
-        }
+    let found = any_role(reader, span, name, roles, left_out)?;
+    if roles[&found].run == Run::Once {
+        reader.wrong(
+            span,
+            format!("`{name}` is a job: it has ended before anything is asked of it"),
+            "name a role that goes on running",
+        );
+        return None;
+    }
+    Some(found)
+}
+
+/// The role of that name, or what is wrong with it.
+pub(super) fn any_role(
+    reader: &mut Reader<'_>,
+    span: Span,
+    name: &str,
+    roles: &BTreeMap<RoleName, Role>,
+    left_out: &BTreeSet<String>,
+) -> Option<RoleName> {
+    if let Some(found) = roles.keys().find(|role| role.as_str() == name) {
         return Some(found.clone());
     }
     if left_out.contains(name) {

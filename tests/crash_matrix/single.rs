@@ -135,6 +135,8 @@ fn changes(op: Op) -> bool {
         | Op::Ready
         | Op::MarkPointer
         | Op::Forget
+        | Op::Hook
+        | Op::HookCall
         | Op::Remove => true,
         Op::Inspect
         | Op::Container

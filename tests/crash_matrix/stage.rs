@@ -294,6 +294,7 @@ impl Stage {
             service: self.service.clone(),
             engine: Arc::clone(&door) as Arc<_>,
             pointer: Arc::clone(&door) as Arc<_>,
+            hooks: Arc::clone(&door) as Arc<_>,
             vantage: door,
             journal: match machine {
                 Machine::WithoutStore => Err(unopened()),
@@ -385,7 +386,7 @@ impl Actor {
             }
             Verb::Rollback => self.back(None).await,
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
-            Verb::Resume => resume::resume(operator).await,
+            Verb::Resume => resume::resume(operator, None).await,
             Verb::Abort => abort::abort(operator).await,
             Verb::Prune => {
                 return match prune::prune(operator).await {

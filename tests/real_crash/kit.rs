@@ -29,6 +29,10 @@ pub struct Settings {
     pub grace: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
+    /// Lines of further roles.
+    pub roles: String,
+    /// Lines of the top level.
+    pub top: String,
 }
 
 impl Default for Settings {
@@ -38,6 +42,8 @@ impl Default for Settings {
             replicas: 1,
             grace: "2s",
             variables: Vec::new(),
+            roles: String::new(),
+            top: String::new(),
         }
     }
 }
@@ -128,6 +134,8 @@ impl Stage {
             bake,
             replicas,
             grace,
+            roles,
+            top,
             ..
         } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
@@ -137,12 +145,12 @@ impl Stage {
         let plan = format!(
             "name: {service}\n\
              services:\n  web:\n    build: .\n    environment:\n{variables}    \
-             stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n\
+             stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n{roles}\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
              drain: 5s\n\
-             bake: {bake}\n"
+             bake: {bake}\n{top}"
         );
         let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();

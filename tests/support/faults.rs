@@ -31,6 +31,8 @@ pub enum Op {
     Check,
     Images,
     DropImage,
+    Hook,
+    HookCall,
 }
 
 /// What happens to one call.

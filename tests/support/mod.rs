@@ -9,5 +9,6 @@ pub mod fake_pointer;
 pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;
+pub mod hooks;
 pub mod pointer_contract;
 pub mod sample;
