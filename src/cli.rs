@@ -241,6 +241,12 @@ pub struct Resume {
     /// A value for `${KEY}` in the plan, where it came from `--set`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
+    /// The hook of which nobody knows what became of it has done what it had to do.
+    #[arg(long, value_name = "HOOK", conflicts_with = "hook_again")]
+    pub hook_done: Option<String>,
+    /// The hook of which nobody knows what became of it shall begin again.
+    #[arg(long, value_name = "HOOK")]
+    pub hook_again: Option<String>,
     /// Whether to wait.
     #[command(flatten)]
     pub lock: Lock,

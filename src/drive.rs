@@ -136,7 +136,7 @@ impl Drive<'_> {
                 self.note(state, Event::Asked { ask, by }).await?;
             }
             match (self.core.decide)(state) {
-                Next::End(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
+                Next::End(open @ (Outcome::Interrupted | Outcome::Unsure)) => return Ok(open),
                 Next::End(outcome) => {
                     self.note(state, Event::Closed { outcome }).await?;
                     return Ok(outcome);
@@ -164,6 +164,9 @@ impl Drive<'_> {
         }
         if matches!(action, Action::Rest { .. } | Action::Work { .. }) {
             return self.hand_over(state, action, fence).await;
+        }
+        if matches!(action, Action::Hook { .. }) {
+            return self.hook(state, action, fence).await;
         }
         let performed = self.performer.perform(state, action, fence);
         if !may_be_dropped(action) {
@@ -227,6 +230,43 @@ impl Drive<'_> {
                         end.get_or_insert_with(limit);
                     }
                     self.note(state, Event::Asked { ask, by }).await?;
+                }
+            }
+        }
+    }
+
+    /// Runs a hook. What is asked meanwhile may end it, by the same signals as any process; what it
+    /// has come to by then is its outcome.
+    async fn hook(
+        &mut self,
+        state: &mut State,
+        action: &Action,
+        fence: Fence,
+    ) -> Result<Event, Stopped> {
+        let (begun, performer) = (state.clone(), self.performer);
+        let mut performed = pin!(performer.perform(&begun, action, fence));
+        let mut unheld = pin!(lost(self.lease));
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut performed => return Ok(event),
+                unheld = &mut unheld => {
+                    performer.stop_hook();
+                    performed.as_mut().await;
+                    return Err(unheld.into());
+                }
+                Some((ask, by)) = self.asks.recv() => {
+                    let ends = state.ends_hook(&ask);
+                    // The hook is ended even where this cannot be written down.
+                    if ends {
+                        performer.stop_hook();
+                    }
+                    let noted = self.note(state, Event::Asked { ask, by }).await;
+                    if noted.is_err() {
+                        performer.stop_hook();
+                        performed.as_mut().await;
+                    }
+                    noted?;
                 }
             }
         }
@@ -300,6 +340,7 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Rest { .. }
         | Action::Work { .. }
         | Action::Retire { .. }
+        | Action::Hook { .. }
         | Action::Disconnect
         | Action::TearDown { .. } => false,
     }

@@ -61,7 +61,7 @@ pub fn exit_of(outcome: Outcome) -> Exit {
     match outcome {
         Outcome::Done => Exit::Done,
         Outcome::RolledBack | Outcome::Refused => Exit::Refused,
-        Outcome::Stuck => Exit::Decide,
+        Outcome::Stuck | Outcome::Unsure => Exit::Decide,
         Outcome::Interrupted => Exit::Interrupted,
     }
 }

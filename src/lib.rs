@@ -13,6 +13,7 @@
 //! | [`engine`] | where environments stand; [`docker`] is the client its adapters share |
 //! | [`pointer`] | what sends traffic |
 //! | [`probe`] | checks that an environment is fit to serve |
+//! | [`hook`] | hooks that run on the deployer: commands and requests |
 //! | [`proxy`] | the embedded load balancer: a server, not an adapter |
 //! | [`report`] | what people and pipelines see: terminal, plain lines, JSON lines |
 //! | [`guide`] | the manual: pages shown here and by `flipside help TOPIC` |
@@ -20,7 +21,7 @@
 //!
 //! # Invariants
 //!
-//! - `core` and `proxy` import nothing of ours. Adapters (`engine`, `pointer`, `probe`) import
+//! - `core` and `proxy` import nothing of ours. Adapters (`engine`, `pointer`, `probe`, `hook`) import
 //!   `core`, their own `mod.rs` and a named shared helper; never a sibling kind, never the journal,
 //!   a report or the loop. Reports never touch engines or pointers. A test reads `src/` and holds
 //!   these rules.
@@ -40,6 +41,7 @@ pub mod drive;
 pub mod engine;
 pub mod error;
 pub mod guide;
+pub mod hook;
 pub mod journal;
 pub mod lease;
 pub mod perform;

@@ -4,9 +4,11 @@
 //! decided here. Does not journal, report events or know how a run came to be.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::core::action::Action;
@@ -19,11 +21,13 @@ use crate::core::routing::{Drained, Mark, Route, Routing};
 use crate::core::state::State;
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, Spec};
+use crate::hook::Hooks;
 use crate::pointer::Pointer;
 use crate::probe::{Proving, Vantage};
 
 pub mod bounded;
 mod fault;
+mod hooks;
 pub mod images;
 mod jobs;
 mod masked;
@@ -31,6 +35,7 @@ mod moving;
 mod workers;
 
 use fault::{Fault, insist};
+pub use hooks::Recall;
 use masked::{MaskedSink, MaskedVantage};
 use moving::Switch;
 
@@ -56,6 +61,7 @@ pub struct Performer {
     seen: Mutex<BTreeMap<Release, Environment>>,
     routes: Mutex<Option<(Generation, Vec<Route>)>>,
     moved: Mutex<Option<Instant>>,
+    stop: watch::Sender<bool>,
 }
 
 /// What a performer needs.
@@ -70,6 +76,10 @@ pub struct Parts {
     pub vantage: Arc<dyn Vantage>,
     /// What the candidate shall be.
     pub spec: Option<Spec>,
+    /// What runs hooks that are no containers.
+    pub hooks: Arc<dyn Hooks>,
+    /// Reads again what a release was to be that is left.
+    pub recall: Recall,
     /// Who acts.
     pub author: String,
     /// Where progress goes.
@@ -101,6 +111,7 @@ impl Performer {
             seen: Mutex::default(),
             routes: Mutex::default(),
             moved: Mutex::default(),
+            stop: watch::Sender::new(false),
         }
     }
 
@@ -139,6 +150,7 @@ impl Performer {
             Action::Work { release } => self.work(*release, fence).await,
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
+            Action::Hook { name, repeat } => self.hook(state, name, *repeat).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::TearDown { release } => {
                 self.tear_down(state.opened.marks, *release, fence).await
@@ -331,20 +343,21 @@ impl Performer {
         };
         let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);
-        // What was in flight at the switch ends meanwhile, or is cut at its own limit. How that
-        // went is asked again, and told, by the drain that follows.
-        let draining = async {
-            if let Some(moved) = state.moved.filter(|moved| moved.from.is_some()) {
-                let settled = self.settled(state, moved.generation).await;
-                tracing::debug!(in_time = settled.is_ok(), "drained during the bake");
-            }
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
             watched = proving.watch(end) => watched?,
-            () = draining => {}
+            never = self.draining(state) => match never {},
         }
         Ok(Event::Baked)
+    }
+
+    /// What was in flight at the switch ends while something else goes on, or is cut at its own limit.
+    /// How that went is asked again, and told, by the drain that follows.
+    async fn draining(&self, state: &State) -> Infallible {
+        if let Some(moved) = state.moved.filter(|moved| moved.from.is_some()) {
+            let settled = self.settled(state, moved.generation).await;
+            tracing::debug!(in_time = settled.is_ok(), "drained meanwhile");
+        }
+        std::future::pending().await
     }
 
     async fn retire(

@@ -196,7 +196,8 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
             .map(|b| b.text)
     };
     let whole = blocks("plan").next().unwrap();
-    for part in blocks("plan").chain(blocks("standby")) {
+    let parts = ["plan", "standby", "hooks"].into_iter().flat_map(blocks);
+    for part in parts {
         // What a page shows of a plan stands in for the whole plan's.
         let keys: Vec<_> = part
             .lines()

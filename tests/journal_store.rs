@@ -407,6 +407,7 @@ async fn status_of_a_thousand_releases_asks_the_store_five_times() {
         terms: Terms::default(),
         lock_wait: Duration::ZERO,
         core: Core::default(),
+        hooks: Arc::new(flipside::hook::Here),
         reload: Arc::new(|_| Box::pin(ready(Err(Error::NoService)))),
         began: Instant::now(),
     };

@@ -18,6 +18,7 @@ use crate::support::facts::shop;
 use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
 use crate::support::fake_world::{FakeWorld, Shared};
+use crate::support::hooks;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,6 +64,7 @@ impl Waiter {
             terms: Terms::default(),
             lock_wait,
             core: Core::default(),
+            hooks: hooks::deployer(world),
             reload: Arc::new(|_| Box::pin(async { Err(Error::NoService) })),
             began: std::time::Instant::now(),
         };

@@ -7,6 +7,7 @@
 mod bake;
 pub mod daemon;
 mod hand;
+mod hooks;
 mod kills;
 pub mod kit;
 mod marks;

@@ -49,6 +49,7 @@ fn opened(verb: Verb, live: Option<u64>) -> Event {
         highest: Release(2),
         engine: String::new(),
         live_only: Vec::new(),
+        hooks: Vec::new(),
         pointer: None,
         plan: None,
     })

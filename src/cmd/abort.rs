@@ -32,7 +32,7 @@ pub async fn abort(operator: &Operator) -> Result<Ended, Error> {
         .await?
     {
         Acquired::Got(lease) => {
-            let mut ended = go_on(operator, "abort", Some(Ask::Abort), lease).await?;
+            let mut ended = go_on(operator, "abort", Some(Ask::Abort), None, lease).await?;
             ended.outcome = as_asked(&Ask::Abort, &ended.state.opened.verb, ended.outcome);
             Ok(ended)
         }

@@ -182,6 +182,7 @@ impl Context {
             lock_wait: Duration::ZERO,
             core: Core::default(),
             reload: self.reload(set),
+            hooks: Arc::new(crate::hook::Here),
             began: self.began,
         }
     }

@@ -13,6 +13,7 @@ use crate::journal::RunLog;
 use crate::perform::free_slot;
 
 use super::context::{Context, Digests};
+use super::hooks::told;
 use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
@@ -108,6 +109,7 @@ async fn while_held(
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
     opened.live_only = with_workers(&plan, &world, release);
+    opened.hooks = plan.hooks.iter().map(|hook| hook.plan.clone()).collect();
     let spec = spec_of(plan, release, slot, &opened);
     warn_of_outlived(operator, &world, &spec.plan);
     let run = runs.next;
@@ -238,11 +240,16 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         let names: Vec<_> = gone.iter().map(name).collect();
         lines.push(format!("would then retire {}", names.join(", ")));
     }
-    let value = serde_json::json!({
+    let hooks: Vec<_> = plan.hooks.iter().map(|hook| &hook.plan).collect();
+    lines.extend(hooks.iter().map(|hook| told(hook)));
+    let mut value = serde_json::json!({
         "event": "dry-run", "service": service, "release": release, "slot": slot,
         "live": view.live, "retires": gone,
         "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
     });
+    if !hooks.is_empty() {
+        value["hooks"] = serde_json::json!(hooks);
+    }
     operator.report.data(&value, &lines.join("\n"));
     Ok(Exit::Done)
 }

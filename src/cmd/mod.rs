@@ -11,6 +11,7 @@ pub mod deploy;
 pub mod down;
 pub mod help;
 pub mod history;
+mod hooks;
 pub mod ledger;
 pub mod logs;
 pub mod man;

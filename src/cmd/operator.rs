@@ -18,6 +18,7 @@ use crate::docker::address::is_same;
 use crate::drive::{Core, Hold, Unheld};
 use crate::engine::{Engine, EngineError};
 use crate::error::{Error, Touched};
+use crate::hook::Hooks;
 use crate::journal::{Journal, JournalError, RunLog};
 use crate::lease::{self, Acquired, Lease, LeaseLost, Patience, Terms, Who};
 use crate::perform::Clock;
@@ -66,6 +67,8 @@ pub struct Operator {
     pub core: Core,
     /// Reads a recorded plan again.
     pub reload: Reload,
+    /// What runs hooks on this machine.
+    pub hooks: Arc<dyn Hooks>,
     /// When the process began.
     pub began: Instant,
 }

@@ -41,7 +41,7 @@ pub async fn promote(operator: &Operator) -> Result<Ended, Error> {
         .await?
     {
         Acquired::Got(lease) => {
-            let ended = go_on(operator, "promote", Some(Ask::Promote), lease).await?;
+            let ended = go_on(operator, "promote", Some(Ask::Promote), None, lease).await?;
             Ok(ended)
         }
         Acquired::HeldBy(holder) => put_to(operator, &log, Ask::Promote, &holder.to_string()).await,

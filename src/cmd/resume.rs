@@ -1,9 +1,11 @@
 //! `flipside resume`: go on with a run that was cut short.
 
 use crate::cli;
+use crate::core::hook::HookWord;
 use crate::error::{Error, Exit, exit_of};
 
 use super::context::Context;
+pub use super::hooks::Word;
 use super::operator::Operator;
 use super::run::Ended;
 use super::underway::{go_on, unfinished};
@@ -15,17 +17,22 @@ use super::underway::{go_on, unfinished};
 pub async fn run(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let mut operator = context.operator_of_run(&args.service, &args.set).await?;
     operator.lock_wait = args.lock.lock_wait;
-    let ended = resume(&operator).await?;
+    let done = args.hook_done.clone().map(|name| (name, HookWord::Done));
+    let again = args.hook_again.clone().map(|name| (name, HookWord::Again));
+    let ended = resume(&operator, done.or(again).as_ref()).await?;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }
 
-/// Goes on with the newest run that has not ended.
+/// Goes on with the newest run that has not ended, with a word on its hook in doubt, if one is said.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn resume(operator: &Operator) -> Result<Ended, Error> {
-    unfinished(operator, "resume").await?;
+pub async fn resume(operator: &Operator, word: Option<&Word>) -> Result<Ended, Error> {
+    let log = unfinished(operator, "resume").await?;
+    if let Some(word) = word {
+        operator.word(&log, word)?;
+    }
     let lease = operator.lease(async || operator.floor().await).await?;
-    go_on(operator, "resume", None, lease).await
+    go_on(operator, "resume", None, word, lease).await
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cli;
 use crate::core::action::{Ask, Proof};
 use crate::core::event::Verb;
+use crate::core::hook::HookPlan;
 use crate::core::names::{Fence, Millis, Release};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
@@ -18,6 +19,7 @@ use crate::lease::{self, Acquired, Patience, Reply};
 use crate::report::tables::Fit;
 
 use super::context::{Answer, Context};
+use super::hooks::{for_leaving, told};
 use super::operator::{Held, Operator, Runs, highest};
 use super::recall::{last_move, unrecorded};
 use super::run::{Ended, Opening};
@@ -69,7 +71,12 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
     };
     let way = choose(&operator, &world, wanted)?;
     if args.dry_run {
-        return dry_run(&operator, &world, &way, proof).await;
+        let hooks = runs
+            .as_ref()
+            .ok()
+            .and_then(|runs| for_leaving(runs, way.from));
+        let hooks = hooks.unwrap_or_default();
+        return dry_run(&operator, &world, &way, proof, &hooks).await;
     }
     if context.may_ask() {
         let question = question(&operator, &world, &way).await;
@@ -168,7 +175,9 @@ async fn while_held(
         to: way.to,
         proof: wanted.proof,
     };
-    let opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
+    let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
+    let hooks = for_leaving(known, way.from);
+    opened.hooks = hooks.clone().unwrap_or_default();
     let run = known.next;
     // Found before, written after: before the pointer moves only the intent is.
     let seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
@@ -180,6 +189,12 @@ async fn while_held(
         unread: known.unread.clone(),
     };
     let ended = operator.begin(opening, &world, held).await?;
+    if hooks.is_none() && ended.state.has_moved() {
+        operator.report.warn(&format!(
+            "the journal tells nothing of {}@{}: whether it has hooks for a rollback is not known, and none ran",
+            operator.service, way.from
+        ));
+    }
     if ended.outcome == Outcome::Done {
         operator.settle_left(&runs, held).await;
     }
@@ -401,6 +416,7 @@ async fn dry_run(
     world: &World,
     way: &Way,
     proof: Proof,
+    hooks: &[HookPlan],
 ) -> Result<Exit, Error> {
     let service = &operator.service;
     let target = find(world, way.to)?;
@@ -418,7 +434,7 @@ async fn dry_run(
         });
     }
     let workers = Foretold::of(world, &workers::releases(world), way.to);
-    let value = serde_json::json!({
+    let mut value = serde_json::json!({
         "event": "dry-run", "service": service, "from": way.from, "to": way.to,
         "fit": reasons.is_empty(),
         "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
@@ -427,12 +443,18 @@ async fn dry_run(
         true => "fit".to_owned(),
         false => format!("NOT fit: {}", reasons.join("; ")),
     };
+    if !hooks.is_empty() {
+        value["hooks"] = serde_json::json!(hooks);
+    }
     let mut text = format!(
         "would roll back from {service}@{} to {service}@{}, which is {fit}",
         way.from, way.to
     );
     if let Some(workers) = workers.words(service) {
         text += &format!("\n{workers}");
+    }
+    for hook in hooks {
+        text += &format!("\n{}", told(hook));
     }
     operator.report.data(&value, &text);
     Ok(Exit::Done)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::core::action::{Action, Ask};
 use crate::core::event::{Event, Opened, Verb};
+use crate::core::hook::When;
 use crate::core::names::{Fence, Millis, Release, Slot};
 use crate::core::plan::{Plan, Policy};
 use crate::core::progress::{Progress, Sink};
@@ -20,6 +21,7 @@ use crate::journal::{JournalError, RunLog};
 use crate::perform::{Parts, Performer};
 use crate::report::{Finished, Report};
 
+use super::hooks::Word;
 use super::ledger::RunLedger;
 use super::operator::{Held, Operator};
 
@@ -90,7 +92,8 @@ impl Operator {
         Ok(ended)
     }
 
-    /// Goes on with a run that was cut short; `ask`, if any, is put to it first.
+    /// Goes on with a run that was cut short; `word` on its hook in doubt and `ask`, if any, are put to
+    /// it first.
     ///
     /// # Errors
     /// Where it could not be read back, or had to stop again.
@@ -98,8 +101,10 @@ impl Operator {
         &self,
         log: &RunLog,
         ask: Option<Ask>,
+        word: Option<&Word>,
         held: &mut Held,
     ) -> Result<Ended, Error> {
+        let word = word.map(|word| self.word(log, word)).transpose()?;
         let mut state = self.read_back(log)?;
         let spec = self.spec_again(&state, ask.as_ref()).await?;
         let performer = self.performer(spec);
@@ -109,6 +114,7 @@ impl Operator {
             .map_err(|error| self.store_away(error.why, Touched::Something))?;
         let by = self.author.clone();
         let mut first = vec![Event::Resumed { by: by.clone() }];
+        first.extend(word);
         first.extend(ask.map(|ask| Event::Asked { ask, by }));
         for event in first {
             let next = (self.core.apply)(state.clone(), &event).map_err(|illegal| Error::Bug {
@@ -129,7 +135,7 @@ impl Operator {
     }
 
     async fn seal(&self, ledger: &mut RunLedger, outcome: Outcome) {
-        if outcome != Outcome::Interrupted
+        if !matches!(outcome, Outcome::Interrupted | Outcome::Unsure)
             && let Err(error) = ledger.seal().await
         {
             // The run's records are all there; only their gathering into one object is missing.
@@ -178,6 +184,9 @@ impl Operator {
                 });
             }
         };
+        if outcome == Outcome::Unsure {
+            self.ask_for_word(&state);
+        }
         Ok(Ended {
             outcome,
             state,
@@ -217,7 +226,7 @@ impl Operator {
         match (self.reload)(record.clone()).await {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
             // Past standing up, labels say all that is needed but for secrets in probes.
-            Err(_) if stage >= Stage::Switched => Ok(None),
+            Err(_) if stage >= Stage::Switched && !state.has_hooks(When::AfterSwitch) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -229,6 +238,8 @@ impl Operator {
             pointer: Arc::clone(&self.pointer),
             vantage: Arc::clone(&self.vantage),
             spec,
+            hooks: Arc::clone(&self.hooks),
+            recall: self.recall(),
             author: self.author.clone(),
             sink: Arc::new(Relay(Arc::clone(&self.report))),
             clock: Arc::clone(&self.clock),
@@ -254,6 +265,7 @@ impl Operator {
             generation: world.routing.as_ref().map(|routing| routing.generation),
             fence,
             highest,
+            hooks: Vec::new(),
             engine: self.engine.address().to_owned(),
             live_only: match verb {
                 Verb::Deploy { .. } | Verb::Rollback { .. } => workers::releases(world),

@@ -55,7 +55,7 @@ impl Operator {
                     .await?;
                 continue;
             }
-            let ended = self.go_on(log, Some(Ask::Settle), held).await?;
+            let ended = self.go_on(log, Some(Ask::Settle), None, held).await?;
             if let Some(ended) = stops(ended) {
                 return Ok(Some(ended));
             }
@@ -132,7 +132,7 @@ impl Operator {
 /// what was to follow is given up.
 fn stops(ended: Ended) -> Option<Ended> {
     match (ended.outcome, &ended.state.ask) {
-        (Outcome::Interrupted | Outcome::Stuck, _) => Some(ended),
+        (Outcome::Interrupted | Outcome::Stuck | Outcome::Unsure, _) => Some(ended),
         (Outcome::Done, Some(Ask::Leave)) => Some(Ended {
             outcome: Outcome::Refused,
             ..ended

@@ -93,7 +93,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let mut unplaced = Vec::new();
     if away.is_some() {
         for environment in &world.environments {
-            unplaced.push(self::show(operator, environment).await);
+            unplaced.push(self::show(operator, environment, None).await);
         }
     } else if let Some(&first) = view.candidates.first() {
         candidate = show(first).await;

@@ -11,6 +11,7 @@ use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 use crate::lease::{self, Asked, Lease, Reply};
 
+use super::hooks::Word;
 use super::operator::{Held, Operator, of_journal};
 use super::recall;
 use super::run::Ended;
@@ -34,16 +35,17 @@ pub(super) async fn unfinished(operator: &Operator, verb: &str) -> Result<RunLog
         })
 }
 
-/// Goes on with the run that has not ended, `ask` put to it first.
+/// Goes on with the run that has not ended, `word` and `ask` put to it first.
 pub(super) async fn go_on(
     operator: &Operator,
     verb: &str,
     ask: Option<Ask>,
+    word: Option<&Word>,
     lease: Lease,
 ) -> Result<Ended, Error> {
     let mut held = operator.listen(lease);
     // Read again, now that nobody else writes.
-    let ended = while_held(operator, verb, ask, &mut held).await;
+    let ended = while_held(operator, verb, ask, word, &mut held).await;
     operator.let_go(held).await;
     ended
 }
@@ -52,10 +54,11 @@ async fn while_held(
     operator: &Operator,
     verb: &str,
     ask: Option<Ask>,
+    word: Option<&Word>,
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let log = unfinished(operator, verb).await?;
-    let ended = operator.go_on(&log, ask, held).await?;
+    let ended = operator.go_on(&log, ask, word, held).await?;
     if let (Verb::Rollback { .. }, Outcome::Done) = (&ended.state.opened.verb, ended.outcome) {
         let runs = operator.need_runs().await?;
         operator.settle_left(&runs, held).await;

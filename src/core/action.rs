@@ -69,6 +69,14 @@ pub enum Action {
         /// Which.
         releases: Vec<Release>,
     },
+    /// Run a hook to its end, or read back how it ended.
+    Hook {
+        /// Its name.
+        name: String,
+        /// How often it has been begun anew on a person's word.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        repeat: u32,
+    },
     /// Make the pointer forget the service: nothing answers for it any more.
     Disconnect,
     /// Remove the candidate, whole.
@@ -76,6 +84,11 @@ pub enum Action {
         /// Which.
         release: Release,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why the pointer moves.

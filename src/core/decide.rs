@@ -3,6 +3,7 @@
 
 use super::action::{Action, Ask, Move, Proof};
 use super::event::{MarkKeeper, Verb};
+use super::hook::When;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
@@ -13,7 +14,8 @@ use super::{strategy, survey, workers};
 pub enum Next {
     /// Do this.
     Act(Action),
-    /// Stop. [`Outcome::Interrupted`] leaves the run open for `resume`; the others close it.
+    /// Stop. [`Outcome::Interrupted`] and [`Outcome::Unsure`] leave the run open for `resume`; the
+    /// others close it.
     End(Outcome),
 }
 
@@ -28,6 +30,13 @@ pub fn decide(state: &State) -> Next {
     }
     if state.pending.is_some() || state.sight == Sight::Stale {
         return Next::Act(Action::Observe);
+    }
+    if state.hooks.unsure.is_some() && matches!(state.course, Course::Forward(_) | Course::Back(_))
+    {
+        return Next::End(match state.ask {
+            Some(Ask::Leave) => Outcome::Interrupted,
+            _ => Outcome::Unsure,
+        });
     }
     match state.course {
         Course::Forward(stage) => strategy::next(state, stage),
@@ -132,7 +141,10 @@ fn go_back(state: &State, back: Back) -> Next {
         Back::Verified | Back::Rested | Back::Working if state.ask == Some(Ask::Leave) => {
             Next::End(Outcome::Interrupted)
         }
-        Back::Verified | Back::Rested | Back::Working => Next::Act(Action::Drain { generation }),
+        Back::Verified | Back::Rested | Back::Working => {
+            let drain = Action::Drain { generation };
+            Next::Act(state.due(When::OnRollback).unwrap_or(drain))
+        }
         Back::Drained => Next::End(match why {
             Move::Revert => Outcome::RolledBack,
             Move::RollBack | Move::Promote => Outcome::Done,
@@ -172,6 +184,7 @@ pub(super) fn may_leave(state: &State, stage: Stage) -> bool {
 mod tests {
     use super::*;
     use crate::core::event::{Event, Failure, Opened};
+    use crate::core::hook::HookEnd;
     use crate::core::names::{Release, Slot};
     use crate::core::plan::Policy;
     use crate::core::routing::{Drained, Route, Routing};
@@ -193,6 +206,7 @@ mod tests {
             highest: Release(3),
             engine: String::new(),
             live_only: Vec::new(),
+            hooks: Vec::new(),
             pointer: None,
             plan: None,
         })
@@ -301,6 +315,10 @@ mod tests {
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),
             },
+            Action::Hook { name, .. } => Event::HookEnded(HookEnd {
+                name: name.clone(),
+                ..HookEnd::default()
+            }),
             Action::Disconnect => Event::Disconnected,
             Action::TearDown { release } => Event::TornDown { release: *release },
         }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Ask, Proof};
+use super::hook::{HookEnd, HookPlan, HookWord};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
 use super::plan::{PointerPlan, Policy};
 use super::routing::{Drained, Routing};
@@ -94,6 +95,17 @@ pub enum Event {
         /// Which.
         releases: Vec<Release>,
     },
+    /// A hook is over.
+    HookEnded(HookEnd),
+    /// A person has said what became of a hook of which nothing else does.
+    HookSettled {
+        /// Its name.
+        name: String,
+        /// What.
+        word: HookWord,
+        /// Who: `user@host`.
+        by: String,
+    },
     /// The pointer knows nothing of the service any more.
     Disconnected,
     /// The candidate has been removed.
@@ -162,6 +174,10 @@ pub struct Opened {
     /// The releases that have live-only roles, the candidate included, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub live_only: Vec<Release>,
+    /// The hooks that may run: of a deploy those of its plan, of a rollback those for that of the
+    /// release that is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookPlan>,
     /// The pointer's kind and parameters; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerPlan>,

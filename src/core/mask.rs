@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::event::{Event, Failure, JobEnd};
+use super::hook::HookEnd;
 use super::plan::{FileContent, FileSource, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text};
 use super::progress::Progress;
 
@@ -39,8 +40,9 @@ impl Mask {
             }
             ProbeKind::Tcp { .. } | ProbeKind::Grpc(_) | ProbeKind::Health => Vec::new(),
         });
+        let hooks = plan.hooks.iter().flat_map(|hook| hook.act.texts());
         let shown = shown(plan);
-        let secrets = texts.chain(asked).flat_map(forms);
+        let secrets = texts.chain(asked).chain(hooks).flat_map(forms);
         let hidden = secrets.filter(|secret| {
             secret.trim().len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
         });
@@ -91,6 +93,11 @@ impl Mask {
                 endpoints,
                 jobs: jobs.into_iter().map(|job| self.job(job)).collect(),
             },
+            Event::HookEnded(end) => Event::HookEnded(HookEnd {
+                output: self.hide(&end.output),
+                failure: end.failure.map(|failure| self.failure(failure)),
+                ..end
+            }),
             event => event,
         }
     }

@@ -8,6 +8,7 @@ pub mod course;
 pub mod decide;
 pub mod dockerfile;
 pub mod event;
+pub mod hook;
 pub mod mask;
 pub mod names;
 pub mod narrate;

@@ -100,6 +100,7 @@ impl Narrator {
                 self.act = Some((at, action.clone()));
             }
             Event::Asked { ask, by } => self.asked(ask, by, &mut told),
+            Event::HookSettled { name, word, by } => told.hook_settled(name, *word, by),
             Event::Resumed { by } => {
                 told.step(format!("`{}` goes on with it", clean(by)));
                 self.act = None;
@@ -150,6 +151,7 @@ impl Narrator {
             Action::Work { release } => format!("starting the workers of {}", self.name(*release)),
             Action::Watch { .. } => format!("baking {}", self.candidate()),
             Action::Retire { releases } => format!("retiring {}", self.names(releases)),
+            Action::Hook { name, .. } => format!("running the hook `{name}`"),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
             Action::TearDown { release } => format!("removing {}", self.name(*release)),
         })
@@ -217,6 +219,7 @@ impl Narrator {
             | Action::Rest { .. }
             | Action::Work { .. }
             | Action::Retire { .. }
+            | Action::Hook { .. }
             | Action::Disconnect
             | Action::TearDown { .. } => {}
         }
@@ -300,6 +303,7 @@ impl Narrator {
                 };
                 told.good(format!("{} {run}{}", quoted(containers), after(took)));
             }
+            Event::HookEnded(end) => told.hook(end),
             Event::Baked => told.good("baked: every probe still passes".into()),
             Event::Retired { releases } if releases.is_empty() => {}
             Event::Retired { releases } => {
@@ -325,6 +329,7 @@ impl Narrator {
             | Event::Observed { .. }
             | Event::Asked { .. }
             | Event::Resumed { .. }
+            | Event::HookSettled { .. }
             | Event::Seen { .. } => {}
         }
     }
@@ -433,7 +438,8 @@ impl Narrator {
                     told.detail(format!("hint: flipside status {service}"));
                 }
             }
-            Outcome::Interrupted => {
+            // A run that waits for a person's word is never closed by that.
+            Outcome::Unsure | Outcome::Interrupted => {
                 told.warn(format!("interrupted after {took}; {serves}"));
                 told.detail(format!("hint: flipside resume {service}"));
             }

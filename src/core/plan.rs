@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, RoleName, ServiceName};
 pub use super::text::Text;
+pub use hook::{Hook, HookAct, HookRequest};
 pub use probe::{GrpcProbe, HeaderField, HttpProbe, JsonValue, Probe, ProbeKind, ProbeTls, Verify};
 
+mod hook;
 mod probe;
 
 /// A whole plan.
@@ -30,6 +32,8 @@ pub struct Plan {
     pub exposed: Exposed,
     /// `probes:`; empty only where the plan says `probes: none`.
     pub probes: Vec<Probe>,
+    /// `hooks:`, in the order in which they run.
+    pub hooks: Vec<Hook>,
     /// `pointer:`.
     pub pointer: PointerPlan,
     /// `bake:`, `standby:`, `drain:` and the like.

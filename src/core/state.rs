@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::action::{Action, Ask, Move};
 pub use super::course::{Back, Clearing, Course, Moved, Sight, Stage, Stood};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
+use super::hook::Hooks;
 use super::names::{Release, RoleName};
 use super::routing::{Drained, Mark};
 use super::world::World;
@@ -39,6 +40,8 @@ pub struct State {
     pub images: BTreeMap<RoleName, String>,
     /// Where the candidate's exposed replicas answer.
     pub endpoints: Vec<SocketAddr>,
+    /// What is known of its hooks.
+    pub hooks: Hooks,
     /// What became of the requests in flight at the last move.
     pub drained: Drained,
     /// Whether the pointer must be looked at before anything else is done: another process has
@@ -89,6 +92,7 @@ impl State {
             stood: Stood::Nothing,
             images: BTreeMap::new(),
             endpoints: Vec::new(),
+            hooks: Hooks::default(),
             drained: Drained::default(),
             sight: Sight::Fresh,
             world: None,
@@ -150,6 +154,9 @@ impl State {
                 }) = pending
                 {
                     self.settle_switch(to, from, expected, world.routing.as_ref());
+                } else if let Some(Action::Hook { name, .. }) = pending {
+                    self.doubt(&name);
+                    self.compare(world.routing.as_ref());
                 } else {
                     self.compare(world.routing.as_ref());
                 }
@@ -158,6 +165,16 @@ impl State {
                 }
                 self.sight = Sight::Fresh;
                 self.world = Some(world.clone());
+            }
+
+            // Hooks, forward and back.
+            (_, Some(Action::Hook { name, .. }), E::HookEnded(end)) if end.name == name => {
+                self.hook_ended(end);
+            }
+            (_, _, E::HookSettled { name, word, .. })
+                if self.hook_in_doubt() == Some(name.as_str()) =>
+            {
+                self.hook_settled(name, *word);
             }
 
             // Forward.
@@ -353,6 +370,9 @@ impl State {
     /// decided, so that old journals can be read.
     fn permits(&self, action: &Action) -> bool {
         use Action as A;
+        if let A::Hook { name, .. } = action {
+            return self.permits_hook(name);
+        }
         match self.course {
             Course::Forward(stage) => match action {
                 A::Prepare => stage == Stage::Opened,
@@ -374,7 +394,11 @@ impl State {
                 A::Watch { .. } => stage >= Stage::Verified && stage <= Stage::Working,
                 A::Drain { .. } => stage >= Stage::Verified && stage <= Stage::Baked,
                 A::Retire { .. } => stage == Stage::Drained,
-                A::Observe | A::Mark { .. } | A::TearDown { .. } | A::Disconnect => false,
+                A::Observe
+                | A::Mark { .. }
+                | A::TearDown { .. }
+                | A::Hook { .. }
+                | A::Disconnect => false,
             },
             Course::GivingUp => matches!(action, A::TearDown { .. }),
             Course::Back(back) => match action {
@@ -448,7 +472,7 @@ impl State {
     }
 
     /// Where a deploy goes that cannot go on.
-    fn turned(&self, stage: Stage) -> Course {
+    pub(super) fn turned(&self, stage: Stage) -> Course {
         if stage < Stage::Switched {
             Course::GivingUp
         } else if self.opened.live.is_some() {

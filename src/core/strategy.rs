@@ -4,6 +4,7 @@
 use super::action::{Action, Ask};
 use super::decide::{Next, may_leave, promote};
 use super::event::MarkKeeper;
+use super::hook::When;
 use super::routing::Mark;
 use super::state::{Stage, State};
 use super::verdict::Outcome;
@@ -16,12 +17,17 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
     if may_leave(state, stage) {
         return Next::End(Outcome::Interrupted);
     }
-    let handing_over = match stage {
-        Stage::Verified => workers::hand_over(state, release),
-        Stage::Rested => workers::work(state, release),
+    let first = match stage {
+        Stage::Proven if engine_marks => None,
+        Stage::Proven | Stage::Marked => state.due(When::BeforeSwitch),
+        Stage::Verified => {
+            workers::hand_over(state, release).or_else(|| state.due(When::AfterSwitch))
+        }
+        Stage::Rested => workers::work(state, release).or_else(|| state.due(When::AfterSwitch)),
+        Stage::Working => state.due(When::AfterSwitch),
         _ => None,
     };
-    if let Some(action) = handing_over {
+    if let Some(action) = first {
         return Next::Act(action);
     }
     match stage {

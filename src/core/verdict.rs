@@ -14,6 +14,8 @@ pub enum Outcome {
     Refused,
     /// A person must decide.
     Stuck,
+    /// A person must say what became of a hook; the run stays open, and `resume` goes on with that.
+    Unsure,
     /// Cut short after something was touched; `resume` goes on.
     Interrupted,
 }

@@ -113,6 +113,19 @@ pub struct Ran {
     pub output: String,
 }
 
+/// A hook that runs in a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerHook {
+    /// Its name.
+    pub name: String,
+    /// What tells the containers of one hook apart that was begun more than once.
+    pub turn: Option<String>,
+    /// The role that it has all but the command of.
+    pub role: RoleName,
+    /// What it runs.
+    pub command: Vec<Text>,
+}
+
 /// One line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
@@ -231,6 +244,27 @@ pub trait Engine: Send + Sync {
     /// As [`Engine::ended`], of a container that runs once: with what it printed last and how long
     /// it ran.
     async fn ran(&self, id: &str) -> Result<Ran, EngineError>;
+
+    /// Runs a hook of an environment that stands to its end, in a container with a fixed name, made
+    /// from `image`; or waits for it or reads back how it ended where that container is there: it is
+    /// started at most once. It is removed with its environment, and is none of its containers.
+    async fn hook(
+        &self,
+        spec: &Spec,
+        image: &str,
+        hook: &ContainerHook,
+        sink: &dyn Sink,
+    ) -> Result<Ran, EngineError>;
+
+    /// Ends a hook's container: by its stop signal, and by SIGKILL after `grace_ms`. None of that
+    /// name is no error.
+    async fn stop_hook(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        hook: &ContainerHook,
+        grace_ms: Millis,
+    ) -> Result<(), EngineError>;
 }
 
 /// How long a container is given to stop where it says nothing itself, in milliseconds.

@@ -6,6 +6,9 @@ pub mod bad_days {
 pub mod exit_codes {
     #![doc = include_str!("exit-codes.md")]
 }
+pub mod hooks {
+    #![doc = include_str!("hooks.md")]
+}
 pub mod plan {
     #![doc = include_str!("plan.md")]
 }
@@ -46,6 +49,11 @@ pub const PAGES: &[Page] = &[
         topic: "standby",
         about: "Which environments are kept, and until when",
         text: include_str!("standby.md"),
+    },
+    Page {
+        topic: "hooks",
+        about: "Migrations before a switch, and what is run around it",
+        text: include_str!("hooks.md"),
     },
     Page {
         topic: "workers",

@@ -16,7 +16,9 @@ use crate::core::plan::Text;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use crate::core::world::{Container, Environment};
-use crate::engine::{Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token};
+use crate::engine::{
+    Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+};
 use crate::pointer::{Answer, Pointer, PointerError};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
@@ -152,6 +154,27 @@ impl Engine for BoundedEngine {
 
     async fn ran(&self, id: &str) -> Fallible<Ran> {
         self.0.ran(id).await
+    }
+
+    async fn hook(
+        &self,
+        spec: &Spec,
+        image: &str,
+        hook: &ContainerHook,
+        sink: &dyn Sink,
+    ) -> Fallible<Ran> {
+        self.0.hook(spec, image, hook, sink).await
+    }
+
+    async fn stop_hook(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        hook: &ContainerHook,
+        grace_ms: Millis,
+    ) -> Fallible<()> {
+        let stop = self.0.stop_hook(service, release, hook, grace_ms);
+        self.acts(stop).await
     }
 }
 

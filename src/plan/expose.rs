@@ -95,7 +95,7 @@ pub(super) fn exposed(
     Some(Exposed { role, port: port? })
 }
 
-/// The role of that name, or what is wrong with it.
+/// The role of that name, which must go on running; or what is wrong with it.
 pub(super) fn role(
     reader: &mut Reader<'_>,
     span: Span,
@@ -103,22 +103,31 @@ pub(super) fn role(
     roles: &BTreeMap<RoleName, Role>,
     left_out: &BTreeSet<String>,
 ) -> Option<RoleName> {
-    if let Some((found, role)) = roles.iter().find(|(role, _)| role.as_str() == name) {
-        let wrong = match role.run {
-            Run::LiveOnly => Some((
-                format!("`{name}` does not run before the switch: it is `run: live-only`"),
-                "name another role, or remove the `run: live-only`",
-            )),
-            Run::Once => Some((
-                format!("`{name}` is a job: it has ended before anything is asked of it"),
-                "name a role that goes on running",
-            )),
-            Run::Always | Run::Never => None,
-        };
-        if let Some((message, help)) = wrong {
-            reader.wrong(span, message, help);
-            return None;
-        }
+    let found = any_role(reader, span, name, roles, left_out)?;
+    let (message, help) = match roles[&found].run {
+        Run::LiveOnly => (
+            format!("`{name}` does not run before the switch: it is `run: live-only`"),
+            "name another role, or remove the `run: live-only`",
+        ),
+        Run::Once => (
+            format!("`{name}` is a job: it has ended before anything is asked of it"),
+            "name a role that goes on running",
+        ),
+        Run::Always | Run::Never => return Some(found),
+    };
+    reader.wrong(span, message, help);
+    None
+}
+
+/// The role of that name, or what is wrong with it.
+pub(super) fn any_role(
+    reader: &mut Reader<'_>,
+    span: Span,
+    name: &str,
+    roles: &BTreeMap<RoleName, Role>,
+    left_out: &BTreeSet<String>,
+) -> Option<RoleName> {
+    if let Some(found) = roles.keys().find(|role| role.as_str() == name) {
         return Some(found.clone());
     }
     if left_out.contains(name) {

@@ -150,7 +150,7 @@ fn path(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     Some(text)
 }
 
-fn method(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+pub(super) fn method(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let text = reader.public(node, "a method such as `GET`")?;
     if text.is_empty() || !text.bytes().all(|c| c.is_ascii_uppercase()) {
         reader.wrong(
@@ -163,7 +163,12 @@ fn method(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     Some(text)
 }
 
-fn headers(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Vec<HeaderField>) {
+pub(super) fn headers(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+    found: &mut Vec<HeaderField>,
+) {
     let Value::Map(entries) = &node.value else {
         reader.expected(node, "`Name: value` for each header");
         return;
@@ -216,7 +221,7 @@ fn headers(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Vec<He
     }
 }
 
-fn statuses(reader: &mut Reader<'_>, node: &Node) -> Vec<(u16, u16)> {
+pub(super) fn statuses(reader: &mut Reader<'_>, node: &Node) -> Vec<(u16, u16)> {
     let items = match &node.value {
         Value::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),

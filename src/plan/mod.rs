@@ -27,6 +27,7 @@ mod fields;
 mod files;
 mod grants;
 mod healthcheck;
+mod hooks;
 mod http;
 mod image;
 mod job;

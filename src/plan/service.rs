@@ -66,8 +66,14 @@ const ADVICE: &[(&str, &str)] = &[
     ("runtime", "remove it"),
     ("oom_score_adj", "remove it"),
     ("annotations", "write `labels`"),
-    ("post_start", "hooks are not available yet"),
-    ("pre_stop", "hooks are not available yet"),
+    (
+        "post_start",
+        "write `hooks: {before_switch: […]}` at the top level",
+    ),
+    (
+        "pre_stop",
+        "write `hooks: {after_switch: […]}` at the top level",
+    ),
     ("gpus", "remove it"),
     ("cpuset", "write `cpus`"),
     ("cpu_shares", "write `cpus`"),

@@ -9,7 +9,7 @@ use super::read::Reader;
 use super::service::Roles;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Span, Value};
-use super::{expose, networks, pointer, probes, service};
+use super::{expose, hooks, networks, pointer, probes, service};
 use crate::core::plan::{Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
 
@@ -18,10 +18,6 @@ const ADVICE: &[(&str, &str)] = &[
     (
         "gates",
         "remove it: for now failing probes during `bake` switch back",
-    ),
-    (
-        "hooks",
-        "run commands before or after `flipside deploy` instead",
     ),
     ("compose", "write the roles under `services`"),
     ("include", "write the roles under `services`"),
@@ -74,10 +70,13 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let engine = fields
         .take_full(reader, "engine")
         .and_then(|field| engine(reader, field.node));
+    let given_hooks = fields.take_full(reader, "hooks");
     let given_pools = fields.take_full(reader, "pools");
     let pools = pools(reader, given_pools);
     fields.finish(reader, ADVICE);
-    let Roles { roles, left_out } = roles?;
+    let roles = roles?;
+    let hooks = given_hooks.map(|field| hooks::hooks(reader, field, &roles));
+    let Roles { roles, left_out } = roles;
     workers(reader, settle, &roles, &mut policy);
     let exposed = expose::exposed(
         reader,
@@ -106,6 +105,7 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         external_networks: networks::external(declared.networks),
         exposed: exposed?,
         probes,
+        hooks: hooks.unwrap_or_default(),
         pointer: pointer?,
         policy,
         engine,

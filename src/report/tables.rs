@@ -427,6 +427,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::RolledBack => "rolled back",
         Outcome::Refused => "refused",
         Outcome::Stuck => "stuck",
+        Outcome::Unsure => "unsure",
         Outcome::Interrupted => "interrupted",
     }
 }

@@ -519,7 +519,7 @@ impl Scenario {
                 Outcome::Done | Outcome::RolledBack | Outcome::Refused => true,
                 // A first release that is live has nothing to go back to.
                 Outcome::Stuck => ended.state.has_moved() && ended.state.opened.live.is_none(),
-                Outcome::Interrupted => false,
+                Outcome::Unsure | Outcome::Interrupted => false,
             },
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,

@@ -30,6 +30,8 @@ pub enum Act {
     Work(Release),
     DropImage,
     Remove,
+    /// Runs a hook.
+    Hook(String),
 }
 
 /// A promise that was not kept.
@@ -323,6 +325,7 @@ impl Checker {
             }
             (Some(Action::Switch { to, .. }), Act::Write(live)) => Some(*to) == *live,
             (Some(Action::Disconnect), Act::Remove) => true,
+            (Some(Action::Hook { name, .. }), Act::Hook(hook)) => name == hook,
             _ => false,
         };
         if !meant {

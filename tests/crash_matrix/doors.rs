@@ -14,8 +14,9 @@ use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use flipside::core::world::{Container, Environment};
 use flipside::engine::{
-    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+    Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
+use flipside::hook::{Call, Hooks, Stop, Told};
 use flipside::pointer::{Answer, Pointer, PointerError};
 use flipside::probe::{Question, Vantage, VantageError};
 use tokio::sync::{Notify, watch};
@@ -26,6 +27,7 @@ use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
 use crate::support::fake_world::lock;
 use crate::support::faults::Op;
+use crate::support::hooks::FakeHooks;
 
 /// Just before something takes effect, or just after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +335,40 @@ impl Engine for Door {
 
     async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
         self.through(Op::Ended, None, self.engine.ran(id)).await
+    }
+
+    async fn hook(
+        &self,
+        spec: &Spec,
+        image: &str,
+        hook: &ContainerHook,
+        sink: &dyn Sink,
+    ) -> Result<Ran, EngineError> {
+        let act = Act::Hook(hook.name.clone());
+        let inner = self.engine.hook(spec, image, hook, sink);
+        self.through(Op::Hook, Some(act), inner).await
+    }
+
+    async fn stop_hook(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        hook: &ContainerHook,
+        grace_ms: Millis,
+    ) -> Result<(), EngineError> {
+        self.engine
+            .stop_hook(service, release, hook, grace_ms)
+            .await
+    }
+}
+
+#[async_trait]
+impl Hooks for Door {
+    async fn call(&self, call: Call<'_>, stop: Stop, sink: &dyn Sink) -> Told {
+        let act = Act::Hook(call.hook.plan.name.clone());
+        let deployer = FakeHooks(Arc::clone(&self.stage.world));
+        let inner = deployer.call(call, stop, sink);
+        self.through(Op::HookCall, Some(act), inner).await
     }
 }
 

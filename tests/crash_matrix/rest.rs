@@ -26,7 +26,7 @@ impl Case {
                 Some(Outcome::Done | Outcome::RolledBack | Outcome::Refused) => true,
                 // Another machine has moved the pointer on: a person is told so, once.
                 Some(Outcome::Stuck) => self.ways.iter().any(|(at, _)| *at != Machine::Here),
-                Some(Outcome::Interrupted) | None => false,
+                Some(Outcome::Unsure | Outcome::Interrupted) | None => false,
             };
             if !ended || unfinished(stage) {
                 return Err(format!(

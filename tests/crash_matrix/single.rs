@@ -137,6 +137,8 @@ fn changes(op: Op) -> bool {
         | Op::Forget
         | Op::Rest
         | Op::Work
+        | Op::Hook
+        | Op::HookCall
         | Op::Remove => true,
         Op::Inspect
         | Op::Container

@@ -301,6 +301,7 @@ impl Stage {
             service: self.service.clone(),
             engine: Arc::clone(&door) as Arc<_>,
             pointer: Arc::clone(&door) as Arc<_>,
+            hooks: Arc::clone(&door) as Arc<_>,
             vantage: door,
             journal: match machine {
                 Machine::WithoutStore => Err(unopened()),
@@ -395,7 +396,7 @@ impl Actor {
             }
             Verb::Rollback => self.back(None).await,
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
-            Verb::Resume => resume::resume(operator).await,
+            Verb::Resume => resume::resume(operator, None).await,
             Verb::Abort => abort::abort(operator).await,
             Verb::Prune => {
                 return match prune::prune(operator).await {

@@ -96,6 +96,8 @@ fn only_asks(op: Op) -> bool {
         | Op::MarkPointer
         | Op::Forget
         | Op::Remove
+        | Op::Hook
+        | Op::HookCall
         | Op::DropImage
         | Op::Rest
         | Op::Work => false,

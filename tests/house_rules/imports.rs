@@ -31,11 +31,12 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("probe", &["probe", "core", "engine", "proxy::check"]),
+    ("hook", &["hook", "core"]),
     ("report", &["report", "core", "error"]),
     ("error", &["error", "core", "engine", "pointer"]),
     (
         "perform",
-        &["perform", "core", "engine", "pointer", "probe"],
+        &["perform", "core", "engine", "hook", "pointer", "probe"],
     ),
     ("drive", &["drive", "perform", "core", "journal", "lease"]),
     ("cli", &["cli", "plan::duration"]),
@@ -44,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cmd",
         &[
             "cmd", "cli", "drive", "perform", "plan", "journal", "lease", "engine", "docker",
-            "pointer", "probe", "proxy", "report", "error", "core", "guide",
+            "pointer", "probe", "proxy", "report", "error", "core", "guide", "hook",
         ],
     ),
     ("main", &["cli", "cmd", "error", "report"]),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flipside::core::plan::{Condition, GrpcProbe, PointerPlan, ProbeKind, Run, Text, Verify};
+use flipside::core::hook::{HookKind, When};
+use flipside::core::plan::{
+    Condition, GrpcProbe, HookAct, PointerPlan, ProbeKind, Run, Text, Verify,
+};
 use flipside::core::{RoleName, ServiceName};
 use serde_json::json;
 
@@ -160,6 +163,53 @@ fn a_job_and_who_waits_for_it() {
     assert_eq!((seed.run, seed.timeout_ms), (Run::Once, 600_000));
     let waits = plan.roles[&web()].depends_on[&name("migrate")];
     assert_eq!(waits, Condition::Completed);
+}
+
+#[test]
+fn hooks_of_every_kind() {
+    let fixture = Fixture::new();
+    let text = with_top(
+        "hooks:\n  after_switch:\n    - {name: warm, run: [./warm.sh, \"${WORD}\"], environment: {A: \"${WORD}\"}, idempotent: true}\n  \
+         before_switch:\n    - {name: check, role: web, command: bin/check -v, timeout: 2m}\n  \
+         on_rollback:\n    - name: tell\n      http: {url: \"https://chat.example/${WORD}\", headers: {X: \"${WORD}\"}, body: gone, status: [200, 204]}",
+    );
+    let hooks = fixture.load(text).unwrap().plan.hooks;
+    let plans = hooks.iter().map(|hook| {
+        let plan = &hook.plan;
+        (
+            plan.name.as_str(),
+            plan.when,
+            plan.kind,
+            plan.idempotent,
+            hook.timeout_ms,
+        )
+    });
+    let expected = [
+        (
+            "check",
+            When::BeforeSwitch,
+            HookKind::Container,
+            false,
+            120_000,
+        ),
+        ("warm", When::AfterSwitch, HookKind::Command, true, 300_000),
+        ("tell", When::OnRollback, HookKind::Http, false, 300_000),
+    ];
+    assert_eq!(plans.collect::<Vec<_>>(), expected);
+    let secret = |at: usize| {
+        let texts = hooks[at].act.texts().into_iter();
+        texts.map(Text::is_secret).collect::<Vec<_>>()
+    };
+    assert_eq!(secret(0), [false, false]);
+    // The program, its argument, its variable.
+    assert_eq!(secret(1), [false, true, true]);
+    // The header, the body, the address.
+    assert_eq!(secret(2), [true, false, true]);
+    let HookAct::Http(request) = &hooks[2].act else {
+        panic!("{:?}", hooks[2]);
+    };
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.status, [(200, 200), (204, 204)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels};
 use flipside::engine::{
-    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+    Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 use flipside::probe::{Proving, Question, Unfit, Vantage, VantageError};
 use tokio::time::Instant;
@@ -361,6 +361,26 @@ impl Engine for Stage {
     async fn drop_token(&self, _: &ServiceName, _: &str) -> Result<(), EngineError> {
         unplayed()
     }
+    async fn hook(
+        &self,
+        _: &Spec,
+        _: &str,
+        _: &ContainerHook,
+        _: &dyn Sink,
+    ) -> Result<Ran, EngineError> {
+        unreachable!("no probe runs a hook")
+    }
+
+    async fn stop_hook(
+        &self,
+        _: &ServiceName,
+        _: Release,
+        _: &ContainerHook,
+        _: u64,
+    ) -> Result<(), EngineError> {
+        unreachable!("no probe stops a hook")
+    }
+
     async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
         self.call("ran", id)?;
         let End { code, oom } = self.ended(id).await?;

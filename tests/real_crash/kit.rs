@@ -29,8 +29,10 @@ pub struct Settings {
     pub grace: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
-    /// Lines of `services:`, and of the top level.
-    pub more: [String; 2],
+    /// Lines of further roles.
+    pub roles: String,
+    /// Lines of the top level.
+    pub top: String,
 }
 
 impl Default for Settings {
@@ -40,7 +42,8 @@ impl Default for Settings {
             replicas: 1,
             grace: "2s",
             variables: Vec::new(),
-            more: [String::new(), String::new()],
+            roles: String::new(),
+            top: String::new(),
         }
     }
 }
@@ -136,7 +139,8 @@ impl Stage {
             bake,
             replicas,
             grace,
-            more: [roles, top],
+            roles,
+            top,
             ..
         } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
@@ -146,13 +150,12 @@ impl Stage {
         let plan = format!(
             "name: {service}\n\
              services:\n  web:\n    build: .\n    environment:\n{variables}    \
-             stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n\
-             {roles}{top}\
+             stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n{roles}\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
              drain: 5s\n\
-             bake: {bake}\n"
+             bake: {bake}\n{top}"
         );
         let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();

@@ -27,7 +27,8 @@ fn with_worker(stage: &Stage, version: &str, grace: &str, variables: &[(&str, &s
     );
     let top = format!("shared_paths: [\"{work}\"]\nsettle: 1s\n");
     let settings = Settings {
-        more: [roles, top],
+        roles,
+        top,
         ..Settings::default()
     };
     stage.write_plan(version, &settings);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use flipside::core::action::{Action, Ask, Move, Proof};
 use flipside::core::event::{
-    Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
+    Event, Failure, JobEnd, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
+use flipside::core::hook::{HookEnd, HookKind, HookPlan, HookWord, When};
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
     Exposed, GrpcProbe, HeaderField, HttpProbe, ImageSource, JsonValue, Limits, Plan, PointerPlan,
@@ -43,6 +44,7 @@ pub fn opened(release: u64) -> Event {
         highest: Release(release),
         engine: String::new(),
         live_only: Vec::new(),
+        hooks: vec![],
         pointer: None,
         plan: Some(serde_json::json!({"name": "shop"})),
     })
@@ -62,6 +64,7 @@ fn begun(verb: Verb) -> Event {
         highest: Release(42),
         engine: String::new(),
         live_only: Vec::new(),
+        hooks: vec![],
         pointer: None,
         plan: None,
     })
@@ -307,6 +310,7 @@ pub fn actions() -> Vec<Action> {
         },
         Action::TearDown { release },
         Action::Disconnect,
+        hook(0),
     ];
     all_have_specimens(&actions);
     actions
@@ -343,6 +347,7 @@ fn all_have_specimens(actions: &[Action]) {
             | Action::Work { .. }
             | Action::Retire { .. }
             | Action::TearDown { .. }
+            | Action::Hook { .. }
             | Action::Disconnect => {}
         }
     }
@@ -351,7 +356,9 @@ fn all_have_specimens(actions: &[Action]) {
 /// Every event there is, at least once, every action among them.
 pub fn events() -> Vec<Event> {
     let mut events = vec![opened(42)];
-    let intended = actions().into_iter();
+    // Lines of the golden file are never moved: what came later stands at its end.
+    let later = |action: &Action| matches!(action, Action::Hook { .. });
+    let intended = actions().into_iter().filter(|action| !later(action));
     events.extend(intended.map(|action| Event::Intended { action }));
     let refused = |why, found| Event::SwitchRefused { why, found };
     let asked = |ask| Event::Asked {
@@ -452,6 +459,7 @@ pub fn events() -> Vec<Event> {
             world: Box::new(world_with_workers()),
         },
     ]);
+    events.extend(of_hooks());
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {
@@ -477,10 +485,77 @@ pub fn events() -> Vec<Event> {
             | Event::Seen { .. }
             | Event::Closed { .. }
             | Event::Disconnected
+            | Event::HookEnded(_)
+            | Event::HookSettled { .. }
             | Event::Resumed { .. } => {}
         }
     }
     events
+}
+
+fn hook(repeat: u32) -> Action {
+    Action::Hook {
+        name: "warm".into(),
+        repeat,
+    }
+}
+
+/// What came with jobs and hooks.
+fn of_hooks() -> Vec<Event> {
+    let name = || "warm".to_owned();
+    let plan = |when, kind, idempotent| HookPlan {
+        name: name(),
+        when,
+        kind,
+        idempotent,
+    };
+    let Event::Opened(mut opened) = opened(43) else {
+        unreachable!("an opening record");
+    };
+    opened.hooks = vec![
+        plan(When::BeforeSwitch, HookKind::Container, false),
+        plan(When::AfterSwitch, HookKind::Command, true),
+        plan(When::OnRollback, HookKind::Http, false),
+    ];
+    let settled = |word| Event::HookSettled {
+        name: name(),
+        word,
+        by: "bob@desk".into(),
+    };
+    vec![
+        Event::Opened(opened),
+        Event::StoodUp {
+            endpoints: vec![],
+            jobs: vec![JobEnd {
+                role: role("migrate"),
+                code: 0,
+                took_ms: 900,
+                output: "migrated 3 tables".into(),
+            }],
+        },
+        Event::Intended { action: hook(0) },
+        Event::HookEnded(HookEnd {
+            name: name(),
+            code: Some(3),
+            took_ms: 20,
+            output: "cannot warm".into(),
+            failure: Some(Failure {
+                what: "the hook `warm` exited with 3".into(),
+                ..Failure::default()
+            }),
+            ..HookEnd::default()
+        }),
+        Event::HookEnded(HookEnd {
+            name: name(),
+            status: Some(204),
+            stopped: true,
+            skipped: true,
+            ..HookEnd::default()
+        }),
+        Event::Intended { action: hook(1) },
+        settled(HookWord::Done),
+        settled(HookWord::Again),
+    ]
 }
 
 /// A role with an image and this many replicas, and nothing else said.
@@ -531,6 +606,7 @@ pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
         external_networks: BTreeMap::new(),
         exposed: said.exposed,
         probes: said.probes,
+        hooks: vec![],
         pointer: said.pointer,
         policy: said.policy,
         engine: None,

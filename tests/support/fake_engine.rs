@@ -12,11 +12,12 @@ use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState, Environment};
 use flipside::engine::{
-    Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+    Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 
 use super::fake_world::{FakeWorld, Met, Shared, call, lock};
 use super::faults::Op;
+use super::hooks;
 
 /// One operator's way to the engine of a [`FakeWorld`].
 #[derive(Clone)]
@@ -52,7 +53,7 @@ impl FakeEngine {
         self.cut.store(false, Ordering::SeqCst);
     }
 
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         op: Op,
         effect: impl FnOnce(&mut FakeWorld, usize) -> T + Send + 'static,
@@ -78,7 +79,7 @@ impl FakeEngine {
     }
 }
 
-fn failed(what: impl Into<String>) -> EngineError {
+pub(super) fn failed(what: impl Into<String>) -> EngineError {
     EngineError::Failed(Failure {
         what: what.into(),
         ..Failure::default()
@@ -325,5 +326,26 @@ impl Engine for FakeEngine {
             took_ms: 0,
             output,
         })
+    }
+
+    async fn hook(
+        &self,
+        spec: &Spec,
+        _: &str,
+        hook: &ContainerHook,
+        _: &dyn Sink,
+    ) -> Result<Ran, EngineError> {
+        hooks::contained(self, &spec.plan.service, spec.release, hook).await
+    }
+
+    async fn stop_hook(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        hook: &ContainerHook,
+        _: u64,
+    ) -> Result<(), EngineError> {
+        hooks::stop(&self.world, service, release, hook);
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::faults::{Fault, Faults, Op};
+use super::hooks::HookBook;
 
 /// How a container behaves.
 #[derive(Debug, Clone)]
@@ -162,6 +163,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
+    /// What is known of hooks.
+    pub hooks: HookBook,
     /// How often each container was started, by its name.
     pub starts: BTreeMap<String, u32>,
     /// Whether workers are started without a look at other releases'.
@@ -199,6 +202,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             displaced: BTreeMap::new(),
+            hooks: HookBook::default(),
             starts: BTreeMap::new(),
             works_blindly: false,
             built: BTreeMap::new(),
@@ -215,6 +219,8 @@ impl FakeWorld {
     /// is left behind, and containers count as started now.
     pub fn copy(&self, age: Duration) -> Shared {
         let now = Instant::now();
+        let mut hooks = self.hooks.clone();
+        hooks.settle();
         let mut environments = self.environments.clone();
         for (_, containers) in environments.values_mut() {
             for container in containers {
@@ -231,6 +237,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             displaced: self.displaced.clone(),
+            hooks,
             starts: self.starts.clone(),
             works_blindly: false,
             built: self.built.clone(),
@@ -460,6 +467,7 @@ impl FakeWorld {
         if limit == usize::MAX {
             self.environments.remove(&key);
             self.marks.remove(&key);
+            self.hooks.remove(service, release);
         }
         self.changed.notify_waiters();
     }

@@ -33,6 +33,8 @@ pub enum Op {
     DropImage,
     Rest,
     Work,
+    Hook,
+    HookCall,
 }
 
 /// What happens to one call.

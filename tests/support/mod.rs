@@ -10,6 +10,7 @@ pub mod fake_workers;
 pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;
+pub mod hooks;
 pub mod pointer_contract;
 pub mod sample;
 pub mod worker_contract;

@@ -80,6 +80,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             external_networks: BTreeMap::new(),
             exposed: exposed.clone(),
             probes: probes.clone(),
+            hooks: Vec::new(),
             pointer: pointer.clone(),
             policy: Policy::default(),
             engine: None,

@@ -2,6 +2,7 @@
 
 use super::Told;
 use crate::core::event::JobEnd;
+use crate::core::hook::{HookEnd, HookWord};
 use crate::core::words::{clean, millis};
 
 /// How many lines of an output are told.
@@ -12,6 +13,37 @@ impl Told {
         let (role, took) = (&job.role, millis(job.took_ms));
         self.good(format!("job `{role}` ended with {} after {took}", job.code));
         self.output(&job.output);
+    }
+
+    pub(super) fn hook(&mut self, end: &HookEnd) {
+        let (name, took) = (clean(&end.name), millis(end.took_ms));
+        match &end.failure {
+            None => {
+                let how = match (end.code, end.status) {
+                    (Some(code), _) => format!("ended with {code}"),
+                    (None, Some(status)) => format!("was answered {status}"),
+                    (None, None) => "is done".into(),
+                };
+                self.good(format!("hook `{name}` {how} after {took}"));
+            }
+            Some(failure) if end.skipped => self.warn(clean(&failure.what)),
+            Some(failure) => {
+                self.bad(clean(&failure.what));
+                if let Some(hint) = &failure.hint {
+                    self.detail(format!("hint: {}", clean(hint)));
+                }
+            }
+        }
+        self.output(&end.output);
+    }
+
+    pub(super) fn hook_settled(&mut self, name: &str, word: HookWord, by: &str) {
+        let says = match word {
+            HookWord::Done => "has done what it had to do",
+            HookWord::Again => "is to begin again",
+        };
+        let (name, by) = (clean(name), clean(by));
+        self.step(format!("`{by}` says that the hook `{name}` {says}"));
     }
 
     /// The last lines of an output.

@@ -111,7 +111,7 @@ fn gather(
         };
         let parts = by_release.entry(release).or_default();
         let created = container.created.and_then(|s| u64::try_from(s).ok());
-        if Kind::Helper.is(labels) {
+        if Kind::Helper.is(labels) || Kind::Hook.is(labels) {
             parts.note(&none, created.map(|s| s * 1000));
             parts.others.push(container_name(container));
         } else {

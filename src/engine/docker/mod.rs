@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::try_join;
 
-use super::{Built, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token};
-use crate::core::names::{Release, ServiceName};
+use super::{
+    Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
+};
+use crate::core::names::{Millis, Release, ServiceName};
 use crate::core::plan::Text;
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
@@ -25,6 +27,7 @@ mod credentials;
 mod ends;
 mod files;
 mod health;
+mod hook;
 mod images;
 mod inspect;
 mod logs;
@@ -199,5 +202,25 @@ impl Engine for Docker {
 
     async fn ran(&self, id: &str) -> Result<Ran, EngineError> {
         once::ran(self, id).await
+    }
+
+    async fn hook(
+        &self,
+        spec: &Spec,
+        image: &str,
+        hook: &ContainerHook,
+        sink: &dyn Sink,
+    ) -> Result<Ran, EngineError> {
+        hook::hook(self, spec, image, hook, sink).await
+    }
+
+    async fn stop_hook(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        hook: &ContainerHook,
+        grace_ms: Millis,
+    ) -> Result<(), EngineError> {
+        hook::stop(self, service, release, hook, grace_ms).await
     }
 }

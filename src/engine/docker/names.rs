@@ -13,6 +13,7 @@ use crate::docker::label_filter;
 const VERSION: &str = "1";
 
 pub(super) const SERVICE: &str = "flipside.service";
+pub(super) const HOOK: &str = "flipside.hook";
 pub(super) const RELEASE: &str = "flipside.release";
 pub(super) const ROLE: &str = "flipside.role";
 pub(super) const REPLICA: &str = "flipside.replica";
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Environment,
     /// A container that is only there to be filled through.
     Helper,
+    /// A container that runs a hook.
+    Hook,
     /// A mark.
     Mark,
     /// A token.
@@ -51,6 +54,7 @@ impl Kind {
         match self {
             Self::Environment => "environment",
             Self::Helper => "helper",
+            Self::Hook => "hook",
             Self::Mark => "mark",
             Self::Token => "token",
             Self::Image => "image",
@@ -73,6 +77,19 @@ pub(super) fn container(
     replica: u32,
 ) -> String {
     format!("{service}-{release}-{role}-{replica}")
+}
+
+/// `SERVICE-RELEASE-HOOK`, and where it was begun more than once `SERVICE-RELEASE-HOOK.TURN`.
+pub(super) fn hook(
+    service: &ServiceName,
+    release: Release,
+    name: &str,
+    turn: Option<&str>,
+) -> String {
+    match turn {
+        None => format!("{service}-{release}-{name}"),
+        Some(turn) => format!("{service}-{release}-{name}.{turn}"),
+    }
 }
 
 /// `0-flipside.SERVICE.RELEASE`: first by name among a container's networks, because an old engine

@@ -20,10 +20,10 @@ use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own};
 use super::order::{self, roles};
-use super::{Docker, LAG, health, names, once};
+use super::{Docker, LAG, health, hook, names, once};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
-use crate::core::plan::{Condition, Run};
+use crate::core::plan::{Condition, Role, Run};
 use crate::core::progress::{Progress, Sink};
 use crate::core::world::Environment;
 use crate::docker::{found, refused, refused_hint, status};
@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
         let mut index = 0;
         for (name, role) in roles(plan) {
             let image_entrypoint = match create::states_entrypoint(role) {
-                true => Some(self.image_entrypoint(image(name)?).await?),
+                true => Some(image_entrypoint(self.engine, image(name)?).await?),
                 false => None,
             };
             for replica in 1..=role.replicas {
@@ -201,7 +201,8 @@ impl<'a> Work<'a> {
         let Some(found) = network::choose_named(networks, &name, used.as_deref()) else {
             let labels = self.labels();
             let pool = plan.pools.networks;
-            return network::create(self.engine, &name, labels, pool, self.total, networks).await;
+            let total = self.total + hook::addresses(plan);
+            return network::create(self.engine, &name, labels, pool, total, networks).await;
         };
         let ours = found.labels.as_ref().and_then(names::release);
         match (ours, Own::of(&name, found)) {
@@ -211,16 +212,6 @@ impl<'a> Work<'a> {
                 format!("`docker network rm {name}` removes it, if nothing needs it"),
             )),
         }
-    }
-
-    async fn image_entrypoint(&self, image: &str) -> Result<Vec<String>, EngineError> {
-        let client = &self.engine.client;
-        let answer = client.docker.inspect_image(image).await;
-        let answer = answer.map_err(|error| client.fault(error))?;
-        Ok(answer
-            .config
-            .and_then(|config| config.entrypoint)
-            .unwrap_or_default())
     }
 
     /// Creates one container where it is missing, gives it its files and networks, and starts it
@@ -241,7 +232,7 @@ impl<'a> Work<'a> {
             Some(S::RUNNING | S::RESTARTING | S::PAUSED | S::EXITED) => {}
             _ => {
                 self.create(wanted, &name).await?;
-                self.equip(wanted, &name).await?;
+                equip(self.engine, self.spec, wanted.role, &name).await?;
             }
         }
         let runs = matches!(state, Some(S::RUNNING | S::RESTARTING | S::PAUSED));
@@ -330,35 +321,6 @@ impl<'a> Work<'a> {
         ))
     }
 
-    async fn equip(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
-        let client = &self.engine.client;
-        if let Some(tar) = files::single_files(wanted.role) {
-            files::put(self.engine, name, tar).await?;
-        }
-        for key in &wanted.role.networks {
-            let Some(network) = self.spec.plan.external_networks.get(key) else {
-                continue;
-            };
-            let request = NetworkConnectRequest {
-                container: name.to_owned(),
-                // No alias: one there would name blue and green alike.
-                endpoint_config: Some(EndpointSettings::default()),
-            };
-            match client.docker.connect_network(network, request).await {
-                Ok(()) => {}
-                Err(error) => match client.fault(error) {
-                    EngineError::Failed(failure) if failure.what.contains("already exists") => {}
-                    EngineError::Failed(failure) => {
-                        let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
-                        return Err(refused(what));
-                    }
-                    other => return Err(other),
-                },
-            }
-        }
-        Ok(())
-    }
-
     async fn start_in_turn(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
         for (role, condition) in &wanted.role.depends_on {
             let (Some(stage), Some(other)) =
@@ -429,9 +391,57 @@ impl<'a> Work<'a> {
     }
 }
 
+pub(super) async fn image_entrypoint(
+    engine: &Docker,
+    image: &str,
+) -> Result<Vec<String>, EngineError> {
+    let client = &engine.client;
+    let answer = client.docker.inspect_image(image).await;
+    let answer = answer.map_err(|error| client.fault(error))?;
+    Ok(answer
+        .config
+        .and_then(|config| config.entrypoint)
+        .unwrap_or_default())
+}
+
+/// Gives a container its files and external networks, before its start.
+pub(super) async fn equip(
+    engine: &Docker,
+    spec: &Spec,
+    role: &Role,
+    name: &str,
+) -> Result<(), EngineError> {
+    let client = &engine.client;
+    if let Some(tar) = files::single_files(role) {
+        files::put(engine, name, tar).await?;
+    }
+    for key in &role.networks {
+        let Some(network) = spec.plan.external_networks.get(key) else {
+            continue;
+        };
+        let request = NetworkConnectRequest {
+            container: name.to_owned(),
+            // No alias: one there would name blue and green alike.
+            endpoint_config: Some(EndpointSettings::default()),
+        };
+        match client.docker.connect_network(network, request).await {
+            Ok(()) => {}
+            Err(error) => match client.fault(error) {
+                EngineError::Failed(failure) if failure.what.contains("already exists") => {}
+                EngineError::Failed(failure) => {
+                    let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
+                    return Err(refused(what));
+                }
+                other => return Err(other),
+            },
+        }
+    }
+    Ok(())
+}
+
 /// Two stores that do not know of each other give out one release number twice; and what the engine
 /// makes late for a killed call may meet a run that does not know of it.
-fn of_another_run(name: &str) -> EngineError {
+pub(super) fn of_another_run(name: &str) -> EngineError {
     refused_hint(
         format!(
             "the container `{name}` is of another run, which was given the same release number"

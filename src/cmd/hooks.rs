@@ -1,0 +1,114 @@
+//! Hooks of a release that is left, and those of which a person must say what became of them.
+
+use std::sync::Arc;
+
+use crate::core::event::{Event, Opened, Verb};
+use crate::core::hook::{HookKind, HookPlan, HookWord, When};
+use crate::core::names::Release;
+use crate::core::state::State;
+use crate::core::words::clean;
+use crate::error::Error;
+use crate::journal::RunLog;
+use crate::perform::Recall;
+
+use super::operator::{Operator, Runs};
+use super::run::spec_of;
+
+/// What a person says of a hook: its name, and what became of it.
+pub type Word = (String, HookWord);
+
+/// How the newest deploy of `release` began.
+fn deployed(runs: &[RunLog], release: Release) -> Option<&Opened> {
+    let mut opened = runs.iter().filter_map(RunLog::opened);
+    opened.find(|opened| matches!(opened.verb, Verb::Deploy { release: r, .. } if r == release))
+}
+
+/// The hooks that run once `release` has been left; `None` where its record is not among `runs`.
+pub(super) fn for_leaving(runs: &[RunLog], release: Release) -> Option<Vec<HookPlan>> {
+    let hooks = deployed(runs, release)?.hooks.iter();
+    let hooks = hooks.filter(|hook| hook.when == When::OnRollback);
+    Some(hooks.cloned().collect())
+}
+
+/// A hook that would run, in a line.
+pub(super) fn told(hook: &HookPlan) -> String {
+    let when = match hook.when {
+        When::BeforeSwitch => "before the switch",
+        When::AfterSwitch => "after the switch",
+        When::OnRollback => "once it has been rolled back",
+    };
+    let what = match hook.kind {
+        HookKind::Container => "in a container",
+        HookKind::Command => "on this machine",
+        HookKind::Http => "by a request",
+    };
+    format!("would run the hook `{}` {when}, {what}", hook.name)
+}
+
+impl Operator {
+    /// Reads a release's plan again, from the journal's record of it.
+    pub(super) fn recall(&self) -> Recall {
+        let (journal, service) = (self.journal.clone(), self.service.clone());
+        let (engine, reload) = (self.engine.address().to_owned(), Arc::clone(&self.reload));
+        Arc::new(move |release| {
+            let (journal, service) = (journal.clone(), service.clone());
+            let (engine, reload) = (engine.clone(), Arc::clone(&reload));
+            Box::pin(async move {
+                let journal = journal.map_err(|error| error.to_string())?;
+                let runs = Runs::of(&journal, &service, &engine).await;
+                let runs = runs.map_err(|error| error.to_string())?;
+                let opened = deployed(&runs, release)
+                    .ok_or("its record is not among the newest of the journal")?;
+                let record = opened.plan.clone().ok_or("its record holds no plan")?;
+                let Verb::Deploy { slot, .. } = opened.verb else {
+                    return Err("its record is none of a deploy".into());
+                };
+                let plan = reload(record).await.map_err(|error| error.to_string())?;
+                Ok(spec_of(plan, release, slot, opened))
+            })
+        })
+    }
+
+    /// Says which words a run waits for.
+    pub(super) fn ask_for_word(&self, state: &State) {
+        let Some(name) = state.hook_in_doubt() else {
+            return;
+        };
+        let (service, name) = (&self.service, clean(name));
+        self.report.warn(&format!(
+            "nobody knows what became of the hook `{name}`: if it has done what it had to do, \
+             `flipside resume {service} --hook-done {name}`; if it shall begin again, \
+             `flipside resume {service} --hook-again {name}`"
+        ));
+    }
+
+    /// The record of a person's word on the hook in doubt of a run.
+    ///
+    /// # Errors
+    /// [`Error::BadFlags`] where no hook of that name is in doubt.
+    pub(super) fn word(&self, log: &RunLog, word: &Word) -> Result<Event, Error> {
+        let (name, says) = word;
+        let state = self.read_back(log)?;
+        let flag = match says {
+            HookWord::Done => "--hook-done",
+            HookWord::Again => "--hook-again",
+        };
+        match state.hook_in_doubt() {
+            Some(doubted) if doubted == name => Ok(Event::HookSettled {
+                name: name.clone(),
+                word: *says,
+                by: self.author.clone(),
+            }),
+            Some(doubted) => Err(Error::BadFlags {
+                what: format!(
+                    "`{flag} {name}`: it is known what became of that hook, or there is none"
+                ),
+                instead: Some(format!("{flag} {doubted}")),
+            }),
+            None => Err(Error::BadFlags {
+                what: format!("`{flag} {name}`: no hook of this run waits for a word"),
+                instead: Some(format!("flipside resume {}", self.service)),
+            }),
+        }
+    }
+}

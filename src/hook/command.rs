@@ -1,0 +1,172 @@
+//! A command on the deployer: a process group of its own, its output line by line, and its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{Call, OUTPUT, Stop, Told, last, stopped};
+use crate::core::plan::Text;
+use crate::core::progress::{Progress, Sink};
+
+/// How long a command has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long the rest of an output may take once the command has ended: what it has left running may
+/// hold it open for ever.
+const REST: Duration = Duration::from_secs(1);
+
+/// What is run.
+pub(super) struct Program<'a> {
+    pub(super) words: &'a [Text],
+    pub(super) environment: &'a BTreeMap<String, Text>,
+    pub(super) directory: &'a Path,
+}
+
+/// The last of an output, and the screen that sees it pass.
+struct Tail<'a> {
+    kept: Mutex<VecDeque<u8>>,
+    of: &'a str,
+    sink: &'a dyn Sink,
+}
+
+impl Tail<'_> {
+    async fn read(&self, from: Option<impl AsyncRead + Unpin>) {
+        let Some(from) = from else { return };
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        // An output that breaks off says nothing of how the command ends.
+        while from.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&line);
+            let surplus = kept.len().saturating_sub(OUTPUT);
+            kept.drain(..surplus);
+            drop(kept);
+            self.sink.progress(Progress::Output {
+                of: self.of.to_owned(),
+                line: String::from_utf8_lossy(&line).trim_end().to_owned(),
+            });
+            line.clear();
+        }
+    }
+
+    fn text(self) -> String {
+        let kept = self.kept.into_inner();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        last(&String::from_utf8_lossy(kept.make_contiguous()))
+    }
+}
+
+/// Runs a command to its end, or until it is to stop.
+pub(super) async fn run(
+    program: &Program<'_>,
+    call: &Call<'_>,
+    mut stop: Stop,
+    sink: &dyn Sink,
+) -> Told {
+    let Some((first, rest)) = program.words.split_first() else {
+        return Told::failed("its command is empty");
+    };
+    let mut child = match spawn(program, first, rest, call) {
+        Ok(child) => child,
+        Err(error) => {
+            let name = first.reveal();
+            let why = format!("`{name}` cannot be started: {error}");
+            return Told::failed(why);
+        }
+    };
+    let tail = Tail {
+        kept: Mutex::default(),
+        of: &call.hook.plan.name,
+        sink,
+    };
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let ended = {
+        let mut reading = std::pin::pin!(async {
+            tokio::join!(tail.read(out), tail.read(err));
+        });
+        let mut all_read = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = child.wait() => break ended,
+                () = stopped(&mut stop) => break end(&mut child).await,
+                () = &mut reading, if !all_read => all_read = true,
+            }
+        };
+        if !all_read {
+            let rest = timeout(REST, reading).await;
+            tracing::debug!(whole = rest.is_ok(), "the output of a hook");
+        }
+        ended
+    };
+    told(ended, tail.text())
+}
+
+fn spawn(
+    program: &Program<'_>,
+    first: &Text,
+    rest: &[Text],
+    call: &Call<'_>,
+) -> std::io::Result<Child> {
+    let variables = program.environment.iter();
+    Command::new(first.reveal())
+        .args(rest.iter().map(Text::reveal))
+        .current_dir(program.directory)
+        .envs(variables.map(|(name, value)| (name, value.reveal())))
+        .env("FLIPSIDE_SERVICE", call.service.as_str())
+        .env("FLIPSIDE_RELEASE", call.release.to_string())
+        .env("FLIPSIDE_HOOK", &call.hook.plan.name)
+        .env("FLIPSIDE_IDEMPOTENCY_KEY", call.key)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A signal that a terminal sends to all is for flipside, which passes it on.
+        .process_group(0)
+        .spawn()
+}
+
+/// Ends a command and what it has started: by SIGTERM, and by SIGKILL where that is not heard.
+async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
+    signal(child, Signal::TERM);
+    if let Ok(ended) = timeout(GRACE, child.wait()).await {
+        return ended;
+    }
+    signal(child, Signal::KILL);
+    child.wait().await
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(group) = group {
+        let sent = kill_process_group(group, signal);
+        tracing::debug!(?sent, ?signal, "to the process group of a hook");
+    }
+}
+
+fn told(ended: std::io::Result<ExitStatus>, output: String) -> Told {
+    let (code, why) = match ended {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(0), _) => (Some(0), None),
+            (Some(code), _) => (Some(code.into()), Some(format!("exited with {code}"))),
+            (None, signal) => {
+                let signal = signal.unwrap_or_default();
+                (None, Some(format!("was ended by signal {signal}")))
+            }
+        },
+        Err(error) => (None, Some(format!("cannot be waited for: {error}"))),
+    };
+    Told {
+        code,
+        status: None,
+        output,
+        why,
+    }
+}
