@@ -57,8 +57,15 @@ pub struct Common {
     /// The engine; else the plan's, `DOCKER_HOST`, the current Docker context.
     #[arg(long, global = true, value_name = "URL")]
     pub engine: Option<String>,
-    /// What is written to standard output.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    /// What standard output gets: `human` (default) or `json`, one object a line.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Output::Human,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub output: Output,
     /// Do not ask.
     #[arg(long, short = 'y', global = true)]

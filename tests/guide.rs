@@ -199,13 +199,15 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
     let parts = ["plan", "standby", "hooks"].into_iter().flat_map(blocks);
     for part in parts {
         // What a page shows of a plan stands in for the whole plan's.
-        let keys: Vec<_> = part
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .collect();
+        let key = |line: &str| match line.starts_with(' ') {
+            true => None,
+            false => line.split_once(':').map(|(key, _)| key.to_owned()),
+        };
+        let keys: Vec<_> = part.lines().filter_map(key).collect();
+        let mut within = None;
         let own = |line: &&str| {
-            keys.iter()
-                .all(|(key, _)| line.split(':').next() != Some(key))
+            within = key(line).or(within.take());
+            !within.as_ref().is_some_and(|key| keys.contains(key))
         };
         let rest = whole.lines().filter(own).collect::<Vec<_>>().join("\n");
         let text = match part.starts_with("name:") {

@@ -398,9 +398,9 @@ fn what_others_do_is_told() {
         x the pointer was not moved: another operator has taken over
         | hint: flipside status shop
         ! it is not known what became of it: the connection was reset
-        x stuck after 800 ms: a person must decide; shop@1 serves
+        x stuck after 900 ms: a person must decide; shop@1 serves
         | hint: flipside status shop
-        ! interrupted after 900 ms; shop@1 serves
+        ! interrupted after 1 s; shop@1 serves
         | hint: flipside resume shop
     "#,
     );

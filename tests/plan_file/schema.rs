@@ -138,6 +138,12 @@ const PLACES: &[(&str, &str)] = &[
         "/$defs/role/properties/ulimits/additionalProperties/anyOf/1",
         "web: {ulimits: {nofile: {STRANGE: 1}}}",
     ),
+    ("/properties/hooks", "hooks: {STRANGE: 1}"),
+    ("/$defs/hook", "hooks: {before_switch: [{STRANGE: 1}]}"),
+    (
+        "/$defs/hook/properties/http",
+        "hooks: {before_switch: [{name: a, http: {STRANGE: 1}}]}",
+    ),
     (
         "/$defs/grants/items/anyOf/1",
         "web: {configs: [{STRANGE: 1}]}",
