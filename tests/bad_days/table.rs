@@ -68,6 +68,7 @@ groups! {
         "disk-full-retire" => "It fills while the oldest release is retired",
         "disk-full-rollback" => "It is full, and you roll back",
         "engine-disk-full" => "The engine's disk is full",
+        "engine-disk-full-stand-up" => "The engine's disk is full, and the images are there",
         "engine-disk-full-rollback" => "The engine's disk is full, and you roll back",
     }
     "The pointer": {

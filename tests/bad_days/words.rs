@@ -71,7 +71,10 @@ pub fn matters(talk: &str) -> String {
     for together in lines.chunk_by_mut(|one, next| [one, next].iter().all(|it| is_warning(it))) {
         together.sort();
     }
-    let trouble = lines.iter().position(|line| is_trouble(line));
+    // Where an error ends it, how many warnings came before is a matter of luck, too.
+    let fatal = lines.iter().any(|line| line.starts_with("error: "));
+    let counts = |line: &String| is_trouble(line) && !(fatal && is_warning(line));
+    let trouble = lines.iter().position(counts);
     let fact = |line: &String| !line.starts_with(' ');
     let first = trouble
         .or_else(|| lines.iter().rposition(fact))
