@@ -25,8 +25,13 @@ const DIFFERS: &[(&str, &str)] = &[
     (r"\b\d+(\.\d+)? (µs|ms|s) (after|in all|ago)\b", "… $3"),
     (r"\bprocess \d+", "process 4711"),
     (r"\b\d+ MiB$", "… MiB"),
+    (r"\bafter \d+ checks?\b", "after … checks"),
     // Not ours: how an engine says that a name is unknown to it, or a place is shut.
     (r"(reached by the engine): .*", "$1: …"),
+    (
+        r"(network `[^`]*`): .*: (no space left on device)",
+        "$1: …: $2",
+    ),
 ];
 
 /// What a test's own names are shown as.
