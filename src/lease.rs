@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::core::event::Failure;
 use crate::core::names::{Fence, ServiceName};
 use crate::engine::{Engine, EngineError};
 
@@ -316,6 +317,15 @@ impl Held {
         let wanted = token::lease(self, next);
         let claimed = self.engine.claim(&self.service, &wanted).await;
         let claimed = claimed.map_err(LeaseLost::Unknown)?;
+        if !claimed.labels.contains_key("nonce") {
+            // Nobody's: an engine whose disk is full makes one and keeps no word of it.
+            self.drop_all(std::iter::once(&claimed.name)).await;
+            let what = format!("the engine has made `{}` without its labels", claimed.name);
+            return Err(LeaseLost::Unknown(EngineError::Failed(Failure {
+                what,
+                ..Failure::default()
+            })));
+        }
         if claimed.labels.get("nonce") != Some(&self.nonce) {
             let by = token::Seen::holder(&token::Seen::of(next, &claimed));
             return Err(LeaseLost::Taken { by });

@@ -412,3 +412,17 @@ async fn tokens_that_are_nonsense_do_no_harm() {
     let lease = got(want(&engine, &far("ann@a"), 0, Patience::Now).await);
     assert_eq!(lease.pending().await.unwrap(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_without_labels_takes_nothing_over() {
+    let engine = FakeEngine::new();
+    let lease = got(want(&engine, &far("ann@a"), 0, Patience::Refuse).await);
+    let bare = Token {
+        name: format!("flipside.shop.lease.{}", lease.fence() + 1),
+        labels: [].into(),
+    };
+    engine.claim(&shop(), &bare).await.unwrap();
+    sleep(60 * SECOND).await;
+    lease.hold().await.unwrap();
+    assert_eq!(names(&engine).len(), 1);
+}

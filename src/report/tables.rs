@@ -164,6 +164,8 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
                     .iter()
                     .map(|reason| format!("{name} is not fit: {}", clean(reason))),
             ),
+            // Said once, of what is away.
+            Fit::Unknown(_) if view.pointer.away.is_some() => {}
             Fit::Unknown(why) => {
                 notes.push(format!(
                     "whether {name} is fit is not known: {}",

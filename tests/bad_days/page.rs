@@ -19,48 +19,43 @@ const SAID: usize = WIDTH - EXIT - SERVES - "|  |  |  |".len();
 const INTRODUCTION: &str = "\
 # Bad days
 
-What you see when something goes wrong, and what serves meanwhile. The code is that of the command
-that met the trouble; what each code means is told by `flipside help exit-codes`. Names, addresses
-and times are examples. Where a second command follows (`then`), it is the one that ended the day.
+What you see when something goes wrong, and what serves meanwhile. The first command is a deploy,
+unless something else is said; where one follows (`then`), it ended the day. What an exit code means
+is told by `flipside help exit-codes`. Names, addresses and times are examples.
 
 This page is made of what the tests on a real engine saw, so it says what is so.
 ";
-
-/// A day as its file tells it.
-struct Told {
-    serves: String,
-    steps: Vec<Step>,
-}
 
 /// One command of a day.
 struct Step {
     typed: String,
     lines: Vec<String>,
     code: String,
+    /// What answered after it, where that was asked.
+    serves: String,
 }
 
-fn read(day: &Entry) -> Told {
+/// A day as its file tells it.
+fn read(day: &Entry) -> Vec<Step> {
     let text = std::fs::read_to_string(golden(day.name));
     let text = text.unwrap_or_else(|error| panic!("{}: {error}", day.name));
-    let mut parts = text.split("\n$ ");
-    let serves = parts
-        .next()
-        .and_then(|first| first.strip_prefix("serves: "));
-    let steps = parts.map(|step| {
-        let mut lines = step.trim_end().lines().map(str::to_owned);
-        let typed = lines.next().unwrap();
-        let mut lines: Vec<_> = lines.collect();
-        let code = lines.pop().unwrap();
-        let code = code.strip_prefix("exit ").unwrap().to_owned();
-        Step { typed, lines, code }
+    let text = format!("\n{text}");
+    let steps = text.split("\n$ ").skip(1).map(|step| {
+        let mut lines: Vec<_> = step.trim_end().lines().map(str::to_owned).collect();
+        let serves = lines.pop_if(|line| line.starts_with("serves: "));
+        let serves = serves.map(|line| line.replace("serves: ", ""));
+        let code = lines.pop().and_then(|code| {
+            let code = code.strip_prefix("exit ")?;
+            Some(code.to_owned())
+        });
+        Step {
+            typed: lines.remove(0),
+            lines,
+            code: code.unwrap_or_else(|| panic!("{}", day.name)),
+            serves: serves.unwrap_or_default(),
+        }
     });
-    Told {
-        serves: serves
-            .unwrap_or_else(|| panic!("{}", day.name))
-            .trim()
-            .to_owned(),
-        steps: steps.collect(),
-    }
+    steps.collect()
 }
 
 /// What a page says of a command: what went wrong, without a container's own words, and the way out;
@@ -122,14 +117,13 @@ fn row(exit: &str, serves: &str, said: &str) -> String {
 
 /// A day's rows; `above` is what the day before it has shown, which is not shown again.
 fn rows(day: &Entry, above: &mut Vec<String>) -> String {
-    let Told { serves, steps } = read(day);
     let mut rows = String::new();
-    for (n, step) in steps.iter().enumerate() {
-        let (head, shown) = match n {
-            0 => (format!("**{}**", day.title), serves.as_str()),
-            _ => (format!("then `{}`", step.typed), ""),
+    for (n, step) in read(day).iter().enumerate() {
+        let head = match n {
+            0 => format!("**{}**", day.title),
+            _ => format!("then `{}`", step.typed),
         };
-        rows += &row(&step.code, shown, &head);
+        rows += &row(&step.code, &step.serves, &head);
         let said: Vec<String> = gist(step)
             .into_iter()
             .flat_map(|text| wrapped(&text.replace('|', "\\|"), SAID))
@@ -220,7 +214,7 @@ fn every_day_has_a_file_and_a_test_that_writes_it() {
 fn every_way_out_is_a_command_that_is_understood() {
     let mut seen = 0;
     for day in days() {
-        for step in read(day).steps {
+        for step in read(day) {
             let hints = step
                 .lines
                 .iter()

@@ -57,9 +57,9 @@ impl<'a> Day<'a> {
         self
     }
 
-    /// The end of the day: who answers now.
+    /// Who answers after the last command.
     #[track_caller]
-    pub fn serves(self, serves: Serves<'_>) {
+    pub fn meanwhile(self, serves: Serves<'_>) -> Self {
         let words = match serves {
             Serves::Before(version) => {
                 self.stage.serves(version);
@@ -75,13 +75,30 @@ impl<'a> Day<'a> {
                 "nothing"
             }
         };
-        self.told(words);
+        self.serving(words)
     }
 
-    /// The end of a day that is no service's: what serves now, in words.
+    fn serving(mut self, words: &str) -> Self {
+        writeln!(self.steps, "serves: {words}").unwrap();
+        self
+    }
+
+    /// The end of the day: who answers now.
+    #[track_caller]
+    pub fn serves(self, serves: Serves<'_>) {
+        self.meanwhile(serves).held();
+    }
+
+    /// The end of a day of which this cannot ask who answers: in words.
     #[track_caller]
     pub fn told(self, serves: &str) {
-        let seen = format!("serves: {serves}\n{}", self.steps);
+        self.serving(serves).held();
+    }
+
+    /// Holds what was seen against the file that tells it.
+    #[track_caller]
+    fn held(self) {
+        let seen = self.steps.trim_start_matches('\n');
         let path = golden(self.name);
         if std::env::var_os("FLIPSIDE_BLESS").is_some() {
             std::fs::write(path, seen).unwrap();

@@ -54,7 +54,7 @@ groups! {
         "engine-gone-bake" => "It goes away during the bake",
         "engine-gone-drain" => "It goes away during the drain",
         "engine-gone-retire" => "It goes away while the oldest release is retired",
-        "engine-restarts" => "It is restarted",
+        "engine-restarts" => "It is restarted; then `flipside status shop`",
         "subnets-used-up" => "The plan's range of subnets is used up",
     }
     "The disk": {
@@ -68,29 +68,30 @@ groups! {
         "disk-full-retire" => "It fills while the oldest release is retired",
         "disk-full-rollback" => "It is full, and you roll back",
         "engine-disk-full" => "The engine's disk is full",
+        "engine-disk-full-stand-up" => "The engine's disk is full, and the images are there",
         "engine-disk-full-rollback" => "The engine's disk is full, and you roll back",
     }
     "The pointer": {
         "port-in-use" => "Another process listens where the proxy should",
         "proxy-strangers" => "Somebody else's container has the proxy's name",
         "proxy-killed" => "The proxy is killed, and comes back by itself",
-        "proxy-stopped-status" => "Somebody stops the proxy",
+        "proxy-stopped-status" => "Somebody stops the proxy; `flipside status shop`",
         "proxy-stopped-dry-run" => "Somebody stops the proxy, and you look before you roll back",
         "proxy-stopped-rollback" => "Somebody stops the proxy, and you roll back",
         "proxy-stopped-deploy" => "Somebody stops the proxy, and you deploy",
         "proxy-old" => "The proxy is of an older version, and cannot ask what the plan asks",
     }
-    "The standby": {
+    "The standby, when you roll back": {
         "standby-died" => "It has died",
         "standby-removed" => "Somebody has removed its container",
         "standby-paused" => "Somebody has paused it",
         "standby-unfit" => "Its probe fails",
         "standby-image-gone" => "Its image is gone",
-        "volumes-pruned" => "A cron job has pruned volumes, and you roll back",
-        "checkout-gone" => "Checkout and secrets are gone, the engine restarted, and you roll back",
+        "volumes-pruned" => "A cron job has pruned volumes",
+        "checkout-gone" => "Checkout and secret files are gone, and the engine was restarted",
     }
     "Your terminal": {
-        "terminal-gone" => "It is closed in the middle of a deploy",
+        "terminal-gone" => "It is closed in the middle of a deploy; later, `flipside status shop`",
         "stderr-closed" => "Its standard error is closed",
         "pipe-full" => "Nobody reads the pipe that it writes to",
         "signal-prepare" => "Ctrl-C while images are prepared",

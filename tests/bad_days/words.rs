@@ -25,8 +25,13 @@ const DIFFERS: &[(&str, &str)] = &[
     (r"\b\d+(\.\d+)? (µs|ms|s) (after|in all|ago)\b", "… $3"),
     (r"\bprocess \d+", "process 4711"),
     (r"\b\d+ MiB$", "… MiB"),
+    (r"\bafter \d+ checks?\b", "after … checks"),
     // Not ours: how an engine says that a name is unknown to it, or a place is shut.
     (r"(reached by the engine): .*", "$1: …"),
+    (
+        r"(network `[^`]*`): .*: (no space left on device)",
+        "$1: …: $2",
+    ),
 ];
 
 /// What a test's own names are shown as.
@@ -71,7 +76,10 @@ pub fn matters(talk: &str) -> String {
     for together in lines.chunk_by_mut(|one, next| [one, next].iter().all(|it| is_warning(it))) {
         together.sort();
     }
-    let trouble = lines.iter().position(|line| is_trouble(line));
+    // Where an error ends it, how many warnings came before is a matter of luck, too.
+    let fatal = lines.iter().any(|line| line.starts_with("error: "));
+    let counts = |line: &String| is_trouble(line) && !(fatal && is_warning(line));
+    let trouble = lines.iter().position(counts);
     let fact = |line: &String| !line.starts_with(' ');
     let first = trouble
         .or_else(|| lines.iter().rposition(fact))

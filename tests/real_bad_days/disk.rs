@@ -15,7 +15,12 @@ fn full(day: &'static str, phase: Phase) {
     rig.go_on(&held);
     let stopped = held.end();
     disk.free();
+    let moved = phase.is_switched() || phase == Phase::Switch;
     let day = Day::of(day, stage).saw("flipside deploy", &stopped);
+    let day = day.meanwhile(match moved {
+        true => Serves::New("new"),
+        false => Serves::Before("old"),
+    });
     let (typed, resumed) = rig.resume();
     let day = day.saw(typed, &resumed);
     day.serves(Serves::New("new"));

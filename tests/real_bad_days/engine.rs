@@ -15,16 +15,21 @@ fn gone(day: &'static str, phase: Phase) {
     } else {
         FOR_EVER
     };
-    let (rig, relay) = Rig::relayed(phase, wait);
+    let rig = Rig::new(phase, wait);
     let stage = &rig.stage;
     let held = rig.hold();
-    relay.cut();
+    rig.engine.cut();
     rig.go_on(&held);
     let cut = held.end();
     let moved = phase.is_switched() || phase == Phase::Switch;
-    assert_eq!(stage.get("/").1, if moved { "new" } else { "old" });
-    relay.mend();
+    rig.engine.mend();
+    let served = if moved {
+        Serves::New("new")
+    } else {
+        Serves::Before("old")
+    };
     let day = Day::of(day, stage).saw("flipside deploy", &cut);
+    let day = day.meanwhile(served);
     if moved {
         let resumed = stage.run(&["resume", &stage.service]);
         let day = day.saw("flipside resume shop", &resumed);
@@ -90,13 +95,13 @@ fn it_is_not_there_at_all() {
 
 #[test]
 fn it_is_back_before_anybody_gives_up() {
-    let (rig, relay) = Rig::relayed(Phase::Prove, 4_000);
+    let rig = Rig::new(Phase::Prove, 4_000);
     let stage = &rig.stage;
     let held = rig.hold();
-    relay.cut();
+    rig.engine.cut();
     // As long as it is away.
     std::thread::sleep(std::time::Duration::from_secs(3));
-    relay.mend();
+    rig.engine.mend();
     let ran = held.end();
     ran.ended(0);
     let day = Day::of("engine-blinks", stage).saw("flipside deploy", &ran);

@@ -36,6 +36,10 @@ pub struct Rig {
     phase: Phase,
     /// How long the phase of the next release lasts, in milliseconds.
     wait: u32,
+    /// The way to the engine.
+    pub engine: Relay,
+    /// Reached once a container is asked to stop.
+    stopping: Arc<Gate>,
 }
 
 /// A deploy of version `new` that has come to its phase.
@@ -54,15 +58,6 @@ impl Rig {
         Self::of(phase, wait, Stage::new())
     }
 
-    /// One whose engine is behind a relay.
-    pub fn relayed(phase: Phase, wait: u32) -> (Self, Relay) {
-        let mut stage = Stage::new();
-        let socket = stage.path().join("engine.sock");
-        let relay = Relay::new(&socket, "/var/run/docker.sock".as_ref());
-        stage.engine = Some(format!("unix://{}", socket.display()));
-        (Self::of(phase, wait, stage), relay)
-    }
-
     /// One whose journal is on a small disk.
     pub fn on_small_disk(phase: Phase, wait: u32) -> (Self, Small) {
         let stage = Stage::new();
@@ -70,7 +65,23 @@ impl Rig {
         (Self::of(phase, wait, stage), disk)
     }
 
-    fn of(phase: Phase, wait: u32, stage: Stage) -> Self {
+    fn of(phase: Phase, wait: u32, mut stage: Stage) -> Self {
+        let socket = stage.path().join("engine.sock");
+        let stopping = Arc::new(Gate::default());
+        stopping.open();
+        let seen = Arc::clone(&stopping);
+        let engine = Relay::with(
+            &socket,
+            "/var/run/docker.sock".as_ref(),
+            Arc::new(move |said| {
+                if said.contains("/stop?") || said.contains("/stop ") {
+                    seen.pass();
+                }
+                said
+            }),
+            Arc::new(|said| said),
+        );
+        stage.engine = Some(format!("unix://{}", socket.display()));
         let grace = if phase == Phase::Retire { "4s" } else { "2s" };
         let plan = stage
             .plan()
@@ -84,7 +95,13 @@ impl Rig {
                 "    environment:\n      DEAF: \"${DEAF:-}\"\n",
             );
         stage.write("flipside.yaml", plan);
-        let rig = Self { stage, phase, wait };
+        let rig = Self {
+            stage,
+            phase,
+            wait,
+            engine,
+            stopping,
+        };
         if phase == Phase::Retire {
             // The one that is retired takes its time.
             rig.stage.deploy(&["VERSION=oldest", "DEAF=1"]);
@@ -202,7 +219,7 @@ impl Rig {
             Phase::Switch => gate.until_reached(),
             Phase::Bake => running.until_shown("bakes for"),
             Phase::Drain => running.until_shown("answered through the pointer"),
-            Phase::Retire => running.until_shown("drained: "),
+            Phase::Retire => self.stopping.until_reached(),
         }
         Held {
             running,

@@ -22,11 +22,6 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Passes everything on as it is.
-    pub fn new(path: &Path, target: &Path) -> Self {
-        Self::with(path, target, Arc::new(|said| said), Arc::new(|said| said))
-    }
-
     /// Passes on what `said` makes of the client's words, and `answered` of the server's.
     pub fn with(path: &Path, target: &Path, said: Hand, answered: Hand) -> Self {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -32,8 +32,8 @@ const HIDDEN: &str = "test.hidden";
 enum Ruse {
     /// Leaves those labelled [`HIDDEN`] out of every list.
     Hide,
-    /// Refuses to make any, as an engine does whose ranges are taken.
-    Refuse,
+    /// Refuses to make any, as an engine does whose ranges are taken: in its words.
+    Refuse(&'static str),
 }
 
 /// The subnets that networks were asked for, in order.
@@ -69,8 +69,8 @@ async fn answer(
         let wanted: Value = serde_json::from_slice(&body).unwrap();
         let subnet = wanted["IPAM"]["Config"][0]["Subnet"].as_str().unwrap();
         asked.lock().unwrap().push(subnet.to_owned());
-        if ruse == Ruse::Refuse {
-            let words = json!({"message": "Pool overlaps with other one on this address space"});
+        if let Ruse::Refuse(words) = ruse {
+            let words = json!({ "message": words });
             return Response::builder()
                 .status(StatusCode::FORBIDDEN)
                 .header(CONTENT_TYPE, "application/json")
@@ -172,15 +172,22 @@ async fn a_piece_that_the_engine_refuses_is_passed_over() {
 
 #[tokio::test]
 async fn after_sixteen_refused_pieces_the_plans_range_is_named() {
+    let bridge = "conflicts with network 4e11 (br-4e11): networks have overlapping IPv4";
+    for words in ["Pool overlaps with other one on this address space", bridge] {
+        sixteen_are_refused(words).await;
+    }
+}
+
+async fn sixteen_are_refused(words: &'static str) {
     let mut scope = Scope::new().await;
-    let asked = relay(&mut scope, Ruse::Refuse).await;
+    let asked = relay(&mut scope, Ruse::Refuse(words)).await;
     let failed = failure(try_up(&scope, &simple(&scope, 1)).await.unwrap_err());
     let name = format!("0-flipside.{}.1", scope.service);
     assert_eq!(
         failed.what,
         format!(
             "the engine refused 16 pieces of 10.213.0.0/16 for the network `{name}`: \
-             Pool overlaps with other one on this address space"
+             {words}"
         )
     );
     assert_mends(&failed.hint.unwrap());

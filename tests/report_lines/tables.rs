@@ -203,8 +203,6 @@ fn status_of_a_pointer_that_is_away_guesses_nothing() {
         stands  shop@2   green  1h ago    unknown  10.213.2.2:8080
                                                    10.213.2.3:8080
 
-        warning: whether shop@2 is fit is not known: pointer proxy p is out of reach: its container is
-          stopped
         warning: pointer proxy p is out of reach: its container is stopped
 
         start the pointer as the warning says, then look again: flipside status shop

@@ -73,6 +73,12 @@ fn piece(containers: u32) -> u8 {
     }
 }
 
+/// Whether an engine refuses a network because its piece is taken, in one way or the other: an engine
+/// whose disk was full when it made a bridge lists no network of it, and keeps its addresses.
+fn is_taken(said: &str) -> bool {
+    said.contains("overlaps") || said.contains("overlapping IPv4")
+}
+
 /// The first piece of `pool` that overlaps nothing of `taken`.
 pub(super) fn choose(pool: Subnet, containers: u32, taken: &[Subnet]) -> Option<Subnet> {
     let prefix = piece(containers);
@@ -171,7 +177,7 @@ pub(super) async fn create(
                 if failure.what.contains("already exists") {
                     return settle(engine, name).await;
                 }
-                if !failure.what.contains("overlaps") {
+                if !is_taken(&failure.what) {
                     return Err(refused(format!("network `{name}`: {}", failure.what)));
                 }
                 last = failure.what;
