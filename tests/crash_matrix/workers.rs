@@ -97,8 +97,8 @@ impl Checker {
         }
     }
 
-    /// 2: when a run has ended, those of the live release run, all of them, and no others; unless it
-    /// was a first one that was given up when it was live, and only a person can say what next.
+    /// 2: when a run has ended, those of the live release run, all of them, and no others; unless
+    /// only a person can say what next.
     pub fn works(&mut self) {
         if self.is_stuck() {
             return;
