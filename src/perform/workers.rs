@@ -22,18 +22,18 @@ const REST_SLACK: Duration = Duration::from_secs(30);
 impl Performer {
     /// Stops the live-only containers of `releases`, none of which may be live.
     ///
-    /// The engine cannot refuse a late act, so the pointer is asked first, as before a removal.
+    /// The engine cannot refuse a late act, so the pointer is asked before each, as before a removal.
     pub(super) async fn rest(&self, releases: &[Release], fence: Fence) -> Result<Event, Fault> {
-        let routing = self.not_late(fence).await?;
-        let live = routing.as_ref().and_then(Routing::live);
-        if live.is_none_or(|live| releases.contains(&live)) {
-            return Err(Fault::Refused(SwitchRefusal::Moved, routing.map(Box::new)));
-        }
         let stands = self.look_again().await?.into_iter();
         let mut containers = Vec::new();
         // One that has been removed meanwhile has nothing that runs.
         for environment in stands.filter(|stands| releases.contains(&stands.release)) {
             let release = environment.release;
+            let routing = self.not_late(fence).await?;
+            let live = routing.as_ref().and_then(Routing::live);
+            if live.is_none_or(|live| live == release) {
+                return Err(Fault::Refused(SwitchRefusal::Moved, routing.map(Box::new)));
+            }
             let grace = grace(&environment);
             if environment.workers().any(|worker| worker.runs()) {
                 self.with.sink.progress(Progress::Wait {

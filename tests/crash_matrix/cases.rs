@@ -517,8 +517,13 @@ impl Scenario {
         let good = match done {
             Done::Ended(ended) => match ended.outcome {
                 Outcome::Done | Outcome::RolledBack | Outcome::Refused => true,
-                // A first release that is live has nothing to go back to.
-                Outcome::Stuck => ended.state.has_moved() && ended.state.opened.live.is_none(),
+                // A first release that is live has nothing to go back to; and one that is gone back
+                // to may have workers that end.
+                Outcome::Stuck => {
+                    let first = ended.state.opened.live.is_none();
+                    let spoilt = self.workers > 0 && back && live(stage) == Some(Release(2));
+                    ended.state.has_moved() && (first || spoilt)
+                }
                 Outcome::Unsure | Outcome::Interrupted => false,
             },
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),

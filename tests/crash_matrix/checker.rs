@@ -89,7 +89,8 @@ pub struct Checker {
     late: BTreeSet<&'static str>,
     going_down: bool,
     fence: u64,
-    /// A first release is live that was given up.
+    /// A release is live that only a person can say more of: a first one that was given up, or one
+    /// that was gone back to and whose workers end.
     stuck: bool,
 }
 
@@ -241,7 +242,7 @@ impl Checker {
                 // move's drain was its.
                 let driven = told.pending.take().is_none();
                 let first = told.opened.as_ref().is_some_and(|run| run.live.is_none());
-                self.stuck = *outcome == Outcome::Stuck && first;
+                self.stuck = *outcome == Outcome::Stuck && (first || told.undrained);
                 told.closed = true;
                 let open = driven && told.undrained && !self.undrained.is_empty();
                 if *outcome == Outcome::Done && open {
