@@ -8,6 +8,7 @@ mod broken;
 mod cases;
 mod checker;
 mod doors;
+mod hooks;
 mod journals;
 mod left;
 mod random;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
-use flipside::core::plan::Policy;
+use flipside::core::plan::{Plan, Policy};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
@@ -31,6 +31,8 @@ pub struct Scenario {
     /// How it ends by itself.
     pub ends: &'static [Outcome],
     pub pointer_keeps_marks: bool,
+    /// What is different in its plan.
+    pub plan: fn(&mut Plan),
 }
 
 /// What befalls the first operator.
@@ -101,7 +103,7 @@ fn no_start(world: &mut FakeWorld) {
     world.faults.always(Op::StandUp, Fault::Refused(why.into()));
 }
 
-const PLAIN: Scenario = Scenario {
+pub const PLAIN: Scenario = Scenario {
     name: "first deploy",
     before: &[],
     verb: Verb::Deploy,
@@ -109,6 +111,7 @@ const PLAIN: Scenario = Scenario {
     wrong: nothing,
     ends: DONE,
     pointer_keeps_marks: true,
+    plan: |_| {},
 };
 
 /// All of them, with one keeper of marks.
@@ -442,7 +445,7 @@ impl Scenario {
             drain_ms: 2_000,
             ..Policy::default()
         };
-        let stage = Stage::new(policy, Core::default(), Flaw::None);
+        let stage = Stage::with(policy, Core::default(), Flaw::None, self.plan);
         lock(&stage.world).pointer_keeps_marks = self.pointer_keeps_marks;
         lock(&stage.world).drain_takes = Duration::from_millis(700);
         let began = lock(&stage.world).now();
@@ -500,7 +503,9 @@ impl Scenario {
                 Outcome::Done | Outcome::RolledBack | Outcome::Refused => true,
                 // A first release that is live has nothing to go back to.
                 Outcome::Stuck => ended.state.has_moved() && ended.state.opened.live.is_none(),
-                Outcome::Unsure | Outcome::Interrupted => false,
+                // A person is asked about a hook, where there are any.
+                Outcome::Unsure => ended.state.hook_in_doubt().is_some(),
+                Outcome::Interrupted => false,
             },
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,

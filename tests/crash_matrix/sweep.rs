@@ -12,12 +12,12 @@ use super::tape::Slip;
 use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
-struct Course {
+pub(super) struct Course {
     records: Vec<Event>,
     calls: BTreeMap<Op, usize>,
 }
 
-fn learn(scenario: Scenario) -> Course {
+pub(super) fn learn(scenario: Scenario) -> Course {
     paused(async {
         let stage = scenario.stage(Core::default(), Flaw::None);
         let actor = stage.actor("ann@build", Machine::Here);
@@ -32,7 +32,7 @@ fn learn(scenario: Scenario) -> Course {
 }
 
 /// Plays all cases, and tells of all that fail at once.
-fn play(cases: &[Case]) {
+pub(super) fn play(cases: &[Case]) {
     let failed: Vec<String> = cases.iter().filter_map(|case| case.play().err()).collect();
     let some: Vec<_> = failed.iter().take(40).cloned().collect();
     assert!(
@@ -52,7 +52,7 @@ fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
 
 /// After every record; and before every outcome, when the act has taken effect. (Before an intent
 /// nothing has happened since the record before it.)
-fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub(super) fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (at, event) in course.records.iter().enumerate() {
         let intent = matches!(event, Event::Intended { .. } | Event::Closed { .. });
@@ -103,7 +103,7 @@ fn only_asks(op: Op) -> bool {
 }
 
 /// Every call of a course.
-fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
+pub(super) fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
     course.calls.iter().flat_map(|(&op, &count)| {
         let some = if only_asks(op) { 6 } else { 12 };
         (0..count.min(some)).map(move |nth| (op, nth))
