@@ -507,6 +507,7 @@ impl Scenario {
                 Outcome::Unsure => ended.state.hook_in_doubt().is_some(),
                 Outcome::Interrupted => false,
             },
+            Done::Exit(Exit::Decide) => open && !stage.plan.hooks.is_empty(),
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,
             // What is older and has never been proven is gone back to by force only.

@@ -115,7 +115,7 @@ fn a_kill_inside_every_hook_is_gone_on_with() {
         let mut cases = Vec::new();
         for (op, nth) in own(course) {
             for moment in [Moment::Before, Moment::After] {
-                for next in WAYS {
+                for next in [WAYS[0], WAYS[1], WAYS[2], WAYS[3], WAYS[4]] {
                     cases.push(Case::new(scenario, Trouble::Call(op, nth, moment), next));
                 }
             }

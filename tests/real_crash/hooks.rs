@@ -374,3 +374,29 @@ async fn a_signal_ends_a_hook_and_before_the_switch_the_release() {
     stage.is_tidy("after a signal").await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_is_done_also_where_its_hooks_cannot_run() {
+    let stage = Stage::live().await;
+    script(&stage, "undo.sh", "");
+    let top = "hooks:\n  on_rollback:\n    - {name: undo, run: [./undo.sh]}\n";
+    stage.write_plan("2", &settings("", top));
+    stage.run(&["deploy"]).await.ends(0);
+    std::fs::remove_dir_all(stage.checkout()).unwrap();
+    let back = stage.verb("rollback").await;
+    assert_eq!(back.ends(0).outcome(), "done");
+    assert_eq!(stage.answer().await, "1");
+    let what = ended(&back, "undo")["failure"]["what"].as_str().unwrap();
+    assert!(what.contains("the hook `undo`"), "{what}");
+    let moved = back
+        .lines
+        .iter()
+        .position(|line| line["event"] == "switched");
+    let hooked = back
+        .lines
+        .iter()
+        .position(|line| line["event"] == "hook-ended");
+    assert!(moved.unwrap() < hooked.unwrap());
+    stage.is_tidy("after a hook that could not run").await;
+    stage.end().await;
+}

@@ -63,6 +63,10 @@ probes:
   - http: {{ path: \"${{PROBED:-/up}}\", headers: {{ Authorization: \"${{HEADER}}\" }}, deadline: 3s, timeout: 1s }}
 pointer: {{ proxy: {{ listen: \"127.0.0.1:{port}\" }} }}
 bake: 1s
+hooks:
+  before_switch:
+    - {{ name: leak, run: [/bin/echo, \"${{PASSWORD}}\", is, \"${{LEAK}}\"], environment: {{ LEAK: \"${{HEADER}}\" }} }}
+    - {{ name: talk, run: [/bin/sh, -c, \"env; exit ${{LEAKED:-0}}\"], environment: {{ LEAK: \"${{HEADER}}\" }} }}
 "
     );
     stage.write("flipside.yaml", plan);
@@ -73,7 +77,8 @@ bake: 1s
         command
             .env("PASSWORD", variable)
             .env("TOKEN", argument)
-            .env("HEADER", header);
+            .env("HEADER", header)
+            .env("LEAK", variable);
         let ran = super::kit::Running::start(command).end();
         ran.ended(code);
         unsaid(&ran);
@@ -89,6 +94,7 @@ bake: 1s
     deploy(&["-vv", "--output", "json"], 0);
     deploy(&["-vv", "--output", "json", "--set", "EXIT_AT_START=1"], 3);
     deploy(&["-vv", "--set", "PROBED=/fail"], 3);
+    deploy(&["-vv", "--set", "LEAKED=4"], 3);
     deploy(&["-vv", "--dry-run"], 0);
     for words in [
         &["status", service, "-vv"][..],
