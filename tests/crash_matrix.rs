@@ -9,6 +9,7 @@ mod cases;
 mod checker;
 mod clock;
 mod doors;
+mod hooks;
 mod journals;
 mod left;
 mod random;

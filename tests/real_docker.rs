@@ -34,6 +34,7 @@ contract! {
     marks_add_up
     a_token_has_one_winner
     a_job_is_done_when_its_environment_stands
+    a_hook_runs_once_in_a_container_of_its_own
     what_is_not_there_is_said
     live_only_roles_are_made_and_not_started
     workers_come_to_work_and_to_rest

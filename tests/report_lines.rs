@@ -11,8 +11,9 @@ mod workers;
 
 use flipside::core::action::{Action, Ask, Move, Proof, TIME_UP};
 use flipside::core::event::{
-    Event, Failure, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
+    Event, Failure, JobEnd, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
+use flipside::core::hook::{HookEnd, HookWord};
 use flipside::core::names::{Millis, Release, RoleName, Slot};
 use flipside::core::narrate::{Line, Narrator, Tone};
 use flipside::core::plan::Policy;
@@ -503,4 +504,66 @@ fn foreign_text_cannot_paint_on_the_terminal() {
     );
     assert_eq!(clean("cut off \u{1b}["), "cut off ");
     assert_eq!(clean("\u{9b}31mü"), "31mü");
+}
+
+#[test]
+fn jobs_and_hooks_are_told_with_what_they_printed_last() {
+    let hook = |end: HookEnd| {
+        Event::HookEnded(HookEnd {
+            name: "warm".into(),
+            took_ms: 1_500,
+            ..end
+        })
+    };
+    let failure = Failure {
+        what: "the hook `warm` exited with 3".into(),
+        hint: Some("look at it".into()),
+        ..Failure::default()
+    };
+    let events = [
+        deploy(Some(1)),
+        intended(Action::StandUp),
+        Event::StoodUp {
+            endpoints: Vec::new(),
+            jobs: vec![JobEnd {
+                role: RoleName::new("migrate").unwrap(),
+                code: 0,
+                took_ms: 900,
+                output: "table a\ntable \u{1b}[31mb".into(),
+            }],
+        },
+        hook(HookEnd {
+            status: Some(204),
+            ..HookEnd::default()
+        }),
+        hook(HookEnd {
+            code: Some(3),
+            output: "cannot".into(),
+            failure: Some(failure.clone()),
+            ..HookEnd::default()
+        }),
+        hook(HookEnd {
+            failure: Some(failure),
+            skipped: true,
+            ..HookEnd::default()
+        }),
+        Event::HookSettled {
+            name: "warm".into(),
+            word: HookWord::Done,
+            by: "bob@desk".into(),
+        },
+    ];
+    let lines = told(&events);
+    for expected in [
+        "job `migrate` ended with 0 after 900 ms",
+        "  table a",
+        "hook `warm` was answered 204 after 1.5 s",
+        "the hook `warm` exited with 3",
+        "  cannot",
+        "hint: look at it",
+        "`bob@desk` says that the hook `warm` has done what it had to do",
+    ] {
+        assert!(lines.contains(expected), "{expected}:\n{lines}");
+    }
+    assert!(!lines.contains('\u{1b}'), "{lines}");
 }

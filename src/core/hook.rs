@@ -220,3 +220,130 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its scene has failed"
+)]
+mod tests {
+    use super::*;
+    use crate::core::decide::{Next, decide};
+    use crate::core::event::{Event, MarkKeeper, Opened, Verb};
+    use crate::core::names::{Release, Slot};
+    use crate::core::plan::Policy;
+    use crate::core::verdict::Outcome;
+
+    fn plan(when: When, kind: HookKind) -> HookPlan {
+        HookPlan {
+            name: "warm".into(),
+            when,
+            kind,
+            idempotent: false,
+        }
+    }
+
+    /// A deploy of release 3, whose hook has been begun.
+    fn begun(hook: HookPlan, stage: Stage) -> State {
+        let opened = Opened {
+            verb: Verb::Deploy {
+                release: Release(3),
+                slot: Slot::Blue,
+            },
+            by: "ann@host".into(),
+            version: "0".into(),
+            policy: Policy::default(),
+            marks: MarkKeeper::Pointer,
+            live: Some(Release(2)),
+            generation: Some(7),
+            fence: 1,
+            engine: String::new(),
+            highest: Release(3),
+            hooks: vec![hook],
+            pointer: None,
+            plan: None,
+        };
+        let mut state = State::open(&Event::Opened(opened)).unwrap();
+        state.course = Course::Forward(stage);
+        let Next::Act(action @ Action::Hook { .. }) = decide(&state) else {
+            panic!("the hook is not due");
+        };
+        state.apply(&Event::Intended { action }).unwrap()
+    }
+
+    fn asked(state: State, ask: Ask) -> State {
+        let by = "bob@desk".into();
+        state.apply(&Event::Asked { ask, by }).unwrap()
+    }
+
+    fn ended(state: State, stopped: bool) -> State {
+        let end = HookEnd {
+            name: "warm".into(),
+            failure: stopped.then(Failure::default),
+            stopped,
+            ..HookEnd::default()
+        };
+        state.apply(&Event::HookEnded(end)).unwrap()
+    }
+
+    fn resumed(state: State) -> State {
+        let by = "bob@desk".into();
+        let state = state.apply(&Event::Resumed { by }).unwrap();
+        let world = Box::default();
+        state.apply(&Event::Observed { world }).unwrap()
+    }
+
+    #[test]
+    fn what_a_signal_cuts_short_after_the_switch_is_for_a_person_to_judge() {
+        for kind in [HookKind::Command, HookKind::Container] {
+            let state = begun(plan(When::AfterSwitch, kind), Stage::Verified);
+            assert!(state.ends_hook(&Ask::Leave) && !state.ends_hook(&Ask::Settle));
+            let state = ended(asked(state, Ask::Leave), true);
+            assert_eq!(decide(&state), Next::End(Outcome::Interrupted));
+            let mut state = state;
+            state.ask = None;
+            assert_eq!(decide(&state), Next::End(Outcome::Unsure));
+            let (name, by) = ("warm".to_owned(), String::new());
+            let word = HookWord::Again;
+            let again = Event::HookSettled { name, word, by };
+            let state = state.apply(&again).unwrap();
+            let next = Action::Hook {
+                name: "warm".into(),
+                repeat: 1,
+            };
+            assert_eq!(decide(&state), Next::Act(next));
+            // A word on what is known is none.
+            assert!(state.apply(&again).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_or_turned_round_asks_nobody() {
+        let state = begun(plan(When::BeforeSwitch, HookKind::Command), Stage::Proven);
+        assert!(state.ends_hook(&Ask::Settle));
+        let state = ended(asked(state, Ask::Leave), true);
+        assert_eq!(state.course, Course::GivingUp);
+        let state = begun(plan(When::AfterSwitch, HookKind::Command), Stage::Verified);
+        let state = ended(asked(state, Ask::Abort), true);
+        assert_eq!(state.course, Course::Back(Back::Decided));
+    }
+
+    #[test]
+    fn what_can_be_read_back_is_asked_for_again_and_nothing_else() {
+        let mut repeatable = plan(When::BeforeSwitch, HookKind::Http);
+        repeatable.idempotent = true;
+        for hook in [plan(When::BeforeSwitch, HookKind::Container), repeatable] {
+            let state = begun(hook, Stage::Proven);
+            let mut known = resumed(state);
+            known.sight = crate::core::course::Sight::Fresh;
+            assert_eq!(known.hook_in_doubt(), None);
+            known.course = Course::Forward(Stage::Proven);
+            assert!(matches!(
+                decide(&known),
+                Next::Act(Action::Hook { repeat: 0, .. })
+            ));
+        }
+        let state = begun(plan(When::BeforeSwitch, HookKind::Http), Stage::Proven);
+        assert_eq!(resumed(state).hook_in_doubt(), Some("warm"));
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
-use flipside::core::plan::Policy;
+use flipside::core::plan::{Plan, Policy};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub pointer_keeps_marks: bool,
     /// How many containers of a live-only role each release has.
     pub workers: u32,
+    /// What is different in its plan.
+    pub plan: fn(&mut Plan),
 }
 
 /// What befalls the first operator.
@@ -112,6 +114,7 @@ pub const PLAIN: Scenario = Scenario {
     ends: DONE,
     pointer_keeps_marks: true,
     workers: 0,
+    plan: |_| {},
 };
 
 /// All of them, with one keeper of marks.
@@ -461,7 +464,7 @@ impl Scenario {
             settle_ms: 3_000,
             ..Policy::default()
         };
-        let stage = Stage::new(policy, self.workers);
+        let stage = Stage::new(policy, self.workers, self.plan);
         lock(&stage.world).pointer_keeps_marks = self.pointer_keeps_marks;
         lock(&stage.world).drain_takes = Duration::from_millis(700);
         let began = lock(&stage.world).now();
@@ -524,8 +527,11 @@ impl Scenario {
                     let spoilt = self.workers > 0 && back && live(stage) == Some(Release(2));
                     ended.state.has_moved() && (first || spoilt)
                 }
-                Outcome::Unsure | Outcome::Interrupted => false,
+                // A person is asked about a hook, where there are any.
+                Outcome::Unsure => ended.state.hook_in_doubt().is_some(),
+                Outcome::Interrupted => false,
             },
+            Done::Exit(Exit::Decide) => open && !stage.plan.hooks.is_empty(),
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,
             // What is older and has never been proven is gone back to by force only.

@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 
 use flipside::core::action::Action;
 use flipside::core::event::{Event, Opened, Verb};
+use flipside::core::hook::When;
 use flipside::core::names::{Generation, Release, ServiceName};
+use flipside::core::plan::Plan;
 use flipside::core::routing::{Drained, Mark, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health};
 use tokio::time::Instant;
 
-use crate::support::fake_world::{Shared, lock};
+use crate::support::fake_world::{FakeWorld, Shared, lock};
 
 /// What no record, label or line may hold: the plan has it from outside its text.
 pub const SECRET: &str = "hunter2-from-outside";
@@ -87,6 +89,8 @@ pub struct Checker {
     holders: BTreeMap<String, &'static str>,
     /// Operators that stood still: what they do before they can know is the pointer's to refuse.
     late: BTreeSet<&'static str>,
+    /// Hooks that must have ended well before a switch.
+    before: Vec<String>,
     going_down: bool,
     fence: u64,
     /// A release is live that only a person can say more of: a first one that was given up, or one
@@ -95,8 +99,11 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new(world: &Shared, service: &ServiceName) -> Self {
+    pub fn new(world: &Shared, service: &ServiceName, plan: &Plan) -> Self {
+        let hooks = plan.hooks.iter().map(|hook| &hook.plan);
+        let before = hooks.filter(|hook| hook.when == When::BeforeSwitch);
         Self {
+            before: before.map(|hook| hook.name.clone()).collect(),
             broken: Vec::new(),
             world: world.clone(),
             service: service.clone(),
@@ -377,6 +384,7 @@ impl Checker {
         let world = lock(&world);
         let environments = world.environments(&self.service);
         let routing = world.routings.get(&self.service).cloned();
+        self.begun(&world);
         if environments == self.seen && routing == self.last {
             return;
         }
@@ -384,9 +392,39 @@ impl Checker {
         self.two_work(&environments);
         self.modified(&environments);
         self.moved(&environments, routing.as_ref());
+        self.hooked(&world, routing.as_ref());
         self.last = routing;
         self.removed(&environments);
         self.seen = environments;
+    }
+
+    /// 5: a job, a hook in a container and one that may not be repeated are begun at most once.
+    fn begun(&mut self, world: &FakeWorld) {
+        let hooks = world.hooks.begun.iter();
+        let hooks = hooks.filter(|(_, (times, repeatable))| *times > 1 && !repeatable);
+        let jobs = world.starts.iter();
+        let jobs = jobs.filter(|(name, times)| name.contains("-migrate-") && **times > 1);
+        let twice = hooks
+            .map(|(name, _)| name)
+            .chain(jobs.map(|(name, _)| name));
+        for name in twice {
+            self.breaks(5, format!("`{name}` was begun more than once"));
+        }
+    }
+
+    /// 1: no switch before every hook that comes before it has ended well.
+    fn hooked(&mut self, world: &FakeWorld, routing: Option<&Routing>) {
+        let Some(now) = routing.filter(|now| now.reason.starts_with("deploy")) else {
+            return;
+        };
+        let Some(to) = now.live() else { return };
+        let well = |hook: &&String| !world.hooks.well.contains(&(to, (*hook).clone()));
+        if let Some(missed) = self.before.iter().find(well).cloned() {
+            self.breaks(
+                1,
+                format!("the pointer moved to {to} before `{missed}` had ended well"),
+            );
+        }
     }
 
     /// 8: what a hand has written stays.

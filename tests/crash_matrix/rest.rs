@@ -18,10 +18,12 @@ impl Case {
     /// no business there.
     pub async fn comes_to_rest(&self, stage: &Arc<Stage>) -> Verdict {
         if unfinished(stage) {
-            let done = stage
-                .actor("dan@desk", Machine::Here)
-                .perform(Verb::Resume)
-                .await;
+            let dan = stage.actor("dan@desk", Machine::Here);
+            let mut done = dan.perform(Verb::Resume).await;
+            // A person says of each hook in doubt that it has done what it had to do.
+            while done.outcome() == Some(Outcome::Unsure) {
+                done = stage.say_done(&done).await;
+            }
             let ended = match done.outcome() {
                 Some(Outcome::Done | Outcome::RolledBack | Outcome::Refused) => true,
                 // Another machine has moved the pointer on: a person is told so, once.

@@ -12,6 +12,7 @@ use flipside::cmd::rollback::{Wanted, roll_back};
 use flipside::cmd::run::Ended;
 use flipside::cmd::{abort, down, prune, resume};
 use flipside::core::action::Proof;
+use flipside::core::hook::HookWord;
 use flipside::core::names::{Release, ServiceName};
 use flipside::core::plan::{HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Run, Text};
 use flipside::core::progress::{Progress, Sink};
@@ -114,7 +115,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(policy: Policy, workers: u32) -> Arc<Self> {
+    /// A stage whose plan has so many live-only containers, and is then changed by `change`.
+    pub fn new(policy: Policy, workers: u32, change: fn(&mut Plan)) -> Arc<Self> {
         let world = FakeWorld::new();
         let service = facts::shop();
         let mut plan = facts::plan(&[("web", 3), ("side", 2)], vec![probe()]);
@@ -124,12 +126,13 @@ impl Stage {
             worker.run = Run::LiveOnly;
             plan.roles.insert(facts::role("worker"), worker);
         }
+        change(&mut plan);
         for role in plan.roles.values_mut() {
             let secret = Text::secret(SECRET);
             role.environment.insert("TOKEN".into(), secret);
         }
         Arc::new(Self {
-            checker: Mutex::new(Checker::new(&world, &service)),
+            checker: Mutex::new(Checker::new(&world, &service, &plan)),
             world,
             service,
             plan,
@@ -325,6 +328,30 @@ impl Stage {
             tape,
             report,
             stage: Arc::clone(self),
+        }
+    }
+}
+
+impl Stage {
+    /// Somebody says that the hook in doubt has done what it had to do, and goes on.
+    pub async fn say_done(self: &Arc<Self>, asked: &Done) -> Done {
+        let Done::Ended(ended) = asked else {
+            panic!("{asked:?}");
+        };
+        let name = ended.state.hook_in_doubt().unwrap().to_owned();
+        let release = match ended.state.opened.verb {
+            flipside::core::event::Verb::Rollback { from, .. } => from,
+            _ => ended.state.release(),
+        };
+        lock(&self.world).hooks.well.insert((release, name.clone()));
+        let dan = self.actor("dan@desk", Machine::Here);
+        self.checker().begin();
+        let word = (name, HookWord::Done);
+        let done = resume::resume(&dan.operator, Some(&word)).await;
+        self.checker().look();
+        match done {
+            Ok(ended) => Done::Ended(Box::new(ended)),
+            Err(error) => Done::Refused(error),
         }
     }
 }

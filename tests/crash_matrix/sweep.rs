@@ -105,7 +105,7 @@ fn only_asks(op: Op) -> bool {
 }
 
 /// Every call of a course.
-fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
+pub(super) fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
     course.calls.iter().flat_map(|(&op, &count)| {
         let some = if only_asks(op) { 6 } else { 12 };
         (0..count.min(some)).map(move |nth| (op, nth))

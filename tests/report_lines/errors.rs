@@ -16,6 +16,7 @@ fn outcomes_have_the_exit_codes_of_the_manual() {
     let table = [
         (Outcome::Done, 0),
         (Outcome::RolledBack, 3),
+        (Outcome::Unsure, 4),
         (Outcome::Refused, 3),
         (Outcome::Stuck, 4),
         (Outcome::Interrupted, 6),

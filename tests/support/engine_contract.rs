@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use flipside::core::hook::{HookKind, When};
 use flipside::core::names::{Release, ServiceName, Slot};
 use flipside::core::plan::{ImageSource, Run};
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::world::{Container, ContainerState};
-use flipside::engine::{Engine, EngineError, Spec, Token};
+use flipside::engine::{ContainerHook, Engine, EngineError, Spec, Token};
 use futures_util::future::join_all;
 
-use super::sample;
 pub use super::worker_contract::{
     live_only_roles_are_made_and_not_started, workers_come_to_work_and_to_rest,
     workers_of_two_releases_never_run_at_once,
 };
+use super::{hooks, sample};
 
 /// How to make specs for one engine: a service of the test's own and an image it can run.
 pub struct Fixture<'a> {
@@ -60,6 +61,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     marks_add_up(fixture).await;
     a_token_has_one_winner(fixture).await;
     a_job_is_done_when_its_environment_stands(fixture).await;
+    a_hook_runs_once_in_a_container_of_its_own(fixture).await;
     what_is_not_there_is_said(fixture).await;
     live_only_roles_are_made_and_not_started(fixture).await;
     workers_come_to_work_and_to_rest(fixture).await;
@@ -233,6 +235,49 @@ pub async fn a_job_is_done_when_its_environment_stands(f: &Fixture<'_>) {
     f.clean(&[1]).await;
     let gone = f.engine.container(&job.id).await.unwrap();
     assert_eq!(gone, None);
+}
+
+pub async fn a_hook_runs_once_in_a_container_of_its_own(f: &Fixture<'_>) {
+    let mut spec = f.spec(1, 2);
+    let names = ["check", "again"];
+    let planned = |name| hooks::hook(name, When::BeforeSwitch, HookKind::Container);
+    spec.plan.hooks = names.map(planned).into();
+    let images = f.engine.prepare(&spec, &Silent).await.unwrap();
+    let stood = f.up(&spec).await;
+    let image = images.values().next().unwrap();
+    let hook = |name: &str, turn: Option<&str>| ContainerHook {
+        name: name.into(),
+        turn: turn.map(str::to_owned),
+        role: sample::role_name("web"),
+        command: sample::words(&["once"]),
+    };
+    let check = hook("check", None);
+    let first = f.engine.hook(&spec, image, &check, &Silent).await.unwrap();
+    assert_eq!((first.code, first.oom), (0, false), "{first:?}");
+    // Asked for again it is read back.
+    let second = f.engine.hook(&spec, image, &check, &Silent).await.unwrap();
+    assert_eq!(first, second);
+    // Several have room beside each other, and a new turn is a new container.
+    let turn = hook("check", Some("1"));
+    let again = hook("again", None);
+    let (turn, again) = futures_util::join!(
+        f.engine.hook(&spec, image, &turn, &Silent),
+        f.engine.hook(&spec, image, &again, &Silent)
+    );
+    assert_eq!((turn.unwrap().code, again.unwrap().code), (0, 0));
+    // It is none of the environment's containers.
+    let found = f.engine.inspect(&f.service).await.unwrap();
+    assert_eq!(found[0].containers, stood.containers);
+    assert!(found[0].is_up(), "{found:?}");
+    for unknown in [hook("never", None), check] {
+        let stopped = f
+            .engine
+            .stop_hook(&f.service, Release(1), &unknown, 1_000)
+            .await;
+        assert_eq!(stopped, Ok(()));
+    }
+    f.clean(&[1]).await;
+    assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
 }
 
 pub async fn what_is_not_there_is_said(f: &Fixture<'_>) {

@@ -335,7 +335,7 @@ impl Engine for FakeEngine {
         hook: &ContainerHook,
         _: &dyn Sink,
     ) -> Result<Ran, EngineError> {
-        hooks::contained(self, &spec.plan.service, spec.release, hook).await
+        hooks::contained(self, spec, hook).await
     }
 
     async fn stop_hook(

@@ -165,7 +165,7 @@ pub struct FakeWorld {
     pub displaced: BTreeMap<Release, Release>,
     /// What is known of hooks.
     pub hooks: HookBook,
-    /// How often each container was started, by its name.
+    /// How often each container was started, by its name and the run it is of.
     pub starts: BTreeMap<String, u32>,
     /// Whether workers are started without a look at other releases'.
     pub works_blindly: bool,
@@ -421,7 +421,9 @@ impl FakeWorld {
                 .find(|(.., which, _)| which.is_none_or(|which| which == replica))
                 .map_or_else(Behaviour::healthy, |(.., how)| how.clone());
             let subnet = u8::try_from(spec.release.0 % 256).unwrap();
-            *self.starts.entry(name.clone()).or_default() += 1;
+            // Two stores may give out one number: those are two releases.
+            let whose = format!("{name} of {}", spec.opened_with);
+            *self.starts.entry(whose).or_default() += 1;
             made.1.push(FakeContainer {
                 fixed: Container {
                     id: format!("id-{name}"),

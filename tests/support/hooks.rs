@@ -9,7 +9,7 @@ use flipside::core::hook::{HookKind, HookPlan, When};
 use flipside::core::names::{Release, ServiceName};
 use flipside::core::plan::{Hook, HookAct, HookRequest, Text};
 use flipside::core::progress::Sink;
-use flipside::engine::{ContainerHook, EngineError, Ran};
+use flipside::engine::{ContainerHook, EngineError, Ran, Spec};
 use flipside::hook::{Call, Hooks, Stop, Told};
 use tokio::time::Instant;
 
@@ -82,17 +82,19 @@ fn container_name(service: &ServiceName, release: Release, hook: &ContainerHook)
 /// See [`flipside::engine::Engine::hook`].
 pub async fn contained(
     engine: &FakeEngine,
-    service: &ServiceName,
-    release: Release,
+    spec: &Spec,
     hook: &ContainerHook,
 ) -> Result<Ran, EngineError> {
+    let (service, release) = (&spec.plan.service, spec.release);
+    let run = spec.opened_with;
     let name = container_name(service, release, hook);
     let (made, whose) = (name.clone(), service.clone());
     let begun = move |world: &mut FakeWorld, _: usize| {
         if world.hooks.containers.contains_key(&made) {
             return;
         }
-        world.hooks.begin(&made, false);
+        // Two stores may give out one number: those are two releases.
+        world.hooks.begin(&format!("{made} of {run}"), false);
         let container = Contained {
             service: whose,
             release,
