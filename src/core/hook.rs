@@ -259,6 +259,7 @@ mod tests {
             fence: 1,
             engine: String::new(),
             highest: Release(3),
+            live_only: Vec::new(),
             hooks: vec![hook],
             pointer: None,
             plan: None,
