@@ -7,10 +7,11 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptions, StopContainerOptions};
 
 use super::create::{self, Wanted};
+use super::equip::{equip, image_entrypoint};
 use super::names::{self, Kind};
 use super::network::{self, Own};
 use super::order::roles;
-use super::stand_up::{about, acted, equip, image_entrypoint, of_another_run};
+use super::stand_up::{about, acted, of_another_run};
 use super::tear_down::gone;
 use super::{Docker, LAG, once};
 use crate::core::names::{Millis, Release, ServiceName};

@@ -25,6 +25,7 @@ mod context;
 mod create;
 mod credentials;
 mod ends;
+mod equip;
 mod files;
 mod health;
 mod hook;

@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, Network, NetworkConnectRequest,
-};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, Network};
 use bollard::query_parameters::CreateContainerOptions;
 use futures_util::future::try_join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::try_join;
 
 use super::create::{self, Wanted};
+use super::equip::{equip, image_entrypoint};
 use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own};
@@ -23,7 +22,7 @@ use super::order::{self, roles};
 use super::{Docker, LAG, health, hook, names, once};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
-use crate::core::plan::{Condition, Role, Run};
+use crate::core::plan::{Condition, Run};
 use crate::core::progress::{Progress, Sink};
 use crate::core::world::Environment;
 use crate::docker::{found, refused, refused_hint, status};
@@ -389,54 +388,6 @@ impl<'a> Work<'a> {
         stage.send_modify(|stage| stage.healthy = true);
         Ok(())
     }
-}
-
-pub(super) async fn image_entrypoint(
-    engine: &Docker,
-    image: &str,
-) -> Result<Vec<String>, EngineError> {
-    let client = &engine.client;
-    let answer = client.docker.inspect_image(image).await;
-    let answer = answer.map_err(|error| client.fault(error))?;
-    Ok(answer
-        .config
-        .and_then(|config| config.entrypoint)
-        .unwrap_or_default())
-}
-
-/// Gives a container its files and external networks, before its start.
-pub(super) async fn equip(
-    engine: &Docker,
-    spec: &Spec,
-    role: &Role,
-    name: &str,
-) -> Result<(), EngineError> {
-    let client = &engine.client;
-    if let Some(tar) = files::single_files(role) {
-        files::put(engine, name, tar).await?;
-    }
-    for key in &role.networks {
-        let Some(network) = spec.plan.external_networks.get(key) else {
-            continue;
-        };
-        let request = NetworkConnectRequest {
-            container: name.to_owned(),
-            // No alias: one there would name blue and green alike.
-            endpoint_config: Some(EndpointSettings::default()),
-        };
-        match client.docker.connect_network(network, request).await {
-            Ok(()) => {}
-            Err(error) => match client.fault(error) {
-                EngineError::Failed(failure) if failure.what.contains("already exists") => {}
-                EngineError::Failed(failure) => {
-                    let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
-                    return Err(refused(what));
-                }
-                other => return Err(other),
-            },
-        }
-    }
-    Ok(())
 }
 
 /// Two stores that do not know of each other give out one release number twice; and what the engine

@@ -1,0 +1,57 @@
+//! What a container needs between its creation and its start, whoever it is made for.
+
+use bollard::models::{EndpointSettings, NetworkConnectRequest};
+
+use super::{Docker, files};
+use crate::core::plan::Role;
+use crate::docker::refused;
+use crate::engine::{EngineError, Spec};
+
+/// The entrypoint of an image; none is an empty one.
+pub(super) async fn image_entrypoint(
+    engine: &Docker,
+    image: &str,
+) -> Result<Vec<String>, EngineError> {
+    let client = &engine.client;
+    let answer = client.docker.inspect_image(image).await;
+    let answer = answer.map_err(|error| client.fault(error))?;
+    Ok(answer
+        .config
+        .and_then(|config| config.entrypoint)
+        .unwrap_or_default())
+}
+
+/// Gives a container its files and external networks, before its start.
+pub(super) async fn equip(
+    engine: &Docker,
+    spec: &Spec,
+    role: &Role,
+    name: &str,
+) -> Result<(), EngineError> {
+    let client = &engine.client;
+    if let Some(tar) = files::single_files(role) {
+        files::put(engine, name, tar).await?;
+    }
+    for key in &role.networks {
+        let Some(network) = spec.plan.external_networks.get(key) else {
+            continue;
+        };
+        let request = NetworkConnectRequest {
+            container: name.to_owned(),
+            // No alias: one there would name blue and green alike.
+            endpoint_config: Some(EndpointSettings::default()),
+        };
+        match client.docker.connect_network(network, request).await {
+            Ok(()) => {}
+            Err(error) => match client.fault(error) {
+                EngineError::Failed(failure) if failure.what.contains("already exists") => {}
+                EngineError::Failed(failure) => {
+                    let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
+                    return Err(refused(what));
+                }
+                other => return Err(other),
+            },
+        }
+    }
+    Ok(())
+}
