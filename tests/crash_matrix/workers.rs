@@ -100,6 +100,10 @@ impl Checker {
             let live = world.routings.get(self.service()).and_then(Routing::live);
             (world.environments(self.service()), live)
         };
+        // Where a late act has made the pointer forget the service, nothing says who is to work.
+        if live.is_none() {
+            return;
+        }
         for environment in environments {
             let release = environment.release;
             let all = environment.workers().count();
