@@ -27,6 +27,7 @@ mod fault;
 pub mod images;
 mod masked;
 mod moving;
+mod sleeping;
 
 use fault::{Fault, insist};
 use masked::{MaskedSink, MaskedVantage};
@@ -134,6 +135,8 @@ impl Performer {
             Action::Drain { generation } => self.drain(state, *generation).await,
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
+            Action::Sleep { releases, mode } => self.put_to_sleep(releases, *mode, fence).await,
+            Action::Wake { release } => self.wake_live(*release).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::TearDown { release } => {
                 self.tear_down(state.opened.marks, *release, fence).await
@@ -365,7 +368,7 @@ impl Performer {
         };
         let marks = marks.as_ref().and_then(|marks| marks.get(&release));
         if marks.is_some_and(|marks| marks.served.is_some()) {
-            return Err(self.needed(release, "has served for another operator"));
+            return Err(self.needed(release, "has served for another operator", "removed"));
         }
         self.remove(release, fence).await?;
         self.drop_images(images::Which::Whole).await?;
@@ -375,9 +378,7 @@ impl Performer {
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
         tokio::time::timeout(POINTER, self.with.pointer.remove(fence))
             .await
-            .map_err(|_| {
-                Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
-            })??;
+            .map_err(|_| self.no_answer())??;
         Ok(Event::Disconnected)
     }
 
@@ -386,29 +387,43 @@ impl Performer {
     /// The engine cannot refuse a late act, so the pointer is asked first: it refuses one whose
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
-        let no_answer = || Fault::Lost(format!("{} did not answer", self.with.pointer.describe()));
-        let keeps_marks = self.with.pointer.capabilities().marks;
-        if keeps_marks {
-            // Forgetting nothing changes nothing, and is refused like any late act.
-            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[]))
-                .await
-                .map_err(|_| no_answer())??;
-        }
-        let routing = self.routing().await?;
-        let route = routing.as_ref().and_then(|routing| routing.route(release));
-        if route.is_some_and(|route| route.weight > 0) {
-            return Err(self.needed(release, "gets traffic"));
-        }
+        self.spare_the_live(release, fence, "removed").await?;
         let tear_down = self.with.engine.tear_down(&self.with.service, release);
         tokio::time::timeout(REMOVE, tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
-        if keeps_marks {
+        if self.with.pointer.capabilities().marks {
             tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[release]))
                 .await
-                .map_err(|_| no_answer())??;
+                .map_err(|_| self.no_answer())??;
         }
         Ok(())
+    }
+
+    /// Lets an act on `release` through if the lease number has not been passed, and it gets no
+    /// traffic; `done` says what would have been done to it.
+    async fn spare_the_live(
+        &self,
+        release: Release,
+        fence: Fence,
+        done: &str,
+    ) -> Result<(), Fault> {
+        if self.with.pointer.capabilities().marks {
+            // Forgetting nothing changes nothing, and is refused like any late act.
+            tokio::time::timeout(POINTER, self.with.pointer.forget(fence, &[]))
+                .await
+                .map_err(|_| self.no_answer())??;
+        }
+        let routing = self.routing().await?;
+        let route = routing.as_ref().and_then(|routing| routing.route(release));
+        match route {
+            Some(route) if route.weight > 0 => Err(self.needed(release, "gets traffic", done)),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_answer(&self) -> Fault {
+        Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
     }
 
     async fn routing(&self) -> Result<Option<Routing>, Fault> {
@@ -418,10 +433,10 @@ impl Performer {
         .await
     }
 
-    /// What was to be removed, and turned out to be needed.
-    fn needed(&self, release: Release, why: &str) -> Fault {
+    /// What something was to be done to, and turned out to be needed.
+    fn needed(&self, release: Release, why: &str, done: &str) -> Fault {
         Fault::Failed(Failure {
-            what: format!("{}@{release} {why} and was not removed", self.with.service),
+            what: format!("{}@{release} {why} and was not {done}", self.with.service),
             hint: Some(format!("flipside status {}", self.with.service)),
             replicas: Vec::new(),
         })

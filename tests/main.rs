@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_matrix;
+mod engine_contract;
 mod guide;
 mod house_rules;
 mod journal_store;

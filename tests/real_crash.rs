@@ -15,4 +15,5 @@ mod rivals;
 mod rollback;
 mod running;
 mod signals;
+mod sleep;
 mod trust;

@@ -1,20 +1,29 @@
 //! `flipside status`: what is live, what stands by, what the pointer says, and where journal, engine
 //! and pointer disagree.
 
+use std::time::Duration;
+
 use crate::cli::ServiceArg;
 use crate::core::event::Verb;
 use crate::core::names::Release;
+use crate::core::plan::StandbyMode;
+use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
-use crate::core::world::{Environment, World};
+use crate::core::world::{Cost, Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::lease;
+use crate::report::idle::Idle;
 use crate::report::table_width;
 use crate::report::tables::{EnvironmentView, PointerView, StatusView, status_json, status_text};
 
 use super::context::Context;
 use super::operator::{Operator, Runs};
-use super::recall::{last_move, unfinished};
+use super::recall::{last_move, last_wake, unfinished};
+
+/// How long an engine elsewhere has to say what a standby holds; an old one may take a second over
+/// it, which is not waited for.
+const COST: Duration = Duration::from_millis(500);
 
 /// Runs the verb.
 ///
@@ -63,9 +72,15 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     disagreements.extend(view.disagreements.iter().cloned());
     disagreements.extend(against_journal(operator, &world, view.live, &runs));
     let agrees = disagreements.is_empty();
+    let holder = holder.ok().flatten();
+    let unfinished = unfinished(&runs).and_then(words);
+    if holder.is_none() && unfinished.is_none() {
+        // Whoever is at work has yet to come to it.
+        disagreements.extend(wakeful(operator, &world));
+    }
 
     let show = async |release: Release| match find(&world, release) {
-        Some(environment) => Some(show(operator, environment).await),
+        Some(environment) => Some(show(operator, environment, &world).await),
         None => None,
     };
     let live = match view.live {
@@ -74,7 +89,14 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     };
     let mut standby = Vec::new();
     for &release in &view.standby {
-        standby.extend(show(release).await);
+        let (shown, cost) = tokio::join!(show(release), cost(operator, &world, release));
+        standby.extend(shown.map(|shown| EnvironmentView {
+            idle: Some(Idle {
+                cost,
+                last_wake_us: last_wake(&runs, release),
+            }),
+            ..shown
+        }));
     }
     let mut withdrawn = Vec::new();
     for &release in &view.withdrawn {
@@ -95,13 +117,47 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
             routing: world.routing.clone(),
             agrees,
         },
-        lease: holder.ok().flatten().map(|holder| holder.to_string()),
+        lease: holder.map(|holder| holder.to_string()),
         disagreements,
-        unfinished: unfinished(&runs).and_then(words),
+        unfinished,
     })
 }
 
-async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView {
+/// What a standby holds, as far as the engine says in time.
+async fn cost(operator: &Operator, world: &World, release: Release) -> Cost {
+    let Some(environment) = find(world, release) else {
+        return Cost::default();
+    };
+    let asked = operator
+        .engine
+        .cost(&environment.containers, (operator.clock)());
+    match tokio::time::timeout(COST, asked).await {
+        Ok(Ok(cost)) => cost,
+        Ok(Err(_)) | Err(_) => Cost::default(),
+    }
+}
+
+/// What sleeps, or does not, against the live release's plan.
+fn wakeful(operator: &Operator, world: &World) -> Vec<String> {
+    let service = &operator.service;
+    let live = survey(world).live.and_then(|live| find(world, live));
+    let Some(policy) = live.map(|live| &live.labels.policy) else {
+        return Vec::new();
+    };
+    let mends = policy.standby_mode != StandbyMode::Running;
+    let asleep = live_asleep(world).filter(|_| mends).map(|release| {
+        format!("{service}@{release} gets the traffic and sleeps: flipside prune {service}")
+    });
+    let awake = awake(world, policy).into_iter().map(|release| {
+        format!(
+            "standby {service}@{release} runs, and the plan says {}: flipside prune {service}",
+            word(policy.standby_mode)
+        )
+    });
+    asleep.into_iter().chain(awake).collect()
+}
+
+async fn show(operator: &Operator, environment: &Environment, world: &World) -> EnvironmentView {
     let mut image_ids: Vec<_> = environment
         .containers
         .iter()
@@ -113,9 +169,10 @@ async fn show(operator: &Operator, environment: &Environment) -> EnvironmentView
         release: environment.release,
         slot: environment.slot,
         created: environment.created,
-        fit: operator.fitness(environment).await,
+        fit: operator.fitness(environment, world).await,
         endpoints: environment.endpoints(),
         image_ids,
+        idle: None,
     }
 }
 

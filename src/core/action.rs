@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{Generation, Millis, Release};
+use super::plan::StandbyMode;
 use super::routing::Mark;
 
 /// One act. Journalled as an intent before it is performed (but for [`Action::Observe`], which
@@ -58,6 +59,18 @@ pub enum Action {
     Retire {
         /// Which.
         releases: Vec<Release>,
+    },
+    /// Put standbys that run to sleep, once nothing is in flight to them.
+    Sleep {
+        /// Which.
+        releases: Vec<Release>,
+        /// How they sleep.
+        mode: StandbyMode,
+    },
+    /// Wake what gets the traffic, where it was found asleep.
+    Wake {
+        /// Which.
+        release: Release,
     },
     /// Make the pointer forget the service: nothing answers for it any more.
     Disconnect,

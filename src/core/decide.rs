@@ -6,7 +6,7 @@ use super::event::{MarkKeeper, Verb};
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{strategy, survey};
+use super::{sleep, strategy, survey};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,10 @@ fn clear(state: &State, clearing: Clearing) -> Next {
     let Some(world) = &state.world else {
         return match clearing {
             Clearing::Opened | Clearing::Disconnected => Next::Act(Action::Observe),
-            Clearing::Cleared => Next::End(Outcome::Done),
+            Clearing::Cleared | Clearing::Woken if sleep::mends(state) => {
+                Next::Act(Action::Observe)
+            }
+            Clearing::Cleared | Clearing::Woken | Clearing::Slept => Next::End(Outcome::Done),
         };
     };
     let generation = world.routing.as_ref().map(|routing| routing.generation);
@@ -82,6 +85,9 @@ fn clear(state: &State, clearing: Clearing) -> Next {
             let mut releases = releases.clone();
             releases.retain(|release| !spared.contains(release));
             Next::Act(Action::Retire { releases })
+        }
+        (Verb::Prune { .. }, Clearing::Cleared | Clearing::Woken) => {
+            sleep::mend(state, world, clearing)
         }
         _ => Next::End(Outcome::Done),
     }
@@ -123,7 +129,12 @@ fn go_back(state: &State, back: Back) -> Next {
         Back::Moved | Back::Withdrawn => Next::Act(Action::Verify { release: to }),
         Back::Verified if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
         Back::Verified => Next::Act(Action::Drain { generation }),
-        Back::Drained => Next::End(match why {
+        // An act of one who had the service before may have put it to sleep after all.
+        Back::Drained if sleep::matters(state) && state.world.is_none() => {
+            Next::Act(Action::Observe)
+        }
+        Back::Drained if sleep::sleeps(state, to) => Next::Act(Action::Wake { release: to }),
+        Back::Drained | Back::Woken => Next::End(match why {
             Move::Revert => Outcome::RolledBack,
             Move::RollBack | Move::Promote => Outcome::Done,
         }),
@@ -273,12 +284,21 @@ mod tests {
                 generation: expected.unwrap_or(0) + 1,
                 at: 5,
                 took_us: 9,
+                woke_us: None,
             },
             Action::Verify { .. } => Event::Verified { took_us: 9 },
             Action::Drain { .. } => Event::Drained(Drained::default()),
             Action::Watch { .. } => Event::Baked,
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),
+            },
+            Action::Sleep { releases, mode } => Event::Slept {
+                releases: releases.clone(),
+                mode: *mode,
+            },
+            Action::Wake { release } => Event::Woken {
+                release: *release,
+                took_us: 9,
             },
             Action::Disconnect => Event::Disconnected,
             Action::TearDown { release } => Event::TornDown { release: *release },

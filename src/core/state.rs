@@ -193,6 +193,19 @@ impl State {
             (Course::Forward(_), Some(Action::Retire { .. }), E::Retired { .. } | E::Failed(_)) => {
                 self.reach(Stage::Retired);
             }
+            // A standby that would not go to sleep runs on: `status` says so, `prune` mends it.
+            (Course::Forward(_), Some(Action::Sleep { .. }), E::Slept { .. } | E::Failed(_)) => {
+                self.reach(Stage::Slept);
+            }
+            (Course::Back(_), Some(Action::Wake { .. }), E::Woken { .. }) => {
+                self.reach_back(Back::Woken);
+            }
+            (Course::Clearing(_), Some(Action::Wake { .. }), E::Woken { .. }) => {
+                self.reach_clearing(Clearing::Woken);
+            }
+            (Course::Clearing(_), Some(Action::Sleep { .. }), E::Slept { .. }) => {
+                self.reach_clearing(Clearing::Slept);
+            }
 
             // Both ways.
             (_, Some(Action::Switch { to, from, .. }), E::Switched { generation, at, .. }) => {
@@ -360,7 +373,12 @@ impl State {
                 A::Watch { .. } => stage == Stage::Verified,
                 A::Drain { .. } => matches!(stage, Stage::Verified | Stage::Baked),
                 A::Retire { .. } => stage == Stage::Drained,
-                A::Observe | A::Mark { .. } | A::TearDown { .. } | A::Disconnect => false,
+                A::Sleep { .. } => matches!(stage, Stage::Drained | Stage::Retired),
+                A::Observe
+                | A::Mark { .. }
+                | A::Wake { .. }
+                | A::TearDown { .. }
+                | A::Disconnect => false,
             },
             Course::GivingUp => matches!(action, A::TearDown { .. }),
             Course::Back(back) => match action {
@@ -375,11 +393,14 @@ impl State {
                 } => back == Back::Served,
                 A::Verify { .. } => back >= Back::Moved && back <= Back::Withdrawn,
                 A::Drain { .. } => back == Back::Verified,
+                A::Wake { .. } => back == Back::Drained,
                 _ => false,
             },
             Course::Clearing(clearing) => match action {
                 A::Disconnect => clearing == Clearing::Opened,
                 A::Retire { .. } => clearing <= Clearing::Disconnected,
+                A::Wake { .. } => clearing == Clearing::Cleared,
+                A::Sleep { .. } => matches!(clearing, Clearing::Cleared | Clearing::Woken),
                 _ => false,
             },
             Course::Stuck | Course::Closed(_) => false,
@@ -394,12 +415,16 @@ impl State {
     }
 
     fn reach_back(&mut self, back: Back) {
+        self.world = None;
         self.pending = None;
         self.lost = 0;
         self.course = Course::Back(back);
     }
 
     fn reach_clearing(&mut self, clearing: Clearing) {
+        if clearing >= Clearing::Cleared {
+            self.world = None;
+        }
         self.pending = None;
         self.lost = 0;
         self.course = Course::Clearing(clearing);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
-use flipside::core::plan::Policy;
+use flipside::core::plan::{Policy, StandbyMode};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::error::{Error, Exit};
 
+use super::checker::stands;
 use super::doors::{Blow, Moment};
 use super::stage::{Done, Flaw, Machine, Stage, Verb};
 use super::tape::Slip;
@@ -31,6 +32,8 @@ pub struct Scenario {
     /// How it ends by itself.
     pub ends: &'static [Outcome],
     pub pointer_keeps_marks: bool,
+    /// How its standbys wait.
+    pub mode: StandbyMode,
 }
 
 /// What befalls the first operator.
@@ -101,7 +104,7 @@ fn no_start(world: &mut FakeWorld) {
     world.faults.always(Op::StandUp, Fault::Refused(why.into()));
 }
 
-const PLAIN: Scenario = Scenario {
+pub const PLAIN: Scenario = Scenario {
     name: "first deploy",
     before: &[],
     verb: Verb::Deploy,
@@ -109,6 +112,7 @@ const PLAIN: Scenario = Scenario {
     wrong: nothing,
     ends: DONE,
     pointer_keeps_marks: true,
+    mode: StandbyMode::Running,
 };
 
 /// All of them, with one keeper of marks.
@@ -390,6 +394,9 @@ fn fit_standby(stage: &Stage) -> Option<Release> {
     let mut world = lock(&stage.world);
     let environments = world.environments(&stage.service);
     let found = environments.iter().find(|e| e.release == standby)?;
+    if found.asleep(found.labels.policy.standby_mode).is_some() {
+        return stands(found).then_some(standby);
+    }
     let fit = found.is_up()
         && found
             .endpoints()
@@ -440,6 +447,7 @@ impl Scenario {
         let policy = Policy {
             bake_ms: self.bake_ms,
             drain_ms: 2_000,
+            standby_mode: self.mode,
             ..Policy::default()
         };
         let stage = Stage::new(policy, Core::default(), Flaw::None);

@@ -177,8 +177,10 @@ impl Stage {
 
     /// Everything late lands.
     pub fn land(&self) {
+        let before = self.checker().sleepers();
         lock(&self.world).land_late();
         self.checker().look();
+        self.checker().landed(&before);
     }
 
     /// Somebody's hand sends the traffic elsewhere, past every guard.
@@ -367,6 +369,7 @@ impl Actor {
         self.stage.checker().begin();
         let done = self.command(verb).await;
         self.stage.checker().look();
+        self.stage.checker().ended();
         if let Done::Ended(ended) = &done
             && ended.state.has_moved()
         {

@@ -12,12 +12,12 @@ use super::tape::Slip;
 use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
-struct Course {
-    records: Vec<Event>,
-    calls: BTreeMap<Op, usize>,
+pub struct Course {
+    pub records: Vec<Event>,
+    pub calls: BTreeMap<Op, usize>,
 }
 
-fn learn(scenario: Scenario) -> Course {
+pub fn learn(scenario: Scenario) -> Course {
     paused(async {
         let stage = scenario.stage(Core::default(), Flaw::None);
         let actor = stage.actor("ann@build", Machine::Here);
@@ -32,7 +32,7 @@ fn learn(scenario: Scenario) -> Course {
 }
 
 /// Plays all cases, and tells of all that fail at once.
-fn play(cases: &[Case]) {
+pub fn play(cases: &[Case]) {
     let failed: Vec<String> = cases.iter().filter_map(|case| case.play().err()).collect();
     let some: Vec<_> = failed.iter().take(40).cloned().collect();
     assert!(
@@ -45,14 +45,14 @@ fn play(cases: &[Case]) {
     assert!(!cases.is_empty(), "no case was played");
 }
 
-fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
+pub fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
     let next = (Machine::Here, Verb::Prune);
     vec![Case::new(scenario, Trouble::None, next)]
 }
 
 /// After every record; and before every outcome, when the act has taken effect. (Before an intent
 /// nothing has happened since the record before it.)
-fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (at, event) in course.records.iter().enumerate() {
         let intent = matches!(event, Event::Intended { .. } | Event::Closed { .. });
@@ -83,10 +83,13 @@ fn only_asks(op: Op) -> bool {
         | Op::Read
         | Op::Ask
         | Op::Check
+        | Op::Cost
         | Op::Images => true,
         Op::Prepare
         | Op::StandUp
         | Op::TearDown
+        | Op::Freeze
+        | Op::Wake
         | Op::MarkEngine
         | Op::Claim
         | Op::DropToken
@@ -108,7 +111,7 @@ fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
     })
 }
 
-fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, nth) in calls(course) {
         let moments: &[_] = match only_asks(op) {
@@ -124,7 +127,7 @@ fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
     cases
 }
 
-fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, nth) in calls(course) {
         let faults: &[_] = match only_asks(op) {
@@ -145,7 +148,7 @@ fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
 }
 
 /// An act that a killed operator had begun, and that takes effect when another one is at work.
-fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     // A late claim of a dead operator is a holder that nobody can tell from a living one: the lease
     // says so, and its own tests.
@@ -163,7 +166,7 @@ fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
     cases
 }
 
-fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
     let records = 0..course.records.len();
     let ways = [WAYS[0], WAYS[1], WAYS[2]];
     let cases = records.flat_map(|at| {

@@ -27,6 +27,7 @@ pub struct Settings {
     pub replicas: usize,
     /// How long its containers may take to stop.
     pub grace: &'static str,
+    pub standby: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -37,6 +38,7 @@ impl Default for Settings {
             bake: "0s",
             replicas: 1,
             grace: "2s",
+            standby: "{ keep: 1 }",
             variables: Vec::new(),
         }
     }
@@ -128,6 +130,7 @@ impl Stage {
             bake,
             replicas,
             grace,
+            standby,
             ..
         } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
@@ -142,7 +145,8 @@ impl Stage {
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
              drain: 5s\n\
-             bake: {bake}\n"
+             bake: {bake}\n\
+             standby: {standby}\n"
         );
         let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();

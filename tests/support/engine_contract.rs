@@ -31,12 +31,12 @@ impl Fixture<'_> {
         sample::spec(&self.service, release, vec![("web", web)])
     }
 
-    async fn up(&self, spec: &Spec) -> flipside::core::world::Environment {
+    pub(super) async fn up(&self, spec: &Spec) -> flipside::core::world::Environment {
         let images = self.engine.prepare(spec, &Silent).await.unwrap();
         self.engine.stand_up(spec, &images, &Silent).await.unwrap()
     }
 
-    async fn clean(&self, releases: &[u64]) {
+    pub(super) async fn clean(&self, releases: &[u64]) {
         for &release in releases {
             self.engine
                 .tear_down(&self.service, Release(release))
@@ -56,6 +56,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     marks_add_up(fixture).await;
     a_token_has_one_winner(fixture).await;
     what_is_not_there_is_said(fixture).await;
+    super::sleep_contract::all(fixture).await;
 }
 
 pub async fn nothing_is_nothing(f: &Fixture<'_>) {

@@ -9,7 +9,8 @@ use flipside::core::event::{
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
     Exposed, GrpcProbe, HeaderField, HttpProbe, ImageSource, JsonValue, Limits, Plan, PointerPlan,
-    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, Text, Verify,
+    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, StandbyMode, Text,
+    Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::verdict::Outcome;
@@ -281,7 +282,8 @@ pub fn actions() -> Vec<Action> {
         Action::Disconnect,
     ];
     for action in &actions {
-        // A new action does not compile here until it has a specimen above.
+        // A new action does not compile here until it has a specimen above, or, since old journals
+        // are read in their order, at the end of `events`.
         match action {
             Action::Observe
             | Action::Prepare
@@ -293,6 +295,8 @@ pub fn actions() -> Vec<Action> {
             | Action::Drain { .. }
             | Action::Watch { .. }
             | Action::Retire { .. }
+            | Action::Sleep { .. }
+            | Action::Wake { .. }
             | Action::TearDown { .. }
             | Action::Disconnect => {}
         }
@@ -340,6 +344,7 @@ pub fn events() -> Vec<Event> {
             generation: 7,
             at: 1_700_000_000_500,
             took_us: 900,
+            woke_us: None,
         },
         refused(SwitchRefusal::Moved, Some(Box::new(routing()))),
         refused(SwitchRefusal::Fenced, None),
@@ -388,6 +393,31 @@ pub fn events() -> Vec<Event> {
         Event::Observed {
             world: Box::new(later_world()),
         },
+        Event::Switched {
+            generation: 8,
+            at: 1_700_000_000_900,
+            took_us: 950,
+            woke_us: Some(31_000),
+        },
+        Event::Intended {
+            action: Action::Sleep {
+                releases: vec![Release(40), Release(41)],
+                mode: StandbyMode::Frozen,
+            },
+        },
+        Event::Intended {
+            action: Action::Wake {
+                release: Release(42),
+            },
+        },
+        Event::Slept {
+            releases: vec![Release(40), Release(41)],
+            mode: StandbyMode::Frozen,
+        },
+        Event::Woken {
+            release: Release(42),
+            took_us: 29_000,
+        },
     ]);
     for event in &events {
         // A new event does not compile here until it has a specimen above.
@@ -405,6 +435,8 @@ pub fn events() -> Vec<Event> {
             | Event::Drained(_)
             | Event::Baked
             | Event::Retired { .. }
+            | Event::Slept { .. }
+            | Event::Woken { .. }
             | Event::TornDown { .. }
             | Event::Failed(_)
             | Event::Lost { .. }

@@ -96,6 +96,7 @@ pub struct FakeContainer {
     behaviour: Behaviour,
     checks: usize,
     ended: Option<(i64, bool)>,
+    pub(super) paused: bool,
 }
 
 impl FakeContainer {
@@ -104,7 +105,19 @@ impl FakeContainer {
         self.behaviour.exits.map(|(after, ..)| self.started + after)
     }
 
-    fn now(&self) -> Container {
+    /// Stops it, by its own signal.
+    pub(super) fn stop(&mut self) {
+        self.paused = false;
+        self.ended.get_or_insert((0, false));
+    }
+
+    /// Starts it again.
+    pub(super) fn start(&mut self) {
+        self.ended = None;
+        self.started = Instant::now();
+    }
+
+    pub(super) fn now(&self) -> Container {
         let age = Instant::now() - self.started;
         let by_itself = self.behaviour.exits.filter(|&(after, ..)| age >= after);
         let ended = self.ended.or(by_itself.map(|(_, code, oom)| (code, oom)));
@@ -113,6 +126,7 @@ impl FakeContainer {
         Container {
             state: match ended {
                 Some((code, oom)) => ContainerState::Exited { code, oom },
+                None if self.paused => ContainerState::Paused,
                 None => ContainerState::Running,
             },
             health: health.map_or(Health::None, |&(_, health)| health),
@@ -285,6 +299,16 @@ impl FakeWorld {
             .collect()
     }
 
+    pub(super) fn containers_of(
+        &mut self,
+        service: &ServiceName,
+        release: Release,
+    ) -> impl Iterator<Item = &mut FakeContainer> {
+        let key = (service.clone(), release);
+        let found = self.environments.get_mut(&key).into_iter();
+        found.flat_map(|(_, containers)| containers)
+    }
+
     fn containers_mut(&mut self) -> impl Iterator<Item = &mut FakeContainer> {
         let environments = self.environments.values_mut();
         environments.flat_map(|(_, containers)| containers)
@@ -320,8 +344,10 @@ impl FakeWorld {
         let Some(container) = all.find(|c| c.fixed.address == Some(address.ip())) else {
             return refused();
         };
-        if container.now().state != ContainerState::Running {
-            return refused();
+        match container.now().state {
+            ContainerState::Running => {}
+            ContainerState::Paused => return Err("no answer".into()),
+            _ => return refused(),
         }
         let answers = &container.behaviour.answers;
         let turn = container.checks.min(answers.len().saturating_sub(1));
@@ -382,6 +408,7 @@ impl FakeWorld {
                 behaviour,
                 checks: 0,
                 ended: None,
+                paused: false,
             });
         }
         self.changed.notify_waiters();
@@ -403,10 +430,10 @@ impl FakeWorld {
         let key = (service.clone(), release);
         if let Some((_, containers)) = self.environments.get_mut(&key) {
             containers.drain(..limit.min(containers.len()));
-            if limit == usize::MAX {
-                self.environments.remove(&key);
-                self.marks.remove(&key);
-            }
+        }
+        if limit == usize::MAX {
+            self.environments.remove(&key);
+            self.marks.remove(&key);
         }
         self.changed.notify_waiters();
     }

@@ -29,6 +29,9 @@ pub enum Op {
     Forget,
     Remove,
     Check,
+    Freeze,
+    Wake,
+    Cost,
     Images,
     DropImage,
 }

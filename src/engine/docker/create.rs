@@ -10,8 +10,8 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::names;
 use super::network::Own;
+use super::{names, sleep};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Text};
 use crate::docker::nanoseconds;
@@ -111,6 +111,9 @@ impl Wanted<'_> {
         labels.extend(self.labels.clone());
         labels.insert(names::ROLE.into(), self.name.to_string());
         labels.insert(names::REPLICA.into(), self.replica.to_string());
+        if !self.role.depends_on.is_empty() {
+            labels.insert(sleep::AFTER.into(), sleep::after(&self.role.depends_on));
+        }
         labels
     }
 

@@ -172,7 +172,7 @@ fn environment(release: Release, mut parts: Parts) -> Environment {
 }
 
 /// Milliseconds since the epoch of the engine's RFC 3339 text.
-fn instant(text: &str) -> Option<Millis> {
+pub(super) fn instant(text: &str) -> Option<Millis> {
     let at: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(at.as_millisecond()).ok()
 }

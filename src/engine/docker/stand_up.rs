@@ -470,7 +470,7 @@ fn closed<E>(_: E) -> EngineError {
     refused("standing up was given up")
 }
 
-fn about(name: &str, did: &str, error: EngineError) -> EngineError {
+pub(super) fn about(name: &str, did: &str, error: EngineError) -> EngineError {
     match error {
         EngineError::Failed(failure) => EngineError::Failed(Failure {
             what: format!("container `{name}` {did}: {}", failure.what),
