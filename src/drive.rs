@@ -341,6 +341,9 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Work { .. }
         | Action::Retire { .. }
         | Action::Hook { .. }
+        // What a stop that is given up does to a container, the engine does later.
+        | Action::Sleep { .. }
+        | Action::Wake { .. }
         | Action::Disconnect
         | Action::TearDown { .. } => false,
     }

@@ -32,6 +32,7 @@ pub mod images;
 mod jobs;
 mod masked;
 mod moving;
+mod sleeping;
 mod workers;
 
 use fault::{Fault, insist};
@@ -151,6 +152,8 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
             Action::Hook { name, repeat } => self.hook(state, name, *repeat).await,
+            Action::Sleep { releases, mode } => self.put_to_sleep(releases, *mode, fence).await,
+            Action::Wake { release } => self.wake_live(*release).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::TearDown { release } => {
                 self.tear_down(state.opened.marks, *release, fence).await
@@ -393,7 +396,7 @@ impl Performer {
         };
         let marks = marks.as_ref().and_then(|marks| marks.get(&release));
         if marks.is_some_and(|marks| marks.served.is_some()) {
-            return Err(self.needed(release, "has served for another operator"));
+            return Err(self.needed(release, "has served for another operator", "removed"));
         }
         self.remove(release, fence).await?;
         self.drop_images(images::Which::Whole).await?;
@@ -403,9 +406,7 @@ impl Performer {
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
         tokio::time::timeout(POINTER, self.with.pointer.remove(fence))
             .await
-            .map_err(|_| {
-                Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
-            })??;
+            .map_err(|_| self.no_answer())??;
         Ok(Event::Disconnected)
     }
 
@@ -414,11 +415,7 @@ impl Performer {
     /// The engine cannot refuse a late act, so the pointer is asked first: it refuses one whose
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
-        let routing = self.not_late(fence).await?;
-        let route = routing.as_ref().and_then(|routing| routing.route(release));
-        if route.is_some_and(|route| route.weight > 0) {
-            return Err(self.needed(release, "gets traffic"));
-        }
+        self.spare_the_live(release, fence, "removed").await?;
         let grace = own(&self.seen).get(&release).map_or(0, workers::grace);
         let tear_down = self.with.engine.tear_down(&self.with.service, release);
         tokio::time::timeout(REMOVE + Duration::from_millis(grace), tear_down)
@@ -439,13 +436,31 @@ impl Performer {
         self.routing().await
     }
 
+    /// Lets an act on `release` through if the lease number has not been passed, and it gets no
+    /// traffic; `done` says what would have been done to it.
+    async fn spare_the_live(
+        &self,
+        release: Release,
+        fence: Fence,
+        done: &str,
+    ) -> Result<(), Fault> {
+        let routing = self.not_late(fence).await?;
+        let route = routing.as_ref().and_then(|routing| routing.route(release));
+        match route {
+            Some(route) if route.weight > 0 => Err(self.needed(release, "gets traffic", done)),
+            _ => Ok(()),
+        }
+    }
+
     async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), Fault> {
         tokio::time::timeout(POINTER, self.with.pointer.forget(fence, releases))
             .await
-            .map_err(|_| {
-                Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
-            })??;
+            .map_err(|_| self.no_answer())??;
         Ok(())
+    }
+
+    fn no_answer(&self) -> Fault {
+        Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
     }
 
     async fn routing(&self) -> Result<Option<Routing>, Fault> {
@@ -455,10 +470,10 @@ impl Performer {
         .await
     }
 
-    /// What was to be removed, and turned out to be needed.
-    fn needed(&self, release: Release, why: &str) -> Fault {
+    /// What something was to be done to, and turned out to be needed.
+    fn needed(&self, release: Release, why: &str, done: &str) -> Fault {
         Fault::Failed(Failure {
-            what: format!("{}@{release} {why} and was not removed", self.with.service),
+            what: format!("{}@{release} {why} and was not {done}", self.with.service),
             hint: Some(format!("flipside status {}", self.with.service)),
             replicas: Vec::new(),
         })

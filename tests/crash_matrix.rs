@@ -15,6 +15,7 @@ mod left;
 mod random;
 mod rest;
 mod single;
+mod sleeping;
 mod stage;
 mod sweep;
 mod tape;

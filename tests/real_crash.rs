@@ -16,6 +16,7 @@ mod rivals;
 mod rollback;
 mod running;
 mod signals;
+mod sleep;
 pub mod small;
 mod trust;
 mod workers;

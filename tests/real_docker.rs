@@ -2,6 +2,7 @@
 
 use crate::support::docker::Scope;
 use crate::support::engine_contract::{self, Fixture};
+use crate::support::sleep_contract;
 use flipside::core::plan::ImageSource;
 
 fn missing() -> ImageSource {
@@ -9,7 +10,7 @@ fn missing() -> ImageSource {
 }
 
 macro_rules! contract {
-    ($($name:ident)*) => {$(
+    ($suite:ident: $($name:ident)*) => {$(
         #[tokio::test]
         async fn $name() {
             let scope = Scope::new().await;
@@ -19,13 +20,14 @@ macro_rules! contract {
                 image: scope.image.clone(),
                 missing: missing(),
             };
-            engine_contract::$name(&fixture).await;
+            $suite::$name(&fixture).await;
             assert_eq!(scope.parts().await, [""; 0]);
         }
     )*};
 }
 
 contract! {
+    engine_contract:
     nothing_is_nothing
     prepare_pins_every_role
     stand_up_twice_is_once
@@ -39,6 +41,15 @@ contract! {
     live_only_roles_are_made_and_not_started
     workers_come_to_work_and_to_rest
     workers_of_two_releases_never_run_at_once
+}
+
+contract! {
+    sleep_contract:
+    what_is_gone_neither_sleeps_nor_wakes
+    asleep_twice_is_asleep_once_and_so_is_awake
+    half_asleep_goes_either_way
+    what_sleeps_can_be_read_and_removed
+    it_costs_what_it_holds
 }
 
 mod files;

@@ -83,6 +83,7 @@ fn switched() -> Event {
         generation: 4,
         at: NOON,
         took_us: 1_940,
+        woke_us: None,
     }
 }
 

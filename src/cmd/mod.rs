@@ -101,5 +101,6 @@ pub fn finished(context: &Context, cli: &Cli, error: &Error) -> Option<Finished>
         requests_cut: None,
         switch_us: None,
         rollback_us: None,
+        woke_us: None,
     })
 }

@@ -12,6 +12,7 @@ use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
 use crate::core::plan::Plan;
 use crate::core::progress::Silent;
+use crate::core::sleep;
 use crate::core::survey::View;
 use crate::core::world::{Environment, World};
 use crate::docker::address::is_same;
@@ -270,8 +271,12 @@ impl Operator {
         Who::here(&self.author, state)
     }
 
-    /// Whether an environment would serve, by one round of its network probes.
-    pub async fn fitness(&self, environment: &Environment) -> Fit {
+    /// Whether an environment of `world` would serve, by one round of its network probes; one that
+    /// sleeps is not asked.
+    pub async fn fitness(&self, environment: &Environment, world: &World) -> Fit {
+        if let Some(mode) = sleep::found_asleep(environment, world) {
+            return Fit::Asleep(mode);
+        }
         let probes = &environment.labels.probes;
         let sink = Silent;
         let proving = Proving {

@@ -3,7 +3,8 @@
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
-use crate::core::plan::Policy;
+use crate::core::plan::{Policy, StandbyMode};
+use crate::core::sleep;
 use crate::core::survey::{prunable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::words::{count, list};
@@ -36,7 +37,8 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         let runs = operator.need_runs().await?;
         let images = unneeded_images(&operator, &world).await?;
         let releases = unneeded(&operator, &world, &runs);
-        say(&operator, "would remove", &releases, &images);
+        let restless = restless(&world);
+        say(&operator, Said::Would, &releases, &images, &restless);
         return Ok(Exit::Done);
     }
     prune(&operator).await
@@ -62,8 +64,9 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     let world = operator.look().await?;
     let releases = unneeded(operator, &world, &runs);
     let images = unneeded_images(operator, &world).await?;
-    if releases.is_empty() && images.is_empty() {
-        say(operator, "removed", &releases, &images);
+    let restless = restless(&world);
+    if releases.is_empty() && images.is_empty() && restless == Restless::default() {
+        say(operator, Said::Did, &releases, &images, &restless);
         return Ok(Exit::Done);
     }
     let ended = clear(
@@ -77,7 +80,7 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     )
     .await?;
     if ended.outcome == Outcome::Done {
-        say(operator, "removed", &releases, &images);
+        say(operator, Said::Did, &releases, &images, &restless);
     }
     Ok(exit_of(ended.outcome))
 }
@@ -119,13 +122,58 @@ async fn unneeded_images(operator: &Operator, world: &World) -> Result<Vec<Built
     Ok(images::unneeded(&world.environments, built))
 }
 
-fn say(operator: &Operator, what: &str, releases: &[Release], images: &[Built]) {
+/// What does not sleep as the plan says.
+#[derive(Debug, Default, PartialEq)]
+struct Restless {
+    /// Standbys that run.
+    awake: Vec<Release>,
+    /// What gets the traffic and sleeps.
+    asleep: Option<Release>,
+    mode: StandbyMode,
+}
+
+fn restless(world: &World) -> Restless {
+    let live = survey(world).live;
+    let live = world.environments.iter().find(|e| Some(e.release) == live);
+    match live.map(|live| &live.labels.policy) {
+        Some(policy) if policy.standby_mode != StandbyMode::Running => {
+            let (awake, asleep) = (sleep::awake(world, policy), sleep::live_asleep(world));
+            let mode = match awake.is_empty() {
+                true => StandbyMode::Running,
+                false => policy.standby_mode,
+            };
+            Restless {
+                awake,
+                asleep,
+                mode,
+            }
+        }
+        _ => Restless::default(),
+    }
+}
+
+/// Whether it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Did,
+    Would,
+}
+
+fn say(
+    operator: &Operator,
+    said: Said,
+    releases: &[Release],
+    images: &[Built],
+    restless: &Restless,
+) {
+    let what = match said {
+        Said::Did => "removed",
+        Said::Would => "would remove",
+    };
     let steps = images.iter().filter(|image| image.step).count();
     let images = images.len() - steps;
-    let mut parts: Vec<_> = releases
-        .iter()
-        .map(|release| format!("{}@{release}", operator.service))
-        .collect();
+    let name = |release: &Release| format!("{}@{release}", operator.service);
+    let mut parts: Vec<_> = releases.iter().map(name).collect();
     if images > 0 {
         parts.push(count(images as u64, "image"));
     }
@@ -138,12 +186,29 @@ fn say(operator: &Operator, what: &str, releases: &[Release], images: &[Built]) 
         "releases": releases,
         "images": images,
         "cached_builds": steps,
+        "asleep": restless.awake,
+        "woken": restless.asleep,
         "what": what,
     });
-    let text = if parts.is_empty() {
-        "nothing to remove".to_owned()
-    } else {
-        format!("{what} {}", list(&parts))
+    let would = |did: &str| match said {
+        Said::Did => did.to_owned(),
+        Said::Would => format!("would be {did}"),
     };
+    let mut lines = Vec::new();
+    if !parts.is_empty() {
+        lines.push(format!("{what} {}", list(&parts)));
+    }
+    if !restless.awake.is_empty() {
+        let names: Vec<_> = restless.awake.iter().map(name).collect();
+        let (put, mode) = (would("put to sleep"), sleep::word(restless.mode));
+        lines.push(format!("{put}: {} ({mode})", list(&names)));
+    }
+    if let Some(release) = &restless.asleep {
+        lines.push(format!("{}: {}", would("woken"), name(release)));
+    }
+    if lines.is_empty() {
+        lines.push("nothing to remove".into());
+    }
+    let text = lines.join("\n");
     operator.report.data(&value, &text);
 }

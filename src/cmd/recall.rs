@@ -25,6 +25,32 @@ pub fn has_moved(log: &RunLog) -> bool {
     state(log).is_some_and(|state| state.has_moved())
 }
 
+/// How long it took to wake `release` the last time that is known of, in microseconds.
+#[must_use]
+pub fn last_wake(runs: &[RunLog], release: Release) -> Option<u64> {
+    let wake = |log: &RunLog| {
+        let mut to = None;
+        let mut took = None;
+        for record in &log.records {
+            match &record.event {
+                Event::Intended {
+                    action: Action::Switch { to: release, .. },
+                } => to = Some(*release),
+                Event::Switched { woke_us, .. } if to == Some(release) => took = woke_us.or(took),
+                Event::Woken {
+                    release: woken,
+                    took_us,
+                } if *woken == release => {
+                    took = Some(*took_us);
+                }
+                _ => {}
+            }
+        }
+        took
+    };
+    runs.iter().find_map(wake)
+}
+
 /// The newest run that has not ended. One that a later move of the pointer has overtaken is for the
 /// next `deploy` to close; a rollback that was refused has overtaken nothing.
 #[must_use]

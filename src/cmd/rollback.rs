@@ -9,6 +9,7 @@ use crate::core::action::{Ask, Proof};
 use crate::core::event::Verb;
 use crate::core::hook::HookPlan;
 use crate::core::names::{Fence, Millis, Release};
+use crate::core::sleep::{found_asleep, word};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
 use crate::core::workers::{self, Foretold};
@@ -318,14 +319,14 @@ fn kept(world: &World, view: &View) -> Vec<Kept> {
         } else {
             "never served"
         };
-        let up = world
-            .environments
-            .iter()
-            .any(|e| e.release == release && e.is_up());
-        if up {
-            kind.to_owned()
-        } else {
-            format!("{kind}, down")
+        let found = world.environments.iter().find(|e| e.release == release);
+        match found {
+            Some(found) if found.is_up() => kind.to_owned(),
+            Some(found) => match found_asleep(found, world) {
+                Some(mode) => format!("{kind}, {}", word(mode)),
+                None => format!("{kind}, down"),
+            },
+            None => format!("{kind}, down"),
         }
     };
     let stands = world
@@ -385,8 +386,9 @@ fn find(world: &World, release: Release) -> Result<&Environment, Error> {
 async fn question(operator: &Operator, world: &World, way: &Way) -> String {
     let service = &operator.service;
     let fit = match find(world, way.to) {
-        Ok(target) => match operator.fitness(&target.at_rest()).await {
+        Ok(target) => match operator.fitness(&target.at_rest(), world).await {
             Fit::Yes => "fit right now".to_owned(),
+            Fit::Asleep(mode) => format!("{}: it is woken and proven first", word(mode)),
             Fit::No(reasons) => format!("NOT fit: {}", reasons.join("; ")),
             Fit::Unknown(why) => format!("not checked: {why}"),
         },
@@ -420,8 +422,13 @@ async fn dry_run(
 ) -> Result<Exit, Error> {
     let service = &operator.service;
     let target = find(world, way.to)?;
-    let reasons = match operator.fitness(&target.at_rest()).await {
-        Fit::Yes => Vec::new(),
+    let fit = operator.fitness(&target.at_rest(), world).await;
+    let asleep = match fit {
+        Fit::Asleep(mode) => Some(word(mode)),
+        Fit::Yes | Fit::No(_) | Fit::Unknown(_) => None,
+    };
+    let reasons = match fit {
+        Fit::Yes | Fit::Asleep(_) => Vec::new(),
         Fit::No(reasons) => reasons,
         Fit::Unknown(why) => vec![why],
     };
@@ -436,12 +443,13 @@ async fn dry_run(
     let workers = Foretold::of(world, &workers::releases(world), way.to);
     let mut value = serde_json::json!({
         "event": "dry-run", "service": service, "from": way.from, "to": way.to,
-        "fit": reasons.is_empty(),
+        "fit": reasons.is_empty() && asleep.is_none(), "asleep": asleep,
         "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
     });
-    let fit = match reasons.is_empty() {
-        true => "fit".to_owned(),
-        false => format!("NOT fit: {}", reasons.join("; ")),
+    let fit = match (asleep, reasons.is_empty()) {
+        (Some(mode), _) => format!("{mode} and would be woken and proven first"),
+        (None, true) => "fit".to_owned(),
+        (None, false) => format!("NOT fit: {}", reasons.join("; ")),
     };
     if !hooks.is_empty() {
         value["hooks"] = serde_json::json!(hooks);

@@ -49,6 +49,8 @@ pub struct Ended {
     pub state: State,
     /// From the call to the controller until its answer, at the last move.
     pub moved_us: Option<u64>,
+    /// How long it took before that to wake what it was moved to; `None` where that did not sleep.
+    pub woke_us: Option<u64>,
 }
 
 impl Operator {
@@ -156,6 +158,7 @@ impl Operator {
         let mut moves = Moves {
             ledger,
             took_us: None,
+            woke_us: None,
             seen,
         };
         let driven = {
@@ -168,7 +171,7 @@ impl Operator {
             };
             drive.run(&mut state).await
         };
-        let moved_us = moves.took_us;
+        let (moved_us, woke_us) = (moves.took_us, moves.woke_us);
         let touched = Touched::Something;
         let outcome = match driven {
             Ok(outcome) => outcome,
@@ -191,6 +194,7 @@ impl Operator {
             outcome,
             state,
             moved_us,
+            woke_us,
         })
     }
 
@@ -292,6 +296,7 @@ impl Operator {
             requests_cut: cut,
             switch_us: ended.moved_us.filter(|_| !rollback),
             rollback_us: ended.moved_us.filter(|_| rollback),
+            woke_us: ended.woke_us,
         }
     }
 
@@ -381,6 +386,7 @@ pub fn spec_of(plan: Plan, release: Release, slot: Slot, opened: &Opened) -> Spe
 struct Moves<'a> {
     ledger: &'a mut RunLedger,
     took_us: Option<u64>,
+    woke_us: Option<u64>,
     /// What was found without a record: written before the end, so that nothing but the intent
     /// comes before a move.
     seen: Vec<Event>,
@@ -394,8 +400,12 @@ impl Ledger for Moves<'_> {
                 self.ledger.record(fence, &seen).await?;
             }
         }
-        if let Event::Switched { took_us, .. } = event {
+        if let Event::Switched {
+            took_us, woke_us, ..
+        } = event
+        {
             self.took_us = Some(*took_us);
+            self.woke_us = *woke_us;
         }
         self.ledger.record(fence, event).await
     }

@@ -1,14 +1,20 @@
 //! `flipside status`: what is live, what stands by, what the pointer says, and where journal, engine
 //! and pointer disagree.
 
+use std::time::Duration;
+
 use crate::cli::ServiceArg;
 use crate::core::event::Verb;
 use crate::core::names::Release;
+use crate::core::plan::StandbyMode;
+use crate::core::routing::Routing;
+use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
-use crate::core::world::{Environment, World};
+use crate::core::world::{Cost, Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::lease;
+use crate::report::idle::Idle;
 use crate::report::table_width;
 use crate::report::tables::{
     Does, EnvironmentView, PointerView, StatusView, WorkerView, status_json, status_text,
@@ -16,7 +22,11 @@ use crate::report::tables::{
 
 use super::context::Context;
 use super::operator::{Operator, Runs};
-use super::recall::{last_move, unfinished};
+use super::recall::{last_move, last_wake, unfinished};
+
+/// How long an engine elsewhere has to say what a standby holds; an old one may take a second over
+/// it, which is not waited for.
+const COST: Duration = Duration::from_millis(500);
 
 /// Runs the verb.
 ///
@@ -72,9 +82,15 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         Some(_) => disagreements.extend(remembered(operator, &runs)),
     }
     let agrees = disagreements.is_empty();
+    let holder = holder.ok().flatten();
+    let unfinished = unfinished(&runs).and_then(words);
+    if holder.is_none() && unfinished.is_none() {
+        // Whoever is at work has yet to come to it.
+        disagreements.extend(wakeful(operator, &world));
+    }
 
     let show = async |release: Release| match find(&world, release) {
-        Some(environment) => Some(show(operator, environment, view.live).await),
+        Some(environment) => Some(show(operator, environment, &world).await),
         None => None,
     };
     let live = match view.live {
@@ -83,7 +99,14 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     };
     let mut standby = Vec::new();
     for &release in &view.standby {
-        standby.extend(show(release).await);
+        let (shown, cost) = tokio::join!(show(release), cost(operator, &world, release));
+        standby.extend(shown.map(|shown| EnvironmentView {
+            idle: Some(Idle {
+                cost,
+                last_wake_us: last_wake(&runs, release),
+            }),
+            ..shown
+        }));
     }
     let mut withdrawn = Vec::new();
     for &release in &view.withdrawn {
@@ -93,7 +116,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let mut unplaced = Vec::new();
     if away.is_some() {
         for environment in &world.environments {
-            unplaced.push(self::show(operator, environment, None).await);
+            unplaced.push(self::show(operator, environment, &world).await);
         }
     } else if let Some(&first) = view.candidates.first() {
         candidate = show(first).await;
@@ -111,20 +134,51 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
             away,
             agrees,
         },
-        lease: holder.ok().flatten().map(|holder| holder.to_string()),
+        lease: holder.map(|holder| holder.to_string()),
         disagreements,
-        unfinished: unfinished(&runs).and_then(words),
+        unfinished,
     })
 }
 
-async fn show(
-    operator: &Operator,
-    environment: &Environment,
-    live: Option<Release>,
-) -> EnvironmentView {
+/// What a standby holds, as far as the engine says in time.
+async fn cost(operator: &Operator, world: &World, release: Release) -> Cost {
+    let Some(environment) = find(world, release) else {
+        return Cost::default();
+    };
+    let asked = operator
+        .engine
+        .cost(&environment.containers, (operator.clock)());
+    match tokio::time::timeout(COST, asked).await {
+        Ok(Ok(cost)) => cost,
+        Ok(Err(_)) | Err(_) => Cost::default(),
+    }
+}
+
+/// What sleeps, or does not, against the live release's plan.
+fn wakeful(operator: &Operator, world: &World) -> Vec<String> {
+    let service = &operator.service;
+    let live = survey(world).live.and_then(|live| find(world, live));
+    let Some(policy) = live.map(|live| &live.labels.policy) else {
+        return Vec::new();
+    };
+    let mends = policy.standby_mode != StandbyMode::Running;
+    let asleep = live_asleep(world).filter(|_| mends).map(|release| {
+        format!("{service}@{release} gets the traffic and sleeps: flipside prune {service}")
+    });
+    let awake = awake(world, policy).into_iter().map(|release| {
+        format!(
+            "standby {service}@{release} runs, and the plan says {}: flipside prune {service}",
+            word(policy.standby_mode)
+        )
+    });
+    asleep.into_iter().chain(awake).collect()
+}
+
+async fn show(operator: &Operator, environment: &Environment, world: &World) -> EnvironmentView {
+    let live = world.routing.as_ref().and_then(Routing::live);
     let fit = match live == Some(environment.release) {
-        true => operator.fitness(environment).await,
-        false => operator.fitness(&environment.at_rest()).await,
+        true => operator.fitness(environment, world).await,
+        false => operator.fitness(&environment.at_rest(), world).await,
     };
     let workers = environment.workers().map(|worker| WorkerView {
         container: worker.name.clone(),
@@ -148,6 +202,7 @@ async fn show(
         endpoints: environment.endpoints(),
         image_ids,
         workers: workers.collect(),
+        idle: None,
     }
 }
 

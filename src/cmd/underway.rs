@@ -130,6 +130,7 @@ async fn follow(
                 outcome: as_asked(ask, &state.opened.verb, outcome),
                 state,
                 moved_us: None,
+                woke_us: None,
             };
             operator.report.say(&match ended.outcome {
                 Outcome::Done => format!("{} of `{service}` has taken effect", name(ask)),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{Generation, Millis, Release};
+use super::plan::StandbyMode;
 use super::routing::Mark;
 
 /// One act. Journalled as an intent before it is performed (but for [`Action::Observe`], which
@@ -76,6 +77,18 @@ pub enum Action {
         /// How often it has been begun anew on a person's word.
         #[serde(default, skip_serializing_if = "is_zero")]
         repeat: u32,
+    },
+    /// Put standbys that run to sleep, once nothing is in flight to them.
+    Sleep {
+        /// Which.
+        releases: Vec<Release>,
+        /// How they sleep.
+        mode: StandbyMode,
+    },
+    /// Wake what gets the traffic, where it was found asleep.
+    Wake {
+        /// Which.
+        release: Release,
     },
     /// Make the pointer forget the service: nothing answers for it any more.
     Disconnect,

@@ -49,6 +49,8 @@ pub enum Stage {
     Drained,
     /// What nothing needs is gone.
     Retired,
+    /// The standbys sleep, as the plan says.
+    Slept,
 }
 
 /// What a way back has done last, in this order.
@@ -70,6 +72,8 @@ pub enum Back {
     Working,
     /// Nothing is in flight to what was left.
     Drained,
+    /// It was found asleep, and has been woken.
+    Woken,
 }
 
 /// What a clearing has done last, in this order.
@@ -81,6 +85,10 @@ pub enum Clearing {
     Disconnected,
     /// The environments are gone.
     Cleared,
+    /// What gets the traffic was found asleep, and has been woken (`prune` only).
+    Woken,
+    /// The standbys sleep, as the plan says (likewise).
+    Slept,
 }
 
 /// Whether a run has seen the world since it was taken up again.

@@ -7,7 +7,7 @@ use super::hook::When;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{strategy, survey, workers};
+use super::{sleep, strategy, survey, workers};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,10 @@ fn clear(state: &State, clearing: Clearing) -> Next {
     let Some(world) = &state.world else {
         return match clearing {
             Clearing::Opened | Clearing::Disconnected => Next::Act(Action::Observe),
-            Clearing::Cleared => Next::End(Outcome::Done),
+            Clearing::Cleared | Clearing::Woken if sleep::mends(state) => {
+                Next::Act(Action::Observe)
+            }
+            Clearing::Cleared | Clearing::Woken | Clearing::Slept => Next::End(Outcome::Done),
         };
     };
     let generation = world.routing.as_ref().map(|routing| routing.generation);
@@ -91,6 +94,9 @@ fn clear(state: &State, clearing: Clearing) -> Next {
             let mut releases = releases.clone();
             releases.retain(|release| !spared.contains(release));
             Next::Act(Action::Retire { releases })
+        }
+        (Verb::Prune { .. }, Clearing::Cleared | Clearing::Woken) => {
+            sleep::mend(state, world, clearing)
         }
         _ => Next::End(Outcome::Done),
     }
@@ -145,7 +151,12 @@ fn go_back(state: &State, back: Back) -> Next {
             let drain = Action::Drain { generation };
             Next::Act(state.due(When::OnRollback).unwrap_or(drain))
         }
-        Back::Drained => Next::End(match why {
+        // An act of one who had the service before may have put it to sleep after all.
+        Back::Drained if sleep::matters(state) && state.world.is_none() => {
+            Next::Act(Action::Observe)
+        }
+        Back::Drained if sleep::sleeps(state, to) => Next::Act(Action::Wake { release: to }),
+        Back::Drained | Back::Woken => Next::End(match why {
             Move::Revert => Outcome::RolledBack,
             Move::RollBack | Move::Promote => Outcome::Done,
         }),
@@ -302,6 +313,7 @@ mod tests {
                 generation: expected.unwrap_or(0) + 1,
                 at: 5,
                 took_us: 9,
+                woke_us: None,
             },
             Action::Verify { .. } => Event::Verified { took_us: 9 },
             Action::Drain { .. } => Event::Drained(Drained::default()),
@@ -319,6 +331,14 @@ mod tests {
                 name: name.clone(),
                 ..HookEnd::default()
             }),
+            Action::Sleep { releases, mode } => Event::Slept {
+                releases: releases.clone(),
+                mode: *mode,
+            },
+            Action::Wake { release } => Event::Woken {
+                release: *release,
+                took_us: 9,
+            },
             Action::Disconnect => Event::Disconnected,
             Action::TearDown { release } => Event::TornDown { release: *release },
         }

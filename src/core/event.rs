@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Ask, Proof};
 use super::hook::{HookEnd, HookPlan, HookWord};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
-use super::plan::{PointerPlan, Policy};
+use super::plan::{PointerPlan, Policy, StandbyMode};
 use super::routing::{Drained, Routing};
 use super::verdict::Outcome;
 use super::world::World;
@@ -63,6 +63,10 @@ pub enum Event {
         at: Millis,
         /// From the call to the controller until its answer, in microseconds.
         took_us: u64,
+        /// How long it took before that to wake the release, until it had shown its proof, in
+        /// microseconds; `None` where it did not sleep.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        woke_us: Option<u64>,
     },
     /// The pointer was not as expected, or its guard refused the write. Nothing was moved.
     SwitchRefused {
@@ -105,6 +109,20 @@ pub enum Event {
         word: HookWord,
         /// Who: `user@host`.
         by: String,
+    },
+    /// Standbys have been put to sleep.
+    Slept {
+        /// Which.
+        releases: Vec<Release>,
+        /// How they sleep.
+        mode: StandbyMode,
+    },
+    /// What gets the traffic was asleep, and has been woken.
+    Woken {
+        /// Which.
+        release: Release,
+        /// How long it took, in microseconds.
+        took_us: u64,
     },
     /// The pointer knows nothing of the service any more.
     Disconnected,

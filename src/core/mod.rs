@@ -16,6 +16,7 @@ pub mod plan;
 pub mod progress;
 pub mod routing;
 mod sight;
+pub mod sleep;
 pub mod state;
 pub mod strategy;
 pub mod survey;

@@ -9,6 +9,7 @@ mod ends;
 use super::action::{Action, Ask, Move, TIME_UP};
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
+use super::plan::StandbyMode;
 use super::routing::{Drained, Mark, Routing};
 use super::verdict::Outcome;
 use super::words::{clean, count, known, list, micros, millis, release_name};
@@ -152,6 +153,13 @@ impl Narrator {
             Action::Watch { .. } => format!("baking {}", self.candidate()),
             Action::Retire { releases } => format!("retiring {}", self.names(releases)),
             Action::Hook { name, .. } => format!("running the hook `{name}`"),
+            Action::Sleep { releases, mode } => match mode {
+                StandbyMode::Stopped => format!("stopping {}", self.names(releases)),
+                StandbyMode::Frozen | StandbyMode::Running => {
+                    format!("freezing {}", self.names(releases))
+                }
+            },
+            Action::Wake { release } => format!("waking {}", self.name(*release)),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
             Action::TearDown { release } => format!("removing {}", self.name(*release)),
         })
@@ -220,8 +228,13 @@ impl Narrator {
             | Action::Work { .. }
             | Action::Retire { .. }
             | Action::Hook { .. }
+            | Action::Sleep { .. }
             | Action::Disconnect
             | Action::TearDown { .. } => {}
+            Action::Wake { release } => told.warn(format!(
+                "{} gets the traffic and sleeps: waking it",
+                self.name(*release)
+            )),
         }
     }
 
@@ -271,8 +284,14 @@ impl Narrator {
             Event::Switched {
                 generation,
                 took_us,
+                woke_us,
                 ..
-            } => self.switched(action.as_ref(), *generation, *took_us, told),
+            } => {
+                if let Some(woke) = woke_us {
+                    told.good(format!("{} woke in {}", self.candidate(), micros(*woke)));
+                }
+                self.switched(action.as_ref(), *generation, *took_us, told);
+            }
             Event::SwitchRefused { why, found } => {
                 told.bad(format!("the pointer was not moved: {}", refusal(*why)));
                 if found.is_some() {
@@ -312,6 +331,16 @@ impl Narrator {
                 }
                 told.step(format!("retired {}", self.names(releases)));
             }
+            Event::Slept { releases, mode } => told.step(format!(
+                "put to sleep: {} ({})",
+                self.names(releases),
+                super::sleep::word(*mode)
+            )),
+            Event::Woken { release, took_us } => told.good(format!(
+                "{} woke in {}",
+                self.name(*release),
+                micros(*took_us)
+            )),
             Event::TornDown { release } => told.step(format!("removed {}", self.name(*release))),
             Event::Failed(failure) => self.failed(failure, told),
             Event::Lost { why } => {

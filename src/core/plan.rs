@@ -135,6 +135,10 @@ pub enum StandbyMode {
     /// It runs.
     #[default]
     Running,
+    /// Its containers are paused: they keep their memory and get no CPU.
+    Frozen,
+    /// Its containers are stopped: they hold nothing but disk.
+    Stopped,
 }
 
 /// Which kind of thing sends traffic, with its parameters.

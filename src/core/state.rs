@@ -210,6 +210,19 @@ impl State {
             (Course::Forward(_), Some(Action::Retire { .. }), E::Retired { .. } | E::Failed(_)) => {
                 self.reach(Stage::Retired);
             }
+            // A standby that would not go to sleep runs on: `status` says so, `prune` mends it.
+            (Course::Forward(_), Some(Action::Sleep { .. }), E::Slept { .. } | E::Failed(_)) => {
+                self.reach(Stage::Slept);
+            }
+            (Course::Back(_), Some(Action::Wake { .. }), E::Woken { .. }) => {
+                self.reach_back(Back::Woken);
+            }
+            (Course::Clearing(_), Some(Action::Wake { .. }), E::Woken { .. }) => {
+                self.reach_clearing(Clearing::Woken);
+            }
+            (Course::Clearing(_), Some(Action::Sleep { .. }), E::Slept { .. }) => {
+                self.reach_clearing(Clearing::Slept);
+            }
 
             // Both ways.
             (_, Some(Action::Switch { to, from, .. }), E::Switched { generation, at, .. }) => {
@@ -394,8 +407,10 @@ impl State {
                 A::Watch { .. } => stage >= Stage::Verified && stage <= Stage::Working,
                 A::Drain { .. } => stage >= Stage::Verified && stage <= Stage::Baked,
                 A::Retire { .. } => stage == Stage::Drained,
+                A::Sleep { .. } => matches!(stage, Stage::Drained | Stage::Retired),
                 A::Observe
                 | A::Mark { .. }
+                | A::Wake { .. }
                 | A::TearDown { .. }
                 | A::Hook { .. }
                 | A::Disconnect => false,
@@ -415,11 +430,14 @@ impl State {
                 A::Rest { .. } => back == Back::Verified,
                 A::Work { .. } => matches!(back, Back::Verified | Back::Rested),
                 A::Drain { .. } => back >= Back::Verified && back <= Back::Working,
+                A::Wake { .. } => back == Back::Drained,
                 _ => false,
             },
             Course::Clearing(clearing) => match action {
                 A::Disconnect => clearing == Clearing::Opened,
                 A::Retire { .. } => clearing <= Clearing::Disconnected,
+                A::Wake { .. } => clearing == Clearing::Cleared,
+                A::Sleep { .. } => matches!(clearing, Clearing::Cleared | Clearing::Woken),
                 _ => false,
             },
             Course::Stuck | Course::Closed(_) => false,
@@ -434,12 +452,16 @@ impl State {
     }
 
     fn reach_back(&mut self, back: Back) {
+        self.world = None;
         self.pending = None;
         self.lost = 0;
         self.course = Course::Back(back);
     }
 
     fn reach_clearing(&mut self, clearing: Clearing) {
+        if clearing >= Clearing::Cleared {
+            self.world = None;
+        }
         self.pending = None;
         self.lost = 0;
         self.course = Course::Clearing(clearing);

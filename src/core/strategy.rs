@@ -5,10 +5,12 @@ use super::action::{Action, Ask};
 use super::decide::{Next, may_leave, promote};
 use super::event::MarkKeeper;
 use super::hook::When;
+use super::plan::StandbyMode;
 use super::routing::Mark;
 use super::state::{Stage, State};
 use super::verdict::Outcome;
-use super::{survey, workers};
+use super::world::World;
+use super::{sleep, survey, workers};
 
 /// The next step of a deploy that has come as far as `stage`.
 pub(super) fn next(state: &State, stage: Stage) -> Next {
@@ -61,12 +63,32 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
         Stage::Drained => match &state.world {
             None => Next::Act(Action::Observe),
             Some(world) => match survey::unneeded(state, world) {
-                releases if releases.is_empty() => Next::End(Outcome::Done),
+                releases if releases.is_empty() => to_sleep(state, world),
                 _ if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
                 releases => Next::Act(Action::Retire { releases }),
             },
         },
-        Stage::Retired => Next::End(Outcome::Done),
+        Stage::Retired if state.opened.policy.standby_mode == StandbyMode::Running => {
+            Next::End(Outcome::Done)
+        }
+        Stage::Retired => match &state.world {
+            None => Next::Act(Action::Observe),
+            Some(world) => to_sleep(state, world),
+        },
+        Stage::Slept => Next::End(Outcome::Done),
+    }
+}
+
+/// Last of all, the standbys that run are put to sleep, where the plan says so.
+fn to_sleep(state: &State, world: &World) -> Next {
+    let policy = &state.opened.policy;
+    match sleep::awake(world, policy) {
+        releases if releases.is_empty() => Next::End(Outcome::Done),
+        _ if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
+        releases => Next::Act(Action::Sleep {
+            releases,
+            mode: policy.standby_mode,
+        }),
     }
 }
 

@@ -129,6 +129,29 @@ pub enum Health {
     Unhealthy,
 }
 
+/// What containers hold while they stand. `None` is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cost {
+    /// Memory now, in bytes, without what is only cached.
+    pub memory: Option<u64>,
+    /// CPU since they were started, as a share of one core; 0 while they are paused.
+    pub cpu: Option<f64>,
+    /// What they have written beside their images and volumes, in bytes.
+    pub disk: Option<u64>,
+}
+
+impl Cost {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.zip(other.memory).map(|(a, b)| a + b),
+            cpu: self.cpu.zip(other.cpu).map(|(a, b)| a + b),
+            disk: self.disk.zip(other.disk).map(|(a, b)| a + b),
+        }
+    }
+}
+
 impl Environment {
     /// Where its exposed replicas answer, in replica order.
     #[must_use]

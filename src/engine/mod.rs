@@ -10,10 +10,10 @@ use async_trait::async_trait;
 
 use crate::core::event::Failure;
 use crate::core::names::{Fence, Millis, Release, RoleName, ServiceName, Slot};
-use crate::core::plan::{Plan, Text};
+use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
-use crate::core::world::{Environment, Labels};
+use crate::core::world::{Container, Cost, Environment, Labels};
 
 pub mod docker;
 
@@ -183,10 +183,7 @@ pub trait Engine: Send + Sync {
 
     /// One container as it is now: with its exit code and whether memory ran out, which
     /// [`Engine::inspect`] may leave out. `None` where it is gone.
-    async fn container(
-        &self,
-        id: &str,
-    ) -> Result<Option<crate::core::world::Container>, EngineError>;
+    async fn container(&self, id: &str) -> Result<Option<Container>, EngineError>;
 
     /// The services that have anything on this engine.
     async fn services(&self) -> Result<Vec<ServiceName>, EngineError>;
@@ -194,6 +191,31 @@ pub trait Engine: Send + Sync {
     /// Removes an environment: containers (stopped by their own signal and grace), network,
     /// volumes of the release. Idempotent. Images are kept.
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError>;
+
+    /// Puts what runs of an environment to sleep: pauses it where `mode` is frozen, stops it by each
+    /// container's own signal and grace where it is stopped, so that nothing starts it again by
+    /// itself. Idempotent; what sleeps in another way stays so, and of an environment that is gone
+    /// there is nothing to be done.
+    async fn freeze(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mode: StandbyMode,
+    ) -> Result<(), EngineError>;
+
+    /// Wakes an environment: lets go on what is paused, all at once, and starts in dependency order
+    /// what has ended. Only containers that run in every environment. Idempotent. Says nothing of
+    /// whether they are fit.
+    async fn wake(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError>;
+
+    /// What containers hold together at `now`, in milliseconds since the epoch. One that is gone
+    /// holds nothing.
+    async fn cost(&self, containers: &[Container], now: Millis) -> Result<Cost, EngineError>;
 
     /// The images that were built here for a service, and what else its builds have left.
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError>;

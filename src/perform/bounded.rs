@@ -12,10 +12,10 @@ use async_trait::async_trait;
 
 use super::{LOOK, POINTER};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
-use crate::core::plan::Text;
+use crate::core::plan::{StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
-use crate::core::world::{Container, Environment};
+use crate::core::world::{Container, Cost, Environment};
 use crate::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
@@ -101,6 +101,23 @@ impl Engine for BoundedEngine {
 
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Fallible<()> {
         self.0.tear_down(service, release).await
+    }
+
+    async fn freeze(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mode: StandbyMode,
+    ) -> Fallible<()> {
+        self.0.freeze(service, release, mode).await
+    }
+
+    async fn wake(&self, service: &ServiceName, release: Release, sink: &dyn Sink) -> Fallible<()> {
+        self.0.wake(service, release, sink).await
+    }
+
+    async fn cost(&self, containers: &[Container], now: Millis) -> Fallible<Cost> {
+        self.asks(self.0.cost(containers, now)).await
     }
 
     async fn images(&self, service: &ServiceName) -> Fallible<Vec<Built>> {

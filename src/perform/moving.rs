@@ -49,7 +49,7 @@ impl Performer {
         switch: Switch,
         fence: Fence,
     ) -> Result<Event, Fault> {
-        let environment = self.environment(switch.to).await?;
+        let mut environment = self.environment(switch.to).await?;
         if environment.endpoints().is_empty() {
             return Err(Fault::Failed(Failure {
                 what: format!(
@@ -63,9 +63,12 @@ impl Performer {
                 replicas: Vec::new(),
             }));
         }
-        if switch.proof == Proof::Round {
-            self.prove_standby(&environment, state.opened.policy.proof_ms)
-                .await?;
+        let mut woke_us = None;
+        if switch.why != Move::Promote
+            && let Some(woken) = self.made_ready(state, &switch, &environment).await?
+        {
+            woke_us = Some(woken.took_us());
+            environment = woken.environment;
         }
         let found = self.routing().await?;
         if found.as_ref().map(|routing| routing.generation) != switch.expected {
@@ -102,6 +105,7 @@ impl Performer {
             generation,
             at,
             took_us,
+            woke_us,
         })
     }
 
@@ -157,6 +161,14 @@ impl Performer {
     }
 
     pub(super) async fn verify(&self, state: &State, release: Release) -> Result<Event, Fault> {
+        let mode = state.opened.policy.standby_mode;
+        tokio::select! {
+            verified = self.answers(state, release) => verified,
+            never = self.keep_awake(mode, release) => match never {},
+        }
+    }
+
+    async fn answers(&self, state: &State, release: Release) -> Result<Event, Fault> {
         let path = match self.environment(release).await {
             Ok(environment) => ask_path(&environment.labels.probes),
             Err(_) => "/".into(),
@@ -214,7 +226,11 @@ impl Performer {
     ///
     /// # Errors
     /// With each replica's reason, where it is not fit.
-    async fn prove_standby(&self, standby: &Environment, within: Millis) -> Result<(), Fault> {
+    pub(super) async fn prove_standby(
+        &self,
+        standby: &Environment,
+        within: Millis,
+    ) -> Result<(), Fault> {
         let standby = standby.at_rest();
         let probes = standby.labels.probes.clone();
         let proving = self.proving(&standby, &probes);

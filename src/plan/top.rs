@@ -305,14 +305,9 @@ fn standby(reader: &mut Reader<'_>, node: &Node, policy: &mut Policy) {
             "way for a standby to wait",
             &["running", "frozen", "stopped"],
         ) {
-            Some("running") => policy.standby_mode = StandbyMode::Running,
-            Some(later) => {
-                reader.wrong(
-                    field.node.span,
-                    format!("`mode: {later}` is not available in this version"),
-                    "write `mode: running`, or remove the line",
-                );
-            }
+            Some("frozen") => policy.standby_mode = StandbyMode::Frozen,
+            Some("stopped") => policy.standby_mode = StandbyMode::Stopped,
+            Some(_) => policy.standby_mode = StandbyMode::Running,
             None => {}
         }
     }

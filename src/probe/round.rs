@@ -9,8 +9,15 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::ask::{Answer, Missed, Pair, withheld};
 use super::{Proving, Question, Unfit, Verdict, tell};
-use crate::core::plan::ProbeKind;
+use crate::core::plan::{Probe, ProbeKind};
 use crate::core::world::Health;
+
+/// Whether an environment was paused until now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slept {
+    Yes,
+    No,
+}
 
 impl Proving<'_> {
     /// Asks every http, grpc and tcp probe of every replica once, all at once, each `within` that time or
@@ -22,6 +29,20 @@ impl Proving<'_> {
     /// # Errors
     /// Where the vantage cannot be asked.
     pub async fn round(&self, within: Duration) -> Result<Vec<Verdict>, Unfit> {
+        self.all_once(within, Slept::No).await
+    }
+
+    /// As [`Proving::round`], of an environment that was paused until now: what a HEALTHCHECK has
+    /// said before counts for nothing, and a TCP connection, which a paused container takes as
+    /// well, only where nothing else of its role can answer.
+    ///
+    /// # Errors
+    /// As [`Proving::round`].
+    pub async fn woken(&self, within: Duration) -> Result<Vec<Verdict>, Unfit> {
+        self.all_once(within, Slept::Yes).await
+    }
+
+    async fn all_once(&self, within: Duration, slept: Slept) -> Result<Vec<Verdict>, Unfit> {
         let mut verdicts = Vec::new();
         if let Some(missing) = tell::missing(self.environment) {
             verdicts.push(Verdict {
@@ -44,7 +65,13 @@ impl Proving<'_> {
         let mut asked: FuturesOrdered<_> = pairs
             .iter()
             .filter(running)
-            .map(|pair| async move { (pair, self.once(pair, within).await) })
+            .map(|pair| async move {
+                let result = match self.worthless(pair, slept) {
+                    Some(note) => Ok(Ok(Some(note.to_owned()))),
+                    None => self.once(pair, within).await,
+                };
+                (pair, result)
+            })
             .collect();
         while let Some((pair, result)) = asked.next().await {
             verdicts.push(Verdict {
@@ -54,6 +81,26 @@ impl Proving<'_> {
             });
         }
         Ok(verdicts)
+    }
+
+    /// Why the answer of a probe would say nothing.
+    fn worthless(&self, pair: &Pair<'_>, slept: Slept) -> Option<&'static str> {
+        let answers = |probe: &&Probe| match &probe.kind {
+            ProbeKind::Http(http) => withheld(http).is_none(),
+            ProbeKind::Grpc(_) => true,
+            ProbeKind::Tcp { .. } | ProbeKind::Exec { .. } | ProbeKind::Health => false,
+        };
+        let same = |probe: &&Probe| probe.role == pair.probe.role;
+        match (slept, &pair.probe.kind) {
+            (Slept::Yes, ProbeKind::Health) => {
+                Some("what its HEALTHCHECK said is from before it was frozen")
+            }
+            (Slept::Yes, ProbeKind::Tcp { .. }) => {
+                let better = self.probes.iter().filter(same).any(|probe| answers(&probe));
+                better.then_some("not asked: a connection proves less than the role's other probes")
+            }
+            _ => None,
+        }
     }
 
     async fn once(

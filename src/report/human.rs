@@ -231,6 +231,9 @@ impl Report for Human {
             return;
         }
         let mut numbers = Vec::new();
+        if let Some(took) = finished.woke_us {
+            numbers.push(format!("wake {}", micros(took)));
+        }
         if let Some(took) = finished.rollback_us {
             numbers.push(format!("rollback {}", micros(took)));
         }

@@ -166,6 +166,7 @@ impl Report for Json {
                 "requests_cut": finished.requests_cut,
                 "switch_us": finished.switch_us,
                 "rollback_us": finished.rollback_us,
+                "woke_us": finished.woke_us,
             }),
         );
         self.over.store(true, Ordering::Relaxed);

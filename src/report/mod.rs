@@ -6,6 +6,7 @@
 //! progress first, and is waited for at the end, [`FAREWELL`] at most.
 
 mod human;
+pub mod idle;
 mod json;
 mod pipeline;
 mod plain;
@@ -95,6 +96,8 @@ pub struct Finished {
     pub switch_us: Option<u64>,
     /// How long the move back took, in microseconds.
     pub rollback_us: Option<u64>,
+    /// How long it took before it to wake what was gone back to, in microseconds.
+    pub woke_us: Option<u64>,
 }
 
 /// Where everything goes that is shown. Its methods never fail and, but for [`Report::data`] and,

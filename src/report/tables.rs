@@ -8,9 +8,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
+use super::idle::{self, Idle};
 use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
+use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
+use crate::core::sleep::word;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, known, list, millis, release_name, wrap};
 
@@ -40,7 +43,7 @@ pub struct StatusView {
 }
 
 /// One environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EnvironmentView {
     /// Whose.
     pub release: Release,
@@ -56,6 +59,8 @@ pub struct EnvironmentView {
     pub image_ids: Vec<String>,
     /// Containers of its live-only roles.
     pub workers: Vec<WorkerView>,
+    /// What it holds while it waits; of standbys.
+    pub idle: Option<Idle>,
 }
 
 /// One container of a live-only role.
@@ -85,6 +90,8 @@ pub enum Fit {
     No(Vec<String>),
     /// Nobody could ask, and why.
     Unknown(String),
+    /// It sleeps, and is not asked.
+    Asleep(StandbyMode),
 }
 
 /// What sends traffic.
@@ -145,6 +152,7 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
                     Fit::Yes => "yes".into(),
                     Fit::No(_) => "no".into(),
                     Fit::Unknown(_) => "unknown".into(),
+                    Fit::Asleep(mode) => word(*mode).into(),
                 },
                 endpoints.join("\n"),
             ]);
@@ -154,11 +162,17 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     for (_, environment) in &environments {
         text += &workers(service, environment);
     }
+    for line in idle::lines(view) {
+        text += &format!("\n{}", wrap(&line, width.into(), 2));
+    }
+    if view.standby.iter().any(|standby| standby.idle.is_some()) {
+        text.push('\n');
+    }
     let mut notes = Vec::new();
     for (_, environment) in &environments {
         let name = release_name(service, environment.release);
         match &environment.fit {
-            Fit::Yes => {}
+            Fit::Yes | Fit::Asleep(_) => {}
             Fit::No(reasons) => notes.extend(
                 reasons
                     .iter()
@@ -371,12 +385,18 @@ fn environment_json(environment: &EnvironmentView) -> Value {
         Fit::Yes => (Some(true), Vec::new()),
         Fit::No(reasons) => (Some(false), reasons.clone()),
         Fit::Unknown(why) => (None, vec![why.clone()]),
+        Fit::Asleep(_) => (None, Vec::new()),
+    };
+    let asleep = match &environment.fit {
+        Fit::Asleep(mode) => Some(word(*mode)),
+        Fit::Yes | Fit::No(_) | Fit::Unknown(_) => None,
     };
     json!({
         "release": environment.release,
         "slot": environment.slot,
         "created": environment.created,
         "fit": fit,
+        "asleep": asleep,
         "reasons": reasons,
         "endpoints": environment.endpoints,
         "image_ids": environment.image_ids,
@@ -384,6 +404,7 @@ fn environment_json(environment: &EnvironmentView) -> Value {
             "container": worker.container,
             "runs": worker.does == Does::Run,
         })).collect::<Vec<_>>(),
+        "idle": environment.idle.as_ref().map(idle::json),
     })
 }
 

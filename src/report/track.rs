@@ -185,7 +185,7 @@ fn step_of(line: &str) -> Option<(u64, u64)> {
 }
 
 /// `34 MiB`, `1.2 GiB`.
-fn octets(number: u64) -> String {
+pub(super) fn octets(number: u64) -> String {
     match number {
         0..0x400 => format!("{number} B"),
         0x400..0x10_0000 => format!("{} KiB", number >> 10),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
-use flipside::core::plan::{Plan, Policy};
+use flipside::core::plan::{Plan, Policy, StandbyMode};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::error::{Error, Exit};
 
+use super::checker::stands;
 use super::doors::{Blow, Moment};
 use super::stage::{Done, Flaw, Machine, Stage, Verb};
 use super::tape::Slip;
@@ -35,6 +36,8 @@ pub struct Scenario {
     pub workers: u32,
     /// What is different in its plan.
     pub plan: fn(&mut Plan),
+    /// How its standbys wait.
+    pub mode: StandbyMode,
 }
 
 /// What befalls the first operator.
@@ -115,6 +118,7 @@ pub const PLAIN: Scenario = Scenario {
     pointer_keeps_marks: true,
     workers: 0,
     plan: |_| {},
+    mode: StandbyMode::Running,
 };
 
 /// All of them, with one keeper of marks.
@@ -411,6 +415,9 @@ fn fit_standby(stage: &Stage) -> Option<Release> {
     let mut world = lock(&stage.world);
     let environments = world.environments(&stage.service);
     let found = environments.iter().find(|e| e.release == standby)?;
+    if found.asleep(found.labels.policy.standby_mode).is_some() {
+        return stands(found).then_some(standby);
+    }
     let fit = found.is_up()
         && found
             .endpoints()
@@ -462,6 +469,7 @@ impl Scenario {
             bake_ms: self.bake_ms,
             drain_ms: 2_000,
             settle_ms: 3_000,
+            standby_mode: self.mode,
             ..Policy::default()
         };
         let stage = Stage::new(policy, self.workers, self.plan);

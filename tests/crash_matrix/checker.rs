@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use flipside::core::action::Action;
+use flipside::core::action::{Action, Ask, Move};
 use flipside::core::event::{Event, Opened, Verb};
 use flipside::core::hook::When;
 use flipside::core::names::{Generation, Release, ServiceName};
-use flipside::core::plan::Plan;
+use flipside::core::plan::{Plan, StandbyMode};
 use flipside::core::routing::{Drained, Mark, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health};
@@ -25,6 +25,8 @@ pub enum Act {
     Prepare,
     StandUp(Release),
     TearDown(Release),
+    Freeze(Release),
+    Wake(Release),
     Mark(Release, Mark),
     Write(Option<Release>),
     Forget(Vec<Release>),
@@ -53,6 +55,8 @@ struct Told {
     closed: bool,
     /// It has moved the pointer away from something, and no drain of that is written down.
     undrained: bool,
+    /// Its bake is over, or was given up.
+    baked: bool,
 }
 
 /// What one journal says.
@@ -96,6 +100,8 @@ pub struct Checker {
     /// A release is live that only a person can say more of: a first one that was given up, or one
     /// that was gone back to and whose workers end.
     stuck: bool,
+    /// What a late act has put to sleep.
+    slept_late: BTreeSet<Release>,
 }
 
 impl Checker {
@@ -124,6 +130,7 @@ impl Checker {
             going_down: false,
             fence: 0,
             stuck: false,
+            slept_late: BTreeSet::new(),
         }
     }
 
@@ -266,6 +273,14 @@ impl Checker {
                 self.told(drained);
             }
             Event::Intended { action } => told.pending = Some(action.clone()),
+            Event::Asked {
+                ask: Ask::Promote | Ask::Settle,
+                ..
+            } => told.baked = true,
+            Event::Baked => {
+                told.pending = None;
+                told.baked = true;
+            }
             Event::Asked { .. }
             | Event::Resumed { .. }
             | Event::Seen { .. }
@@ -293,6 +308,11 @@ impl Checker {
         let book = self.journals.entry(journal).or_default();
         let told = book.runs.get(&book.current).cloned().unwrap_or_default();
         let failing = book.failing;
+        if let Act::Freeze(release) = act
+            && !self.late.contains(who)
+        {
+            self.may_sleep(*release, &told);
+        }
         let rolls_back = told
             .opened
             .as_ref()
@@ -303,6 +323,13 @@ impl Checker {
         let meant = match (&told.pending, act) {
             (Some(Action::Prepare), Act::Prepare) | (Some(Action::StandUp), Act::StandUp(_)) => {
                 true
+            }
+            (Some(Action::Sleep { releases, .. }), Act::Freeze(slept)) => releases.contains(slept),
+            (Some(Action::Sleep { .. }), Act::Forget(gone)) => gone.is_empty(),
+            (Some(Action::Wake { release }), Act::Wake(woken))
+            | (Some(Action::Verify { release }), Act::Wake(woken)) => release == woken,
+            (Some(Action::Switch { to, why, .. }), Act::Wake(woken)) => {
+                to == woken && *why != Move::Promote
             }
             (Some(Action::TearDown { release }), Act::TearDown(gone)) => release == gone,
             (Some(Action::Retire { releases }), Act::TearDown(gone)) => releases.contains(gone),
@@ -354,6 +381,50 @@ impl Checker {
             && !self.going_down
         {
             self.breaks(6, format!("{release} is removed before it was drained"));
+        }
+    }
+
+    /// 3 and 6: only a standby is put to sleep, when nothing is in flight to it and the bake is over.
+    fn may_sleep(&mut self, release: Release, told: &Told) {
+        if self.last.as_ref().and_then(Routing::live) == Some(release) {
+            self.breaks(3, format!("{release} is live and is put to sleep"));
+        }
+        if self.undrained.contains(&release) {
+            let how = format!("{release} is put to sleep before it was drained");
+            self.breaks(6, how);
+        }
+        let bakes = told.opened.as_ref().is_some_and(|opened| {
+            matches!(opened.verb, Verb::Deploy { .. }) && opened.policy.bake_ms > 0
+        });
+        if bakes && !told.baked {
+            let how = format!("{release} is put to sleep before the end of the bake");
+            self.breaks(6, how);
+        }
+    }
+
+    /// What a dead operator has begun has taken effect; `before` is what slept until then.
+    pub fn landed(&mut self, before: &BTreeSet<Release>) {
+        self.slept_late = self.sleepers().difference(before).copied().collect();
+    }
+
+    /// What sleeps.
+    pub fn sleepers(&self) -> BTreeSet<Release> {
+        let environments = lock(&self.world).environments(&self.service);
+        let asleep = environments.iter().filter(|environment| {
+            let mode = environment.labels.policy.standby_mode;
+            environment.asleep(mode).is_some()
+        });
+        asleep.map(|environment| environment.release).collect()
+    }
+
+    /// 3: what is live is awake when a run has ended, unless somebody else's late act has put it to
+    /// sleep.
+    pub fn ended(&mut self) {
+        let routing = lock(&self.world).routings.get(&self.service).cloned();
+        let live = routing.as_ref().and_then(Routing::live);
+        let asleep = live.filter(|live| self.sleepers().contains(live));
+        if let Some(live) = asleep.filter(|live| !self.slept_late.contains(live)) {
+            self.breaks(3, format!("{live} is live and asleep at a run's end"));
         }
     }
 
@@ -518,7 +589,8 @@ impl Checker {
 
     fn fit(&mut self, environment: &Environment, going_back: bool) {
         let release = environment.release;
-        if !environment.is_up() {
+        // Between the proof and the move nothing can be seen.
+        if !environment.is_up() && !self.slept_late.contains(&release) {
             let how = format!("the pointer moved to {release}, of which not everything runs");
             self.breaks(1, how);
         }
@@ -540,7 +612,7 @@ impl Checker {
     fn removed(&mut self, environments: &[Environment]) {
         let stands = |release: &Release| {
             let found = environments.iter().find(|e| e.release == *release);
-            found.is_some_and(Environment::is_up)
+            found.is_some_and(stands)
         };
         if !self.going_down {
             let gone: Vec<_> = self
@@ -557,6 +629,13 @@ impl Checker {
         let guarded = live.into_iter().chain(self.standby());
         self.guarded = guarded.filter(stands).collect();
     }
+}
+
+/// Whether all of an environment is there, and runs or may sleep.
+pub fn stands(environment: &Environment) -> bool {
+    let whole = environment.containers.len() == environment.expected as usize;
+    let may_sleep = environment.labels.policy.standby_mode != StandbyMode::Running;
+    environment.is_up() || (whole && may_sleep)
 }
 
 /// An environment without what may change by itself.

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flipside::core::names::{Fence, Generation, Millis, Release, ServiceName};
-use flipside::core::plan::Text;
+use flipside::core::plan::{StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
-use flipside::core::world::{Container, Environment};
+use flipside::core::world::{Container, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
@@ -265,6 +265,33 @@ impl Engine for Door {
         let act = Act::TearDown(release);
         let inner = self.engine.tear_down(service, release);
         self.through(Op::TearDown, Some(act), inner).await
+    }
+
+    async fn freeze(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mode: StandbyMode,
+    ) -> Result<(), EngineError> {
+        let inner = self.engine.freeze(service, release, mode);
+        self.through(Op::Freeze, Some(Act::Freeze(release)), inner)
+            .await
+    }
+
+    async fn wake(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        let inner = self.engine.wake(service, release, sink);
+        self.through(Op::Wake, Some(Act::Wake(release)), inner)
+            .await
+    }
+
+    async fn cost(&self, containers: &[Container], now: Millis) -> Result<Cost, EngineError> {
+        self.through(Op::Cost, None, self.engine.cost(containers, now))
+            .await
     }
 
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flipside::core::names::Release;
+use flipside::core::plan::StandbyMode;
 use flipside::core::routing::Routing;
 use flipside::core::survey::survey;
 use flipside::core::verdict::Outcome;
@@ -10,6 +11,7 @@ use flipside::core::world::{Environment, World};
 use flipside::error::Exit;
 
 use super::cases::{Case, Verdict, brief, unfinished, verdict};
+use super::checker::stands;
 use super::stage::{Done, Machine, Stage, Verb};
 use crate::support::fake_world::lock;
 
@@ -86,7 +88,19 @@ impl Case {
             routing,
             environments: environments.clone(),
         });
-        if let Some(standby) = standby.filter(|standby| up(*standby))
+        let found = |release: Release| environments.iter().find(|e| e.release == release);
+        let mode = self.scenario.mode;
+        let restless = view.standby.iter().filter_map(|it| found(*it));
+        let mut restless = restless.filter(|e| e.asleep(mode) != Some(mode));
+        if mode != StandbyMode::Running
+            && let Some(restless) = restless.next()
+        {
+            return Err(format!(
+                "promise 5: {} stands by awake after a prune",
+                restless.release
+            ));
+        }
+        if let Some(standby) = standby.filter(|it| found(*it).is_some_and(stands))
             && view.standby.first() != Some(&standby)
         {
             return Err(format!(

@@ -129,6 +129,8 @@ fn changes(op: Op) -> bool {
         Op::Prepare
         | Op::StandUp
         | Op::TearDown
+        | Op::Freeze
+        | Op::Wake
         | Op::MarkEngine
         | Op::DropToken
         | Op::DropImage
@@ -155,6 +157,7 @@ fn changes(op: Op) -> bool {
         | Op::Settled
         | Op::Ask
         | Op::Check
+        | Op::Cost
         | Op::Images => false,
     }
 }

@@ -187,8 +187,10 @@ impl Stage {
 
     /// Everything late lands.
     pub fn land(&self) {
+        let before = self.checker().sleepers();
         lock(&self.world).land_late();
         self.checker().look();
+        self.checker().landed(&before);
     }
 
     /// Somebody's hand sends the traffic elsewhere, past every guard.
@@ -405,6 +407,7 @@ impl Actor {
         if matches!(done.outcome(), Some(Outcome::Done | Outcome::RolledBack)) {
             self.stage.checker().works();
         }
+        self.stage.checker().ended();
         if let Done::Ended(ended) = &done
             && ended.state.has_moved()
         {

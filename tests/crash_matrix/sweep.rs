@@ -13,8 +13,8 @@ use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
 pub struct Course {
-    records: Vec<Event>,
-    calls: BTreeMap<Op, usize>,
+    pub records: Vec<Event>,
+    pub calls: BTreeMap<Op, usize>,
 }
 
 pub fn learn(scenario: Scenario) -> Course {
@@ -45,7 +45,7 @@ pub fn play(cases: &[Case]) {
     assert!(!cases.is_empty(), "no case was played");
 }
 
-fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
+pub fn untroubled(scenario: Scenario, _: &Course) -> Vec<Case> {
     let next = (Machine::Here, Verb::Prune);
     vec![Case::new(scenario, Trouble::None, next)]
 }
@@ -83,10 +83,13 @@ fn only_asks(op: Op) -> bool {
         | Op::Read
         | Op::Ask
         | Op::Check
+        | Op::Cost
         | Op::Images => true,
         Op::Prepare
         | Op::StandUp
         | Op::TearDown
+        | Op::Freeze
+        | Op::Wake
         | Op::MarkEngine
         | Op::Claim
         | Op::DropToken
@@ -112,7 +115,7 @@ pub(super) fn calls(course: &Course) -> impl Iterator<Item = (Op, usize)> + '_ {
     })
 }
 
-fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, nth) in calls(course) {
         let moments: &[_] = match only_asks(op) {
@@ -128,7 +131,7 @@ fn kills(scenario: Scenario, course: &Course) -> Vec<Case> {
     cases
 }
 
-fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, nth) in calls(course) {
         let faults: &[_] = match only_asks(op) {
@@ -152,7 +155,7 @@ fn faults(scenario: Scenario, course: &Course) -> Vec<Case> {
 }
 
 /// An act that a killed operator had begun, and that takes effect when another one is at work.
-fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
     let mut cases = Vec::new();
     // A late claim of a dead operator is a holder that nobody can tell from a living one: the lease
     // says so, and its own tests.
@@ -170,7 +173,7 @@ fn lates(scenario: Scenario, course: &Course) -> Vec<Case> {
     cases
 }
 
-fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
+pub fn full_disks(scenario: Scenario, course: &Course) -> Vec<Case> {
     let records = 0..course.records.len();
     let ways = [WAYS[0], WAYS[1], WAYS[2]];
     let cases = records.flat_map(|at| {

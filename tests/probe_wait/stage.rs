@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use flipside::core::event::Failure;
 use flipside::core::names::{Millis, Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run, Text,
+    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run,
+    StandbyMode, Text,
 };
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
-use flipside::core::world::{Container, ContainerState, Environment, Health, Labels};
+use flipside::core::world::{Container, ContainerState, Cost, Environment, Health, Labels};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
@@ -308,6 +309,15 @@ impl Engine for Stage {
         Ok(found)
     }
     async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
+        unplayed()
+    }
+    async fn freeze(&self, _: &ServiceName, _: Release, _: StandbyMode) -> Result<(), EngineError> {
+        unplayed()
+    }
+    async fn wake(&self, _: &ServiceName, _: Release, _: &dyn Sink) -> Result<(), EngineError> {
+        unplayed()
+    }
+    async fn cost(&self, _: &[Container], _: Millis) -> Result<Cost, EngineError> {
         unplayed()
     }
     async fn images(&self, _: &ServiceName) -> Result<Vec<Built>, EngineError> {

@@ -230,3 +230,48 @@ async fn a_restarted_daemon_brings_the_same_release_back() {
     assert_eq!(host.get(&front, "/").as_deref(), Some("1"));
     stage.verb("down").await.ends(0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_daemon_wakes_what_was_frozen_which_is_reported_and_mended() {
+    let mut host = Host::start();
+    let modes = [
+        ("frozen", "{ mode: frozen }"),
+        ("stopped", "{ mode: stopped }"),
+    ];
+    let mut stages = Vec::new();
+    for (mode, standby) in modes {
+        let stage = Stage::on(host.url());
+        for version in ["1", "2"] {
+            let settings = Settings {
+                standby,
+                ..Settings::default()
+            };
+            stage.write_plan(version, &settings);
+            stage.run(&["deploy"]).await.ends(0);
+        }
+        stages.push((mode, stage));
+    }
+    host.stop_daemon();
+    host.start_daemon();
+    for (mode, stage) in &stages {
+        let front = format!("127.0.0.1:{}", stage.port);
+        let answers = |version: &'static str| {
+            let look = || host.get(&front, "/");
+            host.soon(Instant::now(), look, |said| {
+                said.as_deref() == Some(version)
+            });
+        };
+        answers("2");
+        let status = stage.status().await;
+        let told = status["disagreements"].to_string();
+        let woke = told.contains("runs, and the plan says frozen: flipside prune");
+        assert_eq!(woke, *mode == "frozen", "{mode}: {status:#}");
+        stage.verb("prune").await.ends(0);
+        let status = stage.status().await;
+        assert_eq!(status["standby"][0]["asleep"], *mode, "{status:#}");
+        assert_eq!(status["disagreements"], serde_json::json!([]), "{status:#}");
+        stage.verb("rollback").await.ends(0);
+        answers("1");
+        stage.verb("down").await.ends(0);
+    }
+}

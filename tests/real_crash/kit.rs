@@ -27,6 +27,7 @@ pub struct Settings {
     pub replicas: usize,
     /// How long its containers may take to stop.
     pub grace: &'static str,
+    pub standby: &'static str,
     /// Lines of the role's `environment:`.
     pub variables: Vec<(&'static str, String)>,
     /// Lines of further roles.
@@ -41,6 +42,7 @@ impl Default for Settings {
             bake: "0s",
             replicas: 1,
             grace: "2s",
+            standby: "{ keep: 1 }",
             variables: Vec::new(),
             roles: String::new(),
             top: String::new(),
@@ -141,6 +143,7 @@ impl Stage {
             grace,
             roles,
             top,
+            standby,
             ..
         } = settings;
         let mut variables = format!("      VERSION: \"{version}\"\n");
@@ -155,7 +158,8 @@ impl Stage {
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
              pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
              drain: 5s\n\
-             bake: {bake}\n{top}"
+             bake: {bake}\n\
+             standby: {standby}\n{top}"
         );
         let image = format!("{}ENV BUILT_FOR={service}-{version}\n", self.image);
         std::fs::write(self.checkout().join("flipside.yaml"), plan).unwrap();

@@ -165,6 +165,7 @@ pub(super) fn finished() -> Finished {
         requests_cut: None,
         switch_us: Some(1_940),
         rollback_us: None,
+        woke_us: None,
     }
 }
 

@@ -163,7 +163,7 @@ fn json_lines_are_the_journals_own_form() {
         {"event":"log","service":"shop","run":2,"container":"shop-2-web-1","line":"\u001b]0;pwned\u0007  GET /up 403"}
         {"service":"shop","run":2,"seq":2,"at":1795435200200,"event":"closed","outcome":"refused"}
         {"event":"warning","message":"marks are missing"}
-        {"event":"finished","outcome":"done","service":"shop","release":2,"live":2,"elapsed_ms":12300,"requests_in_flight":12,"requests_cut":null,"switch_us":1940,"rollback_us":null}
+        {"event":"finished","outcome":"done","service":"shop","release":2,"live":2,"elapsed_ms":12300,"requests_in_flight":12,"requests_cut":null,"switch_us":1940,"rollback_us":null,"woke_us":null}
     "#,
     );
     check(

@@ -2,12 +2,17 @@
 
 use flipside::core::event::Verb;
 use flipside::core::names::{Release, Slot};
+use flipside::core::plan::StandbyMode;
 use flipside::core::routing::{Route, Routing};
 use flipside::core::verdict::Outcome;
+use flipside::core::world::Cost;
+use flipside::report::idle::Idle;
 use flipside::report::tables::{
     EnvironmentView, Fit, HistoryRow, PointerView, StatusView, history_json, history_text,
     status_json, status_text,
 };
+
+use serde_json::Value::Null;
 
 use super::{NOON, check};
 
@@ -21,6 +26,7 @@ fn environment(release: u64, slot: Slot, fit: Fit) -> EnvironmentView {
         endpoints: vec![place(2), place(3)],
         image_ids: vec![format!("sha256:{release}{release}")],
         workers: Vec::new(),
+        idle: None,
     }
 }
 
@@ -79,6 +85,77 @@ fn status_says_what_is_live_and_how_to_roll_back() {
         roll back with: flipside rollback shop
     "#,
     );
+}
+
+/// A standby that sleeps, and what is known of what it holds.
+fn asleep(mode: StandbyMode, cost: Cost, last_wake_us: Option<u64>) -> StatusView {
+    let mut view = view();
+    view.standby[0].fit = Fit::Asleep(mode);
+    view.standby[0].idle = Some(Idle { cost, last_wake_us });
+    view
+}
+
+#[test]
+fn status_says_what_sleeps_and_what_it_holds() {
+    let cost = Cost {
+        memory: Some(24 << 20),
+        cpu: Some(0.0),
+        disk: Some(3 << 20),
+    };
+    let frozen = asleep(StandbyMode::Frozen, cost, Some(31_400));
+    check(
+        &status_text(&frozen, NOON, 100),
+        r#"
+        shop@2 is live since 2026-11-23 11:45:57 UTC (14m 3s ago)
+        the proxy pointer agrees, generation 4, written by `ana@ci`: deploy shop@2
+
+                 release  slot   stood up  fit     endpoints
+        live     shop@2   green  1h ago    yes     10.213.2.2:8080
+                                                   10.213.2.3:8080
+        standby  shop@1   blue   2h ago    frozen  10.213.1.2:8080
+                                                   10.213.1.3:8080
+
+        idle: shop@1 holds 24 MiB of memory, 0 % CPU, 3 MiB of disk beside image and volumes; last wake 31
+          ms
+
+        roll back with: flipside rollback shop
+    "#,
+    );
+    let json = status_json(&frozen)["standby"][0].clone();
+    assert_eq!((&json["fit"], &json["asleep"]), (&Null, &"frozen".into()));
+    assert_eq!(
+        json["idle"].to_string(),
+        r#"{"memory_bytes":25165824,"cpu_cores":0.0,"disk_bytes":3145728,"last_wake_us":31400}"#
+    );
+}
+
+#[test]
+fn what_the_engine_does_not_say_of_a_standby_is_unknown() {
+    let line = |cost, wake| {
+        let text = status_text(&asleep(StandbyMode::Stopped, cost, wake), NOON, 200);
+        let mut lines = text.lines().filter(|line| line.starts_with("idle: "));
+        lines.next().unwrap().to_owned()
+    };
+    let unknown = Cost::default();
+    assert_eq!(
+        line(unknown, Some(2_500_000)),
+        "idle: what shop@1 holds is unknown; last wake 2.5 s"
+    );
+    for (share, told) in [
+        (0.0, "0 %"),
+        (0.0004, "below 0.1 %"),
+        (0.0123, "1.2 %"),
+        (1.5, "150 %"),
+    ] {
+        let cost = Cost {
+            cpu: Some(share),
+            ..unknown
+        };
+        let told = format!(
+            "idle: shop@1 holds unknown of memory, {told} CPU, unknown of disk beside image and volumes"
+        );
+        assert_eq!(line(cost, None), told);
+    }
 }
 
 #[test]
@@ -232,7 +309,7 @@ fn status_is_one_object_for_pipelines() {
     );
     assert_eq!(
         value["standby"].to_string(),
-        r#"[{"release":1,"slot":"blue","created":1795428000000,"fit":true,"reasons":[],"endpoints":["10.213.1.2:8080","10.213.1.3:8080"],"image_ids":["sha256:11"],"workers":[]}]"#
+        r#"[{"release":1,"slot":"blue","created":1795428000000,"fit":true,"asleep":null,"reasons":[],"endpoints":["10.213.1.2:8080","10.213.1.3:8080"],"image_ids":["sha256:11"],"workers":[],"idle":null}]"#
     );
     assert_eq!(value["pointer"]["kind"], "proxy");
     assert_eq!(value["pointer"]["routing"]["generation"], 4);

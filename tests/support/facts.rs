@@ -10,7 +10,8 @@ use flipside::core::hook::{HookEnd, HookKind, HookPlan, HookWord, When};
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
     Exposed, GrpcProbe, HeaderField, HttpProbe, ImageSource, JsonValue, Limits, Plan, PointerPlan,
-    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, Text, Verify,
+    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, StandbyMode, Text,
+    Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::verdict::Outcome;
@@ -346,6 +347,8 @@ fn all_have_specimens(actions: &[Action]) {
             | Action::Rest { .. }
             | Action::Work { .. }
             | Action::Retire { .. }
+            | Action::Sleep { .. }
+            | Action::Wake { .. }
             | Action::TearDown { .. }
             | Action::Hook { .. }
             | Action::Disconnect => {}
@@ -396,6 +399,7 @@ pub fn events() -> Vec<Event> {
             generation: 7,
             at: 1_700_000_000_500,
             took_us: 900,
+            woke_us: None,
         },
         refused(SwitchRefusal::Moved, Some(Box::new(routing()))),
         refused(SwitchRefusal::Fenced, None),
@@ -444,6 +448,31 @@ pub fn events() -> Vec<Event> {
         Event::Observed {
             world: Box::new(later_world()),
         },
+        Event::Switched {
+            generation: 8,
+            at: 1_700_000_000_900,
+            took_us: 950,
+            woke_us: Some(31_000),
+        },
+        Event::Intended {
+            action: Action::Sleep {
+                releases: vec![Release(40), Release(41)],
+                mode: StandbyMode::Frozen,
+            },
+        },
+        Event::Intended {
+            action: Action::Wake {
+                release: Release(42),
+            },
+        },
+        Event::Slept {
+            releases: vec![Release(40), Release(41)],
+            mode: StandbyMode::Frozen,
+        },
+        Event::Woken {
+            release: Release(42),
+            took_us: 29_000,
+        },
     ]);
     let intended = later_actions().into_iter();
     events.extend(intended.map(|action| Event::Intended { action }));
@@ -478,6 +507,8 @@ pub fn events() -> Vec<Event> {
             | Event::Rested { .. }
             | Event::Working { .. }
             | Event::Retired { .. }
+            | Event::Slept { .. }
+            | Event::Woken { .. }
             | Event::TornDown { .. }
             | Event::Failed(_)
             | Event::Lost { .. }

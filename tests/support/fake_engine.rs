@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use flipside::core::event::Failure;
-use flipside::core::names::{Release, ServiceName};
-use flipside::core::plan::{ImageSource, Role, Run, Text};
+use flipside::core::names::{Millis, Release, ServiceName};
+use flipside::core::plan::{ImageSource, Role, Run, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
-use flipside::core::world::{Container, ContainerState, Environment};
+use flipside::core::world::{Container, ContainerState, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
@@ -106,6 +106,10 @@ impl Engine for FakeEngine {
             return Err(failed("no such image"));
         }
         let service = spec.plan.service.clone();
+        let missing = |role: &Role| matches!(&role.image, ImageSource::Pull(name) if name.starts_with("registry.invalid/"));
+        if spec.plan.roles.values().any(missing) {
+            return Err(failed("there is no such image"));
+        }
         self.call(Op::Prepare, move |world, limit| {
             let built = images.values().take(limit).cloned();
             world.built.entry(service).or_default().extend(built);
@@ -180,6 +184,37 @@ impl Engine for FakeEngine {
 
     async fn services(&self) -> Result<Vec<ServiceName>, EngineError> {
         self.call(Op::Services, |world, _| world.services()).await
+    }
+
+    async fn freeze(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mode: StandbyMode,
+    ) -> Result<(), EngineError> {
+        let service = service.clone();
+        self.call(Op::Freeze, move |world, limit| {
+            world.freeze(&service, release, mode, limit);
+        })
+        .await
+    }
+
+    async fn wake(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        _: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        let service = service.clone();
+        self.call(Op::Wake, move |world, limit| {
+            world.wake(&service, release, limit);
+        })
+        .await
+    }
+
+    async fn cost(&self, containers: &[Container], _: Millis) -> Result<Cost, EngineError> {
+        let ids: Vec<_> = containers.iter().map(|c| c.id.clone()).collect();
+        self.call(Op::Cost, move |world, _| world.cost(&ids)).await
     }
 
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {

@@ -26,11 +26,10 @@ impl FakeContainer {
         self.now().runs()
     }
 
-    fn start(&mut self) {
+    fn work(&mut self) {
         self.restarts = true;
         if !self.runs() {
-            self.started = Some(Instant::now());
-            self.ended = None;
+            self.start();
         }
     }
 }
@@ -111,7 +110,7 @@ impl FakeWorld {
                 worker.ended = Some(TOLD);
             }
             if names.len() < limit {
-                worker.start();
+                worker.work();
             }
             names.push(worker.fixed.name.clone());
         }

@@ -100,6 +100,7 @@ pub struct FakeContainer {
     pub(super) ended: Option<(i64, bool)>,
     /// Whether the engine starts it again by itself.
     pub(super) restarts: bool,
+    pub(super) paused: bool,
 }
 
 impl FakeContainer {
@@ -114,6 +115,18 @@ impl FakeContainer {
         let at_once = (Duration::ZERO, 0, false);
         let done = (self.fixed.run == Run::Once).then_some(at_once);
         self.behaviour.exits.or(done)
+    }
+
+    /// Stops it, by its own signal.
+    pub(super) fn stop(&mut self) {
+        self.paused = false;
+        self.ended.get_or_insert((0, false));
+    }
+
+    /// Starts it again.
+    pub(super) fn start(&mut self) {
+        self.ended = None;
+        self.started = Some(Instant::now());
     }
 
     /// What it does now.
@@ -132,6 +145,7 @@ impl FakeContainer {
         Container {
             state: match ended {
                 Some((code, oom)) => ContainerState::Exited { code, oom },
+                None if self.paused => ContainerState::Paused,
                 None => ContainerState::Running,
             },
             health: health.map_or(Health::None, |&(_, health)| health),
@@ -334,6 +348,16 @@ impl FakeWorld {
             .collect()
     }
 
+    pub(super) fn containers_of(
+        &mut self,
+        service: &ServiceName,
+        release: Release,
+    ) -> impl Iterator<Item = &mut FakeContainer> {
+        let key = (service.clone(), release);
+        let found = self.environments.get_mut(&key).into_iter();
+        found.flat_map(|(_, containers)| containers)
+    }
+
     fn containers_mut(&mut self) -> impl Iterator<Item = &mut FakeContainer> {
         let environments = self.environments.values_mut();
         environments.flat_map(|(_, containers)| containers)
@@ -369,8 +393,10 @@ impl FakeWorld {
         let Some(container) = all.find(|c| c.fixed.address == Some(address.ip())) else {
             return refused();
         };
-        if container.now().state != ContainerState::Running {
-            return refused();
+        match container.now().state {
+            ContainerState::Running => {}
+            ContainerState::Paused => return Err("no answer".into()),
+            _ => return refused(),
         }
         let answers = &container.behaviour.answers;
         let turn = container.checks.min(answers.len().saturating_sub(1));
@@ -444,6 +470,7 @@ impl FakeWorld {
                 checks: 0,
                 ended: None,
                 restarts: run != Run::LiveOnly,
+                paused: false,
             });
         }
         self.changed.notify_waiters();

@@ -1,7 +1,7 @@
 //! A role of the plan turned into the body of a container's creation: every field of it, and what
 //! holds unless the plan loosens it. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use bollard::models::{
@@ -10,8 +10,8 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::names;
 use super::network::Own;
-use super::{names, workers};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Run, Text};
 use crate::docker::nanoseconds;
@@ -25,8 +25,6 @@ pub(super) struct Wanted<'a> {
     pub(super) release: Release,
     pub(super) name: &'a RoleName,
     pub(super) role: &'a Role,
-    /// All of the plan.
-    pub(super) roles: &'a BTreeMap<RoleName, Role>,
     pub(super) image: &'a str,
     /// The entrypoint to state although the plan does not, see [`states_entrypoint`].
     pub(super) image_entrypoint: Option<Vec<String>>,
@@ -116,8 +114,9 @@ impl Wanted<'_> {
         if self.role.run != Run::Always {
             labels.insert(names::RUN.into(), names::run_label(self.role.run).into());
         }
-        if self.role.run == Run::LiveOnly {
-            labels.extend(workers::after(self.roles, self.role));
+        if !self.role.depends_on.is_empty() {
+            let after = names::after_label(&self.role.depends_on);
+            labels.insert(names::AFTER.into(), after);
         }
         labels
     }

@@ -139,7 +139,6 @@ async fn body(
         service,
         release: spec.release,
         name: &hook.role,
-        roles: &spec.plan.roles,
         role,
         image,
         image_entrypoint,

@@ -15,13 +15,15 @@ use super::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 use crate::core::names::{Millis, Release, ServiceName};
-use crate::core::plan::Text;
+use crate::core::plan::{StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
-use crate::core::world::{Container, Environment};
+use crate::core::world::{Container, Cost, Environment};
 use crate::docker::{Client, label_filter};
 
+mod cgroup;
 mod context;
+mod cost;
 mod create;
 mod credentials;
 mod ends;
@@ -37,6 +39,7 @@ mod network;
 mod once;
 mod order;
 mod prepare;
+mod sleep;
 mod stand_up;
 mod tear_down;
 mod tokens;
@@ -153,6 +156,28 @@ impl Engine for Docker {
 
     async fn tear_down(&self, service: &ServiceName, release: Release) -> Result<(), EngineError> {
         tear_down::tear_down(self, service, release).await
+    }
+
+    async fn freeze(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        mode: StandbyMode,
+    ) -> Result<(), EngineError> {
+        sleep::freeze(self, service, release, mode).await
+    }
+
+    async fn wake(
+        &self,
+        service: &ServiceName,
+        release: Release,
+        sink: &dyn Sink,
+    ) -> Result<(), EngineError> {
+        sleep::wake(self, service, release, sink).await
+    }
+
+    async fn cost(&self, containers: &[Container], now: Millis) -> Result<Cost, EngineError> {
+        cost::cost(self, containers, now).await
     }
 
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {

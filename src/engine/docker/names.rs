@@ -1,11 +1,11 @@
 //! What things are called on the engine, and what their labels say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::de::DeserializeOwned;
 
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
-use crate::core::plan::{Exposed, PointerPlan, Policy, ProxyPlan, Run};
+use crate::core::plan::{Condition, Exposed, PointerPlan, Policy, ProxyPlan, Run};
 use crate::core::world::Labels;
 use crate::docker::label_filter;
 
@@ -21,7 +21,7 @@ pub(super) const KIND: &str = "flipside.kind";
 pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 /// When a container runs; only of those that do not always.
 pub(super) const RUN: &str = "flipside.run";
-/// Of a live-only container: the live-only roles that it is started after, and on what condition.
+/// What a container is started after: `db:healthy cache:started`.
 pub(super) const AFTER: &str = "flipside.after";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
@@ -205,6 +205,33 @@ pub(super) fn run(labels: &HashMap<String, String>) -> Run {
     known.unwrap_or_default()
 }
 
+/// What a role waits for, as its containers' label says it.
+pub(super) fn after_label(waits: &BTreeMap<RoleName, Condition>) -> String {
+    let words = waits.iter().map(|(role, condition)| match condition {
+        Condition::Started => format!("{role}:started"),
+        Condition::Healthy => format!("{role}:healthy"),
+        Condition::Completed => format!("{role}:completed"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Reads what [`after_label`] wrote; what cannot be understood is not waited for: the order is a
+/// help, and no promise.
+pub(super) fn after(labels: &HashMap<String, String>) -> Vec<(RoleName, Condition)> {
+    let read = |word: &str| {
+        let (role, condition) = word.rsplit_once(':')?;
+        let condition = match condition {
+            "started" => Condition::Started,
+            "healthy" => Condition::Healthy,
+            "completed" => Condition::Completed,
+            _ => return None,
+        };
+        Some((RoleName::new(role).ok()?, condition))
+    };
+    let label = labels.get(AFTER).map_or("", String::as_str);
+    label.split(' ').filter_map(read).collect()
+}
+
 #[expect(clippy::expect_used, reason = "the literal is a good name")]
 fn unknown_role() -> RoleName {
     RoleName::new("unknown").expect("a good name")
@@ -266,6 +293,21 @@ pub(super) fn unreadable(slot: Slot, containers: usize) -> Said {
 mod tests {
     use super::*;
     use crate::core::plan::{HeaderField, HttpProbe, Probe, ProbeKind, Text};
+
+    #[test]
+    fn what_is_waited_for_reads_back_as_it_was_written() {
+        let role = |name| RoleName::new(name).unwrap();
+        let waits = [
+            (role("cache"), Condition::Started),
+            (role("db"), Condition::Healthy),
+            (role("migrate"), Condition::Completed),
+        ];
+        let label = after_label(&waits.clone().into_iter().collect());
+        assert_eq!(label, "cache:started db:healthy migrate:completed");
+        let read = |label: &str| after(&HashMap::from([(AFTER.to_owned(), label.to_owned())]));
+        assert_eq!(read(&label), waits);
+        assert_eq!(read("db:done : db"), []);
+    }
 
     fn sample() -> Labels {
         Labels {

@@ -153,7 +153,6 @@ impl<'a> Work<'a> {
                     release: self.spec.release,
                     name,
                     role,
-                    roles: &plan.roles,
                     image: image(name)?,
                     image_entrypoint: image_entrypoint.clone(),
                     replica,

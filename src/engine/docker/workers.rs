@@ -5,7 +5,7 @@
 //! Each is looked at alone, and not in a list: that waits for a start which the engine has begun for
 //! a killed call, where a list would not show it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
@@ -17,7 +17,7 @@ use super::stand_up::{about, acted};
 use super::tear_down::gone;
 use super::{Docker, LAG, health, inspect, names};
 use crate::core::names::{Release, RoleName, ServiceName};
-use crate::core::plan::{Condition, Role, Run};
+use crate::core::plan::{Condition, Run};
 use crate::docker::{found, refused, refused_hint};
 use crate::engine::EngineError;
 
@@ -29,9 +29,9 @@ struct Worker {
     id: String,
     name: String,
     release: Option<Release>,
-    role: String,
-    /// The live-only roles that it is started after, and what of them is waited for.
-    after: BTreeMap<String, String>,
+    role: RoleName,
+    /// What it is started after, and what of that is waited for.
+    after: Vec<(RoleName, Condition)>,
     runs: bool,
     policy: Option<RestartPolicyNameEnum>,
 }
@@ -46,12 +46,8 @@ impl Worker {
             id: answer.id.unwrap_or_default(),
             name: name.trim_start_matches('/').to_owned(),
             release: names::release(&labels),
-            role: names::role(&labels).0.to_string(),
-            // What cannot be read is not waited for: that order is a help, and no promise.
-            after: labels
-                .get(names::AFTER)
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default(),
+            role: names::role(&labels).0,
+            after: names::after(&labels),
             // The engine says so of paused containers, and of those between two lives, as well.
             runs: answer.state.and_then(|state| state.running) == Some(true),
             policy: policy.and_then(|policy| policy.name),
@@ -67,29 +63,6 @@ fn is_no(policy: Option<RestartPolicyNameEnum>) -> bool {
     use RestartPolicyNameEnum as P;
     matches!(policy, None | Some(P::NO | P::EMPTY))
 }
-
-/// The label that says after which live-only roles of the plan the containers of `role`, another one,
-/// are started.
-pub(super) fn after(roles: &BTreeMap<RoleName, Role>, role: &Role) -> Option<(String, String)> {
-    let others = role.depends_on.iter().filter(|(name, _)| {
-        let other = roles.get(*name);
-        other.is_some_and(|other| other.run == Run::LiveOnly)
-    });
-    let after: BTreeMap<&str, &str> = others
-        .map(|(name, condition)| {
-            let what = match condition {
-                Condition::Started | Condition::Completed => "started",
-                Condition::Healthy => HEALTHY,
-            };
-            (name.as_str(), what)
-        })
-        .collect();
-    // Maps of text can always be written.
-    let text = serde_json::to_string(&after).unwrap_or_default();
-    (!after.is_empty()).then(|| (names::AFTER.to_owned(), text))
-}
-
-const HEALTHY: &str = "healthy";
 
 /// See [`crate::engine::Engine::rest`].
 pub(super) async fn rest(
@@ -141,36 +114,29 @@ async fn start_all(engine: &Docker, own: &[Worker]) -> Result<(), EngineError> {
         .iter()
         .filter(|worker| worker.runs && is_no(worker.policy));
     try_join_all(halfway.map(|worker| bring_to_rest(engine, worker))).await?;
-    let roles: BTreeSet<&str> = own.iter().map(|worker| worker.role.as_str()).collect();
-    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let roles: BTreeSet<&RoleName> = own.iter().map(|worker| &worker.role).collect();
+    let mut done: BTreeSet<&RoleName> = BTreeSet::new();
     while done.len() < roles.len() {
         let waits = |worker: &&Worker| {
-            let mut after = worker.after.keys().map(String::as_str);
+            let mut after = worker.after.iter().map(|(role, _)| role);
             after.any(|role| roles.contains(role) && !done.contains(role))
         };
-        let turn = own
-            .iter()
-            .filter(|worker| !done.contains(worker.role.as_str()));
+        let turn = own.iter().filter(|worker| !done.contains(&worker.role));
         let turn: Vec<_> = turn.filter(|worker| !waits(worker)).collect();
         if turn.is_empty() {
             return Err(refused("the live-only roles wait for each other"));
         }
         try_join_all(turn.iter().map(|worker| start(engine, worker))).await?;
         let awaited = |worker: &&&Worker| {
-            let mut all = own.iter();
-            all.any(|other| {
-                other
-                    .after
-                    .get(&worker.role)
-                    .is_some_and(|how| how == HEALTHY)
-            })
+            let healthy = (worker.role.clone(), Condition::Healthy);
+            own.iter().any(|other| other.after.contains(&healthy))
         };
         for worker in turn.iter().filter(awaited) {
             while !health::is_healthy(engine, &worker.name).await? {
                 tokio::time::sleep(LOOK).await;
             }
         }
-        done.extend(turn.iter().map(|worker| worker.role.as_str()));
+        done.extend(turn.iter().map(|worker| &worker.role));
     }
     Ok(())
 }

@@ -268,13 +268,17 @@ impl Stage {
 
     fn write_plan(&self, web: &str, top: &str) {
         let (service, image, address) = (&self.rest.service, &self.image, self.address);
+        let standby = match top.contains("standby:") {
+            true => "",
+            false => "standby: { keep: 1 }\n",
+        };
         let plan = format!(
             "name: {service}\n\
              services:\n  web: {{ {web} image: \"{image}\", environment: {{ VERSION: \"${{VERSION}}\" }} }}\n\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, deadline: 2m }}\n\
              pointer:\n  proxy: {{ listen: \"{address}\" }}\n\
-             bake: 0s\nstandby: {{ keep: 1 }}\n{top}\n"
+             bake: 0s\n{standby}{top}\n"
         );
         std::fs::write(self.directory().join("flipside.yaml"), plan).unwrap();
     }
@@ -314,6 +318,20 @@ impl Stage {
             "--proxy-control",
             control,
         ]))
+    }
+
+    /// The records of one event, of all runs that have ended.
+    pub fn journalled(&self, event: &str) -> Vec<serde_json::Value> {
+        let runs = self.directory().join("state/journal").join(self.service());
+        let mut found = Vec::new();
+        for run in std::fs::read_dir(runs).unwrap() {
+            let text = std::fs::read_to_string(run.unwrap().path()).unwrap_or_default();
+            let lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            found.extend(lines.filter(|line: &serde_json::Value| line["event"] == event));
+        }
+        found
     }
 
     /// Releases 1 and 2, which say 1 and 2; 2 is live.
