@@ -57,7 +57,7 @@ pub struct Common {
     /// The engine; else the plan's, `DOCKER_HOST`, the current Docker context.
     #[arg(long, global = true, value_name = "URL")]
     pub engine: Option<String>,
-    /// What standard output gets: `human` (default) or `json`, one object a line.
+    /// What standard output gets: `human` (default) or `json`.
     #[arg(
         long,
         global = true,
@@ -86,7 +86,7 @@ pub struct Common {
         default_value = "flipside-proxy"
     )]
     pub proxy: String,
-    /// Image of the embedded proxy, where this binary does not run on the engine.
+    /// Image of the proxy, where this binary does not run on the engine.
     #[arg(long, global = true, value_name = "IMAGE")]
     pub proxy_image: Option<String>,
     /// How the embedded proxy is spoken to.

@@ -196,7 +196,9 @@ async fn while_held(
             operator.service, way.from
         ));
     }
-    if ended.outcome == Outcome::Done {
+    // Stuck after its move, it has overtaken what was under way all the same.
+    let over = matches!(ended.outcome, Outcome::Done | Outcome::Stuck);
+    if over && ended.state.has_moved() {
         operator.settle_left(&runs, held).await;
     }
     Ok(ended)

@@ -244,6 +244,7 @@ impl Checker {
         let book = self.journals.entry(journal).or_default();
         book.current = run;
         book.failing = false;
+        let newest = book.runs.keys().all(|other| *other <= run);
         let told = book.runs.entry(run).or_default();
         match event {
             Event::Opened(opened) => {
@@ -256,7 +257,11 @@ impl Checker {
                 // move's drain was its.
                 let driven = told.pending.take().is_none();
                 let first = told.opened.as_ref().is_some_and(|run| run.live.is_none());
-                self.stuck = *outcome == Outcome::Stuck && (first || told.undrained);
+                let stuck = *outcome == Outcome::Stuck && (first || told.undrained);
+                // What an older run came to says nothing any more.
+                if newest {
+                    self.stuck = stuck;
+                }
                 told.closed = true;
                 let open = driven && told.undrained && !self.undrained.is_empty();
                 if *outcome == Outcome::Done && open {

@@ -139,7 +139,14 @@ const PLACES: &[(&str, &str)] = &[
         "web: {ulimits: {nofile: {STRANGE: 1}}}",
     ),
     ("/properties/hooks", "hooks: {STRANGE: 1}"),
-    ("/$defs/hook", "hooks: {before_switch: [{STRANGE: 1}]}"),
+    (
+        "/$defs/hook",
+        "hooks: {before_switch: [{run: [a], STRANGE: 1}]}",
+    ),
+    (
+        "/$defs/hook/properties/env_file/anyOf/1/items/anyOf/1",
+        "hooks: {before_switch: [{run: [a], env_file: [{STRANGE: 1}]}]}",
+    ),
     (
         "/$defs/hook/properties/http",
         "hooks: {before_switch: [{name: a, http: {STRANGE: 1}}]}",
