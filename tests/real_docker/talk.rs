@@ -86,7 +86,7 @@ async fn commands_answer_their_code_and_last_output() {
     assert!(
         unknown
             .output
-            .ends_with("is none of `check`, `echo` and `sleep`\n"),
+            .ends_with("is none of `check`, `echo`, `once`, `sleep` and `work`\n"),
         "{unknown:?}"
     );
     let missing = run(&["/none"]).await;
