@@ -351,28 +351,21 @@ async fn revived(operator: &Operator) -> Result<World, Error> {
     operator.look().await
 }
 
-/// The command that starts what has been stopped or paused of a release's exposed replicas.
+/// The command that starts what has been stopped of a release's exposed replicas. (What is paused is
+/// woken by the rollback itself.)
 fn wake(world: &World, release: Release) -> Option<String> {
     let environment = find(world, release).ok()?;
     let exposed = &environment.labels.exposed.role;
+    let ended = |state: &ContainerState| {
+        matches!(
+            state,
+            ContainerState::Exited { .. } | ContainerState::Created
+        )
+    };
     let replicas = environment.containers.iter();
-    let replicas = replicas.filter(|container| container.role == *exposed);
-    let mut asleep = replicas.filter_map(|container| {
-        let verb = match container.state {
-            ContainerState::Exited { .. } | ContainerState::Created => "start",
-            ContainerState::Paused => "unpause",
-            ContainerState::Running | ContainerState::Restarting | ContainerState::Gone => {
-                return None;
-            }
-        };
-        Some((verb, container.name.as_str()))
-    });
-    let (verb, first) = asleep.next()?;
-    let rest: Vec<_> = asleep.collect();
-    // One command does for all only where all of them sleep alike.
-    let alike = rest.iter().all(|(other, _)| *other == verb);
-    let names = rest.into_iter().map(|(_, name)| format!(" {name}"));
-    alike.then(|| format!("docker {verb} {first}{}", names.collect::<String>()))
+    let stopped = replicas.filter(|c| c.role == *exposed && ended(&c.state));
+    let names: Vec<_> = stopped.map(|container| container.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("docker start {}", names.join(" ")))
 }
 
 fn find(world: &World, release: Release) -> Result<&Environment, Error> {

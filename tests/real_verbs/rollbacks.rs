@@ -77,9 +77,7 @@ fn a_dry_run_says_whether_it_would_work() {
         .expect(4, &["rollback", &stage.service, "--dry-run"])
         .says(&why);
     let refused = stage.expect(4, &["rollback", &stage.service, "--yes"]);
-    refused.says(&["is not fit", "--force"]);
-    let day = Day::of("standby-paused", &stage).saw("flipside rollback shop", &refused);
-    day.serves(Serves::Before("two"));
+    refused.says(&["is not fit", "--force", "docker start "]);
     let json = stage.expect(4, &["rollback", &stage.service, "--output", "json"]);
     assert_eq!(json.finished()["outcome"], "stuck");
     stage.serves("two");
@@ -93,7 +91,8 @@ fn a_dry_run_says_whether_it_would_work() {
         .says(&["would roll back from", "which is frozen", "woken"]);
     let back = stage.expect(0, &["rollback", &stage.service, "--yes"]);
     back.says(&["woke in", "wake ", "rollback "]);
-    stage.serves("one");
+    let day = Day::of("standby-paused", &stage).saw("flipside rollback shop", &back);
+    day.serves(Serves::New("one"));
 }
 
 #[test]
