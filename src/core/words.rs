@@ -15,6 +15,12 @@ pub fn release_name(service: &str, release: Release) -> String {
     }
 }
 
+/// Bytes in hexadecimal digits, lower case.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The number, or `unknown`.
 #[must_use]
 pub fn known(number: Option<u64>) -> String {

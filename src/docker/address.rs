@@ -137,10 +137,7 @@ fn current_context(config: &Path) -> Result<Option<String>, (String, String)> {
 fn context(name: &str, config: &Path, around: &Surroundings) -> Result<Endpoint, (String, String)> {
     let meant = format!("context {name}");
     let wrong = |why: String| (meant.clone(), why);
-    let key: String = Sha256::digest(name.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key = crate::core::words::hex(&Sha256::digest(name.as_bytes()));
     let path = config.join("contexts/meta").join(&key).join("meta.json");
     let text = fs::read_to_string(&path).map_err(|error| {
         wrong(format!(

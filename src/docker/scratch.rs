@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::image::{append, header, tar_stream};
 use super::{Client, refused};
+use crate::core::words::hex;
 use crate::engine::EngineError;
 
 /// The size of a tar's blocks, in bytes.
@@ -120,9 +121,7 @@ fn measure(files: &[ScratchFile]) -> io::Result<(u64, String)> {
         hash.update(&buffer[..read]);
         size += read as u64;
     }
-    let digest = hash.finalize();
-    let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((size, digest))
+    Ok((size, hex(&hash.finalize())))
 }
 
 /// The layer: a tar of the files, and of the directories above them, read as it goes.
@@ -194,10 +193,6 @@ mod tests {
         );
         let (size, digest) = measure(&files).unwrap();
         assert_eq!(size, bytes.len() as u64);
-        let whole: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(digest, whole);
+        assert_eq!(digest, hex(&Sha256::digest(&bytes)));
     }
 }

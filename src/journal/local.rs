@@ -145,7 +145,7 @@ fn make_key(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {
     let mut random = [0; 40];
     getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
     let (key, suffix) = random.split_at(32);
-    let suffix: String = suffix.iter().map(|byte| format!("{byte:02x}")).collect();
+    let suffix = crate::core::words::hex(suffix);
     let staged = directory.join(format!(".digest.key.{suffix}"));
     let mut options = OpenOptions::new();
     let mut file = options

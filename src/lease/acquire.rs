@@ -10,6 +10,7 @@ use super::token::{self, Seen};
 use super::{Acquired, Held, Lease, Patience, Standing, Taken, Terms, Who};
 use crate::core::event::Failure;
 use crate::core::names::{Fence, ServiceName};
+use crate::core::words::hex;
 use crate::engine::{Engine, EngineError};
 
 /// How often a holder is looked at.
@@ -239,7 +240,7 @@ pub(super) fn nonce() -> Result<String, EngineError> {
             ..Failure::default()
         })
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// 5 to 68 ms, another one for each claimant and turn.

@@ -19,7 +19,7 @@ use crate::core::names::{Millis, Release, ServiceName};
 use crate::core::plan::{Hook, HookAct};
 use crate::core::progress::Sink;
 use crate::core::state::{Course, State};
-use crate::core::words::millis;
+use crate::core::words::{hex, millis};
 use crate::engine::{ContainerHook, EngineError, Ran, Spec};
 use crate::hook::{Call, Told};
 
@@ -261,10 +261,7 @@ fn key(state: &State, due: &Due<'_>) -> String {
     let (service, run) = (due.service, state.opened.fence);
     let (release, hook) = (due.spec.release, &due.hook.plan.name);
     let digest = Sha256::digest(format!("{service}\0{run}\0{release}\0{hook}"));
-    digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&digest[..16])
 }
 
 fn told(ran: Ran) -> (Told, Millis) {

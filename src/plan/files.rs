@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hmac::Mac;
 
-use super::read::{Reader, hex};
+use super::read::Reader;
 use super::tree::Node;
 use crate::core::plan::FileSource;
+use crate::core::words::hex;
 
 /// How much may be copied from one path, in bytes.
 const MOST_BYTES: u64 = 512 << 20;

@@ -18,6 +18,7 @@ use super::tree::{Node, Source, Span, Value};
 use super::{Inputs, PlanRecord, dotenv, units};
 use crate::core::Millis;
 use crate::core::plan::Text;
+use crate::core::words::hex;
 
 /// What a variable is recorded as when only its being there mattered.
 const PRESENT: &str = "set";
@@ -472,11 +473,4 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -43,8 +43,7 @@ pub(super) fn read(path: &Path) -> Result<Binary, String> {
         hash.update(&buffer[..read]);
     }
     let machine = static_machine(&head)?;
-    let digest = hash.finalize();
-    let mut digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digest = crate::core::words::hex(&hash.finalize());
     digest.truncate(TAG_DIGITS);
     Ok(Binary { digest, machine })
 }

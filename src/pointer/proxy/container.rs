@@ -18,6 +18,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
+use crate::core::words::hex;
 use crate::docker::{ScratchFile, ScratchImage, is_missing, status};
 use crate::engine::EngineError;
 use crate::proxy::control::PROTOCOL;
@@ -317,7 +318,7 @@ fn random(site: &Site) -> Result<String, PointerError> {
         ),
         hint: None,
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Makes sure that the volume with the table is there, and ours.
