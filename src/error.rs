@@ -280,6 +280,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// In a line, where it is only the reason for something else.
+    #[must_use]
+    pub fn in_a_line(&self) -> String {
+        let whole = self.to_string();
+        match self {
+            // Its first problem, with its place and without the line itself.
+            Self::PlanRefused { .. } => whole.lines().next().unwrap_or_default().to_owned(),
+            _ => whole,
+        }
+    }
+
     /// What an engine's error means to a command.
     #[must_use]
     pub fn of_engine(error: EngineError, touched: Touched) -> Self {

@@ -36,7 +36,7 @@ mod sleeping;
 mod workers;
 
 use fault::{Fault, insist};
-pub use hooks::Recall;
+pub use hooks::{Recall, Recalled};
 use masked::{MaskedSink, MaskedVantage};
 use moving::Switch;
 

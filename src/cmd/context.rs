@@ -21,7 +21,7 @@ use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
-use super::operator::{Operator, Reload, Runs, of_journal, within};
+use super::operator::{Operator, Reload, Reread, Runs, of_journal, within};
 
 /// What stands for a key where no digest is kept.
 const NO_KEY: [u8; 32] = [0; 32];
@@ -215,7 +215,17 @@ impl Context {
                     name,
                     digest_key: &key,
                 };
-                Ok(plan::reload(&record, &inputs).map_err(refused)?.plan)
+                Ok(match plan::reload(&record, &inputs) {
+                    Ok(loaded) => loaded.plan.into(),
+                    Err(error) => {
+                        let (hooks, unread) = plan::reload_hooks(&record, &inputs);
+                        Reread {
+                            plan: Err(refused(error)),
+                            hooks,
+                            unread: unread.map(refused),
+                        }
+                    }
+                })
             })
         })
     }

@@ -9,7 +9,7 @@ use crate::core::state::State;
 use crate::core::words::clean;
 use crate::error::Error;
 use crate::journal::RunLog;
-use crate::perform::Recall;
+use crate::perform::{Recall, Recalled};
 
 use super::operator::{Operator, Runs};
 use super::run::spec_of;
@@ -63,8 +63,15 @@ impl Operator {
                 let Verb::Deploy { slot, .. } = opened.verb else {
                     return Err("its record is none of a deploy".into());
                 };
-                let plan = reload(record).await.map_err(|error| error.to_string())?;
-                Ok(spec_of(plan, release, slot, opened))
+                let read = reload(record).await.map_err(|error| error.in_a_line())?;
+                match read.plan {
+                    Ok(plan) => Ok(spec_of(plan, release, slot, opened).into()),
+                    Err(error) => Ok(Recalled {
+                        hooks: read.hooks,
+                        spec: None,
+                        why: read.unread.unwrap_or(error).in_a_line(),
+                    }),
+                }
             })
         })
     }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
-use crate::core::plan::Plan;
+use crate::core::plan::{Hook, Plan};
 use crate::core::progress::Silent;
 use crate::core::sleep;
 use crate::core::survey::View;
@@ -40,7 +40,28 @@ pub(super) const STORE: Duration = Duration::from_secs(5);
 
 /// Turns the plan of an opening record into a plan again, with today's secrets.
 pub type Reload =
-    Arc<dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Plan, Error>> + Send + Sync>;
+    Arc<dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Reread, Error>> + Send + Sync>;
+
+/// What is read again of a recorded plan.
+#[derive(Debug)]
+pub struct Reread {
+    /// All of it, or why it cannot be read.
+    pub plan: Result<Plan, Error>,
+    /// Its hooks; where `plan` cannot be read, those that run on the deployer and can.
+    pub hooks: Vec<Hook>,
+    /// Why some of them cannot be read.
+    pub unread: Option<Error>,
+}
+
+impl From<Plan> for Reread {
+    fn from(plan: Plan) -> Self {
+        Self {
+            hooks: plan.hooks.clone(),
+            plan: Ok(plan),
+            unread: None,
+        }
+    }
+}
 
 /// One who acts on a service.
 pub struct Operator {

@@ -227,7 +227,10 @@ impl Operator {
         if matches!(ask, Some(Ask::Abort | Ask::Settle)) {
             return Ok(None);
         }
-        match (self.reload)(record.clone()).await {
+        match (self.reload)(record.clone())
+            .await
+            .and_then(|read| read.plan)
+        {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
             // Past standing up, labels say all that is needed but for secrets in probes.
             Err(_) if stage >= Stage::Switched && !state.has_hooks(When::AfterSwitch) => Ok(None),

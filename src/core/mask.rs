@@ -10,7 +10,9 @@ use std::ops::Range;
 
 use super::event::{Event, Failure, JobEnd};
 use super::hook::HookEnd;
-use super::plan::{FileContent, FileSource, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text};
+use super::plan::{
+    FileContent, FileSource, Hook, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text,
+};
 use super::progress::Progress;
 
 /// How long a value is at least that is looked for everywhere, in bytes.
@@ -41,9 +43,17 @@ impl Mask {
             ProbeKind::Tcp { .. } | ProbeKind::Grpc(_) | ProbeKind::Health => Vec::new(),
         });
         let hooks = plan.hooks.iter().flat_map(|hook| hook.act.texts());
-        let shown = shown(plan);
-        let secrets = texts.chain(asked).chain(hooks).flat_map(forms);
-        let hidden = secrets.filter(|secret| {
+        Self::of_long(texts.chain(asked).chain(hooks), &shown(plan))
+    }
+
+    /// Everything secret in hooks of which the rest of the plan is not known.
+    #[must_use]
+    pub fn of_hooks(hooks: &[Hook]) -> Self {
+        Self::of_long(hooks.iter().flat_map(|hook| hook.act.texts()), &[])
+    }
+
+    fn of_long<'a>(texts: impl Iterator<Item = &'a Text>, shown: &[&str]) -> Self {
+        let hidden = texts.flat_map(forms).filter(|secret| {
             secret.trim().len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
         });
         Self {

@@ -24,7 +24,19 @@ use crate::engine::{ContainerHook, EngineError, Ran, Spec};
 use crate::hook::{Call, Told};
 
 /// Reads again what a release was to be: from the journal's record of its plan.
-pub type Recall = Arc<dyn Fn(Release) -> BoxFuture<'static, Result<Spec, String>> + Send + Sync>;
+pub type Recall =
+    Arc<dyn Fn(Release) -> BoxFuture<'static, Result<Recalled, String>> + Send + Sync>;
+
+/// What is known of a release whose hooks run.
+#[derive(Debug, Clone)]
+pub struct Recalled {
+    /// Its hooks. Without `spec` only those that run on the deployer.
+    pub hooks: Vec<Hook>,
+    /// What its environment was to be, where all of its plan can be read.
+    pub spec: Option<Spec>,
+    /// Why there are no others, in a line.
+    pub why: String,
+}
 
 /// How long a container has between its stop signal and SIGKILL, in milliseconds.
 const GRACE_MS: Millis = 3_000;
@@ -32,6 +44,16 @@ const GRACE_MS: Millis = 3_000;
 const ENDING: Duration = Duration::from_secs(8);
 /// How often it is told so.
 const TRIES: usize = 3;
+
+impl From<Spec> for Recalled {
+    fn from(spec: Spec) -> Self {
+        Self {
+            hooks: spec.plan.hooks.clone(),
+            spec: Some(spec),
+            why: "it is not in the plan".into(),
+        }
+    }
+}
 
 /// Why a hook was cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +67,7 @@ enum Cut {
 /// A hook that is to run now.
 struct Due<'a> {
     service: &'a ServiceName,
-    spec: &'a Spec,
+    release: Release,
     hook: &'a Hook,
     sink: &'a dyn Sink,
 }
@@ -66,38 +88,41 @@ impl Performer {
     ) -> Result<Event, Fault> {
         self.stop.send_replace(false);
         let release = subject(state);
-        let spec = match self.hook_spec(release).await {
-            Ok(spec) => spec,
+        let known = match self.known_of(release).await {
+            Ok(known) => known,
             Err(why) => return Ok(Event::HookEnded(self.unknown(name, release, &why))),
         };
-        let Some(hook) = spec.plan.hooks.iter().find(|hook| hook.plan.name == name) else {
-            let why = "it is not in the plan";
-            return Ok(Event::HookEnded(self.unknown(name, release, why)));
+        let Some(hook) = known.hooks.iter().find(|hook| hook.plan.name == name) else {
+            return Ok(Event::HookEnded(self.unknown(name, release, &known.why)));
         };
-        let mask = Arc::new(Mask::of_plan(&spec.plan));
+        let mask = Arc::new(match &known.spec {
+            Some(spec) => Mask::of_plan(&spec.plan),
+            None => Mask::of_hooks(&known.hooks),
+        });
         let sink = MaskedSink {
             mask: Arc::clone(&mask),
             sink: Arc::clone(&self.with.sink),
         };
         let due = Due {
             service: &self.with.service,
-            spec: &spec,
+            release,
             hook,
             sink: &sink,
         };
         let began = Instant::now();
         let ended = async {
-            match &hook.act {
-                HookAct::Container { role, command } => {
+            match (&hook.act, &known.spec) {
+                (HookAct::Container { .. }, None) => Ok(self.unknown(name, release, &known.why)),
+                (HookAct::Container { role, command }, Some(spec)) => {
                     let contained = ContainerHook {
                         name: name.to_owned(),
                         turn: turn(state, repeat),
                         role: role.clone(),
                         command: command.clone(),
                     };
-                    self.contained(state, &due, &contained).await
+                    self.contained(state, &due, spec, &contained).await
                 }
-                HookAct::Command { .. } | HookAct::Http(_) => {
+                (HookAct::Command { .. } | HookAct::Http(_), _) => {
                     Ok(self.outside(state, &due, began).await)
                 }
             }
@@ -111,9 +136,9 @@ impl Performer {
 
     /// What the release was to be: the candidate's plan is at hand, that of one which is left is read
     /// again.
-    async fn hook_spec(&self, release: Release) -> Result<Spec, String> {
+    async fn known_of(&self, release: Release) -> Result<Recalled, String> {
         match &self.with.spec {
-            Some(spec) if spec.release == release => Ok(spec.clone()),
+            Some(spec) if spec.release == release => Ok(spec.clone().into()),
             _ => (self.with.recall)(release).await,
         }
     }
@@ -136,9 +161,10 @@ impl Performer {
         &self,
         state: &State,
         due: &Due<'_>,
+        spec: &Spec,
         contained: &ContainerHook,
     ) -> Result<HookEnd, Fault> {
-        let (spec, service) = (due.spec, due.service);
+        let service = due.service;
         let image = match state.images.get(&contained.role) {
             Some(image) if spec.release == state.release() => image.clone(),
             _ => self.image_of(spec.release, contained).await?,
@@ -200,7 +226,7 @@ impl Performer {
         let key = key(state, due);
         let call = Call {
             service: due.service,
-            release: due.spec.release,
+            release: due.release,
             key: &key,
             hook: due.hook,
         };
@@ -259,7 +285,7 @@ fn turn(state: &State, repeat: u32) -> Option<String> {
 /// The same on each repetition, and on no other call: of the run, the release and the hook.
 fn key(state: &State, due: &Due<'_>) -> String {
     let (service, run) = (due.service, state.opened.fence);
-    let (release, hook) = (due.spec.release, &due.hook.plan.name);
+    let (release, hook) = (due.release, &due.hook.plan.name);
     let digest = Sha256::digest(format!("{service}\0{run}\0{release}\0{hook}"));
     hex(&digest[..16])
 }

@@ -20,8 +20,8 @@ const TIMES: [(&str, When); 3] = [
     ("on_rollback", When::OnRollback),
 ];
 
-/// The top level's `hooks`.
-pub(super) fn hooks(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) -> Vec<Hook> {
+/// The top level's `hooks`; where the roles are not known, those that need none of them.
+pub(super) fn hooks(reader: &mut Reader<'_>, field: Field<'_>, roles: Option<&Roles>) -> Vec<Hook> {
     let Some(mut fields) = reader.fields(field.node, "hooks", "`before_switch:` with a list below")
     else {
         return Vec::new();
@@ -37,7 +37,10 @@ pub(super) fn hooks(reader: &mut Reader<'_>, field: Field<'_>, roles: &Roles) ->
         };
         for (index, item) in items.iter().enumerate() {
             let place = format!("hooks.{key}.{index}");
-            found.extend(hook(reader, item, &place, when, roles, &mut names));
+            let wrong = reader.problems.len();
+            let hook = hook(reader, item, &place, when, roles, &mut names);
+            // One with a word missing would do something else.
+            found.extend(hook.filter(|_| reader.problems.len() == wrong));
         }
     }
     fields.finish(reader, &[]);
@@ -49,7 +52,7 @@ fn hook(
     item: &Node,
     place: &str,
     when: When,
-    roles: &Roles,
+    roles: Option<&Roles>,
     names: &mut BTreeMap<String, Span>,
 ) -> Option<Hook> {
     let mut fields = reader.fields(item, place, "a hook's keys, such as `name:` and `run:`")?;
@@ -99,7 +102,7 @@ fn hook(
 fn name(
     reader: &mut Reader<'_>,
     node: &Node,
-    roles: &Roles,
+    roles: Option<&Roles>,
     names: &mut BTreeMap<String, Span>,
 ) -> Option<String> {
     let text = reader.public(node, "a name such as `migrate-check`")?;
@@ -125,7 +128,8 @@ fn name(
             .and_then(|rest| rest.strip_prefix('-'));
         number.is_some_and(|number| number.bytes().all(|c| c.is_ascii_digit()))
     };
-    if let Some(role) = roles.roles.keys().find(|role| is_replica(role.as_str())) {
+    let mut known = roles.into_iter().flat_map(|roles| roles.roles.keys());
+    if let Some(role) = known.find(|role| is_replica(role.as_str())) {
         reader.wrong(
             node.span,
             format!("a container of the role `{role}` may be called so"),
@@ -141,7 +145,7 @@ fn act(
     reader: &mut Reader<'_>,
     fields: &mut Fields<'_>,
     start: Span,
-    roles: &Roles,
+    roles: Option<&Roles>,
 ) -> Option<HookAct> {
     const HELP: &str =
         "write one of `role: ROLE` with `command: […]`, `run: […]` and `http: {url: …}`";
@@ -159,6 +163,7 @@ fn act(
     };
     match (role, run, asked) {
         (Some(role), None, None) => {
+            let roles = roles?;
             let text = reader.public(role.node, "a role's name")?;
             let role =
                 expose::any_role(reader, role.node.span, &text, &roles.roles, &roles.left_out);

@@ -1,7 +1,7 @@
 //! The plan file: reading, checking, explaining what is wrong with it.
 //!
 //! [`load`] turns a file into a checked [`Plan`], [`reload`] does the same for a resumed run from
-//! what its opening record kept, [`find`] says which file is meant where none is named. Roles are
+//! what its opening record kept ([`reload_hooks`] its hooks alone), [`find`] says which file is meant where none is named. Roles are
 //! described in Compose's words, a strict part of them: what is not understood is refused with its
 //! place, never ignored.
 //!
@@ -60,9 +60,9 @@ pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
 pub(crate) use nearest::nearest;
 pub use units::duration;
 
-use crate::core::plan::Plan;
+use crate::core::plan::{Hook, Plan};
 use read::Reader;
-use tree::{Source, Value};
+use tree::{Node, Source, Value};
 
 /// The JSON Schema (draft 2020-12) of a plan, for editors. It knows every key that the reader knows
 /// and no other, which a test holds; what keys mean together only the reader knows.
@@ -147,6 +147,22 @@ pub fn reload(record: &PlanRecord, inputs: &Inputs<'_>) -> Result<Loaded, PlanEr
         inputs,
         Some(record),
     )
+}
+
+/// Reads of a recorded plan the hooks that run on the deployer, and nothing else: whatever is missing
+/// of its roles today, these can run. Those that cannot be read are left out, and the error says why.
+#[must_use]
+pub fn reload_hooks(record: &PlanRecord, inputs: &Inputs<'_>) -> (Vec<Hook>, Option<PlanError>) {
+    let source = source(&record.path, &record.text);
+    let root = match root(&source) {
+        Ok(root) => root,
+        Err(error) => return (Vec::new(), Some(error)),
+    };
+    let directory = PathBuf::from(&record.directory);
+    let mut reader = Reader::new(source, directory, inputs, Some(record));
+    let hooks = top::hooks_alone(&mut reader, &root);
+    let wrong = !reader.problems.is_empty();
+    (hooks, wrong.then(|| PlanError::new(reader.problems)))
 }
 
 /// The plan that is meant: `given`, else `flipside.yaml` in `dir`, else the only file in `plans/`.
@@ -261,6 +277,38 @@ fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
     }
 }
 
+fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
+    Source {
+        file,
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+    }
+}
+
+/// The plan as a tree: a map of keys, none of them twice.
+fn root(source: &Source<'_>) -> Result<Node, PlanError> {
+    const BEGIN: &str = "begin with `name:`, `services:`, `probes:` and `pointer:`";
+    let root = tree::parse(source).map_err(PlanError::new)?;
+    let mut doubled = Vec::new();
+    tree::duplicates(source, &root, &mut doubled);
+    if !doubled.is_empty() {
+        return Err(PlanError::new(doubled));
+    }
+    let problem = if root.is_null() {
+        let start = tree::Span {
+            line: 1,
+            column: 1,
+            ..root.span
+        };
+        source.problem(start, "this plan is empty")
+    } else if !matches!(root.value, Value::Map(_)) {
+        let message = format!("a plan is a map of keys, and this is {}", root.kind());
+        source.problem(root.span, message)
+    } else {
+        return Ok(root);
+    };
+    Err(problem.help(BEGIN).into())
+}
+
 fn interpret(
     file: &str,
     directory: &Path,
@@ -269,38 +317,8 @@ fn interpret(
     inputs: &Inputs<'_>,
     recorded: Option<&PlanRecord>,
 ) -> Result<Loaded, PlanError> {
-    let source = Source {
-        file,
-        text: text.strip_prefix('\u{feff}').unwrap_or(text),
-    };
-    let root = tree::parse(&source).map_err(PlanError::new)?;
-    let mut doubled = Vec::new();
-    tree::duplicates(&source, &root, &mut doubled);
-    if !doubled.is_empty() {
-        return Err(PlanError::new(doubled));
-    }
-    if root.is_null() {
-        let problem = source.problem(
-            tree::Span {
-                line: 1,
-                column: 1,
-                ..root.span
-            },
-            "this plan is empty",
-        );
-        return Err(problem
-            .help("begin with `name:`, `services:`, `probes:` and `pointer:`")
-            .into());
-    }
-    if !matches!(root.value, Value::Map(_)) {
-        let problem = source.problem(
-            root.span,
-            format!("a plan is a map of keys, and this is {}", root.kind()),
-        );
-        return Err(problem
-            .help("begin with `name:`, `services:`, `probes:` and `pointer:`")
-            .into());
-    }
+    let source = source(file, text);
+    let root = root(&source)?;
     let mut reader = Reader::new(source, directory.to_path_buf(), inputs, recorded);
     let plan = top::plan(&mut reader, &root, name);
     if reader.problems.is_empty() {

@@ -10,7 +10,7 @@ use super::service::Roles;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Span, Value};
 use super::{expose, hooks, networks, pointer, probes, service};
-use crate::core::plan::{Plan, Policy, Pools, Role, Run, StandbyMode};
+use crate::core::plan::{Hook, Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
 
 /// Sections that later versions have, and those of other tools.
@@ -75,7 +75,7 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let pools = pools(reader, given_pools);
     fields.finish(reader, ADVICE);
     let roles = roles?;
-    let hooks = given_hooks.map(|field| hooks::hooks(reader, field, &roles));
+    let hooks = given_hooks.map(|field| hooks::hooks(reader, field, Some(&roles)));
     let Roles { roles, left_out } = roles;
     workers(reader, settle, &roles, &mut policy);
     let exposed = expose::exposed(
@@ -111,6 +111,13 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         engine,
         pools,
     })
+}
+
+/// Reads the hooks that run on the deployer, whatever the rest of the plan says.
+pub(super) fn hooks_alone(reader: &mut Reader<'_>, root: &Node) -> Vec<Hook> {
+    let fields = reader.fields(root, "", "a map of keys");
+    let given = fields.and_then(|mut fields| fields.take_full(reader, "hooks"));
+    given.map_or_else(Vec::new, |field| hooks::hooks(reader, field, None))
 }
 
 fn name(

@@ -321,7 +321,7 @@ impl Stage {
             },
             lock_wait: Duration::ZERO,
             core: self.core,
-            reload: Arc::new(move |_| Box::pin(ready(Ok(plan.clone())))),
+            reload: Arc::new(move |_| Box::pin(ready(Ok(plan.clone().into())))),
             began: Instant::now(),
         };
         Actor {

@@ -1,6 +1,6 @@
 //! What a resumed run reads again: the recorded text and public values, today's secrets and files.
 
-use flipside::core::plan::ImageSource;
+use flipside::core::plan::{Hook, ImageSource};
 use flipside::plan::{self, Loaded, PlanError, PlanRecord};
 
 use super::fixture::{Fixture, MARKER};
@@ -230,4 +230,38 @@ fn the_record_is_written_as_it_always_was() {
     }
     assert_eq!(written, golden.trim_end());
     assert_eq!(serde_json::from_str::<PlanRecord>(golden).unwrap(), record);
+}
+
+#[test]
+fn hooks_on_the_deployer_are_read_without_what_the_roles_need() {
+    let mut fixture = Fixture::new();
+    let hooks = "hooks:\n  on_rollback:\n    - {name: tell, run: [./tell.sh, \"${TAG}\"]}\n    \
+                 - {name: clean, role: web, command: [clean]}\n    \
+                 - {name: ask, http: {url: \"https://ci.example/${PASSWORD}\"}}\n    \
+                 - {name: pass, run: [./tell.sh, \"${PASSWORD}\"]}\n";
+    let record = fixture.load(format!("{PLAN}{hooks}")).unwrap().record;
+    let names = |hooks: &[Hook]| -> Vec<String> {
+        hooks.iter().map(|hook| hook.plan.name.clone()).collect()
+    };
+    std::fs::remove_file(fixture.file("tls.key")).unwrap();
+    let (read, wrong) = plan::reload_hooks(&record, &fixture.inputs());
+    assert_eq!(
+        (names(&read), wrong),
+        (vec!["tell".into(), "ask".into(), "pass".into()], None)
+    );
+    fixture.vars.remove("PASSWORD");
+    let (read, wrong) = plan::reload_hooks(&record, &fixture.inputs());
+    assert_eq!(names(&read), ["tell"]);
+    let said = wrong.unwrap();
+    assert_eq!(said.problems.len(), 2, "{said}");
+    assert_eq!(
+        said.problems[0].message,
+        "the variable `PASSWORD` is not set"
+    );
+    let edited = PlanRecord {
+        text: "[".into(),
+        ..record
+    };
+    let (read, wrong) = plan::reload_hooks(&edited, &fixture.inputs());
+    assert!(read.is_empty() && wrong.is_some());
 }

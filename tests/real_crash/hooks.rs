@@ -400,3 +400,36 @@ async fn a_rollback_is_done_also_where_its_hooks_cannot_run() {
     stage.is_tidy("after a hook that could not run").await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_runs_the_hooks_that_need_none_of_the_deploys_secrets() {
+    let stage = Stage::live().await;
+    script(&stage, "undo.sh", "");
+    let settings = Settings {
+        variables: vec![("TOKEN", "${TOKEN}".into())],
+        ..settings(
+            "",
+            "hooks:\n  on_rollback:\n    - {name: undo, run: [./undo.sh]}\n    \
+             - {name: clean, role: web, command: [once]}\n    \
+             - {name: tell, run: [./undo.sh, \"${TOKEN}\"]}\n",
+        )
+    };
+    stage.write_plan("2", &settings);
+    let ran = stage
+        .run(&["deploy", "--set", "TOKEN=kept-by-the-pipeline"])
+        .await;
+    ran.ends(0);
+    let back = stage.verb("rollback").await;
+    assert_eq!(back.ends(0).outcome(), "done");
+    assert_eq!(stage.answer().await, "1");
+    assert_eq!(ended(&back, "undo")["code"], 0);
+    assert_eq!(counted(&stage).len(), 1, "{back:#?}");
+    for lacks in ["clean", "tell"] {
+        let what = ended(&back, lacks)["failure"]["what"].as_str().unwrap();
+        assert!(what.ends_with("the variable `TOKEN` is not set"), "{what}");
+    }
+    stage
+        .is_tidy("after a hook without the rest of its plan")
+        .await;
+    stage.end().await;
+}
