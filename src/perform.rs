@@ -337,12 +337,12 @@ impl Performer {
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
         let environment = self.environment(state.release()).await?;
         let probes = self.probes(&environment);
-        // A clock that jumps makes a bake neither longer nor shorter: where this process has moved
-        // the pointer it counts from then by its own clock.
+        // Where this process has moved the pointer the whole bake is yet to come: workers and hooks
+        // have had their time, and a clock that jumps makes it neither longer nor shorter.
         let bake = state.opened.policy.bake_ms;
-        let left = match state.moved {
-            Some(moved) => bake.saturating_sub(self.since_move(moved.at) / 1000),
-            None => until.saturating_sub((self.with.clock)()).min(bake),
+        let left = match own(&self.moved).is_some() {
+            true => bake,
+            false => until.saturating_sub((self.with.clock)()).min(bake),
         };
         let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);

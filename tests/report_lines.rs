@@ -16,7 +16,7 @@ use flipside::core::event::{
 use flipside::core::hook::{HookEnd, HookWord};
 use flipside::core::names::{Millis, Release, RoleName, Slot};
 use flipside::core::narrate::{Line, Narrator, Tone};
-use flipside::core::plan::Policy;
+use flipside::core::plan::{Policy, StandbyMode};
 use flipside::core::routing::{Drained, Mark, Route, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::words::{clean, count, list, micros, millis};
@@ -42,7 +42,10 @@ fn opened(verb: Verb, live: Option<u64>) -> Event {
         verb,
         by: "ana@ci".into(),
         version: "0.1.0".into(),
-        policy: Policy::default(),
+        policy: Policy {
+            bake_ms: 600_000,
+            ..Policy::default()
+        },
         marks: MarkKeeper::Pointer,
         live: live.map(Release),
         generation: live,
@@ -328,7 +331,7 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
         + pointer moved to shop@2 in 1.9 ms
         ~ generation 4
         ! drained: 7 in flight, 5 finished, 2 cut
-        . bakes for 1m; failing probes switch back by themselves
+        . bakes for 10m; failing probes switch back by themselves
         x `shop-2-web-1` failed 3 probes in a row
         ! the pointer goes back to shop@1
         + pointer moved to shop@1 in 1.9 ms
@@ -336,6 +339,43 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
         x shop@2 was switched back after 800 ms: shop@1 serves
     "#,
     );
+}
+
+#[test]
+fn a_bake_is_told_whole_unless_another_process_has_begun_it() {
+    let watch = || intended(Action::Watch { until: NOON + 300 });
+    let resumed = Event::Resumed {
+        by: "bob@laptop".into(),
+    };
+    let events = [deploy(Some(1)), watch(), resumed, watch()];
+    check(
+        &told(&events),
+        r#"
+        . deploy shop@2, begun by `ana@ci`; shop@1 is live
+        . bakes for 10m; failing probes switch back by themselves
+        . `bob@laptop` goes on with it
+        . its bake has passed meanwhile: every probe is asked once more
+    "#,
+    );
+}
+
+#[test]
+fn a_standby_that_was_put_to_sleep_is_not_said_to_be_up() {
+    let slept = Event::Slept {
+        releases: vec![Release(1)],
+        mode: StandbyMode::Frozen,
+    };
+    let moved = switch(2, Some(1), Move::Promote);
+    let events = [
+        deploy(Some(1)),
+        moved,
+        switched(),
+        slept,
+        closed(Outcome::Done),
+    ];
+    let text = told(&events);
+    let end = "| shop@1 sleeps as standby: flipside rollback shop\n";
+    assert!(text.ends_with(end), "{text}");
 }
 
 #[test]

@@ -74,6 +74,10 @@ pub struct Narrator {
     left: Option<Release>,
     act: Option<(Millis, Action)>,
     replicas: usize,
+    /// How long is baked, where whoever moves the pointer does so.
+    bake_ms: Option<Millis>,
+    /// Releases that sleep.
+    asleep: Vec<Release>,
 }
 
 impl Narrator {
@@ -87,6 +91,8 @@ impl Narrator {
             left: None,
             act: None,
             replicas: 0,
+            bake_ms: None,
+            asleep: Vec::new(),
         }
     }
 
@@ -105,6 +111,7 @@ impl Narrator {
             Event::Resumed { by } => {
                 told.step(format!("`{}` goes on with it", clean(by)));
                 self.act = None;
+                self.bake_ms = None;
             }
             Event::Seen { what } => {
                 told.warn(format!("found without a record: {}", clean(what)));
@@ -168,6 +175,7 @@ impl Narrator {
     fn opened(&mut self, opened: &Opened, told: &mut Told) {
         self.serving = opened.live.into();
         self.verb = Some(opened.verb.clone());
+        self.bake_ms = Some(opened.policy.bake_ms);
         let by = clean(&opened.by);
         match &opened.verb {
             Verb::Deploy { release, .. } => {
@@ -201,10 +209,15 @@ impl Narrator {
                 };
                 told.step(format!("{} stands up{slot}", self.candidate()));
             }
-            Action::Watch { until } => told.step(format!(
-                "bakes for {}; failing probes switch back by themselves",
-                planned(until.saturating_sub(at))
-            )),
+            Action::Watch { until } => {
+                told.step(match self.bake_ms.unwrap_or(until.saturating_sub(at)) {
+                    0 => "its bake has passed meanwhile: every probe is asked once more".into(),
+                    left => format!(
+                        "bakes for {}; failing probes switch back by themselves",
+                        planned(left)
+                    ),
+                });
+            }
             Action::Switch {
                 to,
                 why: Move::Revert,
@@ -331,11 +344,14 @@ impl Narrator {
                 }
                 told.step(format!("retired {}", self.names(releases)));
             }
-            Event::Slept { releases, mode } => told.step(format!(
-                "put to sleep: {} ({})",
-                self.names(releases),
-                super::sleep::word(*mode)
-            )),
+            Event::Slept { releases, mode } => {
+                self.asleep.extend(releases);
+                told.step(format!(
+                    "put to sleep: {} ({})",
+                    self.names(releases),
+                    super::sleep::word(*mode)
+                ));
+            }
             Event::Woken { release, took_us } => told.good(format!(
                 "{} woke in {}",
                 self.name(*release),
@@ -441,10 +457,16 @@ impl Narrator {
                         "{} stays up, withdrawn: flipside logs {service} --release {left}",
                         self.name(left)
                     )),
-                    (_, Some(left)) => told.detail(format!(
-                        "{} stays up as standby: flipside rollback {service}",
-                        self.name(left)
-                    )),
+                    (_, Some(left)) => {
+                        let stays = match self.asleep.contains(&left) {
+                            true => "sleeps",
+                            false => "stays up",
+                        };
+                        told.detail(format!(
+                            "{} {stays} as standby: flipside rollback {service}",
+                            self.name(left)
+                        ));
+                    }
                     (_, None) => {}
                 }
             }
