@@ -354,6 +354,8 @@ fn may_be_dropped(action: &Action) -> bool {
 pub fn goes_on_without_journal(verb: &Verb) -> bool {
     match verb {
         Verb::Rollback { .. } => true,
-        Verb::Deploy { .. } | Verb::Prune { .. } | Verb::Down { .. } => false,
+        Verb::Deploy { .. } | Verb::HandOver { .. } | Verb::Prune { .. } | Verb::Down { .. } => {
+            false
+        }
     }
 }

@@ -374,7 +374,9 @@ impl Performer {
         }
         let what = match state.opened.verb {
             Verb::Prune { .. } | Verb::Down { .. } => images::Which::WithSteps,
-            Verb::Deploy { .. } | Verb::Rollback { .. } => images::Which::Whole,
+            Verb::Deploy { .. } | Verb::Rollback { .. } | Verb::HandOver { .. } => {
+                images::Which::Whole
+            }
         };
         self.drop_images(what).await?;
         Ok(Event::Retired {

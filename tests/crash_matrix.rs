@@ -19,4 +19,5 @@ mod sleeping;
 mod stage;
 mod sweep;
 mod tape;
+mod unrecorded;
 mod workers;

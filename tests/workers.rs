@@ -3,8 +3,7 @@
 use flipside::core::names::Release;
 use flipside::core::plan::Run;
 use flipside::core::routing::Route;
-use flipside::core::survey::survey;
-use flipside::core::workers::{Foretold, outlived, releases};
+use flipside::core::workers::{Foretold, astray, disagreements, outlived, releases};
 use flipside::core::world::{ContainerState, World};
 
 use crate::support::facts;
@@ -48,22 +47,45 @@ const RESTS: ContainerState = ContainerState::Exited {
 };
 
 fn said(does: [ContainerState; 2]) -> String {
-    survey(&world(does)).disagreements.join("\n")
+    disagreements(&world(does)).join("\n")
 }
 
 #[test]
 fn the_live_releases_workers_and_no_others_are_to_run() {
     assert_eq!(said([RESTS, RUNS]), "");
     assert_eq!(said([ContainerState::Created, RUNS]), "");
-    insta::assert_snapshot!(said([RUNS, RUNS]), @"two run: live-only containers run in more than one release: `shop-1-worker-1`; stop what is not live with: docker stop shop-1-worker-1");
-    insta::assert_snapshot!(said([RESTS, RESTS]), @"none runs: no live-only container runs, and release 2 is live: `shop-2-worker-1`; start with: docker start shop-2-worker-1");
+    insta::assert_snapshot!(said([RUNS, RUNS]), @"two run: live-only containers run in more than one release: `shop-1-worker-1`");
+    insta::assert_snapshot!(said([RESTS, RESTS]), @"none runs: no live-only container runs, and release 2 is live: `shop-2-worker-1`");
     insta::assert_snapshot!(said([RUNS, ContainerState::Created]), @"
-    live-only containers run in a release that is not live: `shop-1-worker-1`; stop what is not live with: docker stop shop-1-worker-1
+    live-only containers run in a release that is not live: `shop-1-worker-1`
     not all live-only containers run, and release 2 is live: `shop-2-worker-1`
     ");
     // One that the engine starts again and again is at work, and does not run.
     let again = ContainerState::Restarting;
     assert!(said([again, RUNS]).starts_with("two run"));
+}
+
+#[test]
+fn workers_are_handed_over_where_the_pointer_says_whose_are_to_run() {
+    let whose = |does| astray(&world(does));
+    let again = ContainerState::Restarting;
+    assert_eq!(whose([RESTS, RUNS]), None);
+    assert_eq!(whose([ContainerState::Created, again.clone()]), None);
+    for does in [
+        [RUNS, RUNS],
+        [RESTS, RESTS],
+        [RUNS, ContainerState::Created],
+        [again, RUNS],
+    ] {
+        assert_eq!(whose(does.clone()), Some(Release(2)), "{does:?}");
+        let mut edited = world(does);
+        let routing = edited.routing.as_mut().unwrap();
+        routing.routes[0].endpoints.clear();
+        assert_eq!(astray(&edited), None, "by hand");
+        edited.routing = None;
+        assert_eq!(astray(&edited), None);
+        assert_eq!(disagreements(&edited), [""; 0]);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What `prune` and `down` share: runs that only remove.
+//! What `prune`, `down` and a hand-over of workers share: runs that have no plan of their own.
 
 use crate::core::event::Verb;
 use crate::core::plan::Policy;
@@ -9,8 +9,8 @@ use crate::error::Error;
 use super::operator::{Held, Operator, Runs, highest};
 use super::run::{Ended, Opening};
 
-/// Begins a run that removes what `verb` names, and drives it to its end.
-pub(super) async fn clear(
+/// Begins a run that goes by what the live release's plan says, and drives it to its end.
+pub(super) async fn by_live_plan(
     operator: &Operator,
     verb: Verb,
     runs: &Runs,

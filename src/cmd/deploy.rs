@@ -5,6 +5,7 @@ use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::{Plan, Run};
 use crate::core::survey::{is_drift, retirable, survey};
+use crate::core::verdict::Outcome;
 use crate::core::words::list;
 use crate::core::workers::{self, Foretold};
 use crate::core::world::World;
@@ -17,7 +18,7 @@ use super::hooks::told;
 use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, restore_marks, unrecorded};
 use super::run::{Ended, Opening, spec_of};
-use super::settle::Since;
+use super::settle::{Since, stops};
 
 /// What a deploy does with a routing that somebody else has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,10 +94,20 @@ async fn while_held(
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(ended);
     }
-    let runs = operator.need_runs().await?;
-    let world = operator.look().await?;
-    let known = last_move(&runs);
+    let mut runs = operator.need_runs().await?;
+    let mut world = operator.look().await?;
     refuse_drift(operator, &world, &runs, drift)?;
+    if let Some(ended) = operator.hand_over(&mut runs, &mut world, held).await? {
+        match stops(ended) {
+            None => {}
+            // Its own workers may be what mends it.
+            Some(ended) if ended.outcome == Outcome::Stuck => operator
+                .report
+                .warn("the workers do not run as they should; the deploy goes on all the same"),
+            Some(ended) => return Ok(ended),
+        }
+    }
+    let known = last_move(&runs);
 
     let world = restore_marks(operator, &runs, world).await?;
     let view = survey(&world);

@@ -5,7 +5,7 @@ use crate::core::event::Verb;
 use crate::core::verdict::Outcome;
 use crate::error::{Error, Exit, exit_of};
 
-use super::clear::{clear, hold};
+use super::clear::{by_live_plan, hold};
 use super::context::{Answer, Context};
 use super::operator::{Held, Operator};
 use super::run::Ended;
@@ -79,5 +79,5 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error
         .iter()
         .map(|environment| environment.release)
         .collect();
-    clear(operator, Verb::Down { releases }, &runs, &world, held).await
+    by_live_plan(operator, Verb::Down { releases }, &runs, &world, held).await
 }

@@ -8,17 +8,18 @@ use crate::core::sleep;
 use crate::core::survey::{prunable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::words::{count, list};
+use crate::core::workers;
 use crate::core::world::World;
 use crate::engine::Built;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::images;
 
-use super::clear::{clear, hold};
+use super::clear::{by_live_plan, hold};
 use super::context::Context;
 use super::operator::{Held, Operator};
 use super::recall::{last_move, taken_down};
-use super::settle::Since;
+use super::settle::{Since, stops};
 
 /// Runs the verb.
 ///
@@ -35,10 +36,8 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     if args.dry_run {
         let world = operator.look().await?;
         let runs = operator.need_runs().await?;
-        let images = unneeded_images(&operator, &world).await?;
-        let releases = unneeded(&operator, &world, &runs);
-        let restless = restless(&world);
-        say(&operator, Said::Would, &releases, &images, &restless);
+        let found = look(&operator, &world, &runs).await?;
+        say(&operator, Said::Would, &found, workers::astray(&world));
         return Ok(Exit::Done);
     }
     prune(&operator).await
@@ -60,29 +59,50 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(exit_of(ended.outcome));
     }
-    let runs = operator.need_runs().await?;
-    let world = operator.look().await?;
-    let releases = unneeded(operator, &world, &runs);
-    let images = unneeded_images(operator, &world).await?;
-    let restless = restless(&world);
-    if releases.is_empty() && images.is_empty() && restless == Restless::default() {
-        say(operator, Said::Did, &releases, &images, &restless);
-        return Ok(Exit::Done);
+    let mut runs = operator.need_runs().await?;
+    let mut world = operator.look().await?;
+    let astray = workers::astray(&world);
+    let handed = operator.hand_over(&mut runs, &mut world, held).await?;
+    // Workers that do not settle keep nothing from being removed.
+    let handed = match handed.and_then(stops) {
+        None => Outcome::Done,
+        Some(ended) if ended.outcome == Outcome::Stuck => Outcome::Stuck,
+        Some(ended) => return Ok(exit_of(ended.outcome)),
+    };
+    let to = astray.filter(|_| handed == Outcome::Done);
+    let found = look(operator, &world, &runs).await?;
+    if !found.is_empty() {
+        let releases = found.releases.clone();
+        let verb = Verb::Prune { releases };
+        let ended = by_live_plan(operator, verb, &runs, &world, held).await?;
+        if ended.outcome != Outcome::Done {
+            return Ok(exit_of(ended.outcome));
+        }
     }
-    let ended = clear(
-        operator,
-        Verb::Prune {
-            releases: releases.clone(),
-        },
-        &runs,
-        &world,
-        held,
-    )
-    .await?;
-    if ended.outcome == Outcome::Done {
-        say(operator, Said::Did, &releases, &images, &restless);
+    say(operator, Said::Did, &found, to);
+    Ok(exit_of(handed))
+}
+
+/// What there is to do.
+struct Found {
+    releases: Vec<Release>,
+    images: Vec<Built>,
+    restless: Restless,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        let removes = !self.releases.is_empty() || !self.images.is_empty();
+        !removes && self.restless == Restless::default()
     }
-    Ok(exit_of(ended.outcome))
+}
+
+async fn look(operator: &Operator, world: &World, runs: &[RunLog]) -> Result<Found, Error> {
+    Ok(Found {
+        releases: unneeded(operator, world, runs),
+        images: unneeded_images(operator, world).await?,
+        restless: restless(world),
+    })
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never
@@ -159,13 +179,13 @@ enum Said {
     Would,
 }
 
-fn say(
-    operator: &Operator,
-    said: Said,
-    releases: &[Release],
-    images: &[Built],
-    restless: &Restless,
-) {
+/// `workers` is the release to which they are handed over, if they are.
+fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>) {
+    let Found {
+        releases,
+        images,
+        restless,
+    } = found;
     let what = match said {
         Said::Did => "removed",
         Said::Would => "would remove",
@@ -188,6 +208,7 @@ fn say(
         "cached_builds": steps,
         "asleep": restless.awake,
         "woken": restless.asleep,
+        "workers_of": workers,
         "what": what,
     });
     let would = |did: &str| match said {
@@ -205,6 +226,10 @@ fn say(
     }
     if let Some(release) = &restless.asleep {
         lines.push(format!("{}: {}", would("woken"), name(release)));
+    }
+    if let Some(release) = &workers {
+        let name = name(release);
+        lines.push(format!("{}: the workers, to {name}", would("handed over")));
     }
     if lines.is_empty() {
         lines.push("nothing to remove".into());

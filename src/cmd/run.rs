@@ -275,7 +275,9 @@ impl Operator {
             hooks: Vec::new(),
             engine: self.engine.address().to_owned(),
             live_only: match verb {
-                Verb::Deploy { .. } | Verb::Rollback { .. } => workers::releases(world),
+                Verb::Deploy { .. } | Verb::Rollback { .. } | Verb::HandOver { .. } => {
+                    workers::releases(world)
+                }
                 Verb::Prune { .. } | Verb::Down { .. } => Vec::new(),
             },
             verb,

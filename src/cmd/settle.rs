@@ -6,12 +6,15 @@ use crate::core::names::Release;
 use crate::core::routing::Routing;
 use crate::core::state::{Course, Stage, State};
 use crate::core::verdict::Outcome;
+use crate::core::workers;
+use crate::core::world::World;
 use crate::drive::{Ledger, LedgerError};
 use crate::error::{Error, Touched};
 use crate::journal::RunLog;
 
+use super::clear::by_live_plan;
 use super::ledger::RunLedger;
-use super::operator::{Held, Operator};
+use super::operator::{Held, Operator, Runs};
 use super::recall::{has_moved, moved_on};
 use super::run::Ended;
 
@@ -61,6 +64,26 @@ impl Operator {
             }
         }
         Ok(None)
+    }
+
+    /// Hands the workers over to the live release, where those that run are not its own: a rollback
+    /// without a journal may have been cut short before it did, and no record says so. `runs` and
+    /// `world` are as just looked at, and are looked at again after it. `None` where the right ones run.
+    ///
+    /// # Errors
+    /// Where engine, pointer or journal cannot be asked, or the hand-over had to stop.
+    pub async fn hand_over(
+        &self,
+        runs: &mut Runs,
+        world: &mut World,
+        held: &mut Held,
+    ) -> Result<Option<Ended>, Error> {
+        let Some(to) = workers::astray(world) else {
+            return Ok(None);
+        };
+        let ended = by_live_plan(self, Verb::HandOver { to }, runs, world, held).await?;
+        (*runs, *world) = (self.need_runs().await?, self.look().await?);
+        Ok(Some(ended))
     }
 
     /// Settles what a rollback that is done has left behind. The pointer has moved; what cannot be
@@ -130,7 +153,7 @@ impl Operator {
 
 /// An end after which nothing more may be done: a person has to look, or a signal has come, and
 /// what was to follow is given up.
-fn stops(ended: Ended) -> Option<Ended> {
+pub(super) fn stops(ended: Ended) -> Option<Ended> {
     match (ended.outcome, &ended.state.ask) {
         (Outcome::Interrupted | Outcome::Stuck | Outcome::Unsure, _) => Some(ended),
         (Outcome::Done, Some(Ask::Leave)) => Some(Ended {
@@ -172,6 +195,7 @@ fn elsewhere(state: &State, routing: &Routing) -> Option<Overtaken> {
         Verb::Rollback { to, .. } if !state.has_moved() && routing.live() != Some(to) => {
             Outcome::Refused
         }
+        Verb::HandOver { to } if routing.live() != Some(to) => Outcome::Refused,
         _ => Outcome::Done,
     };
     Some(Overtaken {

@@ -10,6 +10,7 @@ use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
 use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
+use crate::core::workers;
 use crate::core::world::{Cost, Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
@@ -81,8 +82,9 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         None => disagreements.extend(against_journal(operator, &world, view.live, &runs)),
         Some(_) => disagreements.extend(remembered(operator, &runs)),
     }
-    let agrees = disagreements.is_empty();
     let holder = holder.ok().flatten();
+    disagreements.extend(at_work(operator, &world, holder.is_some()));
+    let agrees = disagreements.is_empty();
     let unfinished = unfinished(&runs).and_then(words);
     if holder.is_none() && unfinished.is_none() {
         // Whoever is at work has yet to come to it.
@@ -152,6 +154,17 @@ async fn cost(operator: &Operator, world: &World, release: Release) -> Cost {
         Ok(Ok(cost)) => cost,
         Ok(Err(_)) | Err(_) => Cost::default(),
     }
+}
+
+/// Whose workers run that should not, and the other way round; with what mends it, unless somebody is
+/// at work who has yet to come to it.
+fn at_work(operator: &Operator, world: &World, held: bool) -> Vec<String> {
+    let mend = match workers::astray(world) {
+        Some(_) if !held => format!("; hand over with: flipside resume {}", operator.service),
+        _ => String::new(),
+    };
+    let said = workers::disagreements(world).into_iter();
+    said.map(|what| what + &mend).collect()
 }
 
 /// What sleeps, or does not, against the live release's plan.
@@ -247,6 +260,7 @@ fn words(log: &RunLog) -> Option<String> {
         Verb::Rollback { from, to, .. } => {
             format!("rollback from {service}@{from} to {service}@{to}")
         }
+        Verb::HandOver { to } => format!("hand the workers over to {service}@{to}"),
         Verb::Prune { .. } => "prune".into(),
         Verb::Down { .. } => "down".into(),
     };

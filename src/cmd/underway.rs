@@ -63,6 +63,16 @@ async fn while_held(
         let runs = operator.need_runs().await?;
         operator.settle_left(&runs, held).await;
     }
+    // The pointer may have moved on by another one's hand, who has not come to the workers.
+    let moved_on = match ended.outcome {
+        Outcome::Refused => true,
+        Outcome::Stuck => ended.state.failure.is_none(),
+        Outcome::Done | Outcome::RolledBack | Outcome::Unsure | Outcome::Interrupted => false,
+    };
+    if moved_on {
+        let (mut runs, mut world) = (operator.need_runs().await?, operator.look().await?);
+        operator.hand_over(&mut runs, &mut world, held).await?;
+    }
     Ok(ended)
 }
 

@@ -4,6 +4,7 @@
 use super::action::{Action, Ask, Move, Proof};
 use super::event::{MarkKeeper, Verb};
 use super::hook::When;
+use super::names::Release;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
@@ -104,13 +105,18 @@ fn clear(state: &State, clearing: Clearing) -> Next {
 
 /// A rollback, or a deploy that failed after the switch: the same move with another reason.
 fn go_back(state: &State, back: Back) -> Next {
+    if let Verb::HandOver { to } = state.opened.verb {
+        return hand_over(state, to, back);
+    }
     let (from, to, why, proof) = match state.opened.verb {
         Verb::Rollback { from, to, proof } => (from, to, Move::RollBack, proof),
         Verb::Deploy { release, .. } => match state.opened.live {
             Some(before) => (release, before, Move::Revert, Proof::Trusted),
             None => return Next::End(Outcome::Stuck),
         },
-        Verb::Prune { .. } | Verb::Down { .. } => return Next::End(Outcome::Stuck),
+        Verb::HandOver { .. } | Verb::Prune { .. } | Verb::Down { .. } => {
+            return Next::End(Outcome::Stuck);
+        }
     };
     let engine_marks = state.opened.marks == MarkKeeper::Engine;
     let expected = state
@@ -118,12 +124,7 @@ fn go_back(state: &State, back: Back) -> Next {
         .map(|moved| moved.generation)
         .or(state.opened.generation);
     let generation = expected.unwrap_or_default();
-    let handing_over = match back {
-        Back::Verified => workers::hand_over(state, to),
-        Back::Rested => workers::work(state, to),
-        _ => None,
-    };
-    if let Some(action) = handing_over {
+    if let Some(action) = handing_over(state, to, back) {
         return Next::Act(action);
     }
     match back {
@@ -163,6 +164,19 @@ fn go_back(state: &State, back: Back) -> Next {
     }
 }
 
+/// The end of a rollback that was cut short and of which nothing tells, and of nothing else.
+fn hand_over(state: &State, to: Release, back: Back) -> Next {
+    handing_over(state, to, back).map_or(Next::End(Outcome::Done), Next::Act)
+}
+
+fn handing_over(state: &State, to: Release, back: Back) -> Option<Action> {
+    match back {
+        Back::Verified => workers::hand_over(state, to),
+        Back::Rested => workers::work(state, to),
+        _ => None,
+    }
+}
+
 /// Whether somebody asked a run to stop that has not touched anything yet.
 fn gives_up(state: &State) -> bool {
     matches!(state.ask, Some(Ask::Leave | Ask::Abort | Ask::Settle))
@@ -196,7 +210,7 @@ mod tests {
     use super::*;
     use crate::core::event::{Event, Failure, Opened};
     use crate::core::hook::HookEnd;
-    use crate::core::names::{Release, Slot};
+    use crate::core::names::Slot;
     use crate::core::plan::Policy;
     use crate::core::routing::{Drained, Route, Routing};
     use crate::core::world::World;
@@ -453,6 +467,18 @@ mod tests {
         let (names, outcome) = acts(with_workers(opened(verb, Some(3), 0), &[2, 3]), good);
         assert_eq!(names.join(" "), "Switch:RollBack Verify Rest Work Drain");
         assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn a_hand_over_is_the_end_of_a_rollback_and_nothing_else() {
+        for (workers, acted) in [(&[2, 3][..], "Rest Work"), (&[2], "Work"), (&[3], "Rest")] {
+            let verb = Verb::HandOver { to: Release(2) };
+            let first = with_workers(opened(verb, Some(2), 0), workers);
+            let (names, outcome) = acts(first.clone(), good);
+            assert_eq!((names.join(" ").as_str(), outcome), (acted, Outcome::Done));
+            let last = acted.split(' ').next_back().unwrap();
+            assert_eq!(acts(first, failing(last)).1, Outcome::Stuck);
+        }
     }
 
     #[test]

@@ -224,6 +224,11 @@ pub enum Verb {
         /// What it must show first.
         proof: Proof,
     },
+    /// Hand the workers over to the live release, which they should have followed.
+    HandOver {
+        /// The live release.
+        to: Release,
+    },
     /// Remove what nothing needs.
     Prune {
         /// Which.

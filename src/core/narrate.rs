@@ -10,9 +10,10 @@ use super::action::{Action, Ask, Move, TIME_UP};
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
 use super::plan::StandbyMode;
-use super::routing::{Drained, Mark, Routing};
+use super::routing::{Mark, Routing};
 use super::verdict::Outcome;
-use super::words::{clean, count, known, list, micros, millis, release_name};
+use super::words::{clean, count, list, micros, millis, release_name};
+use ends::drained_text;
 
 /// What is left of a time that the plan gave, which some milliseconds have gone of already.
 fn planned(left: Millis) -> String {
@@ -191,6 +192,10 @@ impl Narrator {
             Verb::Rollback { from, to, .. } => told.step(format!(
                 "roll back from {} to {}, begun by `{by}`",
                 self.name(*from),
+                self.name(*to)
+            )),
+            Verb::HandOver { to } => told.step(format!(
+                "hand the workers over to {}, begun by `{by}`",
                 self.name(*to)
             )),
             Verb::Prune { releases } => told.step(format!("prune {}", self.names(releases))),
@@ -500,7 +505,7 @@ impl Narrator {
     fn target(&self) -> Option<Release> {
         match self.verb.as_ref()? {
             Verb::Deploy { release, .. } => Some(*release),
-            Verb::Rollback { to, .. } => Some(*to),
+            Verb::Rollback { to, .. } | Verb::HandOver { to } => Some(*to),
             Verb::Prune { .. } | Verb::Down { .. } => None,
         }
     }
@@ -555,21 +560,6 @@ fn replica_lines(replica: &ReplicaReport, logs: bool, told: &mut Told) {
     for line in &replica.logs {
         told.detail(format!("    {}", clean(line)));
     }
-}
-
-fn drained_text(drained: &Drained) -> String {
-    if drained.in_flight == Some(0) && drained.cut == Some(0) {
-        return "drained: nothing was in flight".into();
-    }
-    if *drained == Drained::default() {
-        return "drained: what was in flight, finished and cut is unknown".into();
-    }
-    format!(
-        "drained: {} in flight, {} finished, {} cut",
-        known(drained.in_flight),
-        known(drained.finished),
-        known(drained.cut)
-    )
 }
 
 fn quoted(names: &[String]) -> String {

@@ -79,6 +79,7 @@ impl State {
         let course = match opened.verb {
             Verb::Deploy { .. } => Course::Forward(Stage::Opened),
             Verb::Rollback { .. } => Course::Back(Back::Decided),
+            Verb::HandOver { .. } => Course::Back(Back::Verified),
             Verb::Prune { .. } | Verb::Down { .. } => Course::Clearing(Clearing::Opened),
         };
         Ok(Self {
@@ -342,12 +343,12 @@ impl State {
     }
 
     /// The release that the run is about: of a deploy the new one, of a rollback the one gone back
-    /// to.
+    /// to, of a hand-over the live one.
     #[must_use]
     pub fn release(&self) -> Release {
         match self.opened.verb {
             Verb::Deploy { release, .. } => release,
-            Verb::Rollback { to, .. } => to,
+            Verb::Rollback { to, .. } | Verb::HandOver { to } => to,
             Verb::Prune { .. } | Verb::Down { .. } => self.opened.live.unwrap_or_default(),
         }
     }

@@ -7,7 +7,6 @@ use super::names::{Millis, Release};
 use super::plan::Policy;
 use super::routing::Marks;
 use super::state::State;
-use super::workers;
 use super::world::{Environment, World};
 
 /// What the world means for one service.
@@ -25,7 +24,8 @@ pub struct View {
     pub candidates: Vec<Release>,
     /// Marks from pointer and engine together.
     pub marks: BTreeMap<Release, Marks>,
-    /// Where pointer and engine disagree, a sentence each.
+    /// Where pointer and engine disagree, a sentence each; of workers that is said by
+    /// [`super::workers::disagreements`].
     pub disagreements: Vec<String>,
 }
 
@@ -110,7 +110,6 @@ fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
             }
         }
     }
-    found.extend(workers::disagreements(world, live));
     if live.is_none() {
         found.push("the pointer knows the service and sends its traffic nowhere".into());
     }

@@ -6,7 +6,9 @@
 use super::action::Action;
 use super::names::{Release, ServiceName};
 use super::plan::{Plan, Run};
+use super::routing::Routing;
 use super::state::State;
+use super::survey::is_drift;
 use super::words::{list, release_name};
 use super::world::{Container, ContainerState, Environment, World};
 
@@ -136,15 +138,29 @@ pub(super) fn work(state: &State, live: Release) -> Option<Action> {
     works.then_some(Action::Work { release: live })
 }
 
-/// Where it is not the workers of `live`, and all of them, that run: a sentence each.
-pub(super) fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
+/// The live release, where the workers that run are not its own, all of them, and no others; none
+/// where a hand has changed what the pointer says, since nothing then says who is to work.
+#[must_use]
+pub fn astray(world: &World) -> Option<Release> {
+    let live = world.routing.as_ref().and_then(Routing::live)?;
+    let wrong = |environment: &Environment| {
+        let is_live = environment.release == live;
+        environment.workers().any(|worker| worker.runs() != is_live)
+    };
+    let astray = world.environments.iter().any(wrong) && !is_drift(world);
+    astray.then_some(live)
+}
+
+/// Where it is not the workers of the live release, and all of them, that run: a sentence each.
+#[must_use]
+pub fn disagreements(world: &World) -> Vec<String> {
+    let Some(routing) = &world.routing else {
+        return Vec::new();
+    };
+    let live = routing.live();
     let names = |containers: &[&Container]| {
         let names: Vec<_> = containers.iter().map(|c| format!("`{}`", c.name)).collect();
         list(&names)
-    };
-    let commands = |containers: &[&Container]| {
-        let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
-        names.join(" ")
     };
     let of_live = |environment: &&Environment| Some(environment.release) == live;
     let mut found = Vec::new();
@@ -163,23 +179,15 @@ pub(super) fn disagreements(world: &World, live: Option<Release>) -> Vec<String>
             true => "live-only containers run in a release that is not live",
             false => "two run: live-only containers run in more than one release",
         };
-        found.push(format!(
-            "{what}: {}; stop what is not live with: docker stop {}",
-            names(&astray),
-            commands(&astray)
-        ));
+        found.push(format!("{what}: {}", names(&astray)));
     }
     if let (false, Some(live)) = (idle.is_empty(), live) {
         let what = match runs.is_empty() && astray.is_empty() {
             true => "none runs: no live-only container runs",
             false => "not all live-only containers run",
         };
-        let also = match astray.is_empty() {
-            true => format!("; start with: docker start {}", commands(&idle)),
-            false => String::new(),
-        };
         found.push(format!(
-            "{what}, and release {live} is live: {}{also}",
+            "{what}, and release {live} is live: {}",
             names(&idle)
         ));
     }

@@ -65,12 +65,13 @@ impl RunLog {
         })
     }
 
-    /// The release it is about, if one: the one deployed, or the one gone back to.
+    /// The release it is about, if one: the one deployed, the one gone back to, or the one that the
+    /// workers were handed over to.
     #[must_use]
     pub fn release(&self) -> Option<Release> {
         match self.opened()?.verb {
             Verb::Deploy { release, .. } => Some(release),
-            Verb::Rollback { to, .. } => Some(to),
+            Verb::Rollback { to, .. } | Verb::HandOver { to } => Some(to),
             Verb::Prune { .. } | Verb::Down { .. } => None,
         }
     }

@@ -412,6 +412,7 @@ fn row_json(row: &HistoryRow) -> Value {
     let (verb, release, from) = match &row.verb {
         Verb::Deploy { release, .. } => ("deploy", Some(release), None),
         Verb::Rollback { from, to, .. } => ("rollback", Some(to), Some(from)),
+        Verb::HandOver { to } => ("hand-over", Some(to), None),
         Verb::Prune { .. } => ("prune", None, None),
         Verb::Down { .. } => ("down", None, None),
     };
@@ -432,6 +433,7 @@ fn row_json(row: &HistoryRow) -> Value {
 fn what(service: &str, verb: &Verb) -> String {
     match verb {
         Verb::Deploy { release, .. } => format!("deploy {}", release_name(service, *release)),
+        Verb::HandOver { to } => format!("hand over to {}", release_name(service, *to)),
         Verb::Prune { releases } => {
             let names: Vec<_> = releases.iter().map(|r| release_name(service, *r)).collect();
             format!("prune {}", list(&names))

@@ -219,6 +219,8 @@ pub struct Case {
     pub meanwhile: Meanwhile,
     pub scenario: Scenario,
     pub trouble: Trouble,
+    /// Where the operator sits whom it befalls.
+    pub first: Machine,
     pub ways: Vec<Next>,
     /// After how many calls of the second operator what was late lands.
     pub landing: usize,
@@ -233,6 +235,7 @@ impl Case {
         Self {
             scenario,
             trouble,
+            first: Machine::Here,
             meanwhile: Meanwhile::Nothing,
             ways: vec![next],
             landing: 3,
@@ -266,7 +269,7 @@ impl Case {
 
     async fn played(&self) -> Verdict {
         let stage = self.scenario.stage(self.core, self.flaw);
-        let first = stage.actor("ann@build", Machine::Here);
+        let first = stage.actor("ann@build", self.first);
         self.befall(&stage, &first);
         let done = first.until_struck(self.scenario.verb).await;
         let done = match done {
@@ -504,6 +507,12 @@ impl Scenario {
         }
     }
 
+    /// Whether a release is live whose workers end: no hand-over helps, and a person is told.
+    pub fn spoilt(&self, stage: &Stage) -> bool {
+        let ends = self.ends == [Outcome::RolledBack];
+        self.workers > 0 && ends && live(stage) == Some(Release(2))
+    }
+
     /// 4 and 5: the next command ends in done or rolled back.
     fn ended(
         &self,
@@ -539,7 +548,9 @@ impl Scenario {
                 Outcome::Unsure => ended.state.hook_in_doubt().is_some(),
                 Outcome::Interrupted => false,
             },
-            Done::Exit(Exit::Decide) => open && !stage.plan.hooks.is_empty(),
+            Done::Exit(Exit::Decide) => {
+                (open && !stage.plan.hooks.is_empty()) || self.spoilt(stage)
+            }
             Done::Exit(exit) => matches!(exit, Exit::Done | Exit::Refused),
             Done::Refused(Error::NothingUnderWay { .. }) => !open,
             // What is older and has never been proven is gone back to by force only.

@@ -404,7 +404,7 @@ impl Actor {
         self.stage.checker().begin();
         let done = self.command(verb).await;
         self.stage.checker().look();
-        if matches!(done.outcome(), Some(Outcome::Done | Outcome::RolledBack)) {
+        if settles_workers(verb, &done) {
             self.stage.checker().works();
         }
         self.stage.checker().ended();
@@ -465,6 +465,20 @@ impl Actor {
             () = self.life.struck.notified() => None,
             done = self.perform(verb) => Some(done),
         }
+    }
+}
+
+/// Whether those workers are to run, when a command has come to this, that the pointer says.
+fn settles_workers(verb: Verb, done: &Done) -> bool {
+    match done {
+        Done::Ended(ended) => match ended.outcome {
+            Outcome::Done | Outcome::RolledBack => true,
+            Outcome::Refused => verb == Verb::Deploy,
+            Outcome::Stuck | Outcome::Unsure | Outcome::Interrupted => false,
+        },
+        Done::Exit(exit) => *exit == Exit::Done,
+        Done::Refused(Error::NothingUnderWay { .. }) => verb == Verb::Resume,
+        Done::Refused(_) => false,
     }
 }
 

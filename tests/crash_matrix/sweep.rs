@@ -18,9 +18,13 @@ pub struct Course {
 }
 
 pub fn learn(scenario: Scenario) -> Course {
+    learn_on(Machine::Here, scenario)
+}
+
+pub fn learn_on(machine: Machine, scenario: Scenario) -> Course {
     paused(async {
         let stage = scenario.stage(Core::default(), Flaw::None);
-        let actor = stage.actor("ann@build", Machine::Here);
+        let actor = stage.actor("ann@build", machine);
         actor.perform(scenario.verb).await;
         verdict(&stage).unwrap();
         let records = actor.tape.written.lock().unwrap();
@@ -69,7 +73,7 @@ pub fn cuts(scenario: Scenario, course: &Course) -> Vec<Case> {
 }
 
 /// Calls that change nothing: there is no after, and of those made over and over a few will do.
-fn only_asks(op: Op) -> bool {
+pub(super) fn only_asks(op: Op) -> bool {
     match op {
         Op::Inspect
         | Op::Container

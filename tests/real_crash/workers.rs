@@ -132,9 +132,14 @@ async fn workers_are_handed_over_after_the_switch_and_never_two_at_once() {
     let status = stage.status().await;
     let said = status["disagreements"].to_string();
     assert!(said.contains("none runs"), "{said}");
-    assert!(said.contains(&format!("docker start {worker}")), "{said}");
-    sh(&["docker", "start", &worker]);
+    let mend = format!("flipside resume {}", stage.service);
+    assert!(said.contains(&mend), "{said}");
+    let mended = stage.verb("resume").await;
+    mended.ends(0);
+    in_order(&mended, &["rested", "working"]);
     assert_eq!(stage.status().await["disagreements"], serde_json::json!([]));
+    let nothing = stage.verb("resume").await;
+    assert_eq!(nothing.code, 4, "{nothing:#?}");
     stage.is_tidy("at the end").await;
     stage.end().await;
     sh(&[
@@ -194,6 +199,51 @@ async fn a_kill_between_switch_and_work_is_gone_on_with_and_two_never_work() {
         live = expected;
     }
     load.stop().await;
+    stage.end().await;
+}
+
+/// Killed where the pointer has moved and the workers have not been handed over, a rollback that has
+/// no journal leaves nothing that tells of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_without_a_journal_that_is_killed_before_the_hand_over_is_mended_by_the_next() {
+    let stage = Stage::new().await;
+    deploy(&stage, "0").await.ends(0);
+    for (version, next) in [("1", "prune"), ("2", "resume"), ("3", "deploy")] {
+        let before = stage.answer().await;
+        with_worker(&stage, version, "10s", &[("STOP_MS", "2000")]);
+        stage.run(&["deploy"]).await.ends(0);
+        stage.lose_journal();
+        let mut back = stage.start(&["rollback", &stage.service, "--yes"]);
+        back.event("switched").await;
+        let killed = back.kill().await;
+        // What it had begun to write goes with the journal.
+        stage.lose_journal();
+        assert_eq!(stage.answer().await, before, "{killed:#?}");
+        let status = stage.status().await;
+        let said = status["disagreements"].to_string();
+        let mend = format!("flipside resume {}", stage.service);
+        // The one who was killed holds the service for a moment longer.
+        assert!(said.contains("live-only containers"), "{said}");
+        assert!(
+            said.contains(&mend) || status["lease"] != Value::Null,
+            "{status:#}"
+        );
+
+        let (mended, serves) = match next {
+            "deploy" => (deploy(&stage, "after").await, "after"),
+            verb => (stage.verb(verb).await, before.as_str()),
+        };
+        mended.ends(0);
+        in_order(&mended, &["rested", "working"]);
+        let context = format!("{next} after {killed:#?}");
+        assert_eq!(stage.answer().await, serves, "{context}");
+        is_sound(&stage, serves, &context);
+        let status = stage.status().await;
+        let own = format!("{}-{}-worker-1", stage.service, status["live"]["release"]);
+        assert_eq!(at_work(&status), [own], "{context}: {status:#}");
+        assert_eq!(status["disagreements"], serde_json::json!([]), "{context}");
+        stage.is_tidy(&context).await;
+    }
     stage.end().await;
 }
 

@@ -489,6 +489,7 @@ pub fn events() -> Vec<Event> {
         },
     ]);
     events.extend(of_hooks());
+    events.push(begun(Verb::HandOver { to: Release(41) }));
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {

@@ -1,9 +1,10 @@
-//! How jobs and hooks ended, with what they printed last.
+//! How jobs, hooks and drains ended, with what the first two printed last.
 
 use super::Told;
 use crate::core::event::JobEnd;
 use crate::core::hook::{HookEnd, HookWord};
-use crate::core::words::{clean, millis};
+use crate::core::routing::Drained;
+use crate::core::words::{clean, known, millis};
 
 /// How many lines of an output are told.
 const LINES: usize = 12;
@@ -54,4 +55,19 @@ impl Told {
             self.detail(format!("  {}", clean(line)));
         }
     }
+}
+
+pub(super) fn drained_text(drained: &Drained) -> String {
+    if drained.in_flight == Some(0) && drained.cut == Some(0) {
+        return "drained: nothing was in flight".into();
+    }
+    if *drained == Drained::default() {
+        return "drained: what was in flight, finished and cut is unknown".into();
+    }
+    format!(
+        "drained: {} in flight, {} finished, {} cut",
+        known(drained.in_flight),
+        known(drained.finished),
+        known(drained.cut)
+    )
 }
