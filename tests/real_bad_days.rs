@@ -2,11 +2,14 @@
 
 mod disk;
 mod engine;
+mod engine_disk;
 mod host;
 mod many;
 mod phase;
 mod proxy;
 mod relay;
+mod restart;
 mod signals;
 mod standby;
 mod terminal;
+mod workers;

@@ -179,8 +179,15 @@ impl Error {
                 .unwrap_or_else(|| format!("flipside status {service}")),
             Self::NothingUnderWay { service, .. } => format!("flipside status {service}"),
             Self::Interrupted { service } => format!("flipside resume {service}"),
-            Self::CutShort { service, .. } => {
-                format!("once it can be reached again: flipside resume {service}")
+            Self::CutShort { service, why, .. } => {
+                let full = why.message().contains("no space left on device");
+                let once = match full {
+                    true => {
+                        "once there is room on the engine's disk (`docker system df` shows what takes it)"
+                    }
+                    false => "once it can be reached again",
+                };
+                format!("{once}: flipside resume {service}")
             }
             Self::UnknownService { name, known } => match nearest(name, known) {
                 Some(near) => format!("did you mean `{near}`?"),

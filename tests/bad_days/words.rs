@@ -23,13 +23,18 @@ const DIFFERS: &[(&str, &str)] = &[
         "$1 …",
     ),
     (r"\b\d+(\.\d+)? (µs|ms|s) (after|in all|ago)\b", "… $3"),
+    (r"\(just now\)", "(… ago)"),
     (r"\bprocess \d+", "process 4711"),
     (r"\b\d+ MiB$", "… MiB"),
     (r"\bafter \d+ checks?\b", "after … checks"),
     // Not ours: how an engine says that a name is unknown to it, or a place is shut.
     (r"(reached by the engine): .*", "$1: …"),
     (
-        r"(network `[^`]*`): .*: (no space left on device)",
+        r"((network `|Step |container `|`build of )[^`]*`( did not start)?): .*: (no space left on device).*",
+        "$1: …: $4",
+    ),
+    (
+        r"(`shop-[^`]*`|who holds the service): .*: (no space left on device).*",
         "$1: …: $2",
     ),
 ];

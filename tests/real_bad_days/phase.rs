@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::relay::{Gate, Relay};
+use crate::real_crash::daemon::Host;
 use crate::real_crash::small::Small;
 use crate::real_verbs::kit::{LONG, Ran, Running, Stage, docker};
 use crate::support::docker::hello_tag;
+
+/// The machine's engine.
+const HERE: &str = "unix:///var/run/docker.sock";
 
 /// What a deploy goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,9 @@ pub struct Rig {
     phase: Phase,
     /// How long the phase of the next release lasts, in milliseconds.
     wait: u32,
-    /// The way to the engine.
+    /// The engine.
+    url: String,
+    /// The way to it.
     pub engine: Relay,
     /// Reached once a container is asked to stop.
     stopping: Arc<Gate>,
@@ -49,30 +55,37 @@ pub struct Held {
     /// Asked for, and not answered yet.
     _slow: Option<TcpStream>,
     /// The pointer's socket as this deploy sees it.
-    _pointer: Relay,
+    pointer: Relay,
 }
 
 impl Rig {
     /// One whose next release stays in `phase` for `wait` milliseconds, where it ends by itself.
     pub fn new(phase: Phase, wait: u32) -> Self {
-        Self::of(phase, wait, Stage::new())
+        Self::of(phase, wait, Stage::new(), HERE)
     }
 
     /// One whose journal is on a small disk.
     pub fn on_small_disk(phase: Phase, wait: u32) -> (Self, Small) {
         let stage = Stage::new();
         let disk = Small::on(stage.state(), "1m");
-        (Self::of(phase, wait, stage), disk)
+        (Self::of(phase, wait, stage, HERE), disk)
     }
 
-    fn of(phase: Phase, wait: u32, mut stage: Stage) -> Self {
+    /// One on a host of its own, which has the image.
+    pub fn on(host: &Host, phase: Phase, wait: u32) -> Self {
+        let stage = Stage::new();
+        host.door(stage.port);
+        Self::of(phase, wait, stage, &host.url())
+    }
+
+    fn of(phase: Phase, wait: u32, mut stage: Stage, url: &str) -> Self {
         let socket = stage.path().join("engine.sock");
         let stopping = Arc::new(Gate::default());
         stopping.open();
         let seen = Arc::clone(&stopping);
         let engine = Relay::with(
             &socket,
-            "/var/run/docker.sock".as_ref(),
+            url.trim_start_matches("unix://").as_ref(),
             Arc::new(move |said| {
                 if said.contains("/stop?") || said.contains("/stop ") {
                     seen.pass();
@@ -99,6 +112,7 @@ impl Rig {
             stage,
             phase,
             wait,
+            url: url.into(),
             engine,
             stopping,
         };
@@ -225,7 +239,7 @@ impl Rig {
             running,
             gate,
             _slow: slow,
-            _pointer: pointer,
+            pointer,
         }
     }
 
@@ -233,8 +247,12 @@ impl Rig {
     pub fn go_on(&self, held: &Held) {
         held.gate.open();
         if self.phase == Phase::Prepare {
-            docker(&["stop", "--time", "10", &self.step()]);
+            self.docker(&["stop", "--time", "10", &self.step()]);
         }
+    }
+
+    fn docker(&self, words: &[&str]) -> String {
+        docker(&[&["--host", &self.url], words].concat())
     }
 
     /// The container of the build's step, once it runs.
@@ -242,7 +260,7 @@ impl Rig {
         let label = format!("label=of={}", self.stage.service);
         let deadline = Instant::now() + LONG;
         loop {
-            let found = docker(&["ps", "--quiet", "--filter", &label]);
+            let found = self.docker(&["ps", "--quiet", "--filter", &label]);
             if let Some(id) = found.lines().next() {
                 return id.into();
             }
@@ -274,9 +292,10 @@ impl Rig {
 impl Held {
     /// Waits for the deploy's end.
     pub fn end(self) -> Ran {
-        let Self { running, gate, .. } = self;
-        let ran = running.end();
-        gate.open();
+        let ran = self.running.end();
+        // What was held and has nobody who waits for it any more does not come to pass.
+        drop(self.pointer);
+        self.gate.open();
         ran
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::phase::{Held, Phase, Rig};
 use super::relay::Relay;
 use crate::bad_days::{Day, Serves};
 use crate::real_crash::kit::{as_root, quiet};
@@ -61,6 +62,46 @@ fn it_is_killed_and_comes_back() {
     let day = Day::of("proxy-killed", &stage).saw("flipside deploy", &ran);
     day.serves(Serves::New("new"));
     ran.ended(0);
+}
+
+/// A deploy whose proxy goes away while the move is on its way to it.
+fn goes_at_the_switch() -> (Rig, Held) {
+    let rig = Rig::new(Phase::Switch, 0);
+    let held = rig.hold();
+    (rig, held)
+}
+
+#[test]
+fn it_is_killed_at_the_switch() {
+    let (rig, held) = goes_at_the_switch();
+    let stage = &rig.stage;
+    let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &stage.proxy]);
+    quiet(&[as_root(), &["kill", "-9", &pid]].concat());
+    rig.go_on(&held);
+    let ran = held.end();
+    let day = Day::of("proxy-killed-switch", stage).saw("flipside deploy", &ran);
+    day.serves(Serves::New("new"));
+    ran.ended(0);
+    rig.is_tidy();
+}
+
+#[test]
+fn it_is_stopped_by_hand_at_the_switch() {
+    let (rig, held) = goes_at_the_switch();
+    let stage = &rig.stage;
+    docker(&["stop", &stage.proxy]);
+    rig.go_on(&held);
+    let ran = held.end();
+    let day = Day::of("proxy-stopped-switch", stage).saw("flipside deploy", &ran);
+    let day = day.meanwhile(Serves::Nothing);
+    docker(&["start", &stage.proxy]);
+    comes_back(stage, "old");
+    let (typed, resumed) = rig.resume();
+    let day = day.saw(typed, &resumed);
+    day.serves(Serves::New("new"));
+    ran.ended(6);
+    resumed.ended(0);
+    rig.is_tidy();
 }
 
 #[test]

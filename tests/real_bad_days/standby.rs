@@ -62,3 +62,29 @@ fn its_image_has_been_removed() {
     day.serves(Serves::New("old"));
     back.ended(0);
 }
+
+#[test]
+fn it_was_frozen_and_somebody_has_unpaused_it() {
+    let stage = Stage::new();
+    let plan = stage.plan().replace("keep: 1", "keep: 1, mode: frozen");
+    stage.write("flipside.yaml", plan);
+    stage.deploy(&["VERSION=old"]);
+    stage.deploy(&["VERSION=new"]);
+    let standby = stage.container(1);
+    let state = || docker(&["inspect", "--format", "{{.State.Status}}", &standby]);
+    assert_eq!(state(), "paused");
+    docker(&["unpause", &standby]);
+    let status = stage.run(&["status", &stage.service]);
+    let day = Day::of("standby-woken", &stage).saw("flipside status shop", &status);
+    let day = day.meanwhile(Serves::Before("new"));
+    let pruned = stage.run(&["prune", &stage.service]);
+    let day = day.saw("flipside prune shop", &pruned);
+    let day = day.meanwhile(Serves::Before("new"));
+    assert_eq!(state(), "paused", "{pruned}");
+    let back = stage.run(&["rollback", &stage.service, "--yes"]);
+    let day = day.saw("flipside rollback shop", &back);
+    day.serves(Serves::New("old"));
+    for ran in [status, pruned, back] {
+        ran.ended(0);
+    }
+}
