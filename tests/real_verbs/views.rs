@@ -190,11 +190,8 @@ fn logs_are_of_jobs_and_hooks_too() {
         let ran = stage.expect(0, &[&["logs", service], words].concat());
         ran.says(&[text]);
         let container = text.split_once("  ").unwrap().0;
-        let lines = ran.out.lines();
-        assert!(
-            lines.map(|line| line.starts_with(container)).all(|own| own),
-            "{ran}"
-        );
+        let mut lines = ran.out.lines();
+        assert!(lines.all(|line| line.starts_with(container)), "{ran}");
     };
     only(&["--role", "migrate"], &job);
     only(&["--hook", "smoke"], &hook);
