@@ -293,9 +293,12 @@ pub struct Logs {
     /// Which release [default: the live one].
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<u64>,
-    /// Only this role's.
+    /// Only this role's, which may be a job.
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
+    /// Only those of this hook's containers.
+    #[arg(long, value_name = "HOOK")]
+    pub hook: Option<String>,
     /// How many lines of each container.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub tail: u32,

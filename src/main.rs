@@ -11,6 +11,10 @@ use flipside::error::{Error, Exit, Touched};
 use flipside::report::{self, Loudness, Report};
 
 fn main() -> ExitCode {
+    report::panics::guarded(program)
+}
+
+fn program() -> ExitCode {
     let began = Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -10,4 +10,5 @@ mod rollbacks;
 mod secrets;
 mod streams;
 mod sweep;
+mod sweep_hooks;
 mod views;

@@ -8,6 +8,7 @@ use crate::core::names::Release;
 use crate::core::state::State;
 use crate::core::words::clean;
 use crate::error::Error;
+use crate::hook::orphan;
 use crate::journal::RunLog;
 use crate::perform::{Recall, Recalled};
 
@@ -81,12 +82,40 @@ impl Operator {
         let Some(name) = state.hook_in_doubt() else {
             return;
         };
+        let still = self.still_runs(state, name);
         let (service, name) = (&self.service, clean(name));
         self.report.warn(&format!(
-            "nobody knows what became of the hook `{name}`: if it has done what it had to do, \
+            "nobody knows what became of the hook `{name}`{still}: if it has done what it had to do, \
              `flipside resume {service} --hook-done {name}`; if it shall begin again, \
              `flipside resume {service} --hook-again {name}`"
         ));
+    }
+
+    /// Whether a command of which nobody knows what became of it runs on, now that whoever began it
+    /// has been killed.
+    fn still_runs(&self, state: &State, name: &str) -> String {
+        let opened = &state.opened;
+        let mut hooks = opened.hooks.iter();
+        let hook = hooks.find(|hook| hook.name == name);
+        let (Verb::Deploy { release, .. } | Verb::Rollback { from: release, .. }) = opened.verb
+        else {
+            return String::new();
+        };
+        if hook.is_none_or(|hook| hook.kind != HookKind::Command) {
+            return String::new();
+        }
+        let found = orphan::running(&[
+            ("FLIPSIDE_SERVICE", self.service.as_str()),
+            ("FLIPSIDE_RELEASE", &release.to_string()),
+            ("FLIPSIDE_HOOK", name),
+        ]);
+        match found.first() {
+            Some(pid) => format!(", which still runs on this machine (process {pid})"),
+            None => format!(
+                ", which is not seen to run on this machine (the run was begun by {})",
+                clean(&opened.by)
+            ),
+        }
     }
 
     /// The record of a person's word on the hook in doubt of a run.

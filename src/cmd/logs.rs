@@ -1,9 +1,10 @@
-//! `flipside logs`: of an environment, live or kept.
+//! `flipside logs`: of an environment, live or kept, its jobs and its hooks in containers among it.
 
 use crate::cli;
-use crate::core::names::Release;
+use crate::core::mask::Mask;
+use crate::core::names::{Release, ServiceName};
 use crate::core::survey::survey;
-use crate::core::world::Container;
+use crate::core::world::Environment;
 use crate::engine::LogLine;
 use crate::error::{Error, Exit, Touched};
 
@@ -45,77 +46,123 @@ pub async fn run(context: &Context, args: &cli::Logs) -> Result<Exit, Error> {
             what: format!("{}@{release} does not stand", operator.service),
             instead: Some(format!("--release, one of: {}", stands.join(", "))),
         })?;
-    let wanted = |container: &&Container| {
-        args.role
-            .as_ref()
-            .is_none_or(|role| container.role.as_str() == role)
+    let containers = wanted(&operator, environment, args)?;
+    let mask = operator.mask(release).await;
+    let showing = Showing {
+        operator: &operator,
+        mask: &mask,
     };
-    let containers: Vec<_> = environment.containers.iter().filter(wanted).collect();
-    if containers.is_empty() {
-        let mut roles: Vec<_> = environment
-            .containers
-            .iter()
-            .map(|c| c.role.to_string())
-            .collect();
-        roles.dedup();
-        return Err(Error::BadFlags {
-            what: format!(
-                "{}@{release} has no role `{}`",
-                operator.service,
-                args.role.as_deref().unwrap_or_default()
-            ),
-            instead: Some(format!("--role, one of: {}", roles.join(", "))),
-        });
-    }
     if args.follow {
-        return follow(&operator, &containers, args.tail).await;
+        return showing.follow(&containers, args.tail).await;
     }
     for container in containers {
-        let lines = operator
-            .engine
-            .logs(&container.id, args.tail)
-            .await
-            .map_err(|error| Error::of_engine(error, Touched::Nothing))?;
-        for line in lines {
-            show(
-                &operator,
-                &LogLine {
-                    container: container.name.clone(),
-                    line,
-                },
-            );
+        let lines = operator.engine.logs(&container, args.tail).await;
+        for line in lines.map_err(|error| Error::of_engine(error, Touched::Nothing))? {
+            let container = container.clone();
+            showing.show(&LogLine { container, line });
         }
     }
     Ok(Exit::Done)
 }
 
-async fn follow(operator: &Operator, containers: &[&Container], tail: u32) -> Result<Exit, Error> {
-    let names: Vec<_> = containers
-        .iter()
+/// The containers that are asked for, by name: those of roles, jobs among them, then those of hooks.
+fn wanted(
+    operator: &Operator,
+    environment: &Environment,
+    args: &cli::Logs,
+) -> Result<Vec<String>, Error> {
+    let all = args.role.is_none() && args.hook.is_none();
+    let is = |asked: &Option<String>, name: &str| all || asked.as_deref() == Some(name);
+    let (service, release) = (&operator.service, environment.release);
+    let containers = environment.containers.iter();
+    let hooks: Vec<_> = hooks(service, environment).collect();
+    let mut found: Vec<_> = containers
+        .clone()
+        .filter(|container| is(&args.role, container.role.as_str()))
         .map(|container| container.name.clone())
         .collect();
-    let (lines, mut come) = tokio::sync::mpsc::channel(256);
-    let reading = operator.engine.follow(&names, tail, lines);
-    let showing = async move {
-        while let Some(line) = come.recv().await {
-            // Whoever looked for one line (`| head`) has gone: so does this.
-            if !show(operator, &line) {
-                break;
-            }
-        }
-        drop(come);
+    let hooked = hooks.iter().filter(|(hook, _)| is(&args.hook, hook));
+    found.extend(hooked.map(|(_, container)| (*container).to_owned()));
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let known = |mut names: Vec<String>| {
+        names.dedup();
+        names.join(", ")
     };
-    let (read, ()) = tokio::join!(reading, showing);
-    read.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
-    Ok(Exit::Done)
+    let roles = known(containers.map(|c| c.role.to_string()).collect());
+    let hooks = known(hooks.iter().map(|(hook, _)| (*hook).to_owned()).collect());
+    Err(match (&args.role, &args.hook) {
+        (_, Some(hook)) => Error::BadFlags {
+            what: format!("{service}@{release} has no container of a hook `{hook}`"),
+            instead: (!hooks.is_empty()).then(|| format!("--hook, one of: {hooks}")),
+        },
+        (role, None) => Error::BadFlags {
+            what: format!(
+                "{service}@{release} has no role `{}`",
+                role.as_deref().unwrap_or_default()
+            ),
+            instead: Some(format!("--role, one of: {roles}")),
+        },
+    })
 }
 
-/// Shows a line; answers whether anybody reads on.
-fn show(operator: &Operator, line: &LogLine) -> bool {
-    let value = serde_json::json!({
-        "event": "log", "container": line.container, "line": line.line,
-    });
-    operator
-        .report
-        .data(&value, &format!("{}  {}", line.container, line.line))
+/// The containers of an environment's hooks, `SERVICE-RELEASE-HOOK` and `SERVICE-RELEASE-HOOK.TURN`,
+/// with the hook's name.
+fn hooks<'a>(
+    service: &ServiceName,
+    environment: &'a Environment,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let prefix = format!("{service}-{}-", environment.release);
+    let parts = environment.parts.iter();
+    parts.filter_map(move |part| {
+        let rest = part.strip_prefix(&prefix)?;
+        let hook = rest.split_once('.').map_or(rest, |(hook, _)| hook);
+        Some((hook, part.as_str()))
+    })
+}
+
+/// Where lines are shown, and what they hide.
+struct Showing<'a> {
+    operator: &'a Operator,
+    mask: &'a Mask,
+}
+
+impl Showing<'_> {
+    async fn follow(&self, containers: &[String], tail: u32) -> Result<Exit, Error> {
+        let (lines, mut come) = tokio::sync::mpsc::channel(256);
+        let reading = self.operator.engine.follow(containers, tail, lines);
+        let showing = async move {
+            while let Some(line) = come.recv().await {
+                // Whoever looked for one line (`| head`) has gone: so does this.
+                if !self.show(&line) {
+                    break;
+                }
+            }
+            drop(come);
+        };
+        let (read, ()) = tokio::join!(reading, showing);
+        read.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        Ok(Exit::Done)
+    }
+
+    /// Shows a line; answers whether anybody reads on.
+    fn show(&self, line: &LogLine) -> bool {
+        let text = self.mask.hide(&line.line);
+        let value = serde_json::json!({
+            "event": "log", "container": line.container, "line": text,
+        });
+        self.operator
+            .report
+            .data(&value, &format!("{}  {text}", line.container))
+    }
+}
+
+impl Operator {
+    /// Hides a release's secrets, where its plan can be read again with the values of today; nothing
+    /// where it cannot.
+    async fn mask(&self, release: Release) -> Mask {
+        let known = (self.recall())(release).await;
+        known.map_or_else(|_| Mask::default(), |known| known.mask())
+    }
 }

@@ -8,10 +8,13 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::event::{Event, Failure, JobEnd};
 use super::hook::HookEnd;
 use super::plan::{
-    FileContent, FileSource, Hook, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text,
+    FileContent, FileSource, Hook, HookAct, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text,
 };
 use super::progress::Progress;
 
@@ -42,18 +45,18 @@ impl Mask {
             }
             ProbeKind::Tcp { .. } | ProbeKind::Grpc(_) | ProbeKind::Health => Vec::new(),
         });
-        let hooks = plan.hooks.iter().flat_map(|hook| hook.act.texts());
-        Self::of_long(texts.chain(asked).chain(hooks), &shown(plan))
+        let secrets = texts.chain(asked).flat_map(forms);
+        Self::of_long(secrets.chain(of_acts(&plan.hooks)), &shown(plan))
     }
 
     /// Everything secret in hooks of which the rest of the plan is not known.
     #[must_use]
     pub fn of_hooks(hooks: &[Hook]) -> Self {
-        Self::of_long(hooks.iter().flat_map(|hook| hook.act.texts()), &[])
+        Self::of_long(of_acts(hooks), &[])
     }
 
-    fn of_long<'a>(texts: impl Iterator<Item = &'a Text>, shown: &[&str]) -> Self {
-        let hidden = texts.flat_map(forms).filter(|secret| {
+    fn of_long(secrets: impl Iterator<Item = String>, shown: &[&str]) -> Self {
+        let hidden = secrets.filter(|secret| {
             secret.trim().len() >= LEAST && !shown.iter().any(|name| name.contains(secret.as_str()))
         });
         Self {
@@ -73,22 +76,52 @@ impl Mask {
     /// `text` without the secrets.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        replace(text, self.found(text))
+        self.hide_encoded(&replace(text, self.found(text)))
     }
 
-    /// `text` without the secrets, of which the last may have been cut short with it.
+    /// `text` without the secrets, of which the first and the last may have been cut with it: of an
+    /// output often only the beginning or the end is kept.
     #[must_use]
     pub fn hide_cut(&self, text: &str) -> String {
         // A character that was cut through is shown as this one.
-        let text = text.trim_end_matches('\u{fffd}');
-        let cut = self.secrets.iter().filter_map(|secret| {
-            let mut ends = secret.char_indices().map(|(at, _)| at).rev();
+        let text = text.trim_matches('\u{fffd}');
+        let whole = |secret: &str| {
+            let places = secret.char_indices().map(|(at, _)| at);
+            places.collect::<Vec<_>>()
+        };
+        let first = self.secrets.iter().filter_map(|secret| {
+            let mut begins = whole(secret).into_iter();
+            let rest = begins.find_map(|begin| {
+                let rest = &secret[begin..];
+                (rest.len() >= LEAST_CUT && text.starts_with(rest)).then_some(rest)
+            })?;
+            Some(0..rest.len())
+        });
+        let last = self.secrets.iter().filter_map(|secret| {
+            let mut ends = whole(secret).into_iter().rev();
             let end = ends.find(|&end| {
                 (LEAST_CUT..=text.len()).contains(&end) && text.ends_with(&secret[..end])
             })?;
             Some(text.len() - end..text.len())
         });
-        replace(text, self.found(text).chain(cut))
+        self.hide_encoded(&replace(text, self.found(text).chain(first).chain(last)))
+    }
+
+    /// `text` without words that hold a secret as a URL does, percent-encoded: a server that answers
+    /// an error repeats the address it was asked for.
+    fn hide_encoded(&self, text: &str) -> String {
+        if !text.contains('%') {
+            return text.to_owned();
+        }
+        let words = text.split_inclusive(char::is_whitespace);
+        let words = words.map(|word| {
+            let plain = decoded(word);
+            match self.found(&plain).next() {
+                Some(_) => replace(&plain, self.found(&plain)),
+                None => word.to_owned(),
+            }
+        });
+        words.collect()
     }
 
     /// A fact without the secrets in what it tells of foreign text.
@@ -104,7 +137,7 @@ impl Mask {
                 jobs: jobs.into_iter().map(|job| self.job(job)).collect(),
             },
             Event::HookEnded(end) => Event::HookEnded(HookEnd {
-                output: self.hide(&end.output),
+                output: self.hide_cut(&end.output),
                 failure: end.failure.map(|failure| self.failure(failure)),
                 ..end
             }),
@@ -114,7 +147,7 @@ impl Mask {
 
     fn job(&self, job: JobEnd) -> JobEnd {
         JobEnd {
-            output: self.hide(&job.output),
+            output: self.hide_cut(&job.output),
             ..job
         }
     }
@@ -177,6 +210,16 @@ fn replace(text: &str, ranges: impl Iterator<Item = Range<usize>>) -> String {
         at = at.max(range.end);
     }
     out + &text[at..]
+}
+
+/// What is secret in what hooks do: their texts, and what is sent of a request's address.
+fn of_acts(hooks: &[Hook]) -> impl Iterator<Item = String> {
+    let acts = || hooks.iter().map(|hook| &hook.act);
+    let texts = acts().flat_map(HookAct::texts).flat_map(forms);
+    texts.chain(acts().flat_map(|act| match act {
+        HookAct::Http(request) => sent(&request.url),
+        HookAct::Container { .. } | HookAct::Command { .. } => Vec::new(),
+    }))
 }
 
 /// The places of a role that may hold secrets.
@@ -254,9 +297,60 @@ fn forms(text: &Text) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     let quoted: Vec<_> = forms.iter().map(|form| quoted(form)).collect();
+    // Some writers of JSON escape a slash too.
+    let slashed: Vec<_> = quoted.iter().map(|form| form.replace('/', "\\/")).collect();
     forms.extend(lines);
     forms.extend(quoted);
+    forms.extend(slashed);
     forms
+}
+
+/// What of a secret URL is met in another form than it is written in: a host in small letters, where
+/// it is looked up; user and password in a header field, which a server may show.
+fn sent(url: &Text) -> Vec<String> {
+    let written = url.reveal();
+    let (_, rest) = written.split_once("://").unwrap_or(("", written));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (credentials, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let host = host.split(':').next().unwrap_or_default();
+    let mut secrets: Vec<_> = match (url.is_secret(), url.parts()) {
+        (false, _) => return Vec::new(),
+        (true, None) => vec![host.to_lowercase()],
+        (true, Some(parts)) => parts.iter().map(|part| part.to_lowercase()).collect(),
+    };
+    if secrets
+        .iter()
+        .any(|part| part.contains(&host.to_lowercase()))
+    {
+        secrets.push(host.to_lowercase());
+    }
+    if !credentials.is_empty() {
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let both = format!("{}:{}", decoded(user), decoded(password));
+        secrets.push(STANDARD.encode(both));
+    }
+    secrets
+}
+
+/// A text with its percent-encoding undone.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = (first == b'%').then(|| after.get(..2)).flatten();
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// As it stands between quotes in messages of the engine and in JSON.
@@ -314,6 +408,46 @@ mod tests {
         );
         assert_eq!(mask.hide_cut("403: hun"), "403: hun");
         assert_eq!(mask.hide("403: hunter2-an"), "403: hunter2-an");
+    }
+
+    #[test]
+    fn a_secret_whose_beginning_was_cut_off_is_hidden_at_the_start() {
+        let mask = mask(&[Text::secret("ünter-hunter2")]);
+        assert_eq!(mask.hide_cut("ter-hunter2 said"), "[secret] said");
+        assert_eq!(mask.hide_cut("\u{fffd}nter-hunter2 said"), "[secret] said");
+        assert_eq!(mask.hide_cut("er2 said"), "er2 said");
+        assert_eq!(mask.hide("ter-hunter2 said"), "ter-hunter2 said");
+    }
+
+    #[test]
+    fn a_secret_in_a_url_or_in_anothers_json_is_hidden() {
+        let mask = mask(&[Text::secret("to ken/ü\"7")]);
+        assert_eq!(
+            mask.hide("no route /in/to%20ken/%C3%BC%227?a=b%20c here, 5% of all"),
+            "no route /in/[secret]?a=b c here, 5% of all"
+        );
+        assert_eq!(
+            mask.hide(r#"{"it":"to ken\/ü\"7"}"#),
+            r#"{"it":"[secret]"}"#
+        );
+    }
+
+    #[test]
+    fn of_a_url_it_is_known_what_is_sent() {
+        let whole = |text: &str| sent(&Text::secret(text));
+        let credentials = "YW5uOmh1bnRlciAy";
+        assert_eq!(
+            whole("https://ann:hunter%202@CI.example:8/x@y"),
+            ["ci.example", "ci.example", credentials]
+        );
+        let part = |text: &str, part: &str| sent(&Text::composed(text, [part.into()].into()));
+        assert_eq!(part("https://ci.example/To", "To"), ["to"]);
+        assert_eq!(
+            part("https://X7.ci.example/", "X7.ci.example/"),
+            ["x7.ci.example/", "x7.ci.example"]
+        );
+        assert_eq!(part("https://X7.ci.example/", "X7"), ["x7"]);
+        assert_eq!(sent(&Text::public("https://ann:b@ci.example/")), [""; 0]);
     }
 
     #[test]

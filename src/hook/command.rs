@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{Call, OUTPUT, Stop, Told, last, stopped};
+use super::{Call, OUTPUT, Stop, Told, last, orphan, stopped};
 use crate::core::plan::Text;
 use crate::core::progress::{Progress, Sink};
 
@@ -22,6 +22,15 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long the rest of an output may take once the command has ended: what it has left running may
 /// hold it open for ever.
 const REST: Duration = Duration::from_secs(1);
+
+/// How often what a killed flipside has left is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The variable that tells one call from every other.
+const KEY: &str = "FLIPSIDE_IDEMPOTENCY_KEY";
+
+/// How long a line is at most that is shown as it comes, in bytes.
+const LINE: u64 = 64 << 10;
 
 /// What is run.
 pub(super) struct Program<'a> {
@@ -42,17 +51,27 @@ impl Tail<'_> {
         let Some(from) = from else { return };
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
-        // An output that breaks off says nothing of how the command ends.
-        while from.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
+        let mut whole = true;
+        loop {
+            let mut piece = (&mut from).take(LINE);
+            // An output that breaks off says nothing of how the command ends.
+            if piece.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+                break;
+            }
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.extend(&line);
             let surplus = kept.len().saturating_sub(OUTPUT);
             kept.drain(..surplus);
             drop(kept);
-            self.sink.progress(Progress::Output {
-                of: self.of.to_owned(),
-                line: String::from_utf8_lossy(&line).trim_end().to_owned(),
-            });
+            let ends = line.ends_with(b"\n") || (line.len() as u64) < LINE;
+            // In the pieces of a line a secret could not be told.
+            if whole && ends {
+                self.sink.progress(Progress::Output {
+                    of: self.of.to_owned(),
+                    line: String::from_utf8_lossy(&line).trim_end().to_owned(),
+                });
+            }
+            whole = ends;
             line.clear();
         }
     }
@@ -74,6 +93,9 @@ pub(super) async fn run(
     let Some((first, rest)) = program.words.split_first() else {
         return Told::failed("its command is empty");
     };
+    if let Some(told) = first_run(call, &mut stop, sink).await {
+        return told;
+    }
     let mut child = match spawn(program, first, rest, call) {
         Ok(child) => child,
         Err(error) => {
@@ -124,13 +146,36 @@ fn spawn(
         .env("FLIPSIDE_SERVICE", call.service.as_str())
         .env("FLIPSIDE_RELEASE", call.release.to_string())
         .env("FLIPSIDE_HOOK", &call.hook.plan.name)
-        .env("FLIPSIDE_IDEMPOTENCY_KEY", call.key)
+        .env(KEY, call.key)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A signal that a terminal sends to all is for flipside, which passes it on.
         .process_group(0)
         .spawn()
+}
+
+/// Waits for the end of this very call where a killed flipside had begun it: no plan is
+/// ready for two at once. What came of it where that was not to be waited for.
+async fn first_run(call: &Call<'_>, stop: &mut Stop, sink: &dyn Sink) -> Option<Told> {
+    let mut waits = false;
+    loop {
+        let pid = *orphan::running(&[(KEY, call.key)]).first()?;
+        let line = format!("process {pid}, which a killed flipside has left, is waited for");
+        if !std::mem::replace(&mut waits, true) {
+            let of = call.hook.plan.name.clone();
+            let line = line.clone();
+            sink.progress(Progress::Output { of, line });
+        }
+        tokio::select! {
+            biased;
+            () = stopped(stop) => return Some(Told {
+                output: line,
+                ..Told::failed(format!("was not begun again: process {pid} still runs"))
+            }),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
 }
 
 /// Ends a command and what it has started: by SIGTERM, and by SIGKILL where that is not heard.

@@ -12,6 +12,7 @@ use crate::core::plan::{Hook, HookAct};
 use crate::core::progress::Sink;
 
 mod command;
+pub mod orphan;
 mod request;
 
 /// How much of an output is kept, in bytes.

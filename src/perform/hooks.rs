@@ -45,6 +45,17 @@ const ENDING: Duration = Duration::from_secs(8);
 /// How often it is told so.
 const TRIES: usize = 3;
 
+impl Recalled {
+    /// What is secret in what is known.
+    #[must_use]
+    pub fn mask(&self) -> Mask {
+        match &self.spec {
+            Some(spec) => Mask::of_plan(&spec.plan),
+            None => Mask::of_hooks(&self.hooks),
+        }
+    }
+}
+
 impl From<Spec> for Recalled {
     fn from(spec: Spec) -> Self {
         Self {
@@ -95,10 +106,7 @@ impl Performer {
         let Some(hook) = known.hooks.iter().find(|hook| hook.plan.name == name) else {
             return Ok(Event::HookEnded(self.unknown(name, release, &known.why)));
         };
-        let mask = Arc::new(match &known.spec {
-            Some(spec) => Mask::of_plan(&spec.plan),
-            None => Mask::of_hooks(&known.hooks),
-        });
+        let mask = Arc::new(known.mask());
         let sink = MaskedSink {
             mask: Arc::clone(&mask),
             sink: Arc::clone(&self.with.sink),

@@ -183,7 +183,7 @@ impl Proving<'_> {
         match timeout(Duration::from_millis(limit), run).await {
             Ok(Ok(done)) if done.code == 0 => Answer::Passed,
             Ok(Ok(done)) => {
-                let said = last_lines(&Mask::of_texts(command.iter()).hide(&done.output));
+                let said = last_lines(&Mask::of_texts(command.iter()).hide_cut(&done.output));
                 failed(match said.is_empty() {
                     true => format!("exit {}, without a word", done.code),
                     false => format!("exit {}: {said}", done.code),

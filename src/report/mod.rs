@@ -8,6 +8,7 @@
 mod human;
 pub mod idle;
 mod json;
+pub mod panics;
 mod pipeline;
 mod plain;
 mod pump;

@@ -433,3 +433,142 @@ async fn a_rollback_runs_the_hooks_that_need_none_of_the_deploys_secrets() {
         .await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_outlived_its_deployer_is_waited_for_before_it_is_repeated() {
+    let stage = Stage::live().await;
+    script(&stage, "warm.sh", "sleep 4\necho ended >> count");
+    let top = "hooks:\n  before_switch:\n    - {name: warm, run: [./warm.sh], idempotent: true}\n";
+    killed(&stage, top).await;
+    let ran = stage.verb("resume").await;
+    assert_eq!(ran.ends(0).outcome(), "done", "{ran:#?}");
+    let lines = counted(&stage);
+    assert_eq!((lines.len(), &lines[0]), (4, &lines[2]), "{lines:?}");
+    assert_eq!((&*lines[1], &*lines[3]), ("ended", "ended"), "{lines:?}");
+    stage.is_tidy("after two that did not meet").await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_command_that_outlived_its_deployer_a_person_is_told_where_it_runs() {
+    let stage = Stage::live().await;
+    script(
+        &stage,
+        "warm.sh",
+        "echo $$ > pid\nwhile [ -e hold ]; do sleep 0.05; done\necho ended >> count",
+    );
+    let hold = stage.checkout().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let top = "hooks:\n  after_switch:\n    - {name: warm, run: [./warm.sh]}\n";
+    killed(&stage, top).await;
+    let pid = docker::until("its process is known", || async {
+        let pid = std::fs::read_to_string(stage.checkout().join("pid")).ok()?;
+        pid.ends_with('\n').then(|| pid.trim().to_owned())
+    })
+    .await;
+    let told = stage.verb("resume").await;
+    assert_eq!(told.ends(4).outcome(), "unsure");
+    let says = format!("still runs on this machine (process {pid})");
+    assert!(tells(&told, &says), "{told:#?}");
+    // A person who does not wait is waited for.
+    let mut again = stage.start(&["resume", &stage.service, "--hook-again", "warm"]);
+    again.intends("hook").await;
+    std::fs::remove_file(&hold).unwrap();
+    let ran = again.ended().await;
+    assert_eq!(ran.ends(0).outcome(), "done", "{ran:#?}");
+    let lines = counted(&stage);
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!((&*lines[1], &*lines[3]), ("ended", "ended"), "{lines:?}");
+    stage.is_tidy("after a word").await;
+    stage.end().await;
+}
+
+/// Holds the first request that it gets until it is cut, and answers the next ones; hands each over.
+async fn holding(requests: usize) -> (u16, tokio::sync::mpsc::Receiver<String>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (said, heard) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(async move {
+        for request in 0..requests {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut all, mut bytes) = (String::new(), vec![0; 8192]);
+            while !all.contains("it is") {
+                let n = stream.read(&mut bytes).await.unwrap();
+                assert!(n > 0, "{all}");
+                all += &String::from_utf8_lossy(&bytes[..n]);
+            }
+            said.send(all).await.unwrap();
+            if request > 0 {
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            // Its end comes when the other side's process is over, or has its answer.
+            while stream.read(&mut bytes).await.is_ok_and(|n| n > 0) {}
+        }
+    });
+    (port, heard)
+}
+
+fn key_of(request: &str) -> String {
+    let lower = request.to_ascii_lowercase();
+    let mut lines = lower.lines();
+    let key = lines.find_map(|line| line.strip_prefix("idempotency-key: "));
+    key.unwrap_or_else(|| panic!("no key: {request}"))
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_when_its_deployer_is_killed_is_repeated_only_where_it_may_be() {
+    let stage = Stage::live().await;
+    for (version, idempotent) in [("2", true), ("3", false)] {
+        let (port, mut heard) = holding(2).await;
+        let top = format!(
+            "hooks:\n  after_switch:\n    - {{name: said, idempotent: {idempotent}, \
+             http: {{url: \"http://127.0.0.1:{port}/done\", body: \"it is\"}}}}\n"
+        );
+        let running = stage.start_deploy(version, &settings("", &top));
+        let first = heard.recv().await.unwrap();
+        running.kill().await;
+        let ran = stage.verb("resume").await;
+        if idempotent {
+            assert_eq!(ran.ends(0).outcome(), "done", "{ran:#?}");
+            let second = heard.recv().await.unwrap();
+            assert_eq!(key_of(&first), key_of(&second));
+        } else {
+            assert_eq!(ran.ends(4).outcome(), "unsure", "{ran:#?}");
+            assert!(tells(&ran, "--hook-done said"), "{ran:#?}");
+            assert!(!tells(&ran, "runs on this machine"), "{ran:#?}");
+            let ran = stage
+                .run(&["resume", &stage.service, "--hook-done", "said"])
+                .await;
+            assert_eq!(ran.ends(0).outcome(), "done", "{ran:#?}");
+            assert!(heard.try_recv().is_err(), "it was sent again");
+        }
+        assert_eq!(stage.answer().await, version);
+    }
+    stage.is_tidy("after killed requests").await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_hook_in_a_container() {
+    let stage = Stage::live().await;
+    let top = "hooks:\n  before_switch:\n    - {name: check, role: web, command: [sleep]}\n";
+    let running = stage.start_deploy("2", &settings("", top));
+    let name = format!("{}-2-check", stage.service);
+    docker::until("the hook runs", || async {
+        let found = docker::api().inspect_container(&name, None).await.ok()?;
+        (found.state?.running == Some(true)).then_some(())
+    })
+    .await;
+    running.signal(Signal::TERM);
+    let ran = running.ended().await;
+    assert_eq!(ran.ends(3).outcome(), "refused", "{ran:#?}");
+    // It ends well when it is asked to, and nothing goes on all the same.
+    assert_eq!(ended(&ran, "check")["code"], 0);
+    let left = docker::api().inspect_container(&name, None).await;
+    assert!(left.is_err(), "the hook's container is left: {left:?}");
+    assert_eq!(stage.answer().await, "1");
+    stage.is_tidy("after a signal").await;
+    stage.end().await;
+}

@@ -32,7 +32,8 @@ const PLACES: &[&str] = &[
     "content",
 ];
 
-fn mark(place: &str) -> String {
+/// The value that is planted in a place.
+pub fn mark(place: &str) -> String {
     format!("mark-9d3e-{place}-of-a-secret")
 }
 
@@ -113,11 +114,12 @@ bake: ${{BAKE:-500ms}}
     stage.write("flipside.yaml", plan);
 }
 
-fn nowhere(bytes: &[u8], place: &str) {
-    let text = String::from_utf8_lossy(bytes);
-    for planted in PLACES {
-        let mark = mark(planted);
-        assert!(!text.contains(&mark), "`{mark}` is in {place}: {text}");
+/// Holds that nothing planted is there, whole or cut, whatever its letters' case.
+#[track_caller]
+pub fn nowhere(bytes: &[u8], place: &str) {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    for part in ["mark-9d3e-", "-of-a-secret"] {
+        assert!(!text.contains(part), "`{part}` is in {place}: {text}");
     }
 }
 
@@ -142,7 +144,7 @@ fn begin(stage: &Stage, words: &[&str]) -> Running {
     Running::start(command)
 }
 
-fn unsaid(ran: &Ran) {
+pub fn unsaid(ran: &Ran) {
     nowhere(ran.out.as_bytes(), "standard output");
     nowhere(ran.err.as_bytes(), "standard error");
 }
@@ -173,7 +175,8 @@ fn containers(stage: &Stage) {
     }
 }
 
-fn engine(stage: &Stage) {
+/// All that the engine tells of a service.
+pub fn engine(stage: &Stage) {
     containers(stage);
     let filter = format!("label=flipside.service={}", stage.service);
     for kind in ["network", "volume"] {
@@ -196,7 +199,7 @@ fn engine(stage: &Stage) {
 }
 
 /// Everything below the stage's directory, the journal among it, but for what the test has planted.
-fn files(directory: &Path, planted: &[&str], read: &mut usize) {
+pub fn files(directory: &Path, planted: &[&str], read: &mut usize) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

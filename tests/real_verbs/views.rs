@@ -165,6 +165,47 @@ fn logs_are_of_live_and_kept_releases() {
 }
 
 #[test]
+fn logs_are_of_jobs_and_hooks_too() {
+    let stage = Stage::new();
+    let plan = stage.plan().replace(
+        "expose: web:8080\n",
+        &format!(
+            "  migrate: {{ image: \"{}\", run: once, command: [once], environment: {{ VERSION: moved }} }}\n\
+             expose: web:8080\nhooks:\n  before_switch:\n    \
+             - {{ name: smoke, role: web, command: [once] }}\n    \
+             - {{ name: local, run: [\"true\"] }}\n",
+            stage.image
+        ),
+    );
+    stage.write("flipside.yaml", plan);
+    stage.deploy(&["VERSION=one"]);
+    stage.deploy(&["VERSION=two"]);
+    let service = &stage.service;
+    let web = format!("{service}-2-web-1  listening on");
+    let job = format!("{service}-2-migrate-1  once begins, VERSION is `moved`");
+    let hook = format!("{service}-2-smoke  once begins, VERSION is `two`");
+    let all = stage.expect(0, &["logs", service]);
+    all.says(&[&web, &job, &hook]);
+    let only = |words: &[&str], text: &str| {
+        let ran = stage.expect(0, &[&["logs", service], words].concat());
+        ran.says(&[text]);
+        let container = text.split_once("  ").unwrap().0;
+        let mut lines = ran.out.lines();
+        assert!(lines.all(|line| line.starts_with(container)), "{ran}");
+    };
+    only(&["--role", "migrate"], &job);
+    only(&["--hook", "smoke"], &hook);
+    let older = format!("{service}-1-smoke  once begins, VERSION is `one`");
+    only(&["--hook", "smoke", "--release", "1"], &older);
+    // Those of what has ended come to an end.
+    only(&["--hook", "smoke", "--follow"], &hook);
+    let none = stage.expect(2, &["logs", service, "--hook", "local"]);
+    none.says(&["no container of a hook `local`", "--hook, one of: smoke"]);
+    stage.expect(0, &["rollback", service, "--yes"]);
+    stage.expect(0, &["logs", service]).says(&[&older]);
+}
+
+#[test]
 fn logs_are_followed_until_their_reader_goes() {
     let stage = Stage::new();
     stage.deploy(&[]);
