@@ -342,6 +342,21 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
 }
 
 #[test]
+fn a_release_that_another_run_has_gone_back_from_is_not_said_to_serve() {
+    let events = [
+        deploy(Some(1)),
+        switch(2, Some(1), Move::Promote),
+        switched(),
+        closed(Outcome::RolledBack),
+    ];
+    let text = told(&events);
+    assert!(
+        text.ends_with("x shop@2 was switched back after 300 ms\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_bake_is_told_whole_unless_another_process_has_begun_it() {
     let watch = || intended(Action::Watch { until: NOON + 300 });
     let resumed = Event::Resumed {

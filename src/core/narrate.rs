@@ -4,6 +4,7 @@
 //! outside (reasons, log lines) loses its control characters here, so that a container cannot paint
 //! on an operator's terminal.
 
+mod close;
 mod ends;
 
 use super::action::{Action, Ask, Move, TIME_UP};
@@ -11,7 +12,6 @@ use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
 use super::plan::StandbyMode;
 use super::routing::{Mark, Routing};
-use super::verdict::Outcome;
 use super::words::{clean, count, list, micros, millis, release_name};
 use ends::drained_text;
 
@@ -440,66 +440,6 @@ impl Narrator {
             Ask::Leave => "asks to stop",
         };
         told.warn(format!("`{}` {what}", clean(by)));
-    }
-
-    fn closed(&self, at: Millis, outcome: Outcome, told: &mut Told) {
-        let took = millis(at.saturating_sub(self.began.unwrap_or(at)));
-        let service = &self.service;
-        let serves = match self.serving {
-            Serving::Release(live) => format!("{} serves", self.name(live)),
-            Serving::Nothing => format!("nothing serves `{service}`"),
-            Serving::Unknown => "what served before serves".into(),
-        };
-        match outcome {
-            Outcome::Done => {
-                let live = match self.serving {
-                    Serving::Release(live) => format!("{} is live", self.name(live)),
-                    Serving::Nothing | Serving::Unknown => "done".into(),
-                };
-                told.good(format!("{live}, {took} after the start"));
-                match (&self.verb, self.left) {
-                    (Some(Verb::Rollback { .. }), Some(left)) => told.detail(format!(
-                        "{} stays up, withdrawn: flipside logs {service} --release {left}",
-                        self.name(left)
-                    )),
-                    (_, Some(left)) => {
-                        let stays = match self.asleep.contains(&left) {
-                            true => "sleeps",
-                            false => "stays up",
-                        };
-                        told.detail(format!(
-                            "{} {stays} as standby: flipside rollback {service}",
-                            self.name(left)
-                        ));
-                    }
-                    (_, None) => {}
-                }
-            }
-            Outcome::RolledBack => told.bad(format!(
-                "{} was switched back after {took}: {serves}",
-                self.candidate()
-            )),
-            Outcome::Refused => told.bad(format!(
-                "{} was given up after {took}: {serves}",
-                self.candidate()
-            )),
-            Outcome::Stuck => {
-                told.bad(format!(
-                    "stuck after {took}: a person must decide; {serves}"
-                ));
-                // What a rollback was refused for is told after it, with its own way out.
-                let refused =
-                    matches!(self.verb, Some(Verb::Rollback { .. })) && self.left.is_none();
-                if !refused {
-                    told.detail(format!("hint: flipside status {service}"));
-                }
-            }
-            // A run that waits for a person's word is never closed by that.
-            Outcome::Unsure | Outcome::Interrupted => {
-                told.warn(format!("interrupted after {took}; {serves}"));
-                told.detail(format!("hint: flipside resume {service}"));
-            }
-        }
     }
 
     fn target(&self) -> Option<Release> {
