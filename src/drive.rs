@@ -29,8 +29,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Where records go: the journal, or standard error where a rollback finds it out of reach.
 #[async_trait]
 pub trait Ledger: Send {
-    /// Makes `event` durable and shows it.
-    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError>;
+    /// Makes `event` durable, where that is possible or needed, and shows it.
+    async fn record(&mut self, fence: Fence, event: &Event) -> Result<Written, LedgerError>;
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the journal.
+    Durable,
+    /// It has only been shown: whoever goes on with the run does not know of it.
+    Shown,
 }
 
 /// A record could not be made durable.
@@ -142,13 +151,22 @@ impl Drive<'_> {
                     return Ok(outcome);
                 }
                 Next::Act(action) => {
+                    let mut written = Written::Durable;
                     if action != Action::Observe {
                         let intent = Event::Intended {
                             action: action.clone(),
                         };
-                        self.note(state, intent).await?;
+                        written = self.note(state, intent).await?;
                     }
-                    let outcome = self.act(state, &action).await?;
+                    let outcome = match (&action, written) {
+                        // Whoever goes on with the run would begin it a second time.
+                        (Action::Hook { name, .. }, Written::Shown)
+                            if !state.repeats_by_itself(name) =>
+                        {
+                            self.performer.leave_out(state, name)
+                        }
+                        _ => self.act(state, &action).await?,
+                    };
                     let outcome = self.believe(&action, outcome).await?;
                     self.note(state, outcome).await?;
                 }
@@ -298,12 +316,12 @@ impl Drive<'_> {
         }
     }
 
-    async fn note(&mut self, state: &mut State, event: Event) -> Result<(), Stopped> {
+    async fn note(&mut self, state: &mut State, event: Event) -> Result<Written, Stopped> {
         let next = (self.core.apply)(state.clone(), &event)?;
         let fence = self.lease.hold().await?;
-        self.ledger.record(fence, &event).await?;
+        let written = self.ledger.record(fence, &event).await?;
         *state = next;
-        Ok(())
+        Ok(written)
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::core::event::{Event, Opened, Verb};
 use crate::core::names::{Fence, Millis, ServiceName};
-use crate::drive::{Ledger, LedgerError};
+use crate::drive::{Ledger, LedgerError, Written};
 use crate::journal::{Journal, JournalError, RunLog, Writer};
 use crate::perform::Clock;
 use crate::report::{Report, Shown};
@@ -208,7 +208,7 @@ fn words(error: &JournalError) -> LedgerError {
 
 #[async_trait]
 impl Ledger for RunLedger {
-    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError> {
+    async fn record(&mut self, fence: Fence, event: &Event) -> Result<Written, LedgerError> {
         let at = (self.clock)();
         match &mut self.writer {
             Some(writer) => {
@@ -220,6 +220,9 @@ impl Ledger for RunLedger {
             None => self.spill(fence, event),
         }
         self.show(at, event);
-        Ok(())
+        Ok(match self.writer {
+            Some(_) => Written::Durable,
+            None => Written::Shown,
+        })
     }
 }

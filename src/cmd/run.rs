@@ -14,7 +14,7 @@ use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::workers;
 use crate::core::world::{Labels, World};
-use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld};
+use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld, Written};
 use crate::engine::Spec;
 use crate::error::{Error, Touched, cut_short};
 use crate::journal::{JournalError, RunLog};
@@ -399,7 +399,7 @@ struct Moves<'a> {
 
 #[async_trait::async_trait]
 impl Ledger for Moves<'_> {
-    async fn record(&mut self, fence: Fence, event: &Event) -> Result<(), LedgerError> {
+    async fn record(&mut self, fence: Fence, event: &Event) -> Result<Written, LedgerError> {
         if let Event::Closed { .. } = event {
             for seen in std::mem::take(&mut self.seen) {
                 self.ledger.record(fence, &seen).await?;

@@ -153,7 +153,8 @@ impl State {
 
     /// Whether a hook that was begun may be asked for again: what runs in a container is read
     /// back, and what is idempotent does no harm.
-    fn repeats_by_itself(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn repeats_by_itself(&self, name: &str) -> bool {
         let planned = self.planned(name);
         planned.is_some_and(|hook| hook.idempotent || hook.kind == HookKind::Container)
     }

@@ -142,6 +142,12 @@ impl Performer {
         Ok(mask.event(Event::HookEnded(end)))
     }
 
+    /// The end of a hook that is not run, since that it began cannot be written down.
+    pub fn leave_out(&self, state: &State, name: &str) -> Event {
+        let why = "the journal does not take that it begins, so it could be begun twice";
+        Event::HookEnded(self.unknown(name, subject(state), why))
+    }
+
     /// What the release was to be: the candidate's plan is at hand, that of one which is left is read
     /// again.
     async fn known_of(&self, release: Release) -> Result<Recalled, String> {

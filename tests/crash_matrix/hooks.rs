@@ -11,7 +11,7 @@ use flipside::drive::Core;
 use super::cases::{Case, PLAIN, Scenario, Trouble, WAYS};
 use super::doors::Moment;
 use super::stage::{Flaw, Machine, Verb};
-use super::sweep::{Course as Learnt, calls, cuts, learn, play};
+use super::sweep::{Course as Learnt, calls, cuts, full_disks, learn, play};
 use super::tape::Slip;
 use crate::support::fake_world::FakeWorld;
 use crate::support::faults::{Fault, Op};
@@ -101,6 +101,11 @@ fn without_trouble_every_scenario_ends_as_it_should() {
 #[test]
 fn a_journal_cut_at_every_record_is_gone_on_with_in_every_way() {
     each(cuts);
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_record_on_is_gone_on_with_when_it_is_not() {
+    each(full_disks);
 }
 
 /// What these scenarios add to the calls of all others.
