@@ -45,7 +45,7 @@ impl Mask {
             }
             ProbeKind::Tcp { .. } | ProbeKind::Grpc(_) | ProbeKind::Health => Vec::new(),
         });
-        let secrets = texts.chain(asked).flat_map(forms);
+        let secrets = texts.chain(asked).chain(&plan.hidden).flat_map(forms);
         Self::of_long(secrets.chain(of_acts(&plan.hooks)), &shown(plan))
     }
 

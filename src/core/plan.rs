@@ -42,6 +42,8 @@ pub struct Plan {
     pub engine: Option<String>,
     /// `pools:`.
     pub pools: Pools,
+    /// What stands in the files of `secrets:`, as far as it is text: hidden wherever it is repeated.
+    pub hidden: Vec<Text>,
 }
 
 /// The role and port that the pointer sends traffic to.

@@ -9,11 +9,13 @@ use hmac::Mac;
 
 use super::read::Reader;
 use super::tree::Node;
-use crate::core::plan::FileSource;
+use crate::core::plan::{FileSource, Text};
 use crate::core::words::hex;
 
 /// How much may be copied from one path, in bytes.
 const MOST_BYTES: u64 = 512 << 20;
+/// Up to what size the text of a secret's file is looked for in what is shown, in bytes.
+const MOST_HIDDEN: u64 = 64 << 10;
 /// How many entries a directory may have in all.
 const MOST_ENTRIES: usize = 50_000;
 
@@ -34,6 +36,20 @@ pub(super) fn given_file(reader: &mut Reader<'_>, node: &Node, place: &str) -> O
             None
         }
     }
+}
+
+/// What stands in a secret's file, where that is text: what is no text, or too much, is nothing that
+/// an application would print by the line.
+pub(super) fn hidden(source: &FileSource) -> Option<Text> {
+    let FileSource::Path(path) = source else {
+        return None;
+    };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(MOST_HIDDEN + 1).read_to_end(&mut bytes).ok()?;
+    let fits = bytes.len() as u64 <= MOST_HIDDEN;
+    let text = fits.then(|| String::from_utf8(bytes).ok())??;
+    (!text.trim().is_empty()).then(|| Text::secret(text))
 }
 
 /// The file or directory at a path of the plan, its digest kept under `place`.

@@ -9,7 +9,7 @@ use super::read::Reader;
 use super::service::Roles;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Span, Value};
-use super::{expose, hooks, networks, pointer, probes, service};
+use super::{expose, files, hooks, networks, pointer, probes, service};
 use crate::core::plan::{Hook, Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
 
@@ -76,6 +76,8 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     fields.finish(reader, ADVICE);
     let roles = roles?;
     let hooks = given_hooks.map(|field| hooks::hooks(reader, field, Some(&roles)));
+    let hidden = declared.secrets.values().filter_map(files::hidden);
+    let hidden = hidden.collect();
     let Roles { roles, left_out } = roles;
     workers(reader, settle, &roles, &mut policy);
     let exposed = expose::exposed(
@@ -110,6 +112,7 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
         policy,
         engine,
         pools,
+        hidden,
     })
 }
 
@@ -252,6 +255,9 @@ fn strategy(reader: &mut Reader<'_>, node: &Node) {
     const HELP: &str = "write `strategy: all-at-once`, or remove the line";
     match &node.value {
         Value::Map(entries) => {
+            if entries.is_empty() {
+                reader.wrong(node.span, "`strategy` says nothing", HELP);
+            }
             for (key, _) in entries {
                 let message = match key.text.as_str() {
                     "canary" => "`canary` is not available in this version".to_owned(),

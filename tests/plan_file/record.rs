@@ -1,6 +1,6 @@
 //! What a resumed run reads again: the recorded text and public values, today's secrets and files.
 
-use flipside::core::plan::{Hook, ImageSource};
+use flipside::core::plan::{Hook, ImageSource, Text};
 use flipside::plan::{self, Loaded, PlanError, PlanRecord};
 
 use super::fixture::{Fixture, MARKER};
@@ -153,6 +153,9 @@ fn a_value_of_a_secret_is_neither_in_the_record_nor_in_a_debug_print() {
             .unwrap()
             .contains(MARKER)
     );
+    let key = std::fs::read_to_string(fixture.file("tls.key")).unwrap();
+    let hidden = loaded.plan.hidden.iter().map(Text::reveal);
+    assert_eq!(hidden.collect::<Vec<_>>(), [key]);
     assert_eq!(loaded.record.public["PASSWORD"], "set");
     assert_eq!(loaded.record.public["TAG"], "1.2");
     assert_eq!(loaded.record.text, PLAN);

@@ -98,6 +98,7 @@ const TELL: &str = "#!/bin/sh
 echo begun >> begun
 echo \"$1 $GIVEN $LISTED\"
 echo \"$GIVEN\" >&2
+cat kept.key
 while [ -e hold ]; do sleep 0.05; done
 [ -z \"$FILL\" ] || { printf %s \"$GIVEN\"; head -c 4080 /dev/zero | tr '\\0' x; }
 exit ${TELL_EXIT:-0}
@@ -119,11 +120,13 @@ services:
     image: "{image}"
     environment: {{ VERSION: "${{M_ROLE}}", OWN: "${{FLIPSIDE_SWEPT}}" }}
     stop_grace_period: 1s
+    secrets: [kept]
   job:
     image: "{image}"
     run: once
     command: [once, "${{M_JOBWORD}}"]
     environment: {{ VERSION: "${{M_JOB}}", ONCE_EXIT: "${{JOB_EXIT:-0}}" }}
+secrets: {{ kept: {{ file: kept.key }} }}
 expose: web:8080
 probes:
   - http: {{ path: /up, interval: 100ms, deadline: 10s }}
@@ -142,6 +145,8 @@ hooks:
 pointer: {{ proxy: {{ listen: "127.0.0.1:{port}" }} }}
 "#
     );
+    let kept = mark("kept");
+    stage.write("kept.key", format!("first\n  {kept}\n"));
     for place in PLACES {
         let variable = format!("${{M_{}}}", place.to_uppercase());
         assert!(plan.contains(&variable), "nothing is planted for `{place}`");
@@ -277,7 +282,7 @@ fn what_hooks_and_jobs_are_given_leaves_only_for_where_it_is_to_be() {
     }
     engine(&stage);
     let mut read = 0;
-    files(stage.path(), &[], &mut read);
+    files(stage.path(), &["kept.key"], &mut read);
     assert!(
         read > 10,
         "the journal's files are among what was read: {read}"

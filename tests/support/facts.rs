@@ -643,6 +643,7 @@ pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
         policy: said.policy,
         engine: None,
         pools: Pools::default(),
+        hidden: Vec::new(),
     }
 }
 

@@ -85,6 +85,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             policy: Policy::default(),
             engine: None,
             pools: Pools::default(),
+            hidden: Vec::new(),
         },
         release: Release(release),
         slot: Slot::Blue,
