@@ -252,7 +252,7 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
         format!("`passes` ({})", probe.passes),
         format!("`failures` ({})", probe.failures),
         format!("`deadline` ({}s:", probe.deadline_ms / 1000),
-        format!("`failures` says\n  ({})", probe.failures),
+        format!("`failures` says ({})", probe.failures),
     ] {
         assert!(text.contains(&told), "{told}");
     }

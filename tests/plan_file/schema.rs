@@ -17,12 +17,16 @@ fn schema() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
 }
 
-/// What the schema has against a plan, a line each.
-fn against(text: &str) -> Vec<String> {
+fn parsed(text: &str) -> Value {
     let mut options = serde_saphyr::Options::default();
     // YAML 1.2: `n` and `off` are text.
     options.strict_booleans = true;
-    let plan: Value = serde_saphyr::from_str_with_options(text, options).unwrap();
+    serde_saphyr::from_str_with_options(text, options).unwrap()
+}
+
+/// What the schema has against a plan, a line each.
+fn against(text: &str) -> Vec<String> {
+    let plan = parsed(text);
     let errors = VALIDATOR.iter_errors(&plan);
     errors
         .map(|error| format!("{}: {error}", error.instance_path()))
@@ -252,6 +256,134 @@ fn it_says_what_a_hand_gets_wrong() {
             "{plan}"
         );
     }
+}
+
+/// Plans with about every key.
+const RICH: &[&str] = &[
+    "{name: shop, services: {web: {build: {context: app, args: {A: '1'}, target: x}, \
+     pull_policy: missing, command: [a, b], entrypoint: [c], environment: {A: '1', B: 2}, \
+     env_file: [{path: app.env, required: true}], expose: [8080], \
+     volumes: [{type: volume, source: data, target: /d, read_only: true}, \
+     {type: tmpfs, target: /t, tmpfs: {size: 1m, mode: '0700'}}], tmpfs: [/x], \
+     secrets: [{source: key, target: k, uid: 1, gid: 2, mode: '0400'}], configs: [conf], \
+     healthcheck: {test: [CMD, a], interval: 1s, timeout: 1s, start_period: 2s, retries: 3, \
+     disable: false}, depends_on: {job: {condition: service_completed_successfully, \
+     required: true}}, deploy: {replicas: 2, resources: {limits: {cpus: 1, memory: 64m, pids: 9}, \
+     reservations: {memory: 32m, cpus: 1}}}}, \
+     job: {image: 'a:1', run: once, timeout: 2m, cpus: 1, mem_limit: 64m, pids_limit: 9, \
+     shm_size: 1m, restart: on-failure, stop_signal: SIGTERM, stop_grace_period: 3s, user: '1', \
+     working_dir: /w, read_only: true, cap_add: [CHOWN], cap_drop: [ALL], \
+     security_opt: ['no-new-privileges:true'], ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}, \
+     labels: {a: b}, init: true, extra_hosts: {h: 192.0.2.1}, dns: [192.0.2.2], \
+     networks: {inner: {}}, hostname: h}}, expose: 'web:8080', \
+     volumes: {data: {keep: across-releases}}, networks: {inner: {driver: bridge}}, \
+     secrets: {key: {file: tls.key}}, configs: {conf: {content: x}}, \
+     probes: none, pointer: {proxy: {listen: ':80'}}}",
+    "{name: shop, services: {web: {image: 'a:1'}}, expose: 'web:8080', \
+     probes: [{http: {port: 80, path: /up, method: GET, headers: {a: b}, status: [200, 300-399], \
+     contains: x, matches: y, json: {pointer: /a, equals: b}, tls: {verify: full}, interval: 1s, \
+     timeout: 1s, initial_delay: 0s, deadline: 9s, passes: 1, failures: 2, role: web}}, \
+     {grpc: {service: a}}, {tcp: {port: 80}}, {exec: {command: [a]}}], \
+     hooks: {before_switch: [{name: a, role: web, command: [a]}], \
+     after_switch: [{name: b, run: [a], environment: {A: b}, env_file: [app.env], \
+     idempotent: true, timeout: 1m}], on_rollback: [{name: c, http: {url: 'http://h/', \
+     method: PUT, headers: {a: b}, body: x, status: 204}}]}, \
+     pointer: {proxy: {listen: ':80', host: a.example}}, bake: 1s, drain: {limit: 1s}, settle: 1s, \
+     strategy: all-at-once, stand_up: {deadline: 1m}, rollback: {proof: 1s}, \
+     standby: {keep: 1, for: 1h, max: 2, mode: running}, pools: {networks: 10.0.0.0/16}}",
+];
+
+/// Every place below, as a JSON pointer.
+fn below(at: &str, value: &Value, found: &mut Vec<String>) {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(key, it)| (key.clone(), it)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, it)| (i.to_string(), it))
+            .collect(),
+        _ => return,
+    };
+    for (key, value) in inner {
+        let at = format!("{at}/{}", key.replace('/', "~1"));
+        below(&at, value, found);
+        found.push(at);
+    }
+}
+
+#[test]
+fn a_plan_that_the_reader_takes_is_good_with_one_value_changed_as_well() {
+    let fixture = Fixture::new();
+    let put = [
+        "null",
+        "''",
+        "[]",
+        "{}",
+        "[[]]",
+        "'a'",
+        "a",
+        "['a']",
+        "{a: b}",
+        "0",
+        "-1",
+        "1.5",
+        "true",
+        "True",
+        "'true'",
+        "on",
+        "1s",
+        "'1m30s'",
+        "1m",
+        "1 GiB",
+        "8080",
+        "'${WORD}'",
+        "'${REPLICAS}'",
+        "/a",
+        "none",
+        "web",
+        "[null]",
+        "{a: null}",
+        "{a: {}}",
+    ];
+    let (mut taken, mut wrong) = (0, Vec::new());
+    for text in RICH {
+        let plan = parsed(text);
+        assert_eq!(
+            fixture.said(plan.to_string()).lines().next(),
+            Some("accepted"),
+            "{text}"
+        );
+        let mut places = Vec::new();
+        below("", &plan, &mut places);
+        assert!(places.len() > 50);
+        for place in places {
+            for value in put {
+                let mut changed = plan.clone();
+                let here = changed.pointer_mut(&place).unwrap();
+                // Where text is meant an editor asks for quotes; the reader takes it as written.
+                let bare = parsed(value).is_number() || parsed(value).is_boolean();
+                if (here.is_string() || here.is_array()) && bare {
+                    continue;
+                }
+                *here = Value::from("HERE");
+                let text = changed.to_string().replace("\"HERE\"", value);
+                std::fs::write(fixture.path(), &text).unwrap();
+                if flipside::plan::load(&fixture.path(), &fixture.inputs()).is_ok() {
+                    taken += 1;
+                    let against = against(&text);
+                    if !against.is_empty() {
+                        wrong.push(format!("{place} = {value}: {}", against[0]));
+                    }
+                }
+            }
+        }
+    }
+    assert!(taken > 500, "{taken}");
+    let list = wrong.join("\n");
+    assert!(
+        wrong.is_empty(),
+        "the reader takes, and the schema does not:\n{list}"
+    );
 }
 
 /// Whether the schema takes a value at its place, and what the reader says of it.
