@@ -19,5 +19,6 @@ mod sleeping;
 mod stage;
 mod sweep;
 mod tape;
+mod together;
 mod unrecorded;
 mod workers;

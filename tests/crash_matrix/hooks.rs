@@ -1,8 +1,9 @@
 //! Jobs and hooks of every kind, in the same matrix: begun at most once unless they may be repeated,
 //! and no switch before every hook that comes before it has ended well.
 
+use flipside::core::action::Action;
 use flipside::core::event::Event;
-use flipside::core::hook::{HookKind, When};
+use flipside::core::hook::{HookKind, HookWord, When};
 use flipside::core::plan::{Condition, Plan, Run};
 use flipside::core::state::{Course, Illegal, Stage as Reached, State};
 use flipside::core::verdict::Outcome;
@@ -11,7 +12,7 @@ use flipside::drive::Core;
 use super::cases::{Case, PLAIN, Scenario, Trouble, WAYS};
 use super::doors::Moment;
 use super::stage::{Flaw, Machine, Verb};
-use super::sweep::{Course as Learnt, calls, cuts, full_disks, learn, play};
+use super::sweep::{Course as Learnt, calls, cuts, full_disks, lates, learn, play};
 use super::tape::Slip;
 use crate::support::fake_world::FakeWorld;
 use crate::support::faults::{Fault, Op};
@@ -19,7 +20,7 @@ use crate::support::hooks::hook;
 use crate::support::sample::{depends, role_name};
 
 /// A job, and hooks of each kind at each time.
-fn busy(plan: &mut Plan) {
+pub fn busy(plan: &mut Plan) {
     let mut job = plan.roles[&role_name("side")].clone();
     (job.run, job.replicas) = (Run::Once, 1);
     plan.roles.insert(role_name("migrate"), job);
@@ -38,7 +39,7 @@ fn busy(plan: &mut Plan) {
     ];
 }
 
-fn fails(world: &mut FakeWorld, hook: &str) {
+pub fn fails(world: &mut FakeWorld, hook: &str) {
     world.hooks.codes.insert(hook.into(), 9);
 }
 
@@ -143,6 +144,18 @@ fn lost_answers_of_an_engine_that_runs_hooks_are_gone_on_with() {
     });
 }
 
+#[test]
+fn a_hook_or_a_job_that_begins_late_begins_once() {
+    each(|scenario, course| {
+        let mut own = course.clone();
+        own.calls
+            .retain(|op, _| [Op::StandUp, Op::Hook].contains(op));
+        let mut cases = lates(scenario, &own);
+        cases.retain(|case| WAYS[..3].contains(&case.ways[0]));
+        cases
+    });
+}
+
 /// Sound, the case passes; broken, it fails and names the promise.
 fn caught(promise: u8, trouble: Trouble, core: Core) {
     let next = (Machine::Here, Verb::Resume);
@@ -183,4 +196,25 @@ fn promise_1_a_core_that_switches_without_a_hook_is_caught() {
         ..Core::default()
     };
     caught(1, Trouble::Record(3, Slip::Dies(Moment::After)), core);
+}
+
+fn begins_a_container_anew(state: State, event: &Event) -> Result<State, Illegal> {
+    let state = state.apply(event)?;
+    match (&state.pending, event) {
+        (Some(Action::Hook { name, .. }), Event::Resumed { by }) => {
+            let word = HookWord::Again;
+            let (name, by) = (name.clone(), by.clone());
+            state.apply(&Event::HookSettled { name, word, by })
+        }
+        _ => Ok(state),
+    }
+}
+
+#[test]
+fn promise_5_a_core_that_begins_a_hook_in_a_container_again_is_caught() {
+    let core = Core {
+        apply: begins_a_container_anew,
+        ..Core::default()
+    };
+    caught(5, Trouble::Call(Op::Hook, 0, Moment::After), core);
 }

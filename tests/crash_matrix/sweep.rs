@@ -12,6 +12,7 @@ use super::tape::Slip;
 use crate::support::faults::{Fault, Op};
 
 /// What a scenario does when nothing befalls it.
+#[derive(Debug, Clone)]
 pub struct Course {
     pub records: Vec<Event>,
     pub calls: BTreeMap<Op, usize>,
