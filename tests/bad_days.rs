@@ -9,4 +9,4 @@ mod seen;
 mod table;
 mod words;
 
-pub use seen::{Day, Serves};
+pub use seen::{Day, Serves, without_an_engine};

@@ -168,7 +168,8 @@ fn the_page_is_what_was_seen() {
     assert_eq!(found, page, "FLIPSIDE_BLESS=1 writes the page");
 }
 
-/// Every file under `tests/` that holds tests on the engine.
+/// Every file under `tests/` that holds tests on the engine, and that of the clock, which is handed
+/// in.
 fn sources() -> Vec<String> {
     fn gather(directory: &Path, texts: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -180,7 +181,8 @@ fn sources() -> Vec<String> {
             }
         }
     }
-    let mut texts = Vec::new();
+    let clock = root().join("tests/crash_matrix/clock.rs");
+    let mut texts = vec![std::fs::read_to_string(clock).unwrap()];
     for entry in std::fs::read_dir(root().join("tests")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -95,22 +95,36 @@ impl<'a> Day<'a> {
         self.serving(serves).held();
     }
 
-    /// Holds what was seen against the file that tells it.
     #[track_caller]
     fn held(self) {
-        let seen = self.steps.trim_start_matches('\n');
-        let path = golden(self.name);
-        if std::env::var_os("FLIPSIDE_BLESS").is_some() {
-            std::fs::write(path, seen).unwrap();
-            return;
-        }
-        let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(
-            seen, expected,
-            "`{}` is no longer told so: FLIPSIDE_BLESS=1 writes it, then `bad_days` the page",
-            self.name
-        );
+        held(self.name, &self.steps);
     }
+}
+
+/// A day of the fakes, where the clock is handed in: what a deploy said, and that it ended well.
+#[track_caller]
+pub fn without_an_engine(name: &str, said: &str) {
+    let said = matters(&Names::none().told(said));
+    held(
+        name,
+        &format!("$ flipside deploy\n{said}exit 0\nserves: the new one\n"),
+    );
+}
+
+/// Holds what was seen against the file that tells it.
+#[track_caller]
+fn held(name: &str, steps: &str) {
+    let seen = steps.trim_start_matches('\n');
+    let path = golden(name);
+    if std::env::var_os("FLIPSIDE_BLESS").is_some() {
+        std::fs::write(path, seen).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        seen, expected,
+        "`{name}` is no longer told so: FLIPSIDE_BLESS=1 writes it, then `bad_days` the page"
+    );
 }
 
 /// Of the data that a command wrote: how it begins, its warnings, and how it ends.

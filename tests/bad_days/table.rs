@@ -122,6 +122,9 @@ groups! {
         "signal-twice-drain" => "Ctrl-C and SIGTERM at once, during the drain",
         "signal-twice-retire" => "Ctrl-C and SIGTERM at once, while the oldest release is retired",
     }
+    "The clock": {
+        "clock-jumps" => "It jumps an hour, forwards or back, in the middle of a deploy",
+    }
     "Several at once": {
         "held" => "Somebody else deploys the same service",
         "first-deploys-race" => "Two services' first deploys both find no proxy",

@@ -7,17 +7,23 @@ use std::time::Duration;
 
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
+use flipside::report::{Colour, Loudness, Options, Output, Report, Screen, Streams, open_on};
 use tokio::time::Instant;
 
 use super::cases::{paused, scenarios, verdict};
 use super::stage::{Flaw, Machine, Verb};
+use crate::bad_days::without_an_engine;
+use crate::report_lines::desk::Paper;
 
 const HOUR: i64 = 3_600_000;
 /// As long as a deploy's clock is read at most.
 const READINGS: u32 = 60;
 
-/// A deploy whose clock jumps by `jump` milliseconds when it is read for the `nth` time.
-fn deploy(jump: i64, nth: u32) -> u32 {
+/// A deploy whose clock jumps by `jump` milliseconds when it is read for the `nth` time: how often it
+/// was read, and what was said.
+fn deploy(jump: i64, nth: u32) -> (u32, String) {
+    let said = Paper::default();
+    let report = plain(&said);
     let read = Arc::new(AtomicU32::new(0));
     let readings = Arc::clone(&read);
     paused(async {
@@ -25,6 +31,7 @@ fn deploy(jump: i64, nth: u32) -> u32 {
         let scenario = all.find(|it| it.name == "third deploy").unwrap();
         let stage = scenario.stage(Core::default(), Flaw::None);
         let mut ann = stage.actor("ann@build", Machine::Here);
+        ann.operator.report = Arc::clone(&report);
         let true_clock = Arc::clone(&ann.operator.clock);
         ann.operator.clock = Arc::new(move || {
             let now = true_clock();
@@ -40,18 +47,45 @@ fn deploy(jump: i64, nth: u32) -> u32 {
         assert!(took >= bake, "baked for {took:?}: {jump} at {nth}");
         assert!(took < 2 * bake, "baked for {took:?}: {jump} at {nth}");
     });
-    read.load(Ordering::SeqCst)
+    report.close();
+    (read.load(Ordering::SeqCst), said.text())
+}
+
+/// A report of plain lines.
+fn plain(said: &Paper) -> Arc<dyn Report> {
+    let options = Options {
+        output: Output::Human,
+        loudness: Loudness::Normal,
+    };
+    let streams = Streams {
+        stdout: Box::new(Paper::default()),
+        stderr: Box::new(said.clone()),
+        screen: Screen::None,
+        colour: Colour::Plain,
+        pipeline: None,
+        clock: Arc::new(|| 0),
+    };
+    open_on(options, streams)
 }
 
 #[test]
 fn a_deploy_bakes_for_as_long_as_planned_whatever_the_clock_does() {
     for jump in [HOUR, -HOUR] {
         for nth in 0..READINGS {
-            let readings = deploy(jump, nth);
+            let (readings, _) = deploy(jump, nth);
             assert!(readings > 10 && readings < READINGS, "{readings}");
             if nth > readings {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_is_not_seen() {
+    for jump in [HOUR, -HOUR] {
+        let (readings, _) = deploy(jump, READINGS);
+        let (_, said) = deploy(jump, readings / 2);
+        without_an_engine("clock-jumps", &said);
     }
 }
