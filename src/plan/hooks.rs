@@ -39,6 +39,9 @@ pub(super) fn hooks(reader: &mut Reader<'_>, field: Field<'_>, roles: Option<&Ro
             let place = format!("hooks.{key}.{index}");
             let wrong = reader.problems.len();
             let hook = hook(reader, item, &place, when, roles, &mut names);
+            if roles.is_none() && reader.problems.len() == wrong {
+                reader.missed_below(&format!("{place}."));
+            }
             // One with a word missing would do something else.
             found.extend(hook.filter(|_| reader.problems.len() == wrong));
         }

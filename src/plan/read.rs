@@ -285,6 +285,11 @@ impl<'a> Reader<'a> {
 
     /// Secrets and files of the record that were not met again.
     pub(super) fn missed(&mut self) {
+        self.missed_below("");
+    }
+
+    /// As [`Self::missed`], of those whose place begins so.
+    pub(super) fn missed_below(&mut self, prefix: &str) {
         let Some(record) = self.recorded else { return };
         let gone: BTreeSet<&String> = record
             .secrets
@@ -296,6 +301,7 @@ impl<'a> Reader<'a> {
                     .keys()
                     .filter(|place| !self.files.contains_key(*place)),
             )
+            .filter(|place| place.starts_with(prefix))
             .collect();
         for place in gone {
             let problem = Problem::whole(

@@ -261,6 +261,31 @@ fn hooks_on_the_deployer_are_read_without_what_the_roles_need() {
         said.problems[0].message,
         "the variable `PASSWORD` is not set"
     );
+    for (form, word) in [
+        (
+            "environment: [TOKEN]",
+            "`hooks.on_rollback.0.environment.TOKEN` is missing",
+        ),
+        (
+            "environment: {TOKEN: }",
+            "`hooks.on_rollback.0.environment.TOKEN` is missing",
+        ),
+        (
+            "environment: {A: \"${TOKEN:-}\"}",
+            "`hooks.on_rollback.0.environment.A` is missing",
+        ),
+    ] {
+        let plan =
+            format!("{PLAN}hooks:\n  on_rollback: [{{name: tell, run: [./tell.sh], {form}}}]\n");
+        let mut fixture = Fixture::new();
+        fixture.vars.insert("TOKEN".into(), MARKER.into());
+        let record = fixture.load(plan).unwrap().record;
+        fixture.vars.remove("TOKEN");
+        let (read, wrong) = plan::reload_hooks(&record, &fixture.inputs());
+        assert_eq!(names(&read), [""; 0], "{form}");
+        let said = wrong.unwrap().to_string();
+        assert!(said.contains(word), "{form}: {said}");
+    }
     let edited = PlanRecord {
         text: "[".into(),
         ..record
