@@ -18,7 +18,7 @@ use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::{Probe, Run};
 use crate::core::progress::Sink;
 use crate::core::routing::{Drained, Mark, Route, Routing};
-use crate::core::state::State;
+use crate::core::state::{Bake, State};
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, Spec};
 use crate::hook::Hooks;
@@ -119,7 +119,17 @@ impl Performer {
     /// Performs `action` and says what came of it, without the plan's secrets. Being dropped halfway
     /// is like being killed: the intent stays without an outcome.
     pub async fn perform(&self, state: &State, action: &Action, fence: Fence) -> Event {
-        self.mask.event(self.act(state, action, fence).await)
+        let event = self.mask.event(self.act(state, action, fence).await);
+        match (&event, action) {
+            // What workers say may hold secrets of a plan that is not at hand.
+            (Event::Failed(_), Action::Work { release }) if self.with.spec.is_none() => {
+                match (self.with.recall)(*release).await {
+                    Ok(known) => known.mask().event(event),
+                    Err(_) => event,
+                }
+            }
+            _ => event,
+        }
     }
 
     async fn act(&self, state: &State, action: &Action, fence: Fence) -> Event {
@@ -337,12 +347,12 @@ impl Performer {
     async fn watch(&self, state: &State, until: Millis) -> Result<Event, Fault> {
         let environment = self.environment(state.release()).await?;
         let probes = self.probes(&environment);
-        // Where this process has moved the pointer the whole bake is yet to come: workers and hooks
-        // have had their time, and a clock that jumps makes it neither longer nor shorter.
+        // The whole bake is yet to come, however long workers and hooks have taken, and a clock that
+        // jumps makes it neither longer nor shorter; unless another process has begun it.
         let bake = state.opened.policy.bake_ms;
-        let left = match own(&self.moved).is_some() {
-            true => bake,
-            false => until.saturating_sub((self.with.clock)()).min(bake),
+        let left = match state.bake {
+            Bake::GoesOn => until.saturating_sub((self.with.clock)()).min(bake),
+            Bake::ToCome | Bake::Begun => bake,
         };
         let end = Instant::now() + Duration::from_millis(left);
         let proving = self.proving(&environment, &probes);

@@ -362,11 +362,12 @@ fn a_bake_is_told_whole_unless_another_process_has_begun_it() {
     let resumed = Event::Resumed {
         by: "bob@laptop".into(),
     };
-    let events = [deploy(Some(1)), watch(), resumed, watch()];
+    let events = [deploy(Some(1)), resumed.clone(), watch(), resumed, watch()];
     check(
         &told(&events),
         r#"
         . deploy shop@2, begun by `ana@ci`; shop@1 is live
+        . `bob@laptop` goes on with it
         . bakes for 10m; failing probes switch back by themselves
         . `bob@laptop` goes on with it
         . its bake has passed meanwhile: every probe is asked once more

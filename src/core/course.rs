@@ -100,6 +100,37 @@ pub enum Sight {
     Stale,
 }
 
+/// How far a release's bake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bake {
+    /// It has not begun.
+    ToCome,
+    /// It was begun by the process that drives the run.
+    Begun,
+    /// It was begun by another one.
+    GoesOn,
+}
+
+impl Bake {
+    /// It is about to be watched.
+    #[must_use]
+    pub fn watched(self) -> Self {
+        match self {
+            Self::ToCome | Self::Begun => Self::Begun,
+            Self::GoesOn => Self::GoesOn,
+        }
+    }
+
+    /// Another process goes on with the run.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        match self {
+            Self::ToCome => Self::ToCome,
+            Self::Begun | Self::GoesOn => Self::GoesOn,
+        }
+    }
+}
+
 /// Whether anything of the candidate may stand on the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stood {

@@ -8,6 +8,7 @@ mod close;
 mod ends;
 
 use super::action::{Action, Ask, Move, TIME_UP};
+use super::course::Bake;
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
 use super::plan::StandbyMode;
@@ -75,8 +76,10 @@ pub struct Narrator {
     left: Option<Release>,
     act: Option<(Millis, Action)>,
     replicas: usize,
-    /// How long is baked, where whoever moves the pointer does so.
-    bake_ms: Option<Millis>,
+    /// How long is baked.
+    bake_ms: Millis,
+    /// Whether that has begun.
+    bake: Bake,
     /// Releases that sleep.
     asleep: Vec<Release>,
 }
@@ -92,7 +95,8 @@ impl Narrator {
             left: None,
             act: None,
             replicas: 0,
-            bake_ms: None,
+            bake_ms: 0,
+            bake: Bake::ToCome,
             asleep: Vec::new(),
         }
     }
@@ -106,13 +110,16 @@ impl Narrator {
             Event::Intended { action } => {
                 self.intended(at, action, &mut told);
                 self.act = Some((at, action.clone()));
+                if matches!(action, Action::Watch { .. }) {
+                    self.bake = self.bake.watched();
+                }
             }
             Event::Asked { ask, by } => self.asked(ask, by, &mut told),
             Event::HookSettled { name, word, by } => told.hook_settled(name, *word, by),
             Event::Resumed { by } => {
                 told.step(format!("`{}` goes on with it", clean(by)));
                 self.act = None;
-                self.bake_ms = None;
+                self.bake = self.bake.resumed();
             }
             Event::Seen { what } => {
                 told.warn(format!("found without a record: {}", clean(what)));
@@ -176,7 +183,7 @@ impl Narrator {
     fn opened(&mut self, opened: &Opened, told: &mut Told) {
         self.serving = opened.live.into();
         self.verb = Some(opened.verb.clone());
-        self.bake_ms = Some(opened.policy.bake_ms);
+        self.bake_ms = opened.policy.bake_ms;
         let by = clean(&opened.by);
         match &opened.verb {
             Verb::Deploy { release, .. } => {
@@ -215,7 +222,11 @@ impl Narrator {
                 told.step(format!("{} stands up{slot}", self.candidate()));
             }
             Action::Watch { until } => {
-                told.step(match self.bake_ms.unwrap_or(until.saturating_sub(at)) {
+                let left = match self.bake {
+                    Bake::GoesOn => until.saturating_sub(at).min(self.bake_ms),
+                    Bake::ToCome | Bake::Begun => self.bake_ms,
+                };
+                told.step(match left {
                     0 => "its bake has passed meanwhile: every probe is asked once more".into(),
                     left => format!(
                         "bakes for {}; failing probes switch back by themselves",

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::action::{Action, Ask, Move};
-pub use super::course::{Back, Clearing, Course, Moved, Sight, Stage, Stood};
+pub use super::course::{Back, Bake, Clearing, Course, Moved, Sight, Stage, Stood};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
 use super::hook::Hooks;
 use super::names::{Release, RoleName};
@@ -42,6 +42,8 @@ pub struct State {
     pub endpoints: Vec<SocketAddr>,
     /// What is known of its hooks.
     pub hooks: Hooks,
+    /// Whether it has begun to bake.
+    pub bake: Bake,
     /// What became of the requests in flight at the last move.
     pub drained: Drained,
     /// Whether the pointer must be looked at before anything else is done: another process has
@@ -94,6 +96,7 @@ impl State {
             images: BTreeMap::new(),
             endpoints: Vec::new(),
             hooks: Hooks::default(),
+            bake: Bake::ToCome,
             drained: Drained::default(),
             sight: Sight::Fresh,
             world: None,
@@ -136,12 +139,16 @@ impl State {
                 self.lost = 0;
                 self.world = None;
                 self.sight = Sight::Stale;
+                self.bake = self.bake.resumed();
             }
 
             // An intent, where its act belongs.
             (_, None, E::Intended { action }) if self.permits(action) => {
                 if *action == Action::StandUp {
                     self.stood = Stood::Something;
+                }
+                if matches!(action, Action::Watch { .. }) {
+                    self.bake = self.bake.watched();
                 }
                 self.pending = Some(action.clone());
             }
