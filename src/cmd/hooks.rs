@@ -56,7 +56,8 @@ impl Operator {
             let (engine, reload) = (engine.clone(), Arc::clone(&reload));
             Box::pin(async move {
                 let journal = journal.map_err(|error| error.to_string())?;
-                let runs = Runs::of(&journal, &service, &engine).await;
+                let known = |runs: &[RunLog]| deployed(runs, release).is_some();
+                let runs = Runs::back_until(&journal, &service, &engine, known).await;
                 let runs = runs.map_err(|error| error.to_string())?;
                 let opened = deployed(&runs, release)
                     .ok_or("its record is not among the newest of the journal")?;

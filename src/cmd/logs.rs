@@ -115,8 +115,16 @@ fn hooks<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
     let prefix = format!("{service}-{}-", environment.release);
     let parts = environment.parts.iter();
+    let is_role = |name: &str| {
+        let mut containers = environment.containers.iter();
+        containers.any(|container| container.role.as_str() == name)
+    };
     parts.filter_map(move |part| {
         let rest = part.strip_prefix(&prefix)?;
+        // What fills a role's volume while it stands up.
+        if rest.strip_suffix("-files").is_some_and(is_role) {
+            return None;
+        }
         let hook = rest.split_once('.').map_or(rest, |(hook, _)| hook);
         Some((hook, part.as_str()))
     })

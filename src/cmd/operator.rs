@@ -125,7 +125,7 @@ impl Runs {
     }
 
     /// The newest runs of `service` in a journal that were driven on `engine`. A look back that
-    /// meets only other engines', or rollbacks that were refused, goes on to what is before them.
+    /// meets only other engines', rollbacks that were refused, or hand-overs of workers, goes on to what is before them.
     ///
     /// # Errors
     /// Where the journal is out of reach, or does not answer.
@@ -133,6 +133,21 @@ impl Runs {
         journal: &Journal,
         service: &ServiceName,
         engine: &str,
+    ) -> Result<Self, JournalError> {
+        let enough =
+            |runs: &[RunLog]| runs.len() >= LOOK_BACK[0] && !runs.iter().all(tells_nothing);
+        Self::back_until(journal, service, engine, enough).await
+    }
+
+    /// The newest runs, as far back as until there are `enough`, or as is looked back at most.
+    ///
+    /// # Errors
+    /// As [`Runs::of`].
+    pub async fn back_until(
+        journal: &Journal,
+        service: &ServiceName,
+        engine: &str,
+        enough: impl Fn(&[RunLog]) -> bool,
     ) -> Result<Self, JournalError> {
         within(journal.address(), async {
             let mut runs = Self::unknown();
@@ -142,8 +157,7 @@ impl Runs {
                 runs.next = newest.first().map_or(1, |log| log.run + 1);
                 let here = newest.into_iter().filter(|log| begun_on(log, engine));
                 runs.newest = here.collect();
-                let enough = runs.len() >= LOOK_BACK[0] && !runs.iter().all(is_refused_rollback);
-                if all || enough {
+                if all || enough(&runs) {
                     break;
                 }
             }
@@ -158,10 +172,10 @@ fn begun_on(log: &RunLog, engine: &str) -> bool {
     address.is_empty() || is_same(address, engine)
 }
 
-fn is_refused_rollback(log: &RunLog) -> bool {
-    let opened = log.opened();
-    let rollback = opened.is_some_and(|opened| matches!(opened.verb, Verb::Rollback { .. }));
-    rollback && !has_moved(log)
+/// Whether a run tells neither of a release nor of a move: a rollback that was refused, a hand-over.
+fn tells_nothing(log: &RunLog) -> bool {
+    let verb = log.opened().map(|opened| &opened.verb);
+    matches!(verb, Some(Verb::Rollback { .. } | Verb::HandOver { .. })) && !has_moved(log)
 }
 
 /// A store that does not answer is out of reach.

@@ -296,11 +296,12 @@ fn turn(state: &State, repeat: u32) -> Option<String> {
     }
 }
 
-/// The same on each repetition, and on no other call: of the run, the release and the hook.
+/// The same on each repetition, and on no other call: of the engine, the run, the release and the
+/// hook.
 fn key(state: &State, due: &Due<'_>) -> String {
-    let (service, run) = (due.service, state.opened.fence);
+    let (engine, service, run) = (&state.opened.engine, due.service, state.opened.fence);
     let (release, hook) = (due.release, &due.hook.plan.name);
-    let digest = Sha256::digest(format!("{service}\0{run}\0{release}\0{hook}"));
+    let digest = Sha256::digest(format!("{engine}\0{service}\0{run}\0{release}\0{hook}"));
     hex(&digest[..16])
 }
 
