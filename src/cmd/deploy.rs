@@ -106,6 +106,8 @@ async fn while_held(
                 .warn("the workers do not run as they should; the deploy goes on all the same"),
             Some(ended) => return Ok(ended),
         }
+        // It has taken its time.
+        refuse_drift(operator, &world, &runs, drift)?;
     }
     let known = last_move(&runs);
 

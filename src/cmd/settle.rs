@@ -111,7 +111,9 @@ impl Operator {
         };
         // What was to be removed then is not what may be removed now: only `resume` goes on with a
         // `prune` or a `down`.
-        if matches!(state.course, Course::Clearing(_)) {
+        // Whose workers are to run now is asked of the pointer anew, too.
+        let anew = matches!(state.opened.verb, Verb::HandOver { .. });
+        if anew || matches!(state.course, Course::Clearing(_)) {
             return Ok(unseen(Outcome::Refused));
         }
         if certainly_before_switch(state) {

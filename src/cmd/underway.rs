@@ -69,11 +69,23 @@ async fn while_held(
         Outcome::Stuck => ended.state.failure.is_none(),
         Outcome::Done | Outcome::RolledBack | Outcome::Unsure | Outcome::Interrupted => false,
     };
-    if moved_on {
-        let (mut runs, mut world) = (operator.need_runs().await?, operator.look().await?);
-        operator.hand_over(&mut runs, &mut world, held).await?;
+    let leaves = ended.state.ask == Some(Ask::Leave);
+    if moved_on
+        && !leaves
+        && let Err(error) = hand_over(operator, held).await
+    {
+        let service = &operator.service;
+        operator.report.warn(&format!(
+            "the workers were not looked after: {error}; go on with: flipside resume {service}"
+        ));
     }
     Ok(ended)
+}
+
+async fn hand_over(operator: &Operator, held: &mut Held) -> Result<(), Error> {
+    let (mut runs, mut world) = (operator.need_runs().await?, operator.look().await?);
+    operator.hand_over(&mut runs, &mut world, held).await?;
+    Ok(())
 }
 
 /// Leaves a request with the holder, waits until it has been taken and what was under way has ended.
@@ -168,7 +180,7 @@ async fn follow(
 pub(super) fn as_asked(ask: &Ask, verb: &Verb, outcome: Outcome) -> Outcome {
     match (ask, verb, outcome) {
         (Ask::Abort, _, Outcome::Refused | Outcome::RolledBack) => Outcome::Done,
-        (Ask::Abort, Verb::Deploy { .. }, Outcome::Done) => Outcome::Stuck,
+        (Ask::Abort, Verb::Deploy { .. } | Verb::HandOver { .. }, Outcome::Done) => Outcome::Stuck,
         (_, _, outcome) => outcome,
     }
 }

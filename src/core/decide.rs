@@ -166,6 +166,9 @@ fn go_back(state: &State, back: Back) -> Next {
 
 /// The end of a rollback that was cut short and of which nothing tells, and of nothing else.
 fn hand_over(state: &State, to: Release, back: Back) -> Next {
+    if back == Back::Verified && gives_up(state) {
+        return Next::End(Outcome::Refused);
+    }
     handing_over(state, to, back).map_or(Next::End(Outcome::Done), Next::Act)
 }
 
@@ -477,7 +480,10 @@ mod tests {
             let (names, outcome) = acts(first.clone(), good);
             assert_eq!((names.join(" ").as_str(), outcome), (acted, Outcome::Done));
             let last = acted.split(' ').next_back().unwrap();
-            assert_eq!(acts(first, failing(last)).1, Outcome::Stuck);
+            assert_eq!(acts(first.clone(), failing(last)).1, Outcome::Stuck);
+            let mut given_up = State::open(&first).unwrap();
+            given_up.ask = Some(Ask::Leave);
+            assert_eq!(decide(&given_up), Next::End(Outcome::Refused));
         }
     }
 

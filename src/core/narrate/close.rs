@@ -26,6 +26,11 @@ impl Narrator {
                 "{} was switched back after {took}: {serves}",
                 self.candidate()
             )),
+            Outcome::Refused if matches!(self.verb, Some(Verb::HandOver { .. })) => {
+                told.warn(format!(
+                    "the hand-over of workers was given up after {took}"
+                ));
+            }
             Outcome::Refused => told.bad(format!(
                 "{} was given up after {took}: {serves}",
                 self.candidate()
