@@ -10,6 +10,7 @@ use h2::client::{Builder, SendRequest};
 use h2::{Error, RecvStream};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, header};
+use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_util::io::InspectReader;
@@ -252,23 +253,7 @@ fn refused(grpc: &Grpc, code: u32, fields: &HeaderMap) -> Reason {
 
 /// A `grpc-message`, which is percent-encoded; what is not well encoded is left as it is.
 fn decoded(message: &[u8]) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = message;
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, escaped) {
-            (b'%', Some(escaped)) => {
-                bytes.push(escaped);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode(message).decode_utf8_lossy().into_owned()
 }
 
 fn no_grpc(message: String) -> Reason {
