@@ -9,11 +9,10 @@ use flipside::drive::Core;
 use flipside::error::Error;
 use flipside::journal::JournalError;
 use flipside::lease::{Acquired, Lease, Patience, Terms, Who, acquire};
-use flipside::report::{Colour, Loudness, Options, Output, Screen, Streams, open_on};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use crate::report_lines::desk::Paper;
+use crate::report_lines::desk::{Paper, plain_lines};
 use crate::support::facts::shop;
 use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
@@ -34,18 +33,6 @@ struct Waiter {
 impl Waiter {
     fn new(world: &Shared, lock_wait: Duration) -> Self {
         let err = Paper::default();
-        let options = Options {
-            output: Output::Human,
-            loudness: Loudness::Normal,
-        };
-        let streams = Streams {
-            stdout: Box::new(Paper::default()),
-            stderr: Box::new(err.clone()),
-            screen: Screen::None,
-            colour: Colour::Plain,
-            pipeline: None,
-            clock: Arc::new(|| 0),
-        };
         let operator = Operator {
             service: shop(),
             engine: Arc::new(FakeEngine::over(world)),
@@ -58,7 +45,7 @@ impl Waiter {
                 why: "there is none".into(),
                 hint: None,
             }),
-            report: open_on(options, streams),
+            report: plain_lines(&err),
             clock: Arc::new(|| 0),
             author: "bob@b".into(),
             terms: Terms::default(),

@@ -125,7 +125,8 @@ impl Runs {
     }
 
     /// The newest runs of `service` in a journal that were driven on `engine`. A look back that
-    /// meets only other engines', rollbacks that were refused, or hand-overs of workers, goes on to what is before them.
+    /// meets only other engines', rollbacks that were refused, or hand-overs of workers, goes on to
+    /// what is before them.
     ///
     /// # Errors
     /// Where the journal is out of reach, or does not answer.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
-use flipside::report::{Colour, Loudness, Options, Output, Report, Screen, Streams, open_on};
 use tokio::time::Instant;
 
 use super::cases::{paused, scenarios, verdict};
 use super::stage::{Flaw, Machine, Verb};
 use crate::bad_days::without_an_engine;
-use crate::report_lines::desk::Paper;
+use crate::report_lines::desk::{Paper, plain_lines};
 
 const HOUR: i64 = 3_600_000;
 /// As long as a deploy's clock is read at most.
@@ -23,7 +22,7 @@ const READINGS: u32 = 60;
 /// was read, and what was said.
 fn deploy(jump: i64, nth: u32) -> (u32, String) {
     let said = Paper::default();
-    let report = plain(&said);
+    let report = plain_lines(&said);
     let read = Arc::new(AtomicU32::new(0));
     let readings = Arc::clone(&read);
     paused(async {
@@ -49,23 +48,6 @@ fn deploy(jump: i64, nth: u32) -> (u32, String) {
     });
     report.close();
     (read.load(Ordering::SeqCst), said.text())
-}
-
-/// A report of plain lines.
-fn plain(said: &Paper) -> Arc<dyn Report> {
-    let options = Options {
-        output: Output::Human,
-        loudness: Loudness::Normal,
-    };
-    let streams = Streams {
-        stdout: Box::new(Paper::default()),
-        stderr: Box::new(said.clone()),
-        screen: Screen::None,
-        colour: Colour::Plain,
-        pipeline: None,
-        clock: Arc::new(|| 0),
-    };
-    open_on(options, streams)
 }
 
 #[test]

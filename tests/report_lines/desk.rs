@@ -44,6 +44,23 @@ impl Paper {
     }
 }
 
+/// A report that writes plain lines on `err`, and whose clock stands.
+pub fn plain_lines(err: &Paper) -> Arc<dyn Report> {
+    let options = Options {
+        output: Output::Human,
+        loudness: Loudness::Normal,
+    };
+    let streams = Streams {
+        stdout: Box::new(Paper::default()),
+        stderr: Box::new(err.clone()),
+        screen: Screen::None,
+        colour: Colour::Plain,
+        pipeline: None,
+        clock: Arc::new(|| 0),
+    };
+    open_on(options, streams)
+}
+
 /// A clock turned by hand, which knows how often it was looked at.
 #[derive(Default)]
 pub(super) struct Clock {
