@@ -22,8 +22,14 @@ mod probe;
 pub struct Plan {
     /// `name:`.
     pub service: ServiceName,
-    /// `services:`, in the file's order by name.
+    /// `services:` that belong to a release, by name.
     pub roles: BTreeMap<RoleName, Role>,
+    /// `services:` that outlive releases, by name: [`Run::Shared`]. No release touches them; roles of
+    /// both kinds may name them in [`Role::depends_on`].
+    pub shared: BTreeMap<RoleName, Role>,
+    /// The Compose project from whose files the roles come: its running containers may be the shared
+    /// roles.
+    pub project: Option<String>,
     /// Networks that exist already and that roles join beside the environment's own, by the name
     /// roles use for them → the name on the engine. Own networks of a plan are folded into the
     /// environment's one network.
@@ -171,6 +177,8 @@ pub enum Run {
     LiveOnly,
     /// A job of the release: to its end, once, before anything is switched.
     Once,
+    /// Outlives releases: a database, a queue. Stood up where it is absent, never touched after.
+    Shared,
     /// Left out.
     Never,
 }
@@ -249,6 +257,94 @@ pub struct Role {
     pub hostname: Option<String>,
     /// `expose:`: documentation of the ports a role listens on.
     pub expose: Vec<u16>,
+    /// Further names by which the roles beside it reach it, in its own network alone.
+    pub aliases: Vec<String>,
+    /// `network_mode: service:ROLE`: the role whose network its containers use, replica by replica;
+    /// they have no address of their own then.
+    pub network_of: Option<RoleName>,
+    /// `tty:`.
+    pub tty: bool,
+    /// `stdin_open:`.
+    pub stdin_open: bool,
+    /// `sysctls:`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `logging:`; `None` is the engine's json-file, rotated.
+    pub logging: Option<Logging>,
+    /// `group_add:`, names or numbers.
+    pub group_add: Vec<String>,
+    /// `dns_search:`.
+    pub dns_search: Vec<String>,
+    /// `platform:`, such as `linux/amd64`.
+    pub platform: Option<String>,
+    /// What only a shared role may have of the host.
+    pub host: Host,
+}
+
+/// `logging:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// The engine's log driver.
+    pub driver: String,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a role has of its host. Two releases side by side could not both have it, so that only
+/// [`Run::Shared`] has any of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// `privileged:`.
+    pub privileged: bool,
+    /// `devices:`.
+    pub devices: Vec<Device>,
+    /// `network_mode: host`.
+    pub network: bool,
+    /// `pid: host`.
+    pub pid: bool,
+    /// `ipc: host`.
+    pub ipc: bool,
+    /// `ports:`.
+    pub ports: Vec<Port>,
+    /// `restart:`.
+    pub restart: Restart,
+}
+
+/// A device of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its path on the host.
+    pub host: String,
+    /// Its path in the container.
+    pub container: String,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// A port of the host's that leads to one of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The host's address; `None`: all.
+    pub address: Option<IpAddr>,
+    /// The host's port; `None`: one that the engine chooses.
+    pub published: Option<u16>,
+    /// The container's port.
+    pub target: u16,
+    /// Whether it is one of UDP.
+    pub udp: bool,
+}
+
+/// When the engine starts a shared role's container again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restart {
+    /// Never.
+    No,
+    /// Always.
+    Always,
+    /// After every end and every start of the engine, unless somebody has stopped it.
+    #[default]
+    UnlessStopped,
+    /// After an end with another code than 0, at most so often; `None`: without a bound.
+    OnFailure(Option<u32>),
 }
 
 /// Where an image comes from.
@@ -356,6 +452,8 @@ pub struct Healthcheck {
     pub timeout_ms: Option<Millis>,
     /// How long failures do not count after the start.
     pub start_period_ms: Option<Millis>,
+    /// Time between two checks within the start period; engines with API 1.44 and newer know it.
+    pub start_interval_ms: Option<Millis>,
     /// Failures in a row that make it unhealthy.
     pub retries: Option<u32>,
 }
@@ -380,6 +478,8 @@ pub struct Limits {
     pub memory: Option<i64>,
     /// Bytes reserved.
     pub memory_reservation: Option<i64>,
+    /// Bytes of memory and swap together; -1 for as much swap as there is.
+    pub memory_swap: Option<i64>,
     /// Processes; 4096 by default.
     pub pids: Option<i64>,
     /// Bytes of `/dev/shm`.

@@ -86,7 +86,9 @@ impl Container {
     pub fn is_well(&self) -> bool {
         match self.run {
             Run::Once => matches!(self.state, ContainerState::Exited { code: 0, .. }),
-            Run::Always | Run::LiveOnly | Run::Never => self.state == ContainerState::Running,
+            Run::Always | Run::LiveOnly | Run::Shared | Run::Never => {
+                self.state == ContainerState::Running
+            }
         }
     }
 }

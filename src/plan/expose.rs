@@ -113,7 +113,7 @@ pub(super) fn role(
             format!("`{name}` is a job: it has ended before anything is asked of it"),
             "name a role that goes on running",
         ),
-        Run::Always | Run::Never => return Some(found),
+        Run::Always | Run::Shared | Run::Never => return Some(found),
     };
     reader.wrong(span, message, help);
     None

@@ -19,6 +19,7 @@ pub(super) fn healthcheck(
         interval_ms: None,
         timeout_ms: None,
         start_period_ms: None,
+        start_interval_ms: None,
         retries: None,
     };
     let test_place = fields.below("test");

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::nearest::nearest;
 use super::read::Reader;
+use super::service::Roles;
 use super::tree::{Node, Span, Value};
 use crate::core::RoleName;
-use crate::core::plan::{Condition, Role, Run};
+use crate::core::plan::{Condition, Run};
 
 /// What a role names, before it is known whether those roles exist.
 pub(super) type Wishes = Vec<(String, Span, Condition)>;
@@ -75,11 +76,15 @@ fn condition(reader: &mut Reader<'_>, node: &Node) -> Condition {
 /// Turns wishes into the roles' `depends_on`, and refuses what is unknown, left out or circular.
 pub(super) fn settle(
     reader: &mut Reader<'_>,
-    roles: &mut BTreeMap<RoleName, Role>,
-    left_out: &BTreeSet<String>,
+    found: &mut Roles,
     wishes: &BTreeMap<RoleName, Wishes>,
 ) {
-    let known: Vec<RoleName> = roles.keys().cloned().collect();
+    let Roles {
+        roles,
+        shared,
+        left_out,
+    } = found;
+    let known: Vec<RoleName> = roles.keys().chain(shared.keys()).cloned().collect();
     let mut edges: BTreeMap<&RoleName, Vec<(RoleName, Span)>> = BTreeMap::new();
     for (role, wanted) in wishes {
         for (name, span, condition) in wanted {
@@ -99,7 +104,11 @@ pub(super) fn settle(
                 reader.wrong(*span, message, help);
                 continue;
             };
-            let disabled = roles[other].healthcheck.as_ref().is_some_and(|check| {
+            let role_of = |name: &RoleName| roles.get(name).or_else(|| shared.get(name));
+            let Some(waited_for) = role_of(other) else {
+                continue;
+            };
+            let disabled = waited_for.healthcheck.as_ref().is_some_and(|check| {
                 check
                     .test
                     .first()
@@ -112,7 +121,17 @@ pub(super) fn settle(
                     "write `condition: service_started`",
                 );
             }
-            let runs = |name: &RoleName| roles.get(name).map(|role| role.run);
+            let runs = |name: &RoleName| role_of(name).map(|role| role.run);
+            if runs(role) == Some(Run::Shared) && runs(other) != Some(Run::Shared) {
+                reader.wrong(
+                    *span,
+                    format!(
+                        "`{role}` is shared and outlives releases, and `{name}` belongs to one"
+                    ),
+                    format!("remove the dependency, or write `run: shared` at `{name}` as well"),
+                );
+                continue;
+            }
             if runs(other) == Some(Run::LiveOnly) && runs(role) != Some(Run::LiveOnly) {
                 reader.wrong(
                     *span,
@@ -135,7 +154,7 @@ pub(super) fn settle(
                 Condition::Completed | Condition::Healthy | Condition::Started => {}
             }
             edges.entry(role).or_default().push((other.clone(), *span));
-            if let Some(role) = roles.get_mut(role) {
+            if let Some(role) = roles.get_mut(role).or_else(|| shared.get_mut(role)) {
                 role.depends_on.insert(other.clone(), *condition);
             }
         }

@@ -10,7 +10,7 @@ use super::tree::{Key, Node, Span, Value};
 use super::{
     command, environment, expose, healthcheck, image, job, limits, networks, process, volumes,
 };
-use crate::core::plan::{Role, Run};
+use crate::core::plan::{Host, Role, Run};
 use crate::core::{RoleName, ServiceName};
 
 /// Compose's keys that mean something here is expected which this version does not do.
@@ -91,6 +91,7 @@ const ADVICE: &[(&str, &str)] = &[
 #[derive(Default)]
 pub(super) struct Roles {
     pub roles: BTreeMap<RoleName, Role>,
+    pub shared: BTreeMap<RoleName, Role>,
     pub left_out: BTreeSet<String>,
 }
 
@@ -124,7 +125,7 @@ pub(super) fn roles(
         fields.ignore_extensions();
         let run = run(reader, &mut fields);
         match run {
-            Some(Run::Always | Run::LiveOnly | Run::Once) => {}
+            Some(Run::Always | Run::LiveOnly | Run::Once | Run::Shared) => {}
             Some(Run::Never) => {
                 found.left_out.insert(key.text.clone());
                 continue;
@@ -138,7 +139,11 @@ pub(super) fn roles(
         match role(reader, fields, &at, declared, service) {
             Some((role, wanted)) => {
                 wishes.insert(name.clone(), wanted);
-                found.roles.insert(name, role);
+                let kind = match role.run {
+                    Run::Shared => &mut found.shared,
+                    _ => &mut found.roles,
+                };
+                kind.insert(name, role);
             }
             None => complete = false,
         }
@@ -154,7 +159,7 @@ pub(super) fn roles(
         );
         return None;
     }
-    order::settle(reader, &mut found.roles, &found.left_out, &wishes);
+    order::settle(reader, &mut found, &wishes);
     Some(found)
 }
 
@@ -200,15 +205,8 @@ fn run(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Run> {
         "always" => Some(Run::Always),
         "live-only" => Some(Run::LiveOnly),
         "once" => Some(Run::Once),
-        "never" => Some(Run::Never),
-        later => {
-            reader.wrong(
-                field.node.span,
-                format!("`run: {later}` is not available in this version"),
-                "write `run: always`, or `run: never` to leave the role out",
-            );
-            None
-        }
+        "shared" => Some(Run::Shared),
+        _ => Some(Run::Never),
     }
 }
 
@@ -352,6 +350,16 @@ fn role(
         networks: joined,
         hostname,
         expose,
+        aliases: Vec::new(),
+        network_of: None,
+        tty: false,
+        stdin_open: false,
+        sysctls: BTreeMap::new(),
+        logging: None,
+        group_add: Vec::new(),
+        dns_search: Vec::new(),
+        platform: None,
+        host: Host::default(),
     };
     Some((role, wanted))
 }

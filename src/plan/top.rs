@@ -78,7 +78,11 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let hooks = given_hooks.map(|field| hooks::hooks(reader, field, Some(&roles)));
     let hidden = declared.secrets.values().filter_map(files::hidden);
     let hidden = hidden.collect();
-    let Roles { roles, left_out } = roles;
+    let Roles {
+        roles,
+        shared,
+        left_out,
+    } = roles;
     workers(reader, settle, &roles, &mut policy);
     let exposed = expose::exposed(
         reader,
@@ -104,6 +108,8 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     Some(Plan {
         service: service?,
         roles,
+        shared,
+        project: None,
         external_networks: networks::external(declared.networks),
         exposed: exposed?,
         probes,

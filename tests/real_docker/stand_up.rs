@@ -28,6 +28,7 @@ fn checked(scope: &Scope) -> Role {
         interval_ms: Some(200),
         timeout_ms: Some(2_000),
         start_period_ms: Some(0),
+        start_interval_ms: None,
         retries: Some(2),
     });
     role

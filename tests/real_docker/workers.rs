@@ -66,6 +66,7 @@ async fn workers_start_in_the_order_of_the_plan_also_without_it() {
         interval_ms: Some(200),
         timeout_ms: Some(2_000),
         start_period_ms: Some(0),
+        start_interval_ms: None,
         retries: Some(10),
     });
     let mut worker = live_only(&scope);

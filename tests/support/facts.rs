@@ -9,9 +9,9 @@ use flipside::core::event::{
 use flipside::core::hook::{HookEnd, HookKind, HookPlan, HookWord, When};
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, GrpcProbe, HeaderField, HttpProbe, ImageSource, JsonValue, Limits, Plan, PointerPlan,
-    Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run, StandbyMode, Text,
-    Verify,
+    Exposed, GrpcProbe, HeaderField, Host, HttpProbe, ImageSource, JsonValue, Limits, Plan,
+    PointerPlan, Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run,
+    StandbyMode, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::verdict::Outcome;
@@ -623,6 +623,16 @@ pub fn some_role(replicas: u32) -> Role {
         networks: vec![],
         hostname: None,
         expose: vec![],
+        aliases: vec![],
+        network_of: None,
+        tty: false,
+        stdin_open: false,
+        sysctls: BTreeMap::new(),
+        logging: None,
+        group_add: vec![],
+        dns_search: vec![],
+        platform: None,
+        host: Host::default(),
     }
 }
 
@@ -635,6 +645,8 @@ pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
         roles: roles
             .map(|&(name, replicas)| (role(name), some_role(replicas)))
             .collect(),
+        shared: BTreeMap::new(),
+        project: None,
         external_networks: BTreeMap::new(),
         exposed: said.exposed,
         probes: said.probes,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Condition, Exposed, ImageSource, Limits, Plan, PointerPlan, Policy, Pools, Probe, ProbeKind,
-    ProxyPlan, Pull, Role, Run, Text,
+    Condition, Exposed, Host, ImageSource, Limits, Plan, PointerPlan, Policy, Pools, Probe,
+    ProbeKind, ProxyPlan, Pull, Role, Run, Text,
 };
 use flipside::core::world::Labels;
 use flipside::engine::Spec;
@@ -47,6 +47,16 @@ pub fn role(image: ImageSource) -> Role {
         networks: Vec::new(),
         hostname: None,
         expose: Vec::new(),
+        aliases: Vec::new(),
+        network_of: None,
+        tty: false,
+        stdin_open: false,
+        sysctls: BTreeMap::new(),
+        logging: None,
+        group_add: Vec::new(),
+        dns_search: Vec::new(),
+        platform: None,
+        host: Host::default(),
     }
 }
 
@@ -77,6 +87,8 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
         plan: Plan {
             service: service.clone(),
             roles: roles.collect(),
+            shared: BTreeMap::new(),
+            project: None,
             external_networks: BTreeMap::new(),
             exposed: exposed.clone(),
             probes: probes.clone(),

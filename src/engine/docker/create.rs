@@ -156,7 +156,7 @@ impl Wanted<'_> {
                 name: Some(match role.run {
                     // A daemon that starts must not start these.
                     Run::LiveOnly | Run::Once => RestartPolicyNameEnum::NO,
-                    Run::Always | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
+                    Run::Always | Run::Shared | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
                 }),
                 maximum_retry_count: None,
             }),

@@ -96,11 +96,13 @@ fn role(plan: &Plan, hook: &ContainerHook) -> Result<Role, EngineError> {
             interval_ms: None,
             timeout_ms: None,
             start_period_ms: None,
+            start_interval_ms: None,
             retries: None,
         }),
         labels: BTreeMap::new(),
         hostname: None,
         expose: Vec::new(),
+        aliases: Vec::new(),
         replicas: 1,
         ..role.clone()
     })

@@ -193,6 +193,7 @@ pub(super) fn run_label(run: Run) -> &'static str {
         Run::Always => "always",
         Run::LiveOnly => "live-only",
         Run::Once => "once",
+        Run::Shared => "shared",
         Run::Never => "never",
     }
 }

@@ -248,8 +248,8 @@ impl<'a> Work<'a> {
             }
             // Started after the switch.
             Run::LiveOnly => {}
-            Run::Always | Run::Never if runs => {}
-            Run::Always | Run::Never => self.start_in_turn(wanted, &name).await?,
+            Run::Always | Run::Shared | Run::Never if runs => {}
+            Run::Always | Run::Shared | Run::Never => self.start_in_turn(wanted, &name).await?,
         }
         let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.sink.progress(Progress::Start {
