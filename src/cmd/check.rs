@@ -1,7 +1,7 @@
 //! `flipside check`: read a plan and say what is wrong with it. Touches nothing.
 
 use crate::cli::PlanArgs;
-use crate::core::plan::Run;
+use crate::core::words::count;
 use crate::error::{Error, Exit};
 
 use super::context::{Context, Digests};
@@ -13,17 +13,16 @@ use super::context::{Context, Digests};
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let loaded = context.load_plan(args, Digests::Dropped).await?;
     let plan = &loaded.plan;
-    let roles = plan
-        .roles
-        .values()
-        .filter(|role| role.run != Run::Never)
-        .count();
+    let shared = match plan.shared.len() {
+        0 => String::new(),
+        several => format!(" and {several} shared"),
+    };
     let text = format!(
-        "{} is good: service `{}`, {}, {}, exposes {}:{}",
+        "{} is good: service `{}`, {}{shared}, {}, exposes {}:{}",
         loaded.record.path,
         plan.service,
-        crate::core::words::count(roles as u64, "role"),
-        crate::core::words::count(plan.probes.len() as u64, "probe"),
+        count(plan.roles.len() as u64, "role"),
+        count(plan.probes.len() as u64, "probe"),
         plan.exposed.role,
         plan.exposed.port
     );

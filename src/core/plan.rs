@@ -281,12 +281,12 @@ pub struct Role {
 }
 
 /// `logging:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
     /// The engine's log driver.
     pub driver: String,
-    /// Its options.
-    pub options: BTreeMap<String, String>,
+    /// Its options; a collector's token may be among them.
+    pub options: BTreeMap<String, Text>,
 }
 
 /// What a role has of its host. Two releases side by side could not both have it, so that only

@@ -6,7 +6,8 @@ use serde_json::{Number, Value as Json};
 
 use super::fields::Fields;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::plan::JsonValue;
 
 /// The most memory that a pattern may take once compiled, in bytes: that of the check itself.
@@ -53,13 +54,13 @@ pub(super) fn pattern(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 /// The place of `part`, at `offset` of `text`, where the file has the text word for word; else that
 /// of the whole.
 fn within(reader: &Reader<'_>, node: &Node, text: &str, offset: usize, part: &str) -> Span {
-    let written = reader.source.text.get(node.span.start..node.span.end);
+    let written = reader.written(node.span);
     match written.and_then(|written| written.find(text)) {
         Some(found) => {
             let start = node.span.start + found + offset;
             Span {
                 end: start + part.len(),
-                ..reader.source.place(start)
+                ..reader.source(node.span).place(start)
             }
         }
         None => node.span,
@@ -125,7 +126,7 @@ fn equals(reader: &mut Reader<'_>, fields: &mut Fields<'_>, key: Span) -> Option
     let node = field.node;
     let text = match &node.value {
         Value::Null => {
-            let written = reader.source.text.get(node.span.start..node.span.end);
+            let written = reader.written(node.span);
             if written.unwrap_or("").trim().is_empty() {
                 reader.wrong(
                     field.key,

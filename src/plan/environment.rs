@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::dotenv;
 use super::fields::Fields;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::plan::Text;
 
 /// Variables that are not sealed yet, because a later source may replace them.
@@ -66,7 +67,10 @@ fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsea
                     continue;
                 }
                 let text = match &value.value {
-                    Value::Null => reader.variable(&key.text).map(Text::secret),
+                    Value::Null => {
+                        reader.used(value);
+                        reader.variable(&key.text).map(Text::secret)
+                    }
                     Value::Scalar { text, .. } => reader.unsealed_part(value, text),
                     _ => {
                         reader.expected(value, "one value");
@@ -93,7 +97,10 @@ fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsea
                 }
                 let text = match value {
                     Some(value) => reader.unsealed_part(item, value),
-                    None => reader.variable(name).map(Text::secret),
+                    None => {
+                        reader.used(item);
+                        reader.variable(name).map(Text::secret)
+                    }
                 };
                 if let Some(text) = text {
                     found.insert(name.to_owned(), (text, item.span));
@@ -173,14 +180,16 @@ fn env_file(
     required: Required,
     found: &mut Unsealed,
 ) {
-    let bytes = match dotenv::read(&reader.resolve(path)) {
+    let bytes = match dotenv::read(&reader.resolve(item.span, path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && required == Required::No => {
             return;
         }
         Err(error) => {
             let message = format!("the file `{path}` cannot be read: {error}");
-            reader.wrong(item.span, message, "relative paths begin at the plan's directory; `{path: …, required: false}` lets it be missing");
+            let begin = reader.paths_begin(item.span);
+            let help = format!("{begin}; `{{path: …, required: false}}` lets it be missing");
+            reader.wrong(item.span, message, help);
             return;
         }
     };
@@ -195,45 +204,4 @@ fn env_file(
         }
         Err(problem) => reader.problems.push(problem),
     }
-}
-
-/// `labels`.
-pub(super) fn labels(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut insert = |reader: &mut Reader<'_>, span: Span, key: &str, value: String| {
-        if key.starts_with("flipside.") {
-            reader.wrong(
-                span,
-                format!("the label `{key}` is flipside's own"),
-                "choose a name that does not begin with `flipside.`",
-            );
-        } else if key.is_empty() {
-            reader.wrong(span, "this label has no name", "write `name: value`");
-        } else {
-            found.insert(key.to_owned(), value);
-        }
-    };
-    match &node.value {
-        Value::Map(entries) => {
-            for (key, value) in entries {
-                let text = match &value.value {
-                    Value::Null => Some(String::new()),
-                    _ => reader.public(value, "one value"),
-                };
-                if let Some(text) = text {
-                    insert(reader, key.span, &key.text, text);
-                }
-            }
-        }
-        Value::List(items) => {
-            for item in items {
-                if let Some(text) = reader.public(item, "`name=value`") {
-                    let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-                    insert(reader, item.span, key, value.to_owned());
-                }
-            }
-        }
-        _ => reader.expected(node, "`name: value`, or a list of `name=value`"),
-    }
-    found
 }

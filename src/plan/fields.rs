@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::account::Fate;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
-use super::tree::{Key, Node, Span};
+use super::source::Span;
+use super::tree::{Key, Node};
 
 /// The entries of one map. What is not taken before [`Fields::finish`] is unknown.
 pub(super) struct Fields<'t> {
@@ -12,6 +14,7 @@ pub(super) struct Fields<'t> {
     pub span: Span,
     left: BTreeMap<&'t str, (Span, &'t Node)>,
     known: Vec<&'static str>,
+    taken: Vec<&'static str>,
 }
 
 /// A value together with the place of its key.
@@ -31,6 +34,7 @@ impl<'t> Fields<'t> {
             span,
             left: left.collect(),
             known: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -42,9 +46,9 @@ impl<'t> Fields<'t> {
 
     pub(super) fn take_even_empty(&mut self, name: &'static str) -> Option<Field<'t>> {
         self.known.push(name);
-        self.left
-            .remove(name)
-            .map(|(key, node)| Field { key, node })
+        let (key, node) = self.left.remove(name)?;
+        self.taken.push(name);
+        Some(Field { key, node })
     }
 
     /// The value at `name`, left where it is.
@@ -84,6 +88,11 @@ impl<'t> Fields<'t> {
         self.take_full(reader, name)
     }
 
+    /// Whether this map has had a value at `name`, which was taken.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.taken.contains(&name)
+    }
+
     /// The place of something below this map.
     pub(super) fn below(&self, name: &str) -> String {
         if self.path.is_empty() {
@@ -94,13 +103,20 @@ impl<'t> Fields<'t> {
     }
 
     /// Reports what was not taken: with its advice where `advised` has some, else as unknown.
-    pub(super) fn finish(self, reader: &mut Reader<'_>, advised: &[(&str, &str)]) {
+    pub(super) fn finish(mut self, reader: &mut Reader<'_>, advised: &[(&str, &str)]) {
+        if self.span.is_compose() {
+            self.ignore_extensions(reader);
+        }
         for (name, (span, _)) in &self.left {
             if let Some((_, advice)) = advised.iter().find(|(key, _)| key == name) {
+                let help = match advice.strip_prefix("remove it") {
+                    Some(why) => format!("{}{why}", take_away(*span, &self.path, name)),
+                    None => (*advice).to_owned(),
+                };
                 reader.wrong(
                     *span,
                     format!("`{name}` is not supported in this version"),
-                    *advice,
+                    help,
                 );
                 continue;
             }
@@ -115,6 +131,11 @@ impl<'t> Fields<'t> {
                     Some((_, advice)) => format!("if `{near}` is meant: {advice}"),
                     None => format!("did you mean `{near}`?"),
                 },
+                None if span.is_compose() => format!(
+                    "{}; known here: {}",
+                    take_away(*span, &self.path, name),
+                    listed(known)
+                ),
                 None => format!("known here: {}", listed(known)),
             };
             reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);
@@ -122,7 +143,28 @@ impl<'t> Fields<'t> {
     }
 
     /// Lets go of what a person may write for other tools.
-    pub(super) fn ignore_extensions(&mut self) {
-        self.left.retain(|name, _| !name.starts_with("x-"));
+    pub(super) fn ignore_extensions(&mut self, reader: &mut Reader<'_>) {
+        self.left.retain(|name, (_, node)| {
+            let theirs = name.starts_with("x-");
+            if theirs {
+                reader.became(node, Fate::LeftOut);
+            }
+            !theirs
+        });
     }
+}
+
+/// How a key goes: by hand in a plan, by the plan's word where it is in a Compose file, which stays
+/// as it is.
+pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
+    if !span.is_compose() {
+        return "remove it".to_owned();
+    }
+    let keys: Vec<&str> = path.split('.').filter(|key| !key.is_empty()).collect();
+    let inner = format!("{key}: !reset null");
+    let wrapped = keys
+        .iter()
+        .rev()
+        .fold(inner, |inner, key| format!("{key}: {{{inner}}}"));
+    format!("take it away in the plan: `{wrapped}`")
 }

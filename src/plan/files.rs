@@ -59,7 +59,7 @@ pub(super) fn found(
     text: &str,
     place: &str,
 ) -> Option<Found> {
-    let path = reader.resolve(text);
+    let path = reader.resolve(node.span, text);
     let result = digest(reader, &path, place);
     match result {
         Ok((found, digest)) => {
@@ -70,7 +70,7 @@ pub(super) fn found(
             reader.wrong(
                 node.span,
                 format!("`{text}` cannot be read: {error}"),
-                "relative paths begin at the plan's directory",
+                reader.paths_begin(node.span),
             );
             None
         }

@@ -45,10 +45,14 @@ pub(super) fn healthcheck(
     if let Some(field) = fields.take("retries") {
         check.retries = reader.count(field.node, 1, 10_000);
     }
-    fields.finish(
-        reader,
-        &[("start_interval", "remove it: older engines do not know it")],
-    );
+    if let Some(field) = fields.take("start_interval") {
+        let found = reader.duration(field.node);
+        match reader.ignored.contains("start_interval") {
+            true => reader.translated(field, "`start_interval` is ignored, as the plan says"),
+            false => check.start_interval_ms = found,
+        }
+    }
+    fields.finish(reader, &[]);
     if disabled {
         check.test = vec![Text::public("NONE")];
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::fields::{Field, Fields};
 use super::read::Reader;
 use super::service::Roles;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use super::{command, environment, expose, http, job};
 use crate::core::ServiceName;
 use crate::core::hook::{HookKind, HookPlan, When};
@@ -168,8 +169,7 @@ fn act(
         (Some(role), None, None) => {
             let roles = roles?;
             let text = reader.public(role.node, "a role's name")?;
-            let role =
-                expose::any_role(reader, role.node.span, &text, &roles.roles, &roles.left_out);
+            let role = expose::any_role(reader, role.node.span, &text, roles);
             let Some(words) = words else {
                 let help = "add `command: [PROGRAM, ARGUMENT, …]`";
                 reader.wrong(

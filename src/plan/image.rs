@@ -6,7 +6,8 @@ use super::environment;
 use super::fields::Fields;
 use super::networks::is_host;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::dockerfile;
 use crate::core::plan::{Build, ImageSource, Pull};
 
@@ -215,14 +216,10 @@ fn context(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<std::path
         );
         return None;
     }
-    let path = reader.resolve(text);
+    let path = reader.resolve(node.span, text);
     if reader.is_first() && !path.is_dir() {
         let message = format!("the build context `{text}` is not a directory");
-        reader.wrong(
-            node.span,
-            message,
-            "relative paths begin at the plan's directory",
-        );
+        reader.wrong(node.span, message, reader.paths_begin(node.span));
         return None;
     }
     Some(path)
@@ -278,6 +275,28 @@ fn text_of(path: &std::path::Path) -> Option<String> {
     let file = std::fs::File::open(path).ok()?;
     file.take(super::MOST_BYTES).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `platform`: an operating system, and its processors; none where it is empty once variables are
+/// substituted.
+pub(super) fn platform(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let text = reader.public(node, "a platform such as `linux/amd64`")?;
+    let plain = |part: &str| {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+        !part.is_empty() && part.chars().all(good)
+    };
+    if text.is_empty() {
+        return None;
+    }
+    if text.split('/').count() > 3 || !text.split('/').all(plain) {
+        reader.wrong(
+            node.span,
+            format!("`{text}` is not a platform"),
+            "write it as `linux/amd64` or `linux/arm64`",
+        );
+        return None;
+    }
+    Some(text)
 }
 
 /// `pull_policy`.

@@ -2,7 +2,8 @@
 
 use super::fields::Fields;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::Millis;
 use crate::core::plan::{JOB_TIMEOUT_MS, Run};
 
@@ -37,6 +38,9 @@ pub(super) fn positive(reader: &mut Reader<'_>, node: &Node, name: &str) -> Opti
 
 /// Where a role says how many replicas it has.
 pub(super) fn replicas_place(fields: &Fields<'_>) -> Option<Span> {
+    if let Some(field) = fields.peek("scale") {
+        return Some(field.key);
+    }
     let Value::Map(entries) = &fields.peek("deploy")?.node.value else {
         return None;
     };
@@ -44,12 +48,21 @@ pub(super) fn replicas_place(fields: &Fields<'_>) -> Option<Span> {
     keys.find(|key| key.text == "replicas").map(|key| key.span)
 }
 
-/// A job has one container.
-pub(super) fn check_replicas(reader: &mut Reader<'_>, place: Option<Span>, replicas: u32) {
+/// A job has one container, and so has a shared role.
+pub(super) fn check_replicas(
+    reader: &mut Reader<'_>,
+    place: Option<Span>,
+    replicas: u32,
+    run: Run,
+) {
     if let (Some(place), true) = (place, replicas != 1) {
+        let message = match run {
+            Run::Shared => format!("a shared role has one container, and this one has {replicas}"),
+            _ => format!("a job runs once, and this one has {replicas} replicas"),
+        };
         reader.wrong(
             place,
-            format!("a job runs once, and this one has {replicas} replicas"),
+            message,
             "remove `replicas`, or write one role for each",
         );
     }

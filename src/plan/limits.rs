@@ -13,6 +13,19 @@ const MOST_REPLICAS: u32 = 1000;
 /// How much of a CPU the engine gives at least.
 const LEAST_CPUS: f64 = 0.01;
 
+/// What is for Swarm, and what holds here.
+const SWARMS: [(&str, &str); 6] = [
+    ("mode", "`replicas` says how many there are"),
+    (
+        "restart_policy",
+        "containers are restarted unless they are stopped",
+    ),
+    ("update_config", "a new release never updates an old one"),
+    ("rollback_config", "a rollback is a pointer move"),
+    ("placement", "there is one engine"),
+    ("endpoint_mode", "roles reach each other by name"),
+];
+
 /// Replicas, at least 1, and the limits of each.
 pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Limits) {
     let mut limits = Limits::default();
@@ -21,6 +34,16 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
     limits.memory = memory.and_then(|field| memory_limit(reader, field.node));
     let deploy = role.take("deploy");
     let place = role.below("deploy");
+    if let Some(field) = role.take("scale") {
+        replicas = replica_count(reader, field.node);
+    }
+    let scale = role.is_known("scale").then_some(replicas);
+    limits.memory_reservation = role
+        .take("mem_reservation")
+        .and_then(|field| memory_limit(reader, field.node));
+    if let Some(field) = role.take("memswap_limit") {
+        limits.memory_swap = memory_and_swap(reader, field.node, limits.memory);
+    }
     if let Some(field) = role.take("cpus") {
         limits.nano_cpus = nano_cpus(reader, field.node);
     }
@@ -34,29 +57,25 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
         && let Some(mut fields) = reader.fields(field.node, &place, "`replicas:` and `resources:`")
     {
         if let Some(field) = fields.take("replicas") {
-            replicas = replica_count(reader, field.node);
+            let found = replica_count(reader, field.node);
+            if scale.is_some_and(|scale| scale != found) {
+                reader.wrong(
+                    field.node.span,
+                    "this differs from the role's `scale`",
+                    "remove one of them: `scale` or this line",
+                );
+            }
+            replicas = found;
         }
         if let Some(field) = fields.take("resources") {
             resources(reader, field.node, &fields.below("resources"), &mut limits);
         }
-        fields.finish(
-            reader,
-            &[
-                ("mode", "remove it: `replicas` says how many there are"),
-                (
-                    "restart_policy",
-                    "remove it: containers are restarted unless they are stopped",
-                ),
-                (
-                    "update_config",
-                    "remove it: a new release never updates an old one",
-                ),
-                ("rollback_config", "remove it: a rollback is a pointer move"),
-                ("placement", "remove it: there is one engine"),
-                ("labels", "write `labels` on the role itself"),
-                ("endpoint_mode", "remove it"),
-            ],
-        );
+        for (name, why) in SWARMS {
+            if let Some(field) = fields.take(name) {
+                reader.translated(field, format!("`deploy.{name}` means nothing here: {why}"));
+            }
+        }
+        fields.finish(reader, &[("labels", "write `labels` on the role itself")]);
     }
     (replicas, limits)
 }
@@ -64,6 +83,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
 fn replica_count(reader: &mut Reader<'_>, node: &Node) -> u32 {
     let zero = matches!(&node.value, Value::Scalar { text, .. } if text == "0");
     if zero {
+        reader.used(node);
         reader.wrong(
             node.span,
             "a role has at least one replica",
@@ -104,7 +124,14 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
             reader.fields(field.node, &fields.below("reservations"), "`memory`")
     {
         if let Some(field) = inner.take("memory") {
-            limits.memory_reservation = memory_limit(reader, field.node);
+            let found = memory_limit(reader, field.node);
+            agree(
+                reader,
+                field,
+                "mem_reservation",
+                &mut limits.memory_reservation,
+                found,
+            );
             if let (Some(reserved), Some(limit)) = (limits.memory_reservation, limits.memory)
                 && reserved > limit
             {
@@ -150,6 +177,29 @@ fn agree(
     } else if found.is_some() {
         *slot = found;
     }
+}
+
+/// Memory and swap together, which is no less than the memory; -1 for as much swap as there is.
+fn memory_and_swap(reader: &mut Reader<'_>, node: &Node, memory: Option<i64>) -> Option<i64> {
+    if matches!(&node.value, Value::Scalar { text, .. } if text == "-1") {
+        reader.used(node);
+        return Some(-1);
+    }
+    let both = memory_limit(reader, node)?;
+    match memory {
+        None => reader.wrong(
+            node.span,
+            "`memswap_limit` is memory and swap together, and there is no `mem_limit`",
+            "add `mem_limit`, or remove this line",
+        ),
+        Some(memory) if both < memory => reader.wrong(
+            node.span,
+            "memory and swap together are less than `mem_limit`",
+            "raise this one: it counts the memory too",
+        ),
+        Some(_) => return Some(both),
+    }
+    None
 }
 
 /// A limit of memory; the engine takes no less than 6 MiB.

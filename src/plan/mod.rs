@@ -11,14 +11,20 @@
 //! | top level | says |
 //! | --- | --- |
 //! | `volumes: {uploads: {keep: across-releases}}` | one volume for all releases (`SERVICE_uploads`, or its `name:`); `per-release`: a new one each; undecided is an error |
-//! | `shared_paths: [/var/run/docker.sock]` | absolute host paths that roles may bind, with what is below them; all others are refused |
+//! | `shared_paths: [/srv/media]` | host paths that roles may bind, with what is below them; all others are refused |
+//! | `copied_paths: [./nginx.conf]` | paths that are copied into each release although a Compose file would let roles write to them |
+//! | `compose: compose.yaml` | Compose files to read the roles from, the plan being the last word on them |
+//! | `profiles: [worker]`, `project: shop`, `ignore: [start_interval]` | which of their profiles are on, what their project is called, which keys an old engine may go without |
 //! | `services: {debug: {run: never}}` | left out |
 //!
 //! Nothing here touches an engine or a pointer, writes a file or reads the process's variables.
 //! A role with `run: never` is not read beyond that word and is no part of the plan.
 
+mod account;
+mod bind;
 mod body;
 mod command;
+mod compose;
 mod dotenv;
 mod environment;
 mod error;
@@ -28,19 +34,27 @@ mod files;
 mod grants;
 mod healthcheck;
 mod hooks;
+mod host;
 mod http;
 mod image;
 mod job;
+mod labels;
 mod limits;
+mod logging;
+mod merge;
 mod mounted;
 mod nearest;
+mod network_mode;
 mod networks;
 mod order;
 mod pointer;
+mod ports;
 mod probes;
 mod process;
 mod read;
+mod role;
 mod service;
+mod source;
 mod store;
 mod substitute;
 mod tmpfs;
@@ -56,13 +70,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use account::{Entry, Fate};
+pub use compose::ComposeFile;
 pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
 pub(crate) use nearest::nearest;
 pub use units::duration;
 
 use crate::core::plan::{Hook, Plan};
 use read::Reader;
-use tree::{Node, Source, Value};
+use source::{PLAN, Source, Span};
+use tree::{Node, Value};
 
 /// The JSON Schema (draft 2020-12) of a plan, for editors. It knows every key that the reader knows
 /// and no other, which a test holds; what keys mean together only the reader knows.
@@ -94,6 +111,15 @@ pub struct Loaded {
     pub notes: Vec<Note>,
 }
 
+/// What became of every value of a plan and of its Compose files.
+#[derive(Debug, Clone)]
+pub struct Accounted {
+    /// The plan, or what is wrong with it.
+    pub loaded: Result<Loaded, PlanError>,
+    /// The values, file by file; none where a file is no YAML.
+    pub entries: Vec<Entry>,
+}
+
 /// What is kept of a plan, so that a resumed run never reads an edited file. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanRecord {
@@ -106,6 +132,9 @@ pub struct PlanRecord {
     /// `--name`, where it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The Compose files it names, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compose: Vec<ComposeFile>,
     /// Variables met in public places, as read.
     #[serde(default)]
     pub public: BTreeMap<String, String>,
@@ -122,13 +151,30 @@ pub struct PlanRecord {
 /// # Errors
 /// Everything that is wrong with it, each with its place.
 pub fn load(path: &Path, inputs: &Inputs<'_>) -> Result<Loaded, PlanError> {
-    let file = path.display().to_string();
-    let bytes = bytes_of(path, &file)?;
-    let text = text_of(&file, &bytes)?;
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Problem::whole(&file, format!("cannot be placed: {error}")))?;
-    let directory = absolute.parent().unwrap_or(&absolute).to_path_buf();
-    interpret(&file, &directory, text, inputs.name, inputs, None)
+    account(path, inputs).loaded
+}
+
+/// As [`load`], and says what became of every value.
+#[must_use]
+pub fn account(path: &Path, inputs: &Inputs<'_>) -> Accounted {
+    let read = || -> Result<_, PlanError> {
+        let file = path.display().to_string();
+        let bytes = bytes_of(path, &file)?;
+        let text = text_of(&file, &bytes)?.to_owned();
+        let absolute = std::path::absolute(path)
+            .map_err(|error| Problem::whole(&file, format!("cannot be placed: {error}")))?;
+        let directory = absolute.parent().unwrap_or(&absolute).to_path_buf();
+        Ok((file, directory, text))
+    };
+    match read() {
+        Ok((file, directory, text)) => {
+            interpret(&file, &directory, &text, inputs.name, inputs, None)
+        }
+        Err(error) => Accounted {
+            loaded: Err(error),
+            entries: Vec::new(),
+        },
+    }
 }
 
 /// Reads the plan of a run that is resumed: text and public values from its record, secrets and
@@ -147,13 +193,14 @@ pub fn reload(record: &PlanRecord, inputs: &Inputs<'_>) -> Result<Loaded, PlanEr
         inputs,
         Some(record),
     )
+    .loaded
 }
 
 /// Reads of a recorded plan the hooks that run on the deployer, and nothing else: whatever is missing
 /// of its roles today, these can run. Those that cannot be read are left out, and the error says why.
 #[must_use]
 pub fn reload_hooks(record: &PlanRecord, inputs: &Inputs<'_>) -> (Vec<Hook>, Option<PlanError>) {
-    let source = source(&record.path, &record.text);
+    let source = Source::new(PLAN, &record.path, &record.text);
     let root = match root(&source) {
         Ok(root) => root,
         Err(error) => return (Vec::new(), Some(error)),
@@ -260,11 +307,8 @@ fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
     };
-    let place = Source {
-        file,
-        text: readable,
-    }
-    .place(readable.find('\0').unwrap_or(readable.len()));
+    let place =
+        Source::new(PLAN, file, readable).place(readable.find('\0').unwrap_or(readable.len()));
     let at = |message: &str| Problem::at(file, place.line, place.column, message);
     if utf16 {
         Err(at("this is not UTF-8 text (it looks like UTF-16)").help("save the file as UTF-8"))
@@ -277,15 +321,8 @@ fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
     }
 }
 
-fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
-    Source {
-        file,
-        text: text.strip_prefix('\u{feff}').unwrap_or(text),
-    }
-}
-
 /// The plan as a tree: a map of keys, none of them twice.
-fn root(source: &Source<'_>) -> Result<Node, PlanError> {
+fn root(source: &Source) -> Result<Node, PlanError> {
     const BEGIN: &str = "begin with `name:`, `services:`, `probes:` and `pointer:`";
     let root = tree::parse(source).map_err(PlanError::new)?;
     let mut doubled = Vec::new();
@@ -294,7 +331,7 @@ fn root(source: &Source<'_>) -> Result<Node, PlanError> {
         return Err(PlanError::new(doubled));
     }
     let problem = if root.is_null() {
-        let start = tree::Span {
+        let start = Span {
             line: 1,
             column: 1,
             ..root.span
@@ -316,11 +353,29 @@ fn interpret(
     name: Option<&str>,
     inputs: &Inputs<'_>,
     recorded: Option<&PlanRecord>,
-) -> Result<Loaded, PlanError> {
-    let source = source(file, text);
-    let root = root(&source)?;
+) -> Accounted {
+    let source = Source::new(PLAN, file, text);
+    let of_plan = match root(&source) {
+        Ok(root) => root,
+        Err(error) => {
+            return Accounted {
+                loaded: Err(error),
+                entries: Vec::new(),
+            };
+        }
+    };
     let mut reader = Reader::new(source, directory.to_path_buf(), inputs, recorded);
-    let plan = top::plan(&mut reader, &root, name);
+    let whole = match compose::read(&mut reader, of_plan.clone()) {
+        Ok(whole) => whole,
+        Err(error) => {
+            return Accounted {
+                loaded: Err(error),
+                entries: Vec::new(),
+            };
+        }
+    };
+    compose::refuse_directives(&mut reader, &whole.root);
+    let plan = top::plan(&mut reader, &whole, name);
     if reader.problems.is_empty() {
         reader.missed();
     }
@@ -331,12 +386,29 @@ fn interpret(
             .filter(|name| !reader.asked.contains(*name));
         for name in unused.cloned().collect::<Vec<_>>() {
             reader.note(
-                root.span,
+                of_plan.span,
                 format!("`--set {name}` is used nowhere in this plan"),
             );
         }
     }
-    match plan {
+    let trees = std::iter::once(&of_plan).chain(&whole.files);
+    let entries: Vec<Entry> = trees
+        .zip(&reader.sources)
+        .flat_map(|(tree, source)| account::account(source, tree, &reader.fates, &reader.problems))
+        .collect();
+    if reader.problems.is_empty() {
+        reader.say_unread(&entries);
+    }
+    // By place, the plan's own first.
+    let rank = |note: &Note| {
+        reader
+            .sources
+            .iter()
+            .position(|source| source.file == note.file)
+    };
+    let mut notes = std::mem::take(&mut reader.notes);
+    notes.sort_by_key(|note| (rank(note), note.line, note.column));
+    let loaded = match plan {
         Some(plan) if reader.problems.is_empty() => Ok(Loaded {
             plan,
             record: PlanRecord {
@@ -344,15 +416,17 @@ fn interpret(
                 directory: directory.display().to_string(),
                 text: text.to_owned(),
                 name: name.map(str::to_owned),
+                compose: reader.sources[1..].iter().map(ComposeFile::from).collect(),
                 public: reader.public,
                 secrets: reader.secrets,
                 files: reader.files,
             },
-            notes: reader.notes,
+            notes,
         }),
         _ if reader.problems.is_empty() => {
             Err(Problem::at(file, 1, 1, "this plan could not be understood").into())
         }
         _ => Err(PlanError::new(reader.problems)),
-    }
+    };
+    Accounted { loaded, entries }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::files;
 use super::read::Reader;
-use super::tree::Span;
+use super::source::Span;
 use crate::core::plan::{FileMount, Mount};
 
 /// What a role mounts.

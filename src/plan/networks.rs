@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::fields::Fields;
+use super::fields::{Fields, take_away};
 use super::files;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
+
+use super::role::At;
+use crate::core::plan::Run;
 
 /// A network of the top level.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,33 +53,39 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
                 "remove the line, or make the network yourself and mark it `external: true`",
             );
         }
+        let own = [
+            ("ipam", "addresses come from `pools: {networks: …}`"),
+            ("attachable", "nothing but its own containers joins it"),
+            ("labels", "an environment's network has flipside's own"),
+            ("enable_ipv6", "an environment's network has IPv4 addresses"),
+            ("enable_ipv4", "an environment's network has IPv4 addresses"),
+            (
+                "driver_opts",
+                "an environment's network has the engine's usual ones",
+            ),
+        ];
+        for (option, why) in own {
+            if let Some(field) = fields.take(option) {
+                reader.translated(
+                    field,
+                    format!(
+                        "`{option}` of the network `{}` means nothing here: {why}",
+                        key.text
+                    ),
+                );
+            }
+        }
         fields.finish(
             reader,
-            &[
-                (
-                    "internal",
-                    "make the network yourself and mark it `external: true`",
-                ),
-                ("ipam", "addresses come from `pools: {networks: …}`"),
-                (
-                    "driver_opts",
-                    "make the network yourself and mark it `external: true`",
-                ),
-                ("attachable", "remove it"),
-                ("labels", "remove it"),
-                (
-                    "enable_ipv6",
-                    "make the network yourself and mark it `external: true`",
-                ),
-            ],
+            &[(
+                "internal",
+                "make the network yourself and mark it `external: true`",
+            )],
         );
         if !external {
             if let Some(field) = name {
-                reader.wrong(
-                    field.key,
-                    "a network of the environment's own has no fixed name",
-                    "remove `name`, or add `external: true` if it exists already",
-                );
+                reader.public(field.node, "a network's name");
+                reader.translated(field, format!("the network `{}` is the environment's own, which has no fixed name: if it exists already, say `external: true`", key.text));
             }
             found.insert(key.text.clone(), Network::Own);
             continue;
@@ -100,14 +110,20 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
     found
 }
 
-/// A role's `networks`: the external ones it joins.
-pub(super) fn joined(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    place: &str,
-    declared: &BTreeMap<String, Network>,
-) -> Vec<String> {
+/// What a role's `networks` come to.
+#[derive(Default)]
+pub(super) struct Joined {
+    /// The external ones it joins.
+    pub external: Vec<String>,
+    /// Further names for it in the environment's own.
+    pub aliases: Vec<String>,
+}
+
+/// A role's `networks`.
+pub(super) fn joined(reader: &mut Reader<'_>, node: &Node, place: &str, at: &At<'_>) -> Joined {
+    let declared = &at.declared.networks;
     let mut names: Vec<(String, Span)> = Vec::new();
+    let mut aliases: Vec<String> = Vec::new();
     match &node.value {
         Value::List(items) => {
             for item in items {
@@ -120,24 +136,46 @@ pub(super) fn joined(
             for (key, value) in entries {
                 names.push((key.text.clone(), key.span));
                 let place = format!("{place}.{}", key.text);
-                let Some(fields) = reader.fields(value, &place, "nothing") else {
+                let Some(mut fields) = reader.fields(value, &place, "`aliases:`, or nothing")
+                else {
                     continue;
                 };
-                fields.finish(
-                    reader,
-                    &[
-                        ("aliases", "remove it: a role is reached by its own name"),
-                        (
-                            "ipv4_address",
-                            "remove it: addresses are assigned from `pools`",
-                        ),
-                        (
-                            "ipv6_address",
-                            "remove it: addresses are assigned from `pools`",
-                        ),
-                        ("priority", "remove it"),
-                    ],
-                );
+                if let Some(field) = fields.take("aliases") {
+                    let is_external = matches!(declared.get(&key.text), Some(Network::External(_)));
+                    for alias in reader.words(field.node, "a name, or a list of names") {
+                        if is_external && at.run != Run::Shared {
+                            reader.wrong(
+                                field.key,
+                                format!("on the external network `{}` the name `{alias}` would lead to every release that stands, not only to the live one", key.text),
+                                take_away(field.key, &place, "aliases"),
+                            );
+                        } else if !is_host(&alias) {
+                            reader.wrong(
+                                field.key,
+                                format!("`{alias}` is not a host name"),
+                                "use a-z, 0-9, `-` and `.`",
+                            );
+                        } else if !aliases.contains(&alias) {
+                            aliases.push(alias);
+                        }
+                    }
+                }
+                for (name, why) in [
+                    ("ipv4_address", "addresses are assigned from `pools`"),
+                    ("ipv6_address", "addresses are assigned from `pools`"),
+                    ("link_local_ips", "addresses are assigned from `pools`"),
+                    ("mac_address", "the engine assigns one"),
+                    ("priority", "the environment's own network comes first"),
+                    ("gw_priority", "the environment's own network comes first"),
+                ] {
+                    if let Some(field) = fields.take(name) {
+                        reader.translated(
+                            field,
+                            format!("`{name}` of `{}` means nothing here: {why}", at.name),
+                        );
+                    }
+                }
+                fields.finish(reader, &[]);
             }
         }
         _ => reader.expected(node, "a list of networks"),
@@ -160,7 +198,10 @@ pub(super) fn joined(
             }
         }
     }
-    joined
+    Joined {
+        external: joined,
+        aliases,
+    }
 }
 
 /// `extra_hosts`: name and address.
@@ -252,16 +293,33 @@ pub(super) fn dns(reader: &mut Reader<'_>, node: &Node) -> Vec<IpAddr> {
     found
 }
 
+/// `dns_search`.
+pub(super) fn dns_search(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in reader.words(node, "a domain, or a list of domains") {
+        match name == "." || is_host(&name) {
+            true => found.push(name),
+            false => reader.wrong(
+                node.span,
+                format!("`{name}` is not a domain"),
+                "write it as `example.org`",
+            ),
+        }
+    }
+    found
+}
+
 /// `hostname`. The engine makes it a name on every network of the container, and on the external
 /// ones of `joined` it would name the containers of all releases alike.
 pub(super) fn hostname(
     reader: &mut Reader<'_>,
     role: &mut Fields<'_>,
     joined: &[String],
+    run: Run,
 ) -> Option<String> {
     let field = role.take("hostname")?;
     let text = reader.public(field.node, "a host name")?;
-    if let Some(network) = joined.first() {
+    if let Some(network) = joined.first().filter(|_| run != Run::Shared) {
         reader.wrong(
             field.node.span,
             format!("on the external network `{network}` the name `{text}` would lead to every release that stands, not only to the live one"),

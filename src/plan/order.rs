@@ -5,12 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::nearest::nearest;
 use super::read::Reader;
 use super::service::Roles;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::RoleName;
 use crate::core::plan::{Condition, Run};
 
 /// What a role names, before it is known whether those roles exist.
-pub(super) type Wishes = Vec<(String, Span, Condition)>;
+pub(super) type Wishes = Vec<Wish>;
+
+/// A role that is waited for.
+pub(super) struct Wish {
+    pub name: String,
+    pub span: Span,
+    pub condition: Condition,
+    /// Whether it must be there.
+    pub required: bool,
+}
 
 /// A role's `depends_on`.
 pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishes {
@@ -19,7 +29,12 @@ pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishe
         Value::List(items) => {
             for item in items {
                 if let Some(name) = reader.public(item, "a role's name") {
-                    found.push((name, item.span, Condition::Started));
+                    found.push(Wish {
+                        name,
+                        span: item.span,
+                        condition: Condition::Started,
+                        required: true,
+                    });
                 }
             }
         }
@@ -33,23 +48,24 @@ pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishe
                     Some(field) => condition(reader, field.node),
                     None => Condition::Started,
                 };
-                if let Some(field) = fields.take("required")
-                    && reader.boolean(field.node) == Some(false)
+                let required = fields
+                    .take("required")
+                    .and_then(|field| reader.boolean(field.node));
+                if let Some(field) = fields.take("restart")
+                    && reader.boolean(field.node) == Some(true)
                 {
-                    reader.wrong(
-                        field.node.span,
-                        "`required: false` is not supported in this version",
-                        "remove the line, or the dependency",
+                    reader.translated(
+                        field,
+                        "`restart: true` means nothing here: what an environment depends on is not changed once it is up",
                     );
                 }
-                fields.finish(
-                    reader,
-                    &[(
-                        "restart",
-                        "remove it: an environment is never changed once it is up",
-                    )],
-                );
-                found.push((key.text.clone(), key.span, condition));
+                fields.finish(reader, &[]);
+                found.push(Wish {
+                    name: key.text.clone(),
+                    span: key.span,
+                    condition,
+                    required: required.unwrap_or(true),
+                });
             }
         }
         _ => reader.expected(
@@ -83,17 +99,26 @@ pub(super) fn settle(
         roles,
         shared,
         left_out,
+        ..
     } = found;
     let known: Vec<RoleName> = roles.keys().chain(shared.keys()).cloned().collect();
     let mut edges: BTreeMap<&RoleName, Vec<(RoleName, Span)>> = BTreeMap::new();
     for (role, wanted) in wishes {
-        for (name, span, condition) in wanted {
+        for Wish {
+            name,
+            span,
+            condition,
+            required,
+        } in wanted
+        {
             let Some(other) = known.iter().find(|known| known.as_str() == name) else {
-                let (message, help) = if left_out.contains(name) {
-                    (
-                        format!("`{name}` is left out by its `run: never`"),
-                        "remove the dependency, or the `run: never`".to_owned(),
-                    )
+                if !required {
+                    reader.note(*span, format!("`{role}` does not wait for `{name}`, which is not there and not required"));
+                    continue;
+                }
+                let (message, help) = if let Some(left) = left_out.get(name) {
+                    let (message, back) = left.words(name);
+                    (message, without(*span, role, name, &back))
                 } else {
                     let help = match nearest(name, known.iter().map(RoleName::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
@@ -166,6 +191,16 @@ pub(super) fn settle(
             format!("these roles wait for each other: {}", names.join(" → ")),
             "remove one of the dependencies",
         );
+    }
+}
+
+/// The ways out where a role waits for one that is left out.
+fn without(span: Span, role: &RoleName, name: &str, back: &str) -> String {
+    match span.is_compose() {
+        false => format!("remove the dependency, or {back}"),
+        true => format!(
+            "{back}; or take the dependency away: `services: {{{role}: {{depends_on: {{{name}: !reset null}}}}}}`"
+        ),
     }
 }
 

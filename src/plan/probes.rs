@@ -1,6 +1,6 @@
 //! `probes`: the checks that an environment is fit to serve.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::command;
 use super::expose;
@@ -8,16 +8,17 @@ use super::fields::{Field, Fields};
 use super::http;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::service::Roles;
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::RoleName;
-use crate::core::plan::{Exposed, GrpcProbe, PointerPlan, Probe, ProbeKind, Role};
+use crate::core::plan::{Exposed, GrpcProbe, PointerPlan, Probe, ProbeKind};
 
 const KINDS: [&str; 5] = ["http", "grpc", "tcp", "exec", "health"];
 
 /// What probes refer to.
 pub(super) struct Around<'a> {
-    pub roles: &'a BTreeMap<RoleName, Role>,
-    pub left_out: &'a BTreeSet<String>,
+    pub roles: &'a Roles,
     pub exposed: Option<&'a Exposed>,
     pub pointer: Option<&'a PointerPlan>,
 }
@@ -31,7 +32,10 @@ pub(super) const MISSING: (&str, &str) = (
 /// The top level's `probes`; none only where the plan says so.
 pub(super) fn probes(reader: &mut Reader<'_>, field: Field<'_>, around: &Around<'_>) -> Vec<Probe> {
     match &field.node.value {
-        Value::Scalar { text, .. } if text == "none" => Vec::new(),
+        Value::Scalar { text, .. } if text == "none" => {
+            reader.used(field.node);
+            Vec::new()
+        }
         Value::List(items) if items.is_empty() => {
             reader.wrong(field.node.span, "this list of probes is empty", MISSING.1);
             Vec::new()
@@ -103,15 +107,7 @@ fn probe(reader: &mut Reader<'_>, item: &Node, place: &str, around: &Around<'_>)
     let role = match fields.take_full(reader, "role") {
         Some(field) => {
             let text = reader.public(field.node, "a role's name");
-            text.and_then(|text| {
-                expose::role(
-                    reader,
-                    field.node.span,
-                    &text,
-                    around.roles,
-                    around.left_out,
-                )
-            })
+            text.and_then(|text| expose::role(reader, field.node.span, &text, around.roles))
         }
         None => around.exposed.map(|exposed| exposed.role.clone()),
     };
@@ -266,7 +262,13 @@ pub(super) fn port(
     if let Some(exposed) = at.around.exposed.filter(|exposed| exposed.role == *role) {
         return Some(exposed.port);
     }
-    match at.around.roles.get(role).map(|role| role.expose.as_slice()) {
+    match at
+        .around
+        .roles
+        .roles
+        .get(role)
+        .map(|role| role.expose.as_slice())
+    {
         Some([port]) => Some(*port),
         _ => {
             reader.wrong(
@@ -324,7 +326,7 @@ fn exec(reader: &mut Reader<'_>, fields: &mut Fields<'_>, at: &Place<'_>) -> Opt
 fn health(reader: &mut Reader<'_>, at: &Place<'_>) -> Option<ProbeKind> {
     let check = at
         .role
-        .and_then(|role| at.around.roles.get(role))
+        .and_then(|role| at.around.roles.roles.get(role))
         .and_then(|role| role.healthcheck.as_ref());
     if check.is_some_and(|check| {
         check

@@ -1,9 +1,12 @@
-//! `stop_signal`, `security_opt`, `cap_add` and `cap_drop`: what a role's processes may do, and how
-//! they are ended.
+//! `stop_signal`, `security_opt`, `cap_add`, `cap_drop`, `group_add` and `sysctls`: what a role's
+//! processes may do, and how they are ended.
+
+use std::collections::BTreeMap;
 
 use super::nearest::nearest;
 use super::read::Reader;
-use super::tree::Node;
+use super::source::Span;
+use super::tree::{Node, Value};
 
 /// `stop_signal`: a number, or a name that every engine knows.
 pub(super) fn signal(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
@@ -152,6 +155,60 @@ pub(super) fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> 
             None => "write a capability such as `NET_BIND_SERVICE`, or `ALL`".to_owned(),
         };
         reader.wrong(item.span, format!("`{text}` is not a capability"), help);
+    }
+    found
+}
+
+/// `group_add`: names or numbers of groups.
+pub(super) fn groups(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    const WHAT: &str = "a group's name or number";
+    let Some(items) = reader.list(node, "a list of groups") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = reader.public(item, WHAT) else {
+            continue;
+        };
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == ':') {
+            let message = format!("`{text}` is not a group");
+            reader.wrong(item.span, message, format!("write {WHAT}"));
+            continue;
+        }
+        found.push(text);
+    }
+    found
+}
+
+/// `sysctls`: as a map or as a list of `name=value`.
+pub(super) fn sysctls(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
+    const HELP: &str = "write `net.core.somaxconn: 1024`";
+    let mut found = BTreeMap::new();
+    let mut insert = |reader: &mut Reader<'_>, span: Span, name: &str, value: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        if name.is_empty() || !name.contains('.') || !name.chars().all(plain) || value.is_empty() {
+            reader.wrong(span, format!("`{name}` is no setting of the kernel"), HELP);
+        } else {
+            found.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    match &node.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                if let Some(text) = reader.public(value, "one value") {
+                    insert(reader, key.span, &key.text, &text);
+                }
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                if let Some(text) = reader.public(item, "`name=value`") {
+                    let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+                    insert(reader, item.span, name, value);
+                }
+            }
+        }
+        _ => reader.expected(node, "`name: value`, or a list of `name=value`"),
     }
     found
 }

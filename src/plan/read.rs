@@ -4,17 +4,19 @@
 //! Secrecy is decided here, by place: [`Reader::public`] for what may be shown and is recorded as
 //! read, [`Reader::text`] for what may be secret and of which only a keyed digest is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::account::{Entry, Fate};
 use super::error::{Note, Problem, printable};
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::nearest::{listed, nearest};
+use super::source::{PLAN, Source, Span};
 use super::substitute::{self, Wanted};
-use super::tree::{Node, Source, Span, Value};
+use super::tree::{Node, Value};
 use super::{Inputs, PlanRecord, dotenv, units};
 use crate::core::Millis;
 use crate::core::plan::Text;
@@ -29,8 +31,20 @@ const GIVE_BACK: &str = "give it its old value (`flipside resume --set NAME=VALU
 
 /// What reading a plan needs and gathers.
 pub(super) struct Reader<'a> {
-    pub source: Source<'a>,
+    /// The plan, and the Compose files it names.
+    pub sources: Vec<Source>,
+    /// Where the plan's relative paths begin.
     pub directory: PathBuf,
+    /// Where those of its Compose files begin.
+    pub project_directory: PathBuf,
+    /// What became of each node, by its id; of what is not in it, nothing so far.
+    pub fates: HashMap<u32, Fate>,
+    /// Keys whose values are dropped where an engine does not know them.
+    pub ignored: BTreeSet<String>,
+    /// The Compose project's name, where there are such files.
+    pub project: Option<String>,
+    /// Profiles that are chosen.
+    pub profiles: BTreeSet<String>,
     pub problems: Vec<Problem>,
     pub notes: Vec<Note>,
     pub public: BTreeMap<String, String>,
@@ -38,6 +52,8 @@ pub(super) struct Reader<'a> {
     pub files: BTreeMap<String, String>,
     /// Names that the top level declares, rightly or wrongly, as `secrets.tls`.
     pub declared: BTreeSet<String>,
+    /// Volumes of which it was said that nothing decides on them.
+    pub undecided: BTreeSet<String>,
     /// Every variable that was asked for.
     pub asked: BTreeSet<String>,
     inputs: &'a Inputs<'a>,
@@ -50,20 +66,26 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
-        source: Source<'a>,
+        source: Source,
         directory: PathBuf,
         inputs: &'a Inputs<'a>,
         recorded: Option<&'a PlanRecord>,
     ) -> Self {
         Self {
-            source,
+            sources: vec![source],
+            project_directory: directory.clone(),
             directory,
+            fates: HashMap::new(),
+            ignored: BTreeSet::new(),
+            project: None,
+            profiles: BTreeSet::new(),
             problems: Vec::new(),
             notes: Vec::new(),
             public: BTreeMap::new(),
             secrets: BTreeMap::new(),
             files: BTreeMap::new(),
             declared: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             asked: BTreeSet::new(),
             inputs,
             recorded,
@@ -79,14 +101,14 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let problem = self.source.problem(span, message).help(help);
+        let problem = self.source(span).problem(span, message).help(help);
         self.problems.push(problem);
     }
 
     /// Records something worth saying.
     pub(super) fn note(&mut self, span: Span, message: impl Into<String>) {
         self.notes.push(Note {
-            file: self.source.file.to_owned(),
+            file: printable(&self.source(span).file),
             line: span.line,
             column: span.column,
             message: printable(&message.into()),
@@ -98,29 +120,99 @@ impl<'a> Reader<'a> {
         self.declared.contains(&format!("{section}.{name}"))
     }
 
+    /// The text of a Compose file, in their order, that the record of a resumed run keeps.
+    pub(super) fn recorded_file(&self, index: usize) -> Option<&'a str> {
+        let file = self.recorded?.compose.get(index);
+        file.map(|file| file.text.as_str())
+    }
+
+    /// A variable that says nothing secret: as it was read first, where a run is resumed.
+    pub(super) fn public_variable(&mut self, name: &str) -> Option<String> {
+        let value = match self.recorded {
+            Some(record) => record.public.get(name).cloned(),
+            None => self.variable(name),
+        }?;
+        self.public.insert(name.to_owned(), value.clone());
+        Some(value)
+    }
+
+    /// What nobody has looked at is never passed over in silence, although it is no fault of the
+    /// plan's.
+    pub(super) fn say_unread(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| entry.fate == Fate::Unread) {
+            self.notes.push(Note {
+                file: printable(&entry.file),
+                line: entry.line,
+                column: 1,
+                message: printable(&format!(
+                    "nothing was done with `{}`, which is a defect of flipside's",
+                    entry.path.join(".")
+                )),
+            });
+        }
+    }
+
     /// Whether this is the first reading of a plan and not that of a resumed run, whose images are
     /// built and whose build contexts may be gone.
     pub(super) fn is_first(&self) -> bool {
         self.recorded.is_none()
     }
 
-    /// A path of the plan, made absolute against the plan's directory.
-    pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        let joined = self.directory.join(path);
-        let mut clean = PathBuf::new();
-        for part in joined.components() {
-            match part {
-                std::path::Component::CurDir => {}
-                std::path::Component::ParentDir => {
-                    clean.pop();
-                }
-                part => clean.push(part),
-            }
-        }
-        clean
+    /// The file that a place is in.
+    pub(super) fn source(&self, span: Span) -> &Source {
+        &self.sources[usize::from(span.file)]
     }
 
-    /// The caller's value of a variable: `--set`, then the variables, then `.env`.
+    /// What is written at a place, word for word.
+    pub(super) fn written(&self, span: Span) -> Option<&str> {
+        self.source(span).text.get(span.start..span.end)
+    }
+
+    /// Says that a node has been understood.
+    pub(super) fn used(&mut self, node: &Node) {
+        self.fates.entry(node.id).or_insert(Fate::Used);
+    }
+
+    /// Says what a node and all below it has become.
+    pub(super) fn became(&mut self, node: &Node, fate: Fate) {
+        node.each(&mut |node| {
+            self.fates.insert(node.id, fate);
+        });
+    }
+
+    /// Says that a key means something else here than where it comes from, and what.
+    pub(super) fn translated(&mut self, field: Field<'_>, message: impl Into<String>) {
+        self.note(field.key, message);
+        self.became(field.node, Fate::Translated);
+    }
+
+    /// Where the relative paths at a place begin, for a hint.
+    pub(super) fn paths_begin(&self, span: Span) -> String {
+        match span.is_compose() {
+            false => "relative paths begin at the plan's directory".to_owned(),
+            true => format!(
+                "relative paths begin at `{}`",
+                self.project_directory.display()
+            ),
+        }
+    }
+
+    /// A path written at `span`, made absolute against the directory of its file.
+    pub(super) fn resolve(&self, span: Span, path: &str) -> PathBuf {
+        let directory = match span.is_compose() {
+            false => &self.directory,
+            true => &self.project_directory,
+        };
+        clean(&directory.join(path))
+    }
+
+    /// As [`Self::resolve`], where the Compose files' paths begin; without any, the plan's.
+    pub(super) fn resolve_in_project(&self, path: &str) -> PathBuf {
+        clean(&self.project_directory.join(path))
+    }
+
+    /// The caller's value of a variable: `--set`, then the variables, then `.env` beside the plan, then
+    /// that beside its Compose file.
     pub(super) fn variable(&mut self, name: &str) -> Option<String> {
         self.asked.insert(name.to_owned());
         if let Some(value) = self
@@ -133,15 +225,25 @@ impl<'a> Reader<'a> {
         }
         if self.dotenv.is_none() {
             let inputs = self.inputs;
-            let found = dotenv::beside(&self.directory, &mut |name| {
-                let given = inputs.overrides.get(name);
-                given.or_else(|| inputs.vars.get(name)).cloned()
-            });
-            self.dotenv_is_broken = found.is_err();
-            self.dotenv = Some(found.unwrap_or_else(|problem| {
-                self.problems.push(problem);
-                BTreeMap::new()
-            }));
+            let mut directories = vec![&self.project_directory];
+            if self.directory != self.project_directory {
+                directories.push(&self.directory);
+            }
+            let mut all = BTreeMap::new();
+            for directory in directories {
+                let found = dotenv::beside(directory, &mut |name| {
+                    let given = inputs.overrides.get(name);
+                    given.or_else(|| inputs.vars.get(name)).cloned()
+                });
+                match found {
+                    Ok(found) => all.extend(found),
+                    Err(problem) => {
+                        self.problems.push(problem);
+                        self.dotenv_is_broken = true;
+                    }
+                }
+            }
+            self.dotenv = Some(all);
         }
         self.dotenv
             .as_ref()
@@ -174,14 +276,14 @@ impl<'a> Reader<'a> {
         if wrong.missing && self.dotenv_is_broken {
             return;
         }
-        let covered = self.source.text.get(span.start..span.end).unwrap_or("");
+        let covered = self.written(span).unwrap_or("");
         let form = text.get(wrong.at.clone()).unwrap_or("");
         let place = match covered.find(form).filter(|_| !form.is_empty()) {
             Some(offset) => {
                 let start = span.start + offset;
                 Span {
                     end: start + form.len(),
-                    ..self.source.place(start)
+                    ..self.source(span).place(start)
                 }
             }
             None => span,
@@ -191,6 +293,7 @@ impl<'a> Reader<'a> {
 
     /// The text of a public place, as written by the person and the variables.
     pub(super) fn public(&mut self, node: &Node, what: &str) -> Option<String> {
+        self.used(node);
         match &node.value {
             Value::Scalar { text, .. } => match self.expand_public(text) {
                 Ok(value) => self.without_nul(node.span, value),
@@ -238,6 +341,7 @@ impl<'a> Reader<'a> {
 
     /// Like [`Self::text_part`], for a value that may yet be replaced by another at its place.
     pub(super) fn unsealed_part(&mut self, node: &Node, part: &str) -> Option<Text> {
+        self.used(node);
         match substitute::expand(part, &mut |name, _| self.variable(name)) {
             Ok(expanded) => {
                 let value = self.without_nul(node.span, expanded.value)?;
@@ -305,7 +409,7 @@ impl<'a> Reader<'a> {
             .collect();
         for place in gone {
             let problem = Problem::whole(
-                self.source.file,
+                &self.sources[usize::from(PLAN)].file,
                 format!("`{place}` is missing, and this release was begun with it"),
             );
             self.problems.push(problem.help(GIVE_BACK));
@@ -342,6 +446,7 @@ impl<'a> Reader<'a> {
     fn typed(&mut self, node: &Node, what: &str) -> Option<String> {
         if let Value::Scalar { text, plain: false } = &node.value
             && !text.contains('$')
+            && !node.span.is_compose()
         {
             self.wrong(
                 node.span,
@@ -408,7 +513,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn size(&mut self, node: &Node) -> Option<i64> {
         let text = self.public(node, "a size such as `256MiB` or `1GiB`")?;
-        self.unit(node, &text, "size", units::size(&text))
+        // Compose counts a bare number in bytes.
+        let bare = node.span.is_compose().then(|| text.parse().ok()).flatten();
+        let size = bare.map_or_else(|| units::size(&text), Ok);
+        self.unit(node, &text, "size", size)
     }
 
     pub(super) fn unit<T>(
@@ -470,13 +578,36 @@ impl<'a> Reader<'a> {
         path: &str,
         what: &str,
     ) -> Option<Fields<'t>> {
+        if let Value::Map(entries) = &node.value
+            && entries.is_empty()
+        {
+            self.used(node);
+        }
         match &node.value {
             Value::Map(entries) => Some(Fields::new(path, node.span, entries)),
-            Value::Null => Some(Fields::new(path, node.span, &[])),
+            Value::Null => {
+                self.used(node);
+                Some(Fields::new(path, node.span, &[]))
+            }
             _ => {
                 self.expected(node, what);
                 None
             }
         }
     }
+}
+
+/// A path without `.` and `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
 }

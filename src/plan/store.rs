@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::files;
 use super::networks::Network;
 use super::read::Reader;
-use super::tree::{Node, Span, Value};
+use super::source::Span;
+use super::tree::{Node, Value};
 use crate::core::plan::{FileSource, Text};
 
 /// What the top level declares for roles to use.
@@ -17,6 +18,9 @@ pub(super) struct Declared {
     pub networks: BTreeMap<String, Network>,
     /// Absolute host paths that roles may bind, themselves and what is below them.
     pub shared_paths: Vec<String>,
+    /// Absolute paths of this machine that are copied into each release although the file would let
+    /// roles write to them, themselves and what is below them.
+    pub copied_paths: Vec<String>,
 }
 
 /// A named volume.
@@ -28,8 +32,8 @@ pub(super) struct Volume {
 /// How long its data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Nothing says so.
-    Undecided,
+    /// Nothing says so; its name on the engine where that is given.
+    Undecided(Option<String>),
     /// Each release begins with an empty one.
     PerRelease,
     /// All releases use one, by its name on the engine where the plan gives it.
@@ -77,15 +81,21 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
                 "make the volume yourself and mark it `external: true`",
             );
         }
+        if let Some(field) = fields.take("labels") {
+            reader.translated(
+                field,
+                format!(
+                    "the `labels` of the volume `{}` mean nothing here",
+                    key.text
+                ),
+            );
+        }
         fields.finish(
             reader,
-            &[
-                (
-                    "driver_opts",
-                    "make the volume yourself and mark it `external: true`",
-                ),
-                ("labels", "remove it"),
-            ],
+            &[(
+                "driver_opts",
+                "make the volume yourself and mark it `external: true`",
+            )],
         );
         let given = name.as_ref().and_then(|(_, name)| name.clone());
         let (text, span) = match (&name, &given) {
@@ -118,7 +128,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
                 Keep::PerRelease
             }
             (false, Some((_, None))) => continue,
-            (false, None) => Keep::Undecided,
+            (false, None) => Keep::Undecided(given),
         };
         found.insert(
             key.text.clone(),
@@ -241,23 +251,28 @@ pub(super) fn contents(
     found
 }
 
-/// The top level's `shared_paths`.
-pub(super) fn shared_paths(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
-    let Some(items) = reader.list(node, "a list of absolute paths") else {
+/// The top level's `shared_paths` or `copied_paths`: relative ones begin where those of the Compose
+/// files do, else at the plan's directory.
+pub(super) fn paths(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let Some(items) = reader.list(node, "a list of paths") else {
         return Vec::new();
     };
     let mut found = Vec::new();
     for item in items {
-        let Some(text) = reader.public(item, "an absolute path") else {
+        let Some(text) = reader.public(item, "a path") else {
             continue;
         };
-        match files::absolute(&text) {
-            Some(path) => found.push(path),
-            None => reader.wrong(
+        if let Some(path) = files::absolute(&text) {
+            found.push(path);
+        } else if text.starts_with('.') {
+            let path = reader.resolve_in_project(&text);
+            found.push(path.display().to_string());
+        } else {
+            reader.wrong(
                 item.span,
-                format!("`{text}` is not an absolute path"),
-                "write a path of the engine's host that begins with `/`, without `..`",
-            ),
+                format!("`{text}` is not a path"),
+                "write one that begins with `/`, without `..`, or with `./`",
+            );
         }
     }
     found

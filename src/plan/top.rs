@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::compose::Whole;
 use super::fields::{Field, Fields};
 use super::nearest::nearest;
 use super::probes::Around;
 use super::read::Reader;
-use super::service::Roles;
+use super::source::Span;
 use super::store::{self, Declared, Section};
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use super::{expose, files, hooks, networks, pointer, probes, service};
 use crate::core::plan::{Hook, Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
@@ -19,7 +20,6 @@ const ADVICE: &[(&str, &str)] = &[
         "gates",
         "remove it: for now failing probes during `bake` switch back",
     ),
-    ("compose", "write the roles under `services`"),
     ("include", "write the roles under `services`"),
     ("version", "remove it"),
     ("cells", "write one plan for each"),
@@ -29,11 +29,20 @@ const ADVICE: &[(&str, &str)] = &[
 ];
 
 /// Reads a whole plan; what is wrong is left in `reader`.
-pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str>) -> Option<Plan> {
+pub(super) fn plan(
+    reader: &mut Reader<'_>,
+    whole: &Whole,
+    given_name: Option<&str>,
+) -> Option<Plan> {
+    let root = &whole.root;
     let mut fields = reader.fields(root, "", "a map of keys")?;
-    fields.ignore_extensions();
+    fields.ignore_extensions(reader);
+    for read_before in ["compose", "project", "profiles", "ignore"] {
+        fields.take_even_empty(read_before);
+    }
     // What the plan as a whole lacks is said at its beginning.
     let start = Span {
+        file: root.span.file,
         line: root.span.line,
         column: root.span.column,
         start: root.span.start,
@@ -51,7 +60,7 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let declared = declared(reader, &mut fields);
     let missing = (
         "this plan has no `services`",
-        "add `services: {web: {image: NAME:TAG}}`",
+        "add `compose: compose.yaml`, or `services: {web: {image: NAME:TAG}}`",
     );
     let services = fields.take_required(reader, "services", start, missing);
     let roles =
@@ -78,22 +87,10 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     let hooks = given_hooks.map(|field| hooks::hooks(reader, field, Some(&roles)));
     let hidden = declared.secrets.values().filter_map(files::hidden);
     let hidden = hidden.collect();
-    let Roles {
-        roles,
-        shared,
-        left_out,
-    } = roles;
-    workers(reader, settle, &roles, &mut policy);
-    let exposed = expose::exposed(
-        reader,
-        expose.map(|field| field.node),
-        start,
-        &roles,
-        &left_out,
-    );
+    workers(reader, settle, &roles.roles, &mut policy);
+    let exposed = expose::exposed(reader, expose.map(|field| field.node), start, &roles);
     let around = Around {
         roles: &roles,
-        left_out: &left_out,
         exposed: exposed.as_ref(),
         pointer: pointer.as_ref(),
     };
@@ -107,9 +104,9 @@ pub(super) fn plan(reader: &mut Reader<'_>, root: &Node, given_name: Option<&str
     }
     Some(Plan {
         service: service?,
-        roles,
-        shared,
-        project: None,
+        roles: roles.roles,
+        shared: roles.shared,
+        project: whole.project.clone(),
         external_networks: networks::external(declared.networks),
         exposed: exposed?,
         probes,
@@ -179,7 +176,10 @@ fn declared(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Declared {
         networks::note_folding(reader, field.key, &declared.networks);
     }
     if let Some(field) = fields.take_full(reader, "shared_paths") {
-        declared.shared_paths = store::shared_paths(reader, field.node);
+        declared.shared_paths = store::paths(reader, field.node);
+    }
+    if let Some(field) = fields.take_full(reader, "copied_paths") {
+        declared.copied_paths = store::paths(reader, field.node);
     }
     declared
 }

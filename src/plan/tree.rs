@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
 
 use super::error::Problem;
+use super::source::{Source, Span};
 
 /// How deep lists and maps may be nested.
 pub(super) const MOST_DEPTH: usize = 64;
@@ -16,15 +17,6 @@ pub(super) const MOST_DEPTH: usize = 64;
 const MOST_NODES: usize = 50_000;
 /// How much text it may have then, in bytes.
 const MOST_TEXT: usize = 4 << 20;
-
-/// A place in the plan: line and column from 1, and the bytes it covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Span {
-    pub line: usize,
-    pub column: usize,
-    pub start: usize,
-    pub end: usize,
-}
 
 /// A key of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +28,20 @@ pub(super) struct Key {
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
+    /// Its own, also where an alias repeats what stands elsewhere: by it is known what became of it.
+    pub id: u32,
     pub value: Value,
     pub span: Span,
+    pub tag: Option<Directive>,
+}
+
+/// What a later file asks to be done with what earlier ones say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Directive {
+    /// `!reset`: take it away.
+    Reset,
+    /// `!override`: put this in its place.
+    Override,
 }
 
 /// A value as written.
@@ -62,6 +66,27 @@ impl Node {
             Value::Scalar { plain: false, .. } => "text in quotes",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
+        }
+    }
+
+    /// Calls `seen` with this and everything below it.
+    pub(super) fn each(&self, seen: &mut dyn FnMut(&Node)) {
+        seen(self);
+        match &self.value {
+            Value::Null | Value::Scalar { .. } => {}
+            Value::List(items) => items.iter().for_each(|item| item.each(seen)),
+            Value::Map(entries) => entries.iter().for_each(|(_, value)| value.each(seen)),
+        }
+    }
+
+    fn each_mut(&mut self, seen: &mut dyn FnMut(&mut Node)) {
+        seen(self);
+        match &mut self.value {
+            Value::Null | Value::Scalar { .. } => {}
+            Value::List(items) => items.iter_mut().for_each(|item| item.each_mut(seen)),
+            Value::Map(entries) => entries
+                .iter_mut()
+                .for_each(|(_, value)| value.each_mut(seen)),
         }
     }
 
@@ -101,71 +126,12 @@ impl Weight {
     }
 }
 
-/// The text of a plan with its name and where its lines begin.
-pub(super) struct Source<'a> {
-    pub file: &'a str,
-    pub text: &'a str,
-}
-
-impl Source<'_> {
-    /// A problem at `span`, with the line shown.
-    pub(super) fn problem(&self, span: Span, message: impl Into<String>) -> Problem {
-        let start = self.text[..span.start.min(self.text.len())]
-            .rfind(['\n', '\r'])
-            .map_or(0, |index| index + 1);
-        let rest = &self.text[start..];
-        let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
-        let covered = self.text.get(span.start..span.end).unwrap_or("");
-        let marked = covered
-            .split(['\n', '\r'])
-            .next()
-            .unwrap_or("")
-            .chars()
-            .count();
-        Problem::at(self.file, span.line, span.column, message).source(line, marked.max(1))
-    }
-
-    /// The place of a byte.
-    pub(super) fn place(&self, offset: usize) -> Span {
-        let mut offset = offset.min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = &self.text[..offset];
-        let breaks = before.bytes().enumerate().filter(|&(index, byte)| {
-            byte == b'\n' || byte == b'\r' && self.text.as_bytes().get(index + 1) != Some(&b'\n')
-        });
-        let line = breaks.count() + 1;
-        let start = before.rfind(['\n', '\r']).map_or(0, |index| index + 1);
-        Span {
-            line,
-            column: before[start..].chars().count() + 1,
-            start: offset,
-            end: offset,
-        }
-    }
-
-    fn span(&self, span: granit_parser::Span) -> Span {
-        let start = span.start.byte_offset().unwrap_or(0).min(self.text.len());
-        let end = span
-            .end
-            .byte_offset()
-            .unwrap_or(start)
-            .clamp(start, self.text.len());
-        Span {
-            line: span.start.line().max(1),
-            column: span.start.col() + 1,
-            start,
-            end,
-        }
-    }
-}
-
 enum Frame {
     List {
         items: Vec<Node>,
         span: Span,
         anchor: usize,
+        tag: Option<Directive>,
     },
     Map {
         entries: Vec<(Key, Node)>,
@@ -173,14 +139,16 @@ enum Frame {
         merges: Vec<Node>,
         span: Span,
         anchor: usize,
+        tag: Option<Directive>,
     },
 }
 
 struct Builder<'a> {
-    source: &'a Source<'a>,
+    source: &'a Source,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
     root: Option<Node>,
+    next_id: u32,
     nodes: usize,
     text: usize,
     problems: Vec<Problem>,
@@ -190,7 +158,7 @@ struct Builder<'a> {
 ///
 /// # Errors
 /// What keeps it from being read; several duplicate keys at once, anything else alone.
-pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
+pub(super) fn parse(source: &Source) -> Result<Node, Vec<Problem>> {
     let mut options = granit_parser::options! {
         flow_nesting_limit: MOST_DEPTH,
         block_nesting_limit: MOST_DEPTH,
@@ -201,12 +169,13 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
         stack: Vec::new(),
         anchors: HashMap::new(),
         root: None,
+        next_id: source.first_id(),
         nodes: 0,
         text: 0,
         problems: Vec::new(),
     };
     let mut documents = 0;
-    for next in Parser::new_from_str_with_options(source.text, options) {
+    for next in Parser::new_from_str_with_options(&source.text, options) {
         let taken = match next {
             Err(error) => Err(broken(source, &error)),
             Ok((Event::DocumentStart(..), span)) if documents == 1 => {
@@ -227,12 +196,14 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Node, Vec<Problem>> {
         return Err(builder.problems);
     }
     Ok(builder.root.unwrap_or(Node {
+        id: source.first_id(),
         value: Value::Null,
         span: source.place(0),
+        tag: None,
     }))
 }
 
-fn broken(source: &Source<'_>, error: &granit_parser::ScanError) -> Problem {
+fn broken(source: &Source, error: &granit_parser::ScanError) -> Problem {
     let place = source.place(error.marker().byte_offset().unwrap_or(0));
     if *error.kind() == ErrorKind::RecursionLimitExceeded {
         return too_deep(source, place);
@@ -252,7 +223,7 @@ fn broken(source: &Source<'_>, error: &granit_parser::ScanError) -> Problem {
     })
 }
 
-fn too_deep(source: &Source<'_>, place: Span) -> Problem {
+fn too_deep(source: &Source, place: Span) -> Problem {
     let message = format!("this is nested more than {MOST_DEPTH} levels deep");
     source
         .problem(place, message)
@@ -263,7 +234,7 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.check_tag(tag.as_deref(), span)?;
+                let directive = self.directive(tag.as_deref(), span)?;
                 let forced = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
                 let plain = style == ScalarStyle::Plain && !forced;
                 let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
@@ -275,27 +246,25 @@ impl Builder<'_> {
                         plain,
                     }
                 };
-                self.finish(Node { value, span }, anchor)
+                self.finish(value, span, anchor, directive)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), span)?;
-                self.open(
-                    Frame::List {
-                        items: Vec::new(),
-                        span,
-                        anchor,
-                    },
+                let frame = Frame::List {
+                    items: Vec::new(),
                     span,
-                )
+                    anchor,
+                    tag: self.directive(tag.as_deref(), span)?,
+                };
+                self.open(frame, span)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), span)?;
                 let frame = Frame::Map {
                     entries: Vec::new(),
                     key: None,
                     merges: Vec::new(),
                     span,
                     anchor,
+                    tag: self.directive(tag.as_deref(), span)?,
                 };
                 self.open(frame, span)
             }
@@ -312,21 +281,29 @@ impl Builder<'_> {
                     return Err(too_deep(self.source, span));
                 }
                 self.afford(weight, span)?;
-                let node = self.anchors[&id].clone();
+                let mut node = self.anchors[&id].clone();
+                node.each_mut(&mut |node| node.id = self.new_id());
                 self.attach(node)
             }
             _ => Ok(()),
         }
     }
 
-    fn check_tag(&self, tag: Option<&Tag>, span: Span) -> Result<(), Problem> {
+    fn directive(&self, tag: Option<&Tag>, span: Span) -> Result<Option<Directive>, Problem> {
         match tag {
+            Some(tag) if tag.original() == "!reset" => Ok(Some(Directive::Reset)),
+            Some(tag) if tag.original() == "!override" => Ok(Some(Directive::Override)),
             Some(tag) if !tag.is_yaml_core_schema() && tag.original() != "!" => {
                 let message = format!("the tag `{}` is not supported", tag.original());
                 Err(self.source.problem(span, message).help("remove the tag"))
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
+    }
+
+    fn new_id(&mut self) -> u32 {
+        self.next_id += 1;
+        self.next_id
     }
 
     fn open(&mut self, frame: Frame, span: Span) -> Result<(), Problem> {
@@ -343,28 +320,18 @@ impl Builder<'_> {
                 items,
                 span,
                 anchor,
-            }) => self.finish(
-                Node {
-                    value: Value::List(items),
-                    span,
-                },
-                anchor,
-            ),
+                tag,
+            }) => self.finish(Value::List(items), span, anchor, tag),
             Some(Frame::Map {
                 mut entries,
                 merges,
                 span,
                 anchor,
+                tag,
                 ..
             }) => {
                 self.merge(&mut entries, merges)?;
-                self.finish(
-                    Node {
-                        value: Value::Map(entries),
-                        span,
-                    },
-                    anchor,
-                )
+                self.finish(Value::Map(entries), span, anchor, tag)
             }
             None => Ok(()),
         }
@@ -397,7 +364,19 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+    fn finish(
+        &mut self,
+        value: Value,
+        span: Span,
+        anchor: usize,
+        tag: Option<Directive>,
+    ) -> Result<(), Problem> {
+        let node = Node {
+            id: self.new_id(),
+            value,
+            span,
+            tag,
+        };
         let own = match &node.value {
             Value::Scalar { text, .. } => Weight {
                 nodes: 1,
@@ -451,23 +430,8 @@ impl Builder<'_> {
     }
 }
 
-impl Source<'_> {
-    fn key(&self, node: Node) -> Result<Key, Problem> {
-        match node.value {
-            Value::Scalar { text, .. } => Ok(Key {
-                text,
-                span: node.span,
-            }),
-            _ => {
-                let message = format!("a key must be a name, and this is {}", node.kind());
-                Err(self.problem(node.span, message).help("write `name: value`"))
-            }
-        }
-    }
-}
-
 /// Keys that stand twice in one map, wherever they are.
-pub(super) fn duplicates(source: &Source<'_>, node: &Node, found: &mut Vec<Problem>) {
+pub(super) fn duplicates(source: &Source, node: &Node, found: &mut Vec<Problem>) {
     match &node.value {
         Value::Map(entries) => {
             let mut seen: HashMap<&str, Span> = HashMap::new();

@@ -1,45 +1,44 @@
 //! A role's `volumes`, `tmpfs`, `secrets` and `configs`: everything that appears at a path in its
-//! containers.
+//! containers. What is bound is read in [`super::bind`].
 
+use super::bind::bind;
 use super::fields::Fields;
-use super::files::{self, Found};
 use super::grants::granted;
 use super::mounted::{Mounted, Shape, target_of};
 use super::nearest::nearest;
 use super::read::Reader;
-use super::store::{Declared, Keep, Section};
+use super::role::At;
+use super::source::Span;
+use super::store::{Keep, Section};
 use super::tmpfs;
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use crate::core::ServiceName;
-use crate::core::plan::{FileContent, FileMount, FileSource, Mount, MountSource};
+use crate::core::plan::{Mount, MountSource, Run};
 
 /// What is read alike for all mounts of one role.
-struct Context<'a> {
-    declared: &'a Declared,
-    service: Option<&'a ServiceName>,
-    place: String,
+pub(super) struct Context<'a> {
+    pub at: &'a At<'a>,
+    pub place: String,
 }
 
 /// One mount as written, short or long.
-struct Wish<'t> {
-    node: &'t Node,
-    source: Option<String>,
-    target: String,
-    read_only: bool,
+pub(super) struct Wish<'t> {
+    pub node: &'t Node,
+    pub source: Option<String>,
+    pub target: String,
+    pub read_only: bool,
 }
 
 /// Everything a role mounts; `read_only` is where it says `read_only: true`.
 pub(super) fn mounted(
     reader: &mut Reader<'_>,
     role: &mut Fields<'_>,
-    declared: &Declared,
-    service: Option<&ServiceName>,
+    at: &At<'_>,
     read_only: Option<Span>,
 ) -> Mounted {
     let mut mounted = Mounted::default();
     let context = Context {
-        declared,
-        service,
+        at,
         place: role.below("volumes"),
     };
     if let Some(field) = role.take("volumes") {
@@ -81,7 +80,7 @@ pub(super) fn mounted(
                 .list(field.node, "a list of names")
                 .unwrap_or_default()
             {
-                granted(reader, item, &place, section, declared, &mut mounted);
+                granted(reader, item, &place, section, at.declared, &mut mounted);
             }
         }
     }
@@ -119,6 +118,11 @@ fn short(
         match mode {
             "ro" => read_only = true,
             "rw" => read_only = false,
+            "z" | "Z" => reader.note(
+                item.span,
+                format!("the mode `{mode}` is left out: what is mounted keeps its SELinux label"),
+            ),
+            "cached" | "delegated" | "consistent" => {}
             other => {
                 reader.wrong(
                     item.span,
@@ -173,12 +177,24 @@ fn long(
     let options =
         options_field.map(|field| tmpfs::options(reader, field.node, &fields.below("tmpfs")));
     let span = fields.span;
+    if let Some(field) = fields.take("consistency") {
+        reader.public(field.node, "`cached`");
+    }
+    if let Some(field) = fields.take("bind")
+        && let Some(mut inner) = reader.fields(field.node, &fields.below("bind"), "nothing")
+    {
+        if let Some(field) = inner.take("create_host_path") {
+            reader.boolean(field.node);
+        }
+        inner.finish(
+            reader,
+            &[("propagation", "remove it"), ("selinux", "remove it")],
+        );
+    }
     fields.finish(
         reader,
         &[
-            ("bind", "remove it"),
             ("volume", "remove it"),
-            ("consistency", "remove it"),
             ("shared", "declare the path in the top-level `shared_paths`"),
         ],
     );
@@ -242,92 +258,6 @@ fn long(
     }
 }
 
-fn bind(
-    reader: &mut Reader<'_>,
-    wish: Wish<'_>,
-    context: &Context<'_>,
-    mounted: &mut Mounted,
-) -> Option<()> {
-    let Wish {
-        node,
-        source,
-        target,
-        read_only,
-    } = wish;
-    let source = source?;
-    if source.starts_with('~') {
-        reader.wrong(
-            node.span,
-            format!("`{source}` is in somebody's home directory"),
-            "copy it beside the plan and write a path relative to the plan",
-        );
-        return None;
-    }
-    if source.starts_with('/') {
-        let path = files::absolute(&source);
-        let Some(path) = path.filter(|path| {
-            context
-                .declared
-                .shared_paths
-                .iter()
-                .any(|above| files::is_below(path, above))
-        }) else {
-            reader.wrong(
-                node.span,
-                format!("`{source}` is a path of the engine's host, shared by every release"),
-                format!(
-                    "if that is meant, declare it at the top level: `shared_paths: [{source}]`"
-                ),
-            );
-            return None;
-        };
-        mounted.claim(reader, node.span, &target, Shape::Volume);
-        mounted.mounts.push(Mount {
-            target,
-            source: MountSource::Host(path),
-            read_only,
-        });
-        return Some(());
-    }
-    if !read_only {
-        reader.wrong(
-            node.span,
-            format!("`{source}` would be written to, and a release keeps no path of the deployer"),
-            "add `:ro` (or `read_only: true`) to copy it into the release, or use a named volume",
-        );
-        return None;
-    }
-    let place = format!("{}.{target}", context.place);
-    let content = match files::found(reader, node, &source, &place)? {
-        Found::Directory(path) => {
-            mounted.claim(reader, node.span, &target, Shape::CopiedDirectory);
-            mounted.copied.insert(target.clone(), path.clone());
-            FileContent::Directory(path)
-        }
-        Found::File(path) => {
-            mounted.claim(reader, node.span, &target, Shape::SingleFile);
-            let (uid, gid, mode) = owner_and_mode(&path);
-            FileContent::File {
-                source: FileSource::Path(path),
-                uid,
-                gid,
-                mode,
-            }
-        }
-    };
-    mounted.files.push(FileMount { target, content });
-    Some(())
-}
-
-/// Owner, group and mode of a file as it stands; root's and readable by all where that cannot be
-/// told.
-fn owner_and_mode(path: &std::path::Path) -> (u32, u32, u32) {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map_or((0, 0, 0o644), |kind| {
-        (kind.uid(), kind.gid(), kind.mode() & 0o777)
-    })
-}
-
 fn volume(
     reader: &mut Reader<'_>,
     wish: Wish<'_>,
@@ -340,52 +270,24 @@ fn volume(
         target,
         read_only,
     } = wish;
+    let at = context.at;
+    let service = at.service.map_or("", ServiceName::as_str);
     let source = match source {
-        None => MountSource::PerRelease(None),
-        Some(name) => {
-            let decide = format!(
-                "`{name}: {{keep: across-releases}}` to keep its data from release to release, or `{name}: {{keep: per-release}}` to begin empty each time"
-            );
-            match context
-                .declared
-                .volumes
-                .get(&name)
-                .map(|volume| (volume.key, &volume.keep))
-            {
-                Some((_, Keep::PerRelease)) => MountSource::PerRelease(Some(name)),
-                Some((_, Keep::AcrossReleases(Some(given)))) => MountSource::Shared(given.clone()),
-                Some((_, Keep::AcrossReleases(None))) => {
-                    let service = context.service.map_or("", ServiceName::as_str);
-                    MountSource::Shared(format!("{service}_{name}"))
-                }
-                Some((key, Keep::Undecided)) => {
-                    reader.wrong(
-                        key,
-                        format!("nothing says whether the volume `{name}` outlives a release"),
-                        format!("write {decide}"),
-                    );
-                    return None;
-                }
-                // Its own declaration is wrong, and that has been said.
-                None if reader.is_declared("volumes", &name) => return None,
-                None => {
-                    let known = context.declared.volumes.keys().map(String::as_str);
-                    let help = match nearest(&name, known) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None if reader.resolve(&name).exists() => {
-                            format!("write `./{name}` if what stands beside the plan is meant")
-                        }
-                        None => format!("under the top-level `volumes:` add {decide}"),
-                    };
-                    reader.wrong(
-                        node.span,
-                        format!("the volume `{name}` is not declared"),
-                        help,
-                    );
-                    return None;
-                }
-            }
+        None if at.run == Run::Shared => {
+            let name = format!("{service}_{}{}", at.name, target.replace('/', "."));
+            reader.note(node.span, format!("the volume at `{target}` has no name: it becomes `{name}`, which outlives the containers of `{}`", at.name));
+            MountSource::Shared(name)
         }
+        None => {
+            reader.note(
+                node.span,
+                format!(
+                    "the volume at `{target}` has no name: each release begins with an empty one"
+                ),
+            );
+            MountSource::PerRelease(None)
+        }
+        Some(name) => named(reader, node, name, at)?,
     };
     mounted.claim(reader, node.span, &target, Shape::Volume);
     mounted.mounts.push(Mount {
@@ -394,4 +296,68 @@ fn volume(
         read_only,
     });
     Some(())
+}
+
+/// A volume of the top level, and how long its data is kept.
+fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Option<MountSource> {
+    let service = at.service.map_or("", ServiceName::as_str);
+    let own = format!("{service}_{name}");
+    let declared = at.declared.volumes.get(&name);
+    match declared.map(|volume| (volume.key, &volume.keep)) {
+        Some((_, Keep::PerRelease)) if at.run == Run::Shared => {
+            reader.wrong(
+                node.span,
+                format!("`{}` is shared and outlives releases, and its volume `{name}` is `keep: per-release`", at.name),
+                format!("write `volumes: {{{name}: {{keep: across-releases}}}}`"),
+            );
+            None
+        }
+        Some((_, Keep::PerRelease)) => Some(MountSource::PerRelease(Some(name))),
+        Some((_, Keep::AcrossReleases(Some(given)))) => Some(MountSource::Shared(given.clone())),
+        Some((_, Keep::AcrossReleases(None))) => Some(MountSource::Shared(own)),
+        Some((_, Keep::Undecided(given))) if at.run == Run::Shared => {
+            Some(MountSource::Shared(given.clone().unwrap_or(own)))
+        }
+        // Said once, where the first role names it.
+        Some(_) if !reader.undecided.insert(name.clone()) => None,
+        Some((key, Keep::Undecided(_))) => {
+            reader.wrong(
+                key,
+                format!("nothing says whether the volume `{name}`, to which `{}` may write, outlives a release", at.name),
+                decide(reader, key, &name, service),
+            );
+            None
+        }
+        // Its own declaration is wrong, and that has been said.
+        None if reader.is_declared("volumes", &name) => None,
+        None => {
+            let known = at.declared.volumes.keys().map(String::as_str);
+            let help = match nearest(&name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if reader.resolve(node.span, &name).exists() => {
+                    format!("write `./{name}` if what stands beside the plan is meant")
+                }
+                None => decide(reader, node.span, &name, service),
+            };
+            reader.wrong(
+                node.span,
+                format!("the volume `{name}` is not declared"),
+                help,
+            );
+            None
+        }
+    }
+}
+
+/// The line that decides on a volume. One that a Compose project has already is taken over by name.
+fn decide(reader: &Reader<'_>, place: Span, name: &str, service: &str) -> String {
+    let adopted = match &reader.project {
+        Some(project) if place.is_compose() && project != service => {
+            format!(", name: {project}_{name}")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "at the top level of the plan write `volumes: {{{name}: {{keep: across-releases{adopted}}}}}` to keep its data from release to release, or `volumes: {{{name}: {{keep: per-release}}}}` to begin empty each time"
+    )
 }

@@ -187,7 +187,7 @@ fn volumes_short_and_long() {
         "volumes:\n- ./site:/srv/site/:ro\n- ./nginx.conf:/etc/nginx.conf:ro\n- /cache\n- uploads:/data\n\
          - {type: volume, source: db, target: /db, read_only: true}\n- {type: bind, source: ./site, target: /www, read_only: true}\n\
          - {type: tmpfs, target: /tmp, tmpfs: {size: 64m, mode: 01777}}\n- tmp:/scratch\n- old:/old\n\
-         - /var/run/docker.sock:/var/run/docker.sock\ntmpfs: [/run, \"/var/tmp:size=64m,mode=1777\"]\n---\n\
+         - /srv/media:/media\ntmpfs: [/run, \"/var/tmp:size=64m,mode=1777\"]\n---\n\
          volumes:\n  uploads: {keep: across-releases}\n  db: {external: true, name: pg}\n  tmp: {keep: per-release}\n  \
          old: {external: true}\nshared_paths: [/var/run]",
     );
@@ -216,11 +216,7 @@ fn volumes_short_and_long() {
             false,
         ),
         ("/old", MountSource::Shared("old".into()), false),
-        (
-            "/var/run/docker.sock",
-            MountSource::Host("/var/run/docker.sock".into()),
-            false,
-        ),
+        ("/media", MountSource::Host("/srv/media".into()), false),
     ];
     assert_eq!(mounted, expected);
     let tmpfs: Vec<_> = role

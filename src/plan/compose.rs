@@ -1,0 +1,390 @@
+//! `compose:`: the Compose files that a plan names, read as one, with the plan itself as the last
+//! word on them.
+//!
+//! Files are merged as trees, before any variable is substituted, by Compose's rules. What Compose
+//! says at the top of a file and a plan does not (`version`, `name`) is settled here; everything
+//! below `services`, `volumes`, `networks`, `secrets` and `configs` is read where a plan's own is.
+
+use std::path::Path;
+
+use super::account::Fate;
+use super::fields::{Field, Fields};
+use super::nearest::{listed, nearest};
+use super::read::Reader;
+use super::source::{PLAN, Source, Span};
+use super::tree::{self, Key, Node, Value};
+use super::{PlanError, bytes_of, merge, text_of};
+
+/// The sections that a plan and a Compose file have in common.
+const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
+
+/// How to have a file without what flipside does not follow.
+const CONFIG: &str = "pass the output of `docker compose config`, which has it all in one file";
+
+/// What a plan is read from.
+pub(super) struct Whole {
+    /// The plan's tree and that of its Compose files as one.
+    pub root: Node,
+    /// The trees of the Compose files, as they stand in them.
+    pub files: Vec<Node>,
+    /// The Compose project's name, where there are such files.
+    pub project: Option<String>,
+}
+
+/// Reads the files that `plan` names, and merges all of it.
+///
+/// # Errors
+/// Where a file cannot be read or is no Compose file; everything less is left in `reader`.
+pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanError> {
+    let Value::Map(entries) = &plan.value else {
+        return Ok(alone(plan));
+    };
+    let mut fields = Fields::new("", plan.span, entries);
+    chosen(reader, &mut fields);
+    let given = fields.take_full(reader, "compose");
+    let project = fields.take_full(reader, "project");
+    let Some(given) = given else {
+        if let Some(project) = project {
+            reader.wrong(
+                project.key,
+                "`project` names the project of Compose files, and this plan has none",
+                "add `compose: compose.yaml`, or remove the line",
+            );
+        }
+        return Ok(alone(plan));
+    };
+    let paths: Vec<_> = match &given.node.value {
+        Value::List(items) => items.iter().collect(),
+        _ => vec![given.node],
+    };
+    let mut files: Vec<Node> = Vec::new();
+    for node in paths {
+        let Some(path) = reader.public(node, "the path of a Compose file, or a list of them")
+        else {
+            continue;
+        };
+        if let Some(file) = file(reader, node, &path, files.is_empty())? {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        if reader.problems.is_empty() {
+            reader.wrong(
+                given.node.span,
+                "`compose` names no file",
+                "write `compose: compose.yaml`, or remove the line",
+            );
+        }
+        return Ok(alone(plan));
+    }
+    let mut merged = merge::alone(reader, files[0].clone());
+    for file in &files[1..] {
+        merged = merge::over(reader, merged, file.clone());
+    }
+    let project = project_name(reader, project, &merged);
+    reader.project.clone_from(&project);
+    let root = with_plan(reader, merged, plan.clone());
+    Ok(Whole {
+        root,
+        files,
+        project,
+    })
+}
+
+/// What a plan asks to take back where nothing stands before it.
+pub(super) fn refuse_directives(reader: &mut Reader<'_>, root: &Node) {
+    let mut places = Vec::new();
+    root.each(&mut |node| places.extend(node.tag.map(|tag| (node.span, tag))));
+    for (span, tag) in places {
+        let tag = match tag {
+            tree::Directive::Reset => "!reset",
+            tree::Directive::Override => "!override",
+        };
+        reader.wrong(
+            span,
+            format!("the tag `{tag}` changes what an earlier file says, and nothing stands before it here"),
+            "remove the tag",
+        );
+    }
+}
+
+fn alone(plan: Node) -> Whole {
+    Whole {
+        root: plan,
+        files: Vec::new(),
+        project: None,
+    }
+}
+
+/// `profiles` and `ignore`, which say how roles are read.
+fn chosen(reader: &mut Reader<'_>, fields: &mut Fields<'_>) {
+    const MAY_BE_IGNORED: [&str; 1] = ["start_interval"];
+    if let Some(field) = fields.take_full(reader, "profiles") {
+        let words = reader.words(field.node, "a profile, or a list of them");
+        reader.profiles.extend(words);
+    }
+    if let Some(field) = fields.take_full(reader, "ignore") {
+        let items = match &field.node.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(field.node),
+        };
+        for item in items {
+            if let Some(key) = reader.choice(item, "key that may be ignored", &MAY_BE_IGNORED) {
+                reader.ignored.insert(key.to_owned());
+            }
+        }
+    }
+}
+
+/// One file's tree; its text is that of the record where a run is resumed.
+fn file(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+    is_first: bool,
+) -> Result<Option<Node>, PlanError> {
+    let absolute = reader.resolve(node.span, path);
+    let shown = shown(&reader.sources[usize::from(PLAN)].file, path);
+    let Ok(index) = u16::try_from(reader.sources.len()) else {
+        return Ok(None);
+    };
+    let text = match reader.recorded_file(usize::from(index) - 1) {
+        Some(text) => text.to_owned(),
+        None => {
+            let bytes = match bytes_of(&absolute, &shown) {
+                Ok(bytes) => bytes,
+                Err(problem) => {
+                    reader.wrong(
+                        node.span,
+                        format!("the Compose file `{path}` {}", problem.message),
+                        "relative paths begin at the plan's directory",
+                    );
+                    return Ok(None);
+                }
+            };
+            text_of(&shown, &bytes)?.to_owned()
+        }
+    };
+    if is_first {
+        reader.project_directory = absolute
+            .parent()
+            .map_or_else(|| reader.directory.clone(), Path::to_path_buf);
+    }
+    let source = Source::new(index, &shown, &text);
+    let tree = tree::parse(&source).map_err(PlanError::new)?;
+    let mut doubled = Vec::new();
+    tree::duplicates(&source, &tree, &mut doubled);
+    if !doubled.is_empty() {
+        return Err(PlanError::new(doubled));
+    }
+    let wrong = match &tree.value {
+        Value::Map(_) => None,
+        Value::Null => Some("this Compose file is empty".to_owned()),
+        _ => Some(format!(
+            "a Compose file is a map of keys, and this is {}",
+            tree.kind()
+        )),
+    };
+    if let Some(message) = wrong {
+        let problem = source.problem(tree.span, message);
+        let help =
+            "name the file that has `services:`, or pass the output of `docker compose config`";
+        return Err(problem.help(help).into());
+    }
+    reader.sources.push(source);
+    refuse_others(reader, &tree);
+    Ok(Some(tree))
+}
+
+/// A file's path as people see it: beside the plan's own.
+fn shown(plan: &str, path: &str) -> String {
+    let beside = Path::new(plan).parent().unwrap_or(Path::new(""));
+    beside.join(path).display().to_string()
+}
+
+/// What would bring in further files.
+fn refuse_others(reader: &mut Reader<'_>, tree: &Node) {
+    let Value::Map(entries) = &tree.value else {
+        return;
+    };
+    for (key, value) in entries {
+        if key.text == "include" && !value.is_null() {
+            reader.wrong(key.span, "`include` is not followed", CONFIG);
+        }
+    }
+    let services = entries.iter().find(|(key, _)| key.text == "services");
+    let Some(Value::Map(services)) = services.map(|(_, node)| &node.value) else {
+        return;
+    };
+    for (_, service) in services {
+        let Value::Map(keys) = &service.value else {
+            continue;
+        };
+        for (key, value) in keys {
+            if key.text == "extends" && !value.is_null() {
+                reader.wrong(key.span, "`extends` is not followed", CONFIG);
+            }
+        }
+    }
+}
+
+/// The project's name as Compose finds it: the plan's word for `-p`, the variable, `name:`, else the
+/// directory's.
+fn project_name(
+    reader: &mut Reader<'_>,
+    given: Option<Field<'_>>,
+    merged: &Node,
+) -> Option<String> {
+    let said = match given {
+        Some(field) => Some((
+            reader.public(field.node, "a project's name")?,
+            field.node.span,
+        )),
+        None => reader
+            .public_variable("COMPOSE_PROJECT_NAME")
+            .filter(|name| !name.is_empty())
+            .map(|name| (name, Span::default())),
+    };
+    let own = key_of(merged, "name").map(|(key, node)| (key.span, node));
+    let written = own.and_then(|(_, node)| {
+        let text = reader.public(node, "a project's name")?;
+        Some((text, node.span))
+    });
+    let (name, span) = match said.or(written) {
+        Some(found) => found,
+        None => {
+            let name = reader.project_directory.file_name();
+            let name = name.map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            return normalised(&name);
+        }
+    };
+    if normalised(&name).as_deref() != Some(name.as_str()) {
+        reader.wrong(
+            span,
+            format!("`{name}` is not the name of a Compose project"),
+            "use a-z, 0-9, `-` and `_`, with a letter or digit first",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+/// What Compose makes a project's name of.
+fn normalised(name: &str) -> Option<String> {
+    let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(*c);
+    let name: String = name.to_lowercase().chars().filter(kept).collect();
+    let name = name.trim_start_matches(['-', '_']).to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+fn key_of<'t>(map: &'t Node, name: &str) -> Option<(&'t Key, &'t Node)> {
+    let Value::Map(entries) = &map.value else {
+        return None;
+    };
+    let found = entries.iter().find(|(key, _)| key.text == name);
+    found.map(|(key, node)| (key, node))
+}
+
+/// The plan laid over the files: what both have in common is merged, the rest is the plan's alone.
+fn with_plan(reader: &mut Reader<'_>, merged: Node, plan: Node) -> Node {
+    let (Value::Map(theirs), Value::Map(own)) = (merged.value, plan.value) else {
+        return plan_again(plan.id, plan.span);
+    };
+    let mut entries: Vec<(Key, Node)> = Vec::new();
+    for (key, node) in theirs {
+        match key.text.as_str() {
+            name if SECTIONS.contains(&name) => entries.push((key, node)),
+            // Read for the project's name.
+            "name" | "include" => {}
+            "version" => reader.became(&node, Fate::Translated),
+            name if name.starts_with("x-") => reader.became(&node, Fate::LeftOut),
+            name => {
+                let known = SECTIONS.into_iter().chain(["name"]);
+                let help = match nearest(name, known.clone()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known here: {}", listed(known)),
+                };
+                reader.wrong(
+                    key.span,
+                    format!("`{name}` is not a key of a Compose file that flipside reads"),
+                    help,
+                );
+            }
+        }
+    }
+    for (key, node) in own {
+        let at = entries.iter().position(|(known, _)| known.text == key.text);
+        match at {
+            Some(at) if SECTIONS.contains(&key.text.as_str()) => {
+                if key.text == "services" {
+                    check_names(reader, &entries[at].1, &node);
+                }
+                let (first, base) = entries.remove(at);
+                let both = merge::section(reader, &first.text, base, node);
+                entries.insert(at, (first, both));
+            }
+            _ => entries.push((key, node)),
+        }
+    }
+    Node {
+        id: plan.id,
+        value: Value::Map(entries),
+        span: plan.span,
+        tag: None,
+    }
+}
+
+fn plan_again(id: u32, span: Span) -> Node {
+    Node {
+        id,
+        value: Value::Null,
+        span,
+        tag: None,
+    }
+}
+
+/// A role of the plan that only decides something must be one of the files'.
+fn check_names(reader: &mut Reader<'_>, theirs: &Node, own: &Node) {
+    let (Value::Map(theirs), Value::Map(own)) = (&theirs.value, &own.value) else {
+        return;
+    };
+    let names = || theirs.iter().map(|(key, _)| key.text.as_str());
+    for (key, node) in own {
+        let Value::Map(keys) = &node.value else {
+            continue;
+        };
+        let whole = keys
+            .iter()
+            .any(|(key, _)| key.text == "image" || key.text == "build");
+        if whole || names().any(|name| name == key.text) {
+            continue;
+        }
+        let help = match nearest(&key.text, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "add `image: NAME:TAG` if this is a role of the plan's own".to_owned(),
+        };
+        reader.wrong(
+            key.span,
+            format!("the Compose files have no service `{}`", key.text),
+            help,
+        );
+    }
+}
+
+/// A Compose file that a plan was read with, as its record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ComposeFile {
+    /// The file, as it was named.
+    pub path: String,
+    /// Its text, with no variable substituted.
+    pub text: String,
+}
+
+impl From<&Source> for ComposeFile {
+    fn from(source: &Source) -> Self {
+        Self {
+            path: source.file.clone(),
+            text: source.text.clone(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `network_mode`, and what a role cannot say beside it.
+
+use super::fields::{Fields, take_away};
+use super::order::Wishes;
+use super::read::Reader;
+use super::service::Roles;
+use super::source::Span;
+use crate::core::RoleName;
+use crate::core::plan::{Condition, Host, Role, Run};
+
+/// Reads a role's `network_mode`: the role whose network it uses, if any.
+pub(super) fn network_mode(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'_>,
+    (role, run): (&RoleName, Run),
+    host: &mut Host,
+    wishes: &mut Wishes,
+) -> Option<RoleName> {
+    let field = fields.take("network_mode")?;
+    let text = reader.public(field.node, "`service:ROLE`")?;
+    let span = field.node.span;
+    let away = take_away(field.key, &format!("services.{role}"), "network_mode");
+    match text.split_once(':').unwrap_or((&text, "")) {
+        ("bridge" | "default", "") => {
+            reader.translated(
+                field,
+                format!("`network_mode: {text}` of `{role}` becomes the environment's own network"),
+            );
+            None
+        }
+        ("host", "") if run == Run::Shared => {
+            host.network = true;
+            None
+        }
+        ("host", "") => {
+            reader.wrong(
+                span,
+                format!("`{role}` uses the host's network, where two releases would take each other's ports"),
+                format!("if the environment's own network will do, {away}; if it outlives releases, write `services: {{{role}: {{run: shared}}}}`"),
+            );
+            None
+        }
+        ("service", other) if !other.is_empty() => {
+            let Ok(name) = RoleName::new(other) else {
+                reader.wrong(
+                    span,
+                    format!("`{other}` is not a role's name"),
+                    "write `service:ROLE`",
+                );
+                return None;
+            };
+            reader.translated(
+                field,
+                format!("`{role}` uses the network of `{other}`, replica by replica, and starts after it"),
+            );
+            if !wishes.iter().any(|wish| wish.name == other) {
+                wishes.push(super::order::Wish {
+                    name: other.to_owned(),
+                    span,
+                    condition: Condition::Started,
+                    required: true,
+                });
+            }
+            Some(name)
+        }
+        ("container", _) => {
+            reader.wrong(
+                span,
+                format!("`{role}` uses the network of a container that no release owns"),
+                "reach that container through a network: `networks: {NAME: {external: true}}`",
+            );
+            None
+        }
+        ("none", "") => {
+            reader.wrong(
+                span,
+                "a role without a network could not be told from one that does not answer",
+                away,
+            );
+            None
+        }
+        _ => {
+            reader.wrong(
+                span,
+                format!("`{text}` is not a network mode"),
+                "write `service:ROLE`, or name networks under `networks`",
+            );
+            None
+        }
+    }
+}
+
+/// What the engine refuses beside another role's network.
+pub(super) fn alone(reader: &mut Reader<'_>, role: &Role, places: &[(&str, Option<Span>)]) {
+    let what = match (&role.network_of, role.host.network) {
+        (Some(other), _) => format!("the network of `{other}`"),
+        (None, true) => "the host's network".to_owned(),
+        (None, false) => return,
+    };
+    for (key, place) in places {
+        if let Some(place) = place {
+            reader.wrong(
+                *place,
+                format!("`{key}` says nothing to a role that uses {what}"),
+                "remove it, or write it on the role whose network it is",
+            );
+        }
+    }
+}
+
+/// A role that uses another's network has as many replicas, and is of the same kind.
+pub(super) fn check(reader: &mut Reader<'_>, roles: &Roles) {
+    let place = |name: &RoleName| roles.network_places.get(name).copied().unwrap_or_default();
+    for (kind, name, role) in roles
+        .roles
+        .iter()
+        .map(|(name, role)| (&roles.roles, name, role))
+        .chain(
+            roles
+                .shared
+                .iter()
+                .map(|(name, role)| (&roles.shared, name, role)),
+        )
+    {
+        let Some(other) = &role.network_of else {
+            continue;
+        };
+        match kind.get(other) {
+            // That it is not there was said where it is waited for.
+            None => {}
+            Some(owner) if owner.network_of.is_some() => reader.wrong(
+                place(name),
+                format!("`{name}` uses the network of `{other}`, which uses another role's itself"),
+                format!("name that one: `services: {{{name}: {{network_mode: \"service:…\"}}}}`"),
+            ),
+            Some(owner) if owner.replicas != role.replicas || owner.run != role.run => reader.wrong(
+                place(name),
+                format!("`{name}` uses the network of `{other}`, and they do not stand and fall together"),
+                "give both the same `run:` and the same number of replicas",
+            ),
+            Some(_) => {}
+        }
+    }
+}
