@@ -174,6 +174,8 @@ pub enum Verb {
     Abort(ServiceArg),
     /// End the bake of a running deploy.
     Promote(ServiceArg),
+    /// Write a first plan for Compose files, a proposal for each decision.
+    Init(Init),
     /// Read a plan and say what is wrong with it; touches nothing.
     Check(PlanArgs),
     /// Remove what nothing needs.
@@ -257,6 +259,20 @@ pub struct Resume {
     /// Whether to wait.
     #[command(flatten)]
     pub lock: Lock,
+}
+
+/// `flipside init`.
+#[derive(Debug, Clone, Args)]
+pub struct Init {
+    /// The Compose file; may be repeated, later ones win.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub from: Vec<PathBuf>,
+    /// Where the plan is written; `-` is standard output.
+    #[arg(long, short, value_name = "PLAN", default_value = "flipside.yaml")]
+    pub out: PathBuf,
+    /// A value for `${KEY}` in the files; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
 }
 
 /// `flipside prune`.

@@ -24,7 +24,7 @@ use crate::report::Report;
 use super::operator::{Operator, Reload, Reread, Runs, of_journal, within};
 
 /// What stands for a key where no digest is kept.
-const NO_KEY: [u8; 32] = [0; 32];
+pub(super) const NO_KEY: [u8; 32] = [0; 32];
 
 /// What a person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,6 +266,19 @@ impl Context {
     /// # Errors
     /// Where the answer cannot be read.
     pub fn confirm(&self, report: &Arc<dyn Report>, question: &str) -> Result<Answer, Error> {
+        self.confirm_or(report, question, Answer::No)
+    }
+
+    /// As [`Self::confirm`]; an empty line means `otherwise`.
+    ///
+    /// # Errors
+    /// Where standard input cannot be read.
+    pub fn confirm_or(
+        &self,
+        report: &Arc<dyn Report>,
+        question: &str,
+        otherwise: Answer,
+    ) -> Result<Answer, Error> {
         report.ask(question);
         let mut line = String::new();
         std::io::stdin()
@@ -277,6 +290,7 @@ impl Context {
             })?;
         Ok(match line.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Answer::Yes,
+            "" => otherwise,
             _ => Answer::No,
         })
     }
@@ -323,7 +337,7 @@ async fn in_time<T: Send + 'static>(
 }
 
 /// What a refused plan means to a command.
-fn refused(error: PlanError) -> Error {
+pub(super) fn refused(error: PlanError) -> Error {
     let problems = error
         .problems
         .iter()
@@ -348,7 +362,7 @@ fn read_plan(args: &PlanArgs, key: &[u8; 32]) -> Result<Loaded, Error> {
 }
 
 /// The caller's variables, those that are text.
-fn variables() -> BTreeMap<String, String> {
+pub(super) fn variables() -> BTreeMap<String, String> {
     let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((key.into_string().ok()?, value.into_string().ok()?))
     };

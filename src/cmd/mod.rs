@@ -12,6 +12,7 @@ pub mod down;
 pub mod help;
 pub mod history;
 mod hooks;
+pub mod init;
 pub mod ledger;
 pub mod logs;
 pub mod man;
@@ -56,6 +57,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Resume(args) => resume::run(context, args).await,
         Verb::Abort(args) => abort::run(context, args).await,
         Verb::Promote(args) => promote::run(context, args).await,
+        Verb::Init(args) => init::run(context, args),
         Verb::Check(args) => check::run(context, args).await,
         Verb::Prune(args) => prune::run(context, args).await,
         Verb::Down(args) => down::run(context, args).await,

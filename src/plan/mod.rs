@@ -51,6 +51,7 @@ mod pointer;
 mod ports;
 mod probes;
 mod process;
+pub mod propose;
 mod read;
 mod role;
 mod service;

@@ -1,0 +1,293 @@
+//! What the services of Compose files say, as far as it bears on a decision. Read leniently: what is
+//! wrong with a file is the reader's to say.
+
+use std::collections::BTreeMap;
+
+use super::super::merge::colon_separated;
+use super::super::ports::range;
+use super::super::tree::{Node, Value};
+
+/// A service, with its variables substituted where they have a value.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    pub name: String,
+    /// As written, `None` where it is built.
+    pub image: Option<String>,
+    pub is_built: bool,
+    /// The command's words, and the entrypoint's.
+    pub command: String,
+    pub restart: Option<String>,
+    /// Role → condition.
+    pub depends_on: BTreeMap<String, String>,
+    pub ports: Vec<Published>,
+    /// `expose`.
+    pub exposed: Vec<u16>,
+    pub mounts: Vec<Mounted>,
+    pub environment: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// The words of a health check that is not disabled.
+    pub healthcheck: Option<String>,
+    pub is_checked: bool,
+    /// Keys that are written on it, with what stands there where that is one value.
+    pub keys: BTreeMap<String, Option<String>>,
+    pub networks: Vec<String>,
+}
+
+/// A port.
+#[derive(Debug, Clone)]
+pub(super) struct Published {
+    pub host: Option<u16>,
+    pub target: u16,
+    pub is_udp: bool,
+}
+
+/// Something that is mounted.
+#[derive(Debug, Clone)]
+pub(super) struct Mounted {
+    /// `None` where it has no name.
+    pub source: Option<String>,
+    pub target: String,
+    pub is_read_only: bool,
+    pub is_bind: bool,
+}
+
+impl Service {
+    /// The image's name without registry, organisation and tag.
+    pub(super) fn image_name(&self) -> String {
+        let image = self.image.as_deref().unwrap_or("");
+        let last = image.rsplit('/').next().unwrap_or(image);
+        let name = last.split([':', '@']).next().unwrap_or(last);
+        name.to_ascii_lowercase()
+    }
+
+    /// Volumes of the top level that it may write to.
+    pub(super) fn volumes(&self) -> impl Iterator<Item = &str> {
+        let named = self.mounts.iter().filter(|mount| !mount.is_bind);
+        named.filter_map(|mount| mount.source.as_deref())
+    }
+
+    /// Whether it keeps anything outside its containers that it may write to.
+    pub(super) fn keeps_data(&self) -> bool {
+        let kept = |mount: &&Mounted| mount.source.is_some() && !mount.is_read_only;
+        self.mounts.iter().any(|mount| kept(&mount))
+    }
+
+    /// Whether it asks for something that two releases side by side cannot have.
+    pub(super) fn wants_the_host(&self) -> bool {
+        let says = |key: &str, value: &str| {
+            self.keys
+                .get(key)
+                .is_some_and(|said| said.as_deref() == Some(value))
+        };
+        says("privileged", "true")
+            || self.keys.contains_key("devices")
+            || says("network_mode", "host")
+            || says("pid", "host")
+            || says("ipc", "host")
+            || self.has_socket()
+    }
+
+    /// Whether it has the engine's socket.
+    pub(super) fn has_socket(&self) -> bool {
+        let source = |mount: &Mounted| mount.source.clone().unwrap_or_default();
+        self.mounts
+            .iter()
+            .any(|mount| source(mount).ends_with("/docker.sock"))
+    }
+}
+
+/// Gives a text with its variables, as far as they have a value.
+pub(super) type Expand<'e> = dyn FnMut(&str) -> String + 'e;
+
+/// All services of a merged tree, by name.
+pub(super) fn services(root: &Node, expand: &mut Expand<'_>) -> BTreeMap<String, Service> {
+    let Some(Value::Map(entries)) = get(root, "services").map(|node| &node.value) else {
+        return BTreeMap::new();
+    };
+    let read = entries.iter().map(|(key, node)| {
+        let service = service(&key.text, node, expand);
+        (key.text.clone(), service)
+    });
+    read.collect()
+}
+
+/// The value at a key of a map.
+pub(super) fn get<'t>(node: &'t Node, key: &str) -> Option<&'t Node> {
+    let Value::Map(entries) = &node.value else {
+        return None;
+    };
+    let found = entries.iter().find(|(name, _)| name.text == key);
+    found.map(|(_, node)| node).filter(|node| !node.is_null())
+}
+
+/// The keys of a map.
+pub(super) fn keys(node: Option<&Node>) -> Vec<String> {
+    match node.map(|node| &node.value) {
+        Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn text(node: &Node, expand: &mut Expand<'_>) -> Option<String> {
+    match &node.value {
+        Value::Scalar { text, .. } => Some(expand(text)),
+        _ => None,
+    }
+}
+
+/// The texts of a list, or the one text.
+fn texts(node: Option<&Node>, expand: &mut Expand<'_>) -> Vec<String> {
+    match node.map(|node| &node.value) {
+        Some(Value::List(items)) => {
+            let mut found = Vec::new();
+            for item in items {
+                found.extend(text(item, expand));
+            }
+            found
+        }
+        Some(Value::Scalar { text, .. }) => vec![expand(text)],
+        _ => Vec::new(),
+    }
+}
+
+/// `NAME: value` or `NAME=value`.
+fn pairs(node: Option<&Node>, expand: &mut Expand<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    match node.map(|node| &node.value) {
+        Some(Value::Map(entries)) => {
+            for (key, node) in entries {
+                found.insert(key.text.clone(), text(node, expand).unwrap_or_default());
+            }
+        }
+        Some(Value::List(_)) => {
+            for item in texts(node, expand) {
+                let (key, value) = item.split_once('=').unwrap_or((&item, ""));
+                found.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
+    let mut found = Service {
+        name: name.to_owned(),
+        is_built: get(node, "build").is_some(),
+        environment: pairs(get(node, "environment"), expand),
+        labels: pairs(get(node, "labels"), expand),
+        ..Service::default()
+    };
+    let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
+    found.image = one("image");
+    found.restart = one("restart");
+    let command = texts(get(node, "command"), expand);
+    let entrypoint = texts(get(node, "entrypoint"), expand);
+    found.command = [entrypoint, command].concat().join(" ");
+    match get(node, "depends_on").map(|node| &node.value) {
+        Some(Value::Map(entries)) => {
+            for (key, node) in entries {
+                let condition = get(node, "condition").and_then(|node| text(node, expand));
+                let condition = condition.unwrap_or_default();
+                found.depends_on.insert(key.text.clone(), condition);
+            }
+        }
+        Some(Value::List(_)) => {
+            for name in texts(get(node, "depends_on"), expand) {
+                found.depends_on.insert(name, String::new());
+            }
+        }
+        _ => {}
+    }
+    for link in texts(get(node, "links"), expand) {
+        let to = link.split(':').next().unwrap_or(&link).to_owned();
+        found.depends_on.entry(to).or_default();
+    }
+    if let Some(Value::List(items)) = get(node, "ports").map(|node| &node.value) {
+        for item in items {
+            found.ports.extend(port(item, expand));
+        }
+    }
+    let exposed = texts(get(node, "expose"), expand);
+    let exposed = exposed.iter().filter(|text| !text.ends_with("/udp"));
+    found.exposed = exposed
+        .filter_map(|text| range(text.trim_end_matches("/tcp")))
+        .map(|range| *range.start())
+        .collect();
+    if let Some(Value::List(items)) = get(node, "volumes").map(|node| &node.value) {
+        for item in items {
+            found.mounts.extend(mount(item, expand));
+        }
+    }
+    if let Some(check) = get(node, "healthcheck") {
+        let words = texts(get(check, "test"), expand);
+        let disabled = get(check, "disable").and_then(|node| text(node, expand));
+        found.is_checked =
+            !words.is_empty() && words[0] != "NONE" && disabled.as_deref() != Some("true");
+        found.healthcheck = found.is_checked.then(|| words.join(" "));
+    }
+    found.networks = match get(node, "networks").map(|node| &node.value) {
+        Some(Value::List(_)) => texts(get(node, "networks"), expand),
+        _ => keys(get(node, "networks")),
+    };
+    if let Value::Map(entries) = &node.value {
+        for (key, node) in entries {
+            let value = text(node, expand);
+            found.keys.insert(key.text.clone(), value);
+        }
+    }
+    found
+}
+
+fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
+    if let Value::Map(_) = &node.value {
+        let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
+        let target = range(&one("target")?)?;
+        let host = one("published").and_then(|text| range(&text));
+        return Some(Published {
+            host: host.map(|range| *range.start()),
+            target: *target.start(),
+            is_udp: one("protocol").as_deref() == Some("udp"),
+        });
+    }
+    let text = text(node, expand)?;
+    let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+    let parts = colon_separated(ports);
+    let target = range(parts.last()?)?;
+    let host = parts.len().checked_sub(2).and_then(|at| range(parts[at]));
+    Some(Published {
+        host: host.map(|range| *range.start()),
+        target: *target.start(),
+        is_udp: protocol == "udp",
+    })
+}
+
+fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
+    if let Value::Map(_) = &node.value {
+        let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
+        let kind = one("type")?;
+        if kind == "tmpfs" {
+            return None;
+        }
+        return Some(Mounted {
+            source: one("source"),
+            target: one("target")?,
+            is_read_only: one("read_only").as_deref() == Some("true"),
+            is_bind: kind == "bind",
+        });
+    }
+    let text = text(node, expand)?;
+    let parts = colon_separated(&text);
+    let (source, target, modes) = match parts.as_slice() {
+        [target] => (None, *target, ""),
+        [source, target] => (Some(*source), *target, ""),
+        [source, target, modes] => (Some(*source), *target, *modes),
+        _ => return None,
+    };
+    Some(Mounted {
+        source: source.map(str::to_owned),
+        target: target.to_owned(),
+        is_read_only: modes.split(',').any(|mode| mode == "ro"),
+        is_bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
+    })
+}

@@ -1,0 +1,536 @@
+//! A first plan for Compose files: what can be told from them, each proposal with its reason.
+//!
+//! Nothing here decides: a person accepts a proposal or leaves it, and what is left is written as a
+//! comment. Whether the plan is good is the reader's to say.
+
+mod data;
+mod facts;
+mod roles;
+mod way_in;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+pub(super) use roles::Proposal;
+
+use super::error::Problem;
+use super::read::Reader;
+use super::source::{PLAN, Source};
+use super::substitute;
+use super::tree::Node;
+use super::{Inputs, PlanError, compose, root};
+use crate::core::ServiceName;
+use crate::core::plan::Run;
+use facts::Service;
+use way_in::WayIn;
+
+/// Keys that other tools put into Compose files.
+const FOREIGN: &[&str] = &["exclude_from_hc"];
+
+/// Where a line of a plan stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// `services`.
+    Services,
+    /// `volumes`.
+    Volumes,
+    /// `networks`.
+    Networks,
+    /// `shared_paths`.
+    SharedPaths,
+    /// `copied_paths`.
+    CopiedPaths,
+    /// `expose`.
+    Expose,
+    /// `probes`.
+    Probes,
+    /// `pointer`.
+    Pointer,
+}
+
+/// One proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Where it stands.
+    pub section: Section,
+    /// The line, as it stands below its section.
+    pub text: String,
+    /// Why it is proposed.
+    pub why: String,
+    /// Whether it is written; else it becomes a comment.
+    pub accepted: bool,
+}
+
+/// A plan before anybody has accepted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The service's name: the Compose project's.
+    pub service: String,
+    /// The Compose files, as the plan names them.
+    pub compose: Vec<String>,
+    /// What is proposed, by section.
+    pub lines: Vec<Line>,
+    /// Variables that the files name and that have no value so far.
+    pub unset: BTreeSet<String>,
+    /// Roles for which nothing but their running always is proposed.
+    pub always: Vec<String>,
+}
+
+/// What is proposed for the Compose files `files` in a plan that stands in `directory`.
+///
+/// # Errors
+/// Where a file cannot be read or is no Compose file.
+pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result<Draft, PlanError> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| {
+            Problem::whole(
+                &path.display().to_string(),
+                format!("cannot be placed: {error}"),
+            )
+        })
+    };
+    let directory = absolute(directory)?;
+    let mut names = Vec::new();
+    for file in files {
+        names.push(relative(&absolute(file)?, &directory));
+    }
+    let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+    let text = format!("compose: [{}]\n", listed.join(", "));
+    let source = Source::new(PLAN, "", &text);
+    let plan = root(&source)?;
+    let mut reader = Reader::new(source, directory.clone(), inputs, None);
+    let whole = compose::read(&mut reader, plan)?;
+    if !reader.problems.is_empty() {
+        return Err(PlanError::new(reader.problems));
+    }
+    let project_directory = reader.project_directory.clone();
+    let mut unset = BTreeSet::new();
+    let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
+    let services = facts::services(&whole.root, &mut expand);
+    if services.is_empty() {
+        let shown = names.first().map_or("", String::as_str);
+        return Err(Problem::whole(shown, "has no `services`")
+            .help("name the file that has them")
+            .into());
+    }
+    let proposals = roles::proposals(&services);
+    let run = |name: &str| {
+        proposals
+            .get(name)
+            .map_or(Run::Always, |proposal| proposal.run)
+    };
+    let project = whole.project.as_deref();
+    let service = service_name(project);
+    let mut lines = Vec::new();
+    let (way_in, others) = way_in::way_in(&services, &run, project);
+    for service in services.values() {
+        lines.extend(role_line(
+            service,
+            &services,
+            &proposals,
+            &whole.root,
+            &mut expand,
+        ));
+    }
+    for volume in data::volumes(
+        &whole.root,
+        &services,
+        &run,
+        (&service, project),
+        &mut expand,
+    ) {
+        lines.push(Line::new(
+            Section::Volumes,
+            format!("{}: {}", quoted(&volume.name), volume.value),
+            volume.why,
+        ));
+    }
+    lines.extend(networks(&whole.root, &mut expand));
+    let is_file = |path: &str| project_directory.join(path).is_file();
+    let paths = data::paths(&services, &run, &is_file);
+    for (section, paths) in [
+        (Section::SharedPaths, paths.shared),
+        (Section::CopiedPaths, paths.copied),
+    ] {
+        for path in paths {
+            lines.push(Line::new(
+                section,
+                format!("- {}", quoted(&path.path)),
+                path.why,
+            ));
+        }
+    }
+    if let Some(way) = &way_in {
+        lines.extend(ways(way, &others, &services));
+    }
+    lines.push(pointer(way_in.as_ref(), &services));
+    let always = services.keys().filter(|name| run(name) == Run::Always);
+    let always = always.cloned().collect();
+    Ok(Draft {
+        service,
+        compose: names,
+        lines,
+        unset,
+        always,
+    })
+}
+
+/// What is proposed for each role of a merged tree.
+pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String, Proposal> {
+    let mut unset = BTreeSet::new();
+    let services = facts::services(root, &mut |text| expanded(reader, text, &mut unset));
+    roles::proposals(&services)
+}
+
+impl Line {
+    fn new(section: Section, text: String, why: impl Into<String>) -> Self {
+        Self {
+            section,
+            text,
+            why: why.into(),
+            accepted: true,
+        }
+    }
+}
+
+impl Draft {
+    /// The plan's text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("name: {}\n", quoted(&self.service));
+        let listed: Vec<_> = self.compose.iter().map(|name| quoted(name)).collect();
+        match listed.as_slice() {
+            [one] => text += &format!("compose: {one}\n"),
+            several => text += &format!("compose: [{}]\n", several.join(", ")),
+        }
+        if !self.unset.is_empty() {
+            text += "\n# These variables have no value yet. Give them in `.env` beside this file or beside the\n# Compose file, or by `--set NAME=VALUE`:\n";
+            for name in &self.unset {
+                let _ = writeln!(text, "#   {name}");
+            }
+        }
+        let sections: BTreeSet<Section> = self.lines.iter().map(|line| line.section).collect();
+        for section in sections {
+            let lines = || {
+                self.lines
+                    .iter()
+                    .filter(move |line| line.section == section)
+            };
+            text.push('\n');
+            let inline = matches!(section, Section::Expose | Section::Pointer);
+            if !inline {
+                let head = format!("{}:\n", section.key());
+                let any = lines().any(|line| line.accepted);
+                text += &if any { head } else { format!("# {head}") };
+            }
+            let pad = if inline { "" } else { "  " };
+            for line in lines() {
+                for why in wrapped(&line.why, 96 - pad.len()) {
+                    let _ = writeln!(text, "{pad}# {why}");
+                }
+                let mark = if line.accepted { "" } else { "# " };
+                let _ = writeln!(text, "{pad}{mark}{}", line.text);
+            }
+        }
+        text
+    }
+}
+
+impl Section {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Volumes => "volumes",
+            Self::Networks => "networks",
+            Self::SharedPaths => "shared_paths",
+            Self::CopiedPaths => "copied_paths",
+            Self::Expose => "expose",
+            Self::Probes => "probes",
+            Self::Pointer => "pointer",
+        }
+    }
+}
+
+/// A text with the variables that have a value; of the others, nothing.
+fn expanded(reader: &mut Reader<'_>, text: &str, unset: &mut BTreeSet<String>) -> String {
+    let found = substitute::expand(text, &mut |name, _| reader.variable(name));
+    match found {
+        Ok(expanded) => expanded.value,
+        Err(wrong) => {
+            let form = text.get(wrong.at.clone()).unwrap_or("");
+            if wrong.missing {
+                let name = form.trim_start_matches(['$', '{']);
+                let name = &name[..substitute::name_length(name)];
+                unset.insert(name.to_owned());
+            }
+            let rest = format!("{}{}", &text[..wrong.at.start], &text[wrong.at.end..]);
+            // One form fewer each time.
+            match form.is_empty() {
+                true => rest,
+                false => expanded(reader, &rest, unset),
+            }
+        }
+    }
+}
+
+/// The line of one role, where it needs any.
+fn role_line(
+    service: &Service,
+    services: &BTreeMap<String, Service>,
+    proposals: &BTreeMap<String, Proposal>,
+    root: &Node,
+    expand: &mut facts::Expand<'_>,
+) -> Option<Line> {
+    let run_of = |name: &str| {
+        proposals
+            .get(name)
+            .map_or(Run::Always, |proposal| proposal.run)
+    };
+    let run = run_of(&service.name);
+    let mut parts: Vec<String> = Vec::new();
+    let mut whys: Vec<String> = Vec::new();
+    if let Some(proposal) = proposals.get(&service.name) {
+        parts.push(format!("run: {}", word(proposal.run)));
+        whys.push(proposal.why.to_owned());
+    }
+    if run == Run::Never {
+        return Some(line_of(service, parts, &whys));
+    }
+    if run != Run::Shared {
+        let udp = service.ports.iter().any(|port| port.is_udp);
+        let taken = service
+            .ports
+            .iter()
+            .any(|port| matches!(port.host, Some(80 | 443)));
+        let targets: BTreeSet<u16> = service
+            .ports
+            .iter()
+            .filter(|port| !port.is_udp)
+            .map(|port| port.target)
+            .collect();
+        if udp || taken {
+            let listed: Vec<_> = targets.iter().map(|port| format!("\"{port}\"")).collect();
+            parts.push(match targets.is_empty() {
+                true => "ports: !reset null".to_owned(),
+                false => format!("ports: !override [{}]", listed.join(", ")),
+            });
+            whys.push(match (udp, taken) {
+                (true, false) => {
+                    "the pointer moves no UDP: what comes there is not served".to_owned()
+                }
+                (true, true) => "the pointer listens on 80 and 443, and moves no UDP".to_owned(),
+                _ => "the pointer listens there now".to_owned(),
+            });
+        }
+    }
+    let gone: Vec<&String> = service
+        .depends_on
+        .keys()
+        .filter(|other| {
+            !services.contains_key(*other)
+                || run_of(other) == Run::Never
+                || run == Run::Shared && run_of(other) == Run::Once
+        })
+        .collect();
+    if !gone.is_empty() && service.keys.contains_key("depends_on") {
+        let listed: Vec<_> = gone
+            .iter()
+            .map(|other| format!("{}: !reset null", quoted(other)))
+            .collect();
+        parts.push(format!("depends_on: {{{}}}", listed.join(", ")));
+        let names: Vec<_> = gone.iter().map(|name| format!("`{name}`")).collect();
+        let one = gone.len() == 1;
+        whys.push(format!(
+            "{} {} no part of what it may wait for",
+            names.join(", "),
+            if one { "is" } else { "are" }
+        ));
+    }
+    if run == Run::Once
+        && matches!(
+            service.restart.as_deref(),
+            Some("always" | "unless-stopped")
+        )
+    {
+        parts.push("restart: !reset null".to_owned());
+        whys.push("a job is started once".to_owned());
+    }
+    if run != Run::Shared && service.keys.contains_key("hostname") {
+        let networks = facts::get(root, "networks");
+        let mut is_external = |name: &String| {
+            let network = networks.and_then(|all| facts::get(all, name));
+            let external = network.and_then(|network| facts::get(network, "external"));
+            external
+                .and_then(|node| facts::text(node, expand))
+                .as_deref()
+                == Some("true")
+        };
+        if service.networks.iter().any(&mut is_external) {
+            parts.push("hostname: !reset null".to_owned());
+            whys.push("on an external network that name would lead to every release".to_owned());
+        }
+    }
+    for key in FOREIGN
+        .iter()
+        .filter(|key| service.keys.contains_key(**key))
+    {
+        parts.push(format!("{key}: !reset null"));
+        whys.push(format!("`{key}` is another tool's"));
+    }
+    (!parts.is_empty()).then(|| line_of(service, parts, &whys))
+}
+
+fn line_of(service: &Service, parts: Vec<String>, whys: &[String]) -> Line {
+    let text = format!("{}: {{{}}}", quoted(&service.name), parts.join(", "));
+    Line::new(Section::Services, text, whys.join("; "))
+}
+
+fn word(run: Run) -> &'static str {
+    match run {
+        Run::Always => "always",
+        Run::LiveOnly => "live-only",
+        Run::Once => "once",
+        Run::Shared => "shared",
+        Run::Never => "never",
+    }
+}
+
+fn networks(root: &Node, expand: &mut facts::Expand<'_>) -> Vec<Line> {
+    let declared = facts::get(root, "networks");
+    let mut found = Vec::new();
+    for name in facts::keys(declared) {
+        let Some(network) = declared.and_then(|all| facts::get(all, &name)) else {
+            continue;
+        };
+        let mut says =
+            |key: &str| facts::get(network, key).and_then(|node| facts::text(node, expand));
+        let mut parts = Vec::new();
+        let mut whys = Vec::new();
+        if says("internal").as_deref() == Some("true") {
+            parts.push("internal: !reset null");
+            whys.push("an environment has one network, and what is in it may call out");
+        }
+        if says("driver").is_some_and(|driver| driver != "bridge") && says("external").is_none() {
+            parts.push("driver: !reset null");
+            whys.push("an environment's network is a bridge");
+        }
+        if !parts.is_empty() {
+            let text = format!("{}: {{{}}}", quoted(&name), parts.join(", "));
+            found.push(Line::new(Section::Networks, text, whys.join("; ")));
+        }
+    }
+    found
+}
+
+/// `expose` and `probes`.
+fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> Vec<Line> {
+    let role = quoted(&way.role);
+    let mut why = format!("the role and port that users reach: {}", way.why);
+    let others: Vec<_> = others
+        .iter()
+        .take(5)
+        .map(|other| format!("{}:{}", other.role, other.port))
+        .collect();
+    if !others.is_empty() {
+        why += &format!("; or is it {}?", others.join(", "));
+    }
+    let place = format!("{}:{}", way.role, way.port);
+    let expose = Line::new(Section::Expose, format!("expose: {}", quoted(&place)), why);
+    let service = &services[&way.role];
+    let checked = service.healthcheck.as_deref().and_then(way_in::checked);
+    let (text, why) = match checked {
+        Some((port, path)) if port == way.port => (
+            format!(
+                "- http: {{role: {role}, path: {}, status: 200-399}}",
+                quoted(&path)
+            ),
+            "what its own health check asks",
+        ),
+        _ if service.is_checked => (
+            format!("- health: {{role: {role}}}"),
+            "its own health check; an `http` probe would say more",
+        ),
+        _ => (
+            format!("- http: {{role: {role}, path: /, status: 200-399}}"),
+            "what proves a release fit: name a path that answers only if all is well",
+        ),
+    };
+    vec![expose, Line::new(Section::Probes, text, why)]
+}
+
+fn pointer(way: Option<&WayIn>, services: &BTreeMap<String, Service>) -> Line {
+    let published = way.and_then(|way| {
+        let ports = &services[&way.role].ports;
+        let port = ports
+            .iter()
+            .find(|port| port.target == way.port && !port.is_udp)?;
+        port.host
+    });
+    let (port, why) = match published {
+        Some(port) => (
+            port,
+            "where Compose publishes it today: stop it there before the first deploy",
+        ),
+        None => (8080, "where flipside's proxy listens"),
+    };
+    let text = format!("pointer: {{proxy: {{listen: \":{port}\"}}}}");
+    Line::new(Section::Pointer, text, why)
+}
+
+/// A service's name out of a project's.
+fn service_name(project: Option<&str>) -> String {
+    let name = project.unwrap_or("app").replace('_', "-");
+    let name = name.trim_matches('-').to_owned();
+    match ServiceName::new(name.clone()) {
+        Ok(_) => name,
+        Err(_) => "app".to_owned(),
+    }
+}
+
+/// How `path` is named from `directory`; both absolute.
+fn relative(path: &Path, directory: &Path) -> String {
+    let (from, to): (Vec<_>, Vec<_>) = (
+        directory.components().collect(),
+        path.components().collect(),
+    );
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let mut parts: Vec<String> = vec!["..".to_owned(); from.len() - common];
+    let rest = to[common..].iter();
+    parts.extend(rest.map(|part| part.as_os_str().to_string_lossy().into_owned()));
+    parts.join("/")
+}
+
+/// A text as YAML takes it for a text.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let starts =
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '.' || c == '/' || c == '_');
+    let word = matches!(
+        text,
+        "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "~"
+    );
+    let colon = text.split_once(':').is_some_and(|(a, b)| {
+        a.chars().all(plain) && !b.is_empty() && b.bytes().all(|c| c.is_ascii_digit())
+    });
+    if starts && !word && (text.chars().all(plain) || colon) {
+        return text.to_owned();
+    }
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
+/// A comment's lines.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

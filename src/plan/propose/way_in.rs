@@ -1,0 +1,198 @@
+//! Which role and port users reach, and how it could be proved fit, as far as a file gives it away.
+
+use std::collections::BTreeMap;
+
+use super::facts::Service;
+use crate::core::plan::Run;
+
+/// A role and its port, and how that is known.
+#[derive(Debug, Clone)]
+pub(super) struct WayIn {
+    pub role: String,
+    pub port: u16,
+    pub why: String,
+}
+
+/// Ports that web servers and well-known applications listen on where nothing says so.
+const KNOWN: &[(&str, u16)] = &[
+    ("apache", 80),
+    ("caddy", 80),
+    ("ghost", 2368),
+    ("grafana", 3000),
+    ("httpd", 80),
+    ("n8n", 5678),
+    ("nextcloud", 80),
+    ("nginx", 80),
+    ("phpmyadmin", 80),
+    ("wordpress", 80),
+];
+
+/// Names that a role has which users reach.
+const NAMES: &[&str] = &[
+    "proxy",
+    "nginx",
+    "gateway",
+    "web",
+    "webserver",
+    "www",
+    "site",
+    "app",
+    "frontend",
+    "front",
+    "ui",
+    "server",
+    "webapp",
+    "rails",
+    "django",
+    "flask",
+    "api",
+    "backend",
+];
+
+/// The role and port that most looks like it, among those that run always; and all others that could
+/// be meant.
+pub(super) fn way_in(
+    services: &BTreeMap<String, Service>,
+    run: &dyn Fn(&str) -> Run,
+    project: Option<&str>,
+) -> (Option<WayIn>, Vec<WayIn>) {
+    let mut found: Vec<(u32, WayIn)> = Vec::new();
+    for service in services
+        .values()
+        .filter(|service| run(&service.name) == Run::Always)
+    {
+        let mut seen: Vec<u16> = Vec::new();
+        for (weight, port, why) in ports(service) {
+            if seen.contains(&port) {
+                continue;
+            }
+            seen.push(port);
+            let name = name_weight(service, project);
+            let needed = services
+                .values()
+                .filter(|other| other.depends_on.contains_key(&service.name))
+                .filter(|other| run(&other.name) == Run::Always)
+                .count();
+            // What others depend on is behind them.
+            let behind = if needed > 0 { 0 } else { 5 };
+            let way = WayIn {
+                role: service.name.clone(),
+                port,
+                why,
+            };
+            found.push((weight + name + behind, way));
+        }
+    }
+    // Of the same weight, the first in the alphabet: the sort is stable.
+    found.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    let mut ways = found.into_iter().map(|(_, way)| way);
+    (ways.next(), ways.collect())
+}
+
+fn name_weight(service: &Service, project: Option<&str>) -> u32 {
+    let name = service.name.to_ascii_lowercase();
+    let words: Vec<&str> = name.split(['-', '_', '.']).collect();
+    let at = NAMES.iter().position(|known| words.contains(known));
+    let known = at.map_or(0, |at| 10 - (at as u32) / 4);
+    known
+        + if project == Some(name.as_str()) {
+            10
+        } else {
+            0
+        }
+}
+
+/// The ports that something in the file names, with how much that says.
+fn ports(service: &Service) -> Vec<(u32, u16, String)> {
+    let mut found = Vec::new();
+    for (at, port) in service.ports.iter().filter(|port| !port.is_udp).enumerate() {
+        let first = if at == 0 { 3 } else { 0 };
+        let well_known = match port.host {
+            Some(80 | 443) => 12,
+            Some(8080 | 8000 | 3000 | 5000) => 4,
+            _ => 0,
+        };
+        let tls = if port.target == 443 || port.target == 8443 {
+            -5
+        } else {
+            0_i32
+        };
+        let weight: u32 = 40 + first + well_known;
+        let weight = weight.saturating_add_signed(tls);
+        let why = match port.host {
+            Some(host) => format!("published as {host}"),
+            None => "published".to_owned(),
+        };
+        found.push((weight, port.target, why));
+    }
+    for (key, value) in &service.labels {
+        if key.ends_with(".loadbalancer.server.port")
+            && let Ok(port) = value.parse()
+        {
+            found.push((38, port, format!("its label `{key}` says so")));
+        }
+    }
+    for (key, value) in &service.environment {
+        let from_name = key
+            .strip_prefix("SERVICE_FQDN_")
+            .or_else(|| key.strip_prefix("SERVICE_URL_"))
+            .and_then(|rest| rest.rsplit('_').next()?.parse::<u16>().ok());
+        if let Some(port) = from_name {
+            found.push((36, port, format!("its variable `{key}` says so")));
+        } else if let (
+            "VIRTUAL_PORT" | "PORT" | "HTTP_PORT" | "SERVER_PORT" | "APP_PORT",
+            Ok(port),
+        ) = (key.as_str(), value.parse())
+        {
+            found.push((30, port, format!("its variable `{key}` says so")));
+        }
+    }
+    for port in &service.exposed {
+        found.push((28, *port, "it exposes it".to_owned()));
+    }
+    if let Some(port) = service
+        .healthcheck
+        .as_deref()
+        .and_then(checked)
+        .map(|(port, _)| port)
+    {
+        found.push((24, port, "its health check asks there".to_owned()));
+    }
+    let image = service.image_name();
+    if let Some((_, port)) = KNOWN.iter().find(|(known, _)| *known == image) {
+        found.push((
+            20,
+            *port,
+            format!("`{image}` listens there unless told otherwise"),
+        ));
+    }
+    found.sort_by_key(|(weight, ..)| std::cmp::Reverse(*weight));
+    found
+}
+
+/// Port and path of the URL that a health check asks of its own container.
+pub(super) fn checked(words: &str) -> Option<(u16, String)> {
+    for host in ["localhost", "127.0.0.1", "0.0.0.0", "[::1]"] {
+        let Some(at) = words.find(&format!("http://{host}")) else {
+            continue;
+        };
+        let rest = &words[at + "http://".len() + host.len()..];
+        let (port, rest) = match rest.strip_prefix(':') {
+            Some(rest) => {
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                (rest[..digits].parse().ok()?, &rest[digits..])
+            }
+            None => (80, rest),
+        };
+        let end = rest
+            .find(|c: char| c.is_whitespace() || "'\"|;)&>`$".contains(c))
+            .unwrap_or(rest.len());
+        let path = match &rest[..end] {
+            "" => "/",
+            path if path.starts_with('/') => path,
+            _ => "/",
+        };
+        return Some((port, path.to_owned()));
+    }
+    None
+}
