@@ -32,7 +32,10 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit, Error> {
     };
     let mut draft = draft(&args.from, directory, &inputs).map_err(refused)?;
     if to_stdout {
-        let value = serde_json::json!({"event": "drafted", "plan": draft.text()});
+        let value = serde_json::json!({
+            "event": "drafted", "plan": draft.text(), "decisions": draft.lines.len(),
+            "unset": draft.unset,
+        });
         context.report.data(&value, draft.text().trim_end());
         return Ok(Exit::Done);
     }

@@ -253,13 +253,7 @@ fn extra_host(
             format!("`{}` is not a host name", name.trim()),
             "write `name=address`, the name of a-z, 0-9, `-` and `.`",
         );
-    } else if bare == "host-gateway" {
-        reader.wrong(
-            span,
-            "`host-gateway` is not supported in this version",
-            "write the address itself, or join an external network",
-        );
-    } else if bare.parse::<IpAddr>().is_err() {
+    } else if bare != "host-gateway" && bare.parse::<IpAddr>().is_err() {
         reader.wrong(
             span,
             format!("`{bare}` is not an address"),

@@ -35,7 +35,14 @@ pub(super) fn volumes(
 ) -> Vec<VolumeLine> {
     let declared = get(root, "volumes");
     let mut found = Vec::new();
-    for name in facts::keys(declared) {
+    let mut names = facts::keys(declared);
+    let used = services.values().flat_map(Service::volumes);
+    for name in used {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    for name in names {
         let own = declared.and_then(|all| get(all, &name));
         let users: Vec<&Service> = services
             .values()
@@ -144,6 +151,9 @@ pub(super) fn paths(
             let Some(source) = &mount.source else {
                 continue;
             };
+            if source.ends_with("/docker.sock") && run(&service.name) == Run::Always {
+                continue;
+            }
             let name = &service.name;
             if source.starts_with('/') {
                 if seen.insert(source.clone()) {

@@ -31,7 +31,13 @@ pub(super) struct Service {
     /// Keys that are written on it, with what stands there where that is one value.
     pub keys: BTreeMap<String, Option<String>>,
     pub networks: Vec<String>,
+    pub profiles: Vec<String>,
+    /// `volumes_from`: other services, without their modes.
+    pub volumes_from: Vec<String>,
 }
+
+/// Keys that a deployment tool puts into mounts, to make what is mounted.
+const FOREIGN: &[&str] = &["content", "isDirectory", "is_directory"];
 
 /// A port.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub(super) struct Mounted {
     pub target: String,
     pub is_read_only: bool,
     pub is_bind: bool,
+    /// Keys of its long form that only other tools know.
+    pub foreign: Vec<String>,
 }
 
 impl Service {
@@ -64,12 +72,6 @@ impl Service {
     pub(super) fn volumes(&self) -> impl Iterator<Item = &str> {
         let named = self.mounts.iter().filter(|mount| !mount.is_bind);
         named.filter_map(|mount| mount.source.as_deref())
-    }
-
-    /// Whether it keeps anything outside its containers that it may write to.
-    pub(super) fn keeps_data(&self) -> bool {
-        let kept = |mount: &&Mounted| mount.source.is_some() && !mount.is_read_only;
-        self.mounts.iter().any(|mount| kept(&mount))
     }
 
     /// Whether it asks for something that two releases side by side cannot have.
@@ -109,6 +111,44 @@ pub(super) fn services(root: &Node, expand: &mut Expand<'_>) -> BTreeMap<String,
         (key.text.clone(), service)
     });
     read.collect()
+}
+
+/// Where known images keep their data.
+const DATA_DIRECTORIES: &[(&str, &str)] = &[
+    ("mariadb", "/var/lib/mysql"),
+    ("mongo", "/data/db"),
+    ("mysql", "/var/lib/mysql"),
+    ("postgres", "/var/lib/postgresql/data"),
+    ("redis", "/data"),
+];
+
+/// Gives roles the volumes of the containers that they have them from (`volumes_from`), under those
+/// containers' names where they have none.
+pub(super) fn take_volumes_over(services: &mut BTreeMap<String, Service>) {
+    let theirs: BTreeMap<String, Vec<Mounted>> = services
+        .iter()
+        .map(|(name, service)| (name.clone(), service.mounts.clone()))
+        .collect();
+    for service in services.values_mut() {
+        for other in service.volumes_from.clone() {
+            let mounts = theirs.get(&other).map_or(&[][..], Vec::as_slice);
+            service.mounts.extend(mounts.iter().map(|mount| Mounted {
+                source: mount.source.clone().or_else(|| Some(other.clone())),
+                ..mount.clone()
+            }));
+            let image = service.image_name();
+            let known = DATA_DIRECTORIES.iter().find(|(known, _)| *known == image);
+            if let (true, Some((_, target))) = (mounts.is_empty(), known) {
+                service.mounts.push(Mounted {
+                    source: Some(other),
+                    target: (*target).to_owned(),
+                    is_read_only: false,
+                    is_bind: false,
+                    foreign: Vec::new(),
+                });
+            }
+        }
+    }
 }
 
 /// The value at a key of a map.
@@ -230,6 +270,10 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
         Some(Value::List(_)) => texts(get(node, "networks"), expand),
         _ => keys(get(node, "networks")),
     };
+    found.profiles = texts(get(node, "profiles"), expand);
+    let others = texts(get(node, "volumes_from"), expand);
+    let name_of = |text: &String| text.split(':').next().unwrap_or(text).to_owned();
+    found.volumes_from = others.iter().map(name_of).collect();
     if let Value::Map(entries) = &node.value {
         for (key, node) in entries {
             let value = text(node, expand);
@@ -274,6 +318,10 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
             target: one("target")?,
             is_read_only: one("read_only").as_deref() == Some("true"),
             is_bind: kind == "bind",
+            foreign: keys(Some(node))
+                .into_iter()
+                .filter(|key| FOREIGN.contains(&key.as_str()))
+                .collect(),
         });
     }
     let text = text(node, expand)?;
@@ -289,5 +337,6 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         target: target.to_owned(),
         is_read_only: modes.split(',').any(|mode| mode == "ro"),
         is_bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
+        foreign: Vec::new(),
     })
 }

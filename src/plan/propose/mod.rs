@@ -31,6 +31,8 @@ const FOREIGN: &[&str] = &["exclude_from_hc"];
 /// Where a line of a plan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
+    /// `profiles`.
+    Profiles,
     /// `services`.
     Services,
     /// `volumes`.
@@ -107,7 +109,9 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     let project_directory = reader.project_directory.clone();
     let mut unset = BTreeSet::new();
     let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
-    let services = facts::services(&whole.root, &mut expand);
+    let mut services = facts::services(&whole.root, &mut expand);
+    let profiles = choose_profiles(&mut services);
+    facts::take_volumes_over(&mut services);
     if services.is_empty() {
         let shown = names.first().map_or("", String::as_str);
         return Err(Problem::whole(shown, "has no `services`")
@@ -123,6 +127,14 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     let project = whole.project.as_deref();
     let service = service_name(project);
     let mut lines = Vec::new();
+    if !profiles.is_empty() {
+        let listed: Vec<_> = profiles.iter().map(|name| quoted(name)).collect();
+        lines.push(Line::new(
+            Section::Profiles,
+            format!("profiles: [{}]", listed.join(", ")),
+            "without a profile nothing is left that users reach; leave out what is for development",
+        ));
+    }
     let (way_in, others) = way_in::way_in(&services, &run, project);
     for service in services.values() {
         lines.extend(role_line(
@@ -176,6 +188,49 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     })
 }
 
+/// Profiles for people who work on the application itself.
+const NOT_FOR_RELEASES: &[&str] = &[
+    "debug",
+    "deprecated",
+    "dev",
+    "development",
+    "e2e",
+    "test",
+    "tests",
+];
+
+/// The profiles without which nothing would be left that users reach; roles that are off then are
+/// taken away.
+fn choose_profiles(services: &mut BTreeMap<String, Service>) -> Vec<String> {
+    let on = |service: &Service, chosen: &[String]| {
+        service.profiles.is_empty() || service.profiles.iter().any(|name| chosen.contains(name))
+    };
+    let reachable = |service: &Service| service.ports.iter().any(|port| !port.is_udp);
+    let suffices = |services: &BTreeMap<String, Service>, chosen: &[String]| {
+        services
+            .values()
+            .any(|service| on(service, chosen) && reachable(service) && !roles::is_data(service))
+    };
+    let mut all: Vec<String> = Vec::new();
+    for name in services.values().flat_map(|service| &service.profiles) {
+        if !all.contains(name) && !NOT_FOR_RELEASES.contains(&name.as_str()) {
+            all.push(name.clone());
+        }
+    }
+    let chosen = if all.is_empty() || suffices(services, &[]) || !suffices(services, &all) {
+        Vec::new()
+    } else {
+        let usual = ["default", "production", "prod", "full", "all"];
+        let one = usual
+            .iter()
+            .map(|name| vec![(*name).to_owned()])
+            .find(|one| all.contains(&one[0]) && suffices(services, one));
+        one.unwrap_or(all)
+    };
+    services.retain(|_, service| on(service, &chosen));
+    chosen
+}
+
 /// What is proposed for each role of a merged tree.
 pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String, Proposal> {
     let mut unset = BTreeSet::new();
@@ -218,7 +273,10 @@ impl Draft {
                     .filter(move |line| line.section == section)
             };
             text.push('\n');
-            let inline = matches!(section, Section::Expose | Section::Pointer);
+            let inline = matches!(
+                section,
+                Section::Profiles | Section::Expose | Section::Pointer
+            );
             if !inline {
                 let head = format!("{}:\n", section.key());
                 let any = lines().any(|line| line.accepted);
@@ -240,6 +298,7 @@ impl Draft {
 impl Section {
     fn key(self) -> &'static str {
         match self {
+            Self::Profiles => "profiles",
             Self::Services => "services",
             Self::Volumes => "volumes",
             Self::Networks => "networks",
@@ -296,6 +355,16 @@ fn role_line(
     }
     if run == Run::Never {
         return Some(line_of(service, parts, &whys));
+    }
+    let alone = run == Run::Always && service.ports.iter().any(|port| !port.is_udp);
+    let mode = service.keys.get("network_mode");
+    if alone && mode.is_some_and(|mode| mode.as_deref() == Some("host")) {
+        parts.push("network_mode: !reset null".to_owned());
+        whys.push("blue and green cannot both have the host's ports".to_owned());
+    }
+    if let Some((again, why)) = mounts_again(service, run) {
+        parts.extend(again);
+        whys.push(why);
     }
     if run != Run::Shared {
         let udp = service.ports.iter().any(|port| port.is_udp);
@@ -379,6 +448,50 @@ fn role_line(
         whys.push(format!("`{key}` is another tool's"));
     }
     (!parts.is_empty()).then(|| line_of(service, parts, &whys))
+}
+
+/// The mounts of a role once more, where some of them cannot stay as they are: those of another
+/// container (`volumes_from`), those that only another tool understands, and the engine's socket in a
+/// role of a release.
+fn mounts_again(service: &Service, run: Run) -> Option<(Vec<String>, String)> {
+    let mut whys = Vec::new();
+    let mut parts = Vec::new();
+    let mut mounts = service.mounts.clone();
+    if !service.volumes_from.is_empty() {
+        parts.push("volumes_from: !reset null".to_owned());
+        let names = service.volumes_from.join("`, `");
+        whys.push(format!(
+            "in place of the volumes of `{names}`, whose data has to be copied"
+        ));
+    }
+    if mounts.iter().any(|mount| !mount.foreign.is_empty()) {
+        whys.push("another tool makes what is mounted: see that it is there".to_owned());
+    }
+    let is_socket = |mount: &facts::Mounted| {
+        let source = mount.source.as_deref().unwrap_or("");
+        source.ends_with("/docker.sock")
+    };
+    if run == Run::Always && service.has_socket() {
+        mounts.retain(|mount| !is_socket(mount));
+        whys.push("without the engine's socket, which could change every release".to_owned());
+    }
+    if whys.is_empty() {
+        return None;
+    }
+    let listed: Vec<_> = mounts
+        .iter()
+        .map(|mount| {
+            let source = mount.source.iter().map(|source| format!("{source}:"));
+            let source: String = source.collect();
+            let mode = if mount.is_read_only { ":ro" } else { "" };
+            format!("\"{source}{}{mode}\"", mount.target)
+        })
+        .collect();
+    parts.push(match listed.is_empty() {
+        true => "volumes: !reset null".to_owned(),
+        false => format!("volumes: !override [{}]", listed.join(", ")),
+    });
+    Some((parts, whys.join("; ")))
 }
 
 fn line_of(service: &Service, parts: Vec<String>, whys: &[String]) -> Line {

@@ -190,6 +190,12 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
         .filter(|other| other.depends_on.contains_key(name))
         .collect();
     let propose = |run, why| Some(Proposal { run, why });
+    let lends = all
+        .values()
+        .any(|other| other.volumes_from.contains(&service.name));
+    if lends {
+        return propose(Run::Never, "a container only for its volumes");
+    }
     if is_proxy(service, all) {
         return propose(
             Run::Never,
@@ -222,7 +228,13 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
             "a known data image: its data outlives releases",
         );
     }
+    let on_data = service
+        .depends_on
+        .keys()
+        .filter_map(|other| all.get(other))
+        .any(is_data);
     if !dependants.is_empty()
+        && !on_data
         && !service.is_built
         && service.volumes().next().is_some()
         && service
@@ -371,17 +383,16 @@ fn settle(found: &mut BTreeMap<String, Proposal>, services: &BTreeMap<String, Se
             break;
         }
     }
-    // Something must be left to release.
-    let left = services
-        .keys()
-        .filter(|name| run(found, name) == Run::Always)
-        .count();
-    if left == 0 {
-        let reachable = |service: &&Service| service.ports.iter().any(|port| !port.is_udp);
+    // Something that users reach must be left to release.
+    let reachable = |service: &Service| service.ports.iter().any(|port| !port.is_udp);
+    let mut left = services
+        .values()
+        .filter(|service| run(found, &service.name) == Run::Always);
+    if !left.any(reachable) {
         let candidates = services.values().filter(|service| !is_data(service));
         let way_in = candidates
-            .clone()
-            .find(|service| reachable(service) && run(found, &service.name) != Run::Once);
+            .filter(|service| reachable(service))
+            .find(|service| matches!(run(found, &service.name), Run::Shared | Run::LiveOnly));
         if let Some(service) = way_in {
             found.remove(&service.name);
         }

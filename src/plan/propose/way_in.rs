@@ -17,13 +17,17 @@ pub(super) struct WayIn {
 const KNOWN: &[(&str, u16)] = &[
     ("apache", 80),
     ("caddy", 80),
+    ("forgejo", 3000),
     ("ghost", 2368),
+    ("gitea", 3000),
     ("grafana", 3000),
     ("httpd", 80),
     ("n8n", 5678),
     ("nextcloud", 80),
     ("nginx", 80),
     ("phpmyadmin", 80),
+    ("plausible", 8000),
+    ("uptime", 3001),
     ("wordpress", 80),
 ];
 
@@ -83,10 +87,33 @@ pub(super) fn way_in(
             found.push((weight + name + behind, way));
         }
     }
+    if found.is_empty() {
+        found.extend(guess(services, run, project));
+    }
     // Of the same weight, the first in the alphabet: the sort is stable.
     found.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
     let mut ways = found.into_iter().map(|(_, way)| way);
     (ways.next(), ways.collect())
+}
+
+/// Where nothing in the file names a port: the role that is most likely, and a port to be replaced.
+/// One that serves UDP is none of HTTP's.
+fn guess(
+    services: &BTreeMap<String, Service>,
+    run: &dyn Fn(&str) -> Run,
+    project: Option<&str>,
+) -> Option<(u32, WayIn)> {
+    let candidates = services.values().filter(|service| {
+        run(&service.name) == Run::Always && !service.ports.iter().any(|port| port.is_udp)
+    });
+    let role = candidates.max_by_key(|service| name_weight(service, project))?;
+    let way = WayIn {
+        role: role.name.clone(),
+        port: 8080,
+        why: "A GUESS, since nothing in the file names a port: write the one it listens on"
+            .to_owned(),
+    };
+    Some((0, way))
 }
 
 fn name_weight(service: &Service, project: Option<&str>) -> u32 {
@@ -159,7 +186,8 @@ fn ports(service: &Service) -> Vec<(u32, u16, String)> {
         found.push((24, port, "its health check asks there".to_owned()));
     }
     let image = service.image_name();
-    if let Some((_, port)) = KNOWN.iter().find(|(known, _)| *known == image) {
+    let words: Vec<&str> = image.split(['-', '_', '.']).collect();
+    if let Some((_, port)) = KNOWN.iter().find(|(known, _)| words.contains(known)) {
         found.push((
             20,
             *port,
