@@ -25,6 +25,7 @@ import tempfile
 import ruamel.yaml
 
 GOAL = 0.90
+KEYS = ["--keys"]
 
 
 def stand_in(name):
@@ -118,7 +119,7 @@ def make_files(tree, directory, values):
             if not source or not str(source).startswith("."):
                 continue
             last = str(source).rstrip("/").rsplit("/", 1)[-1]
-            if "." in last.lstrip(".") or last == "Caddyfile":
+            if "." in last or last == "Caddyfile":
                 file(source)
             else:
                 place(source).mkdir(parents=True, exist_ok=True)
@@ -185,7 +186,7 @@ def read(program, source):
             result["decisions"] = drafted["decisions"]
             result["guess"] = "A GUESS" in drafted["plan"]
         for _ in range(50):
-            done, events = reading.run("check", "--keys")
+            done, events = reading.run("check", *KEYS)
             missing = [name for name in re.findall(r"the variable `(\w+)` is", done.stderr)
                        if name not in values]
             if done.returncode != 2 or not missing:

@@ -428,6 +428,8 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether the container may write.
     pub read_only: bool,
+    /// How mounts below a path of the host spread, such as `rslave`; of a shared role's only.
+    pub propagation: Option<&'static str>,
 }
 
 /// What is mounted.

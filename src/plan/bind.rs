@@ -10,6 +10,17 @@ use crate::core::plan::{FileContent, FileMount, FileSource, Mount, MountSource, 
 /// Where the engine may be asked for anything.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
+/// How mounts below a bound path may spread.
+pub(super) const PROPAGATIONS: [&str; 6] = [
+    "rslave", "rshared", "rprivate", "slave", "shared", "private",
+];
+
+/// What to say where they cannot.
+pub(super) const ONLY_OF_THE_HOST: (&str, &str) = (
+    "how mounts spread is for paths of the host in a shared role",
+    "remove the mode, or write `run: shared` on the role",
+);
+
 /// Reads a bind.
 pub(super) fn bind(
     reader: &mut Reader<'_>,
@@ -22,8 +33,13 @@ pub(super) fn bind(
         source,
         target,
         read_only,
+        propagation,
     } = wish;
     let source = source?;
+    if propagation.is_some() && !(context.at.run == Run::Shared && source.starts_with('/')) {
+        let (message, help) = ONLY_OF_THE_HOST;
+        reader.wrong(node.span, message, help);
+    }
     let declared = context.at.declared;
     let covered =
         |paths: &[String], path: &str| paths.iter().any(|above| files::is_below(path, above));
@@ -60,12 +76,22 @@ pub(super) fn bind(
             );
             return None;
         };
-        return host(reader, (node, target, read_only), path, mounted);
+        return host(
+            reader,
+            (node, target, read_only, propagation),
+            path,
+            mounted,
+        );
     }
     let path = reader.resolve(node.span, &source);
     let absolute = path.display().to_string();
     if covered(&declared.shared_paths, &absolute) {
-        return host(reader, (node, target, read_only), absolute, mounted);
+        return host(
+            reader,
+            (node, target, read_only, propagation),
+            absolute,
+            mounted,
+        );
     }
     if !read_only && !covered(&declared.copied_paths, &absolute) {
         let (message, help) = match node.span.is_compose() {
@@ -114,7 +140,12 @@ pub(super) fn bind(
 
 fn host(
     reader: &mut Reader<'_>,
-    (node, target, read_only): (&super::tree::Node, String, bool),
+    (node, target, read_only, propagation): (
+        &super::tree::Node,
+        String,
+        bool,
+        Option<&'static str>,
+    ),
     path: String,
     mounted: &mut Mounted,
 ) -> Option<()> {
@@ -123,6 +154,7 @@ fn host(
         target,
         source: MountSource::Host(path),
         read_only,
+        propagation,
     });
     Some(())
 }

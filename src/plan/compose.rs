@@ -13,7 +13,7 @@ use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::{PLAN, Source, Span};
 use super::tree::{self, Key, Node, Value};
-use super::{PlanError, bytes_of, merge, text_of};
+use super::{PlanError, bytes_of, merge, propose, text_of};
 
 /// The sections that a plan and a Compose file have in common.
 const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
@@ -83,6 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
     }
     let project = project_name(reader, project, &merged);
     reader.project.clone_from(&project);
+    reader.proposals = propose::proposals(reader, &merged);
     let root = with_plan(reader, merged, plan.clone());
     Ok(Whole {
         root,

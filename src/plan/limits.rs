@@ -205,6 +205,9 @@ fn memory_and_swap(reader: &mut Reader<'_>, node: &Node, memory: Option<i64>) ->
 /// A limit of memory; the engine takes no less than 6 MiB.
 fn memory_limit(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
     let bytes = reader.size(node)?;
+    if bytes == 0 && node.span.is_compose() {
+        return None;
+    }
     if bytes < 6 << 20 {
         reader.wrong(
             node.span,
@@ -224,6 +227,8 @@ fn nano_cpus(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
         .ok()
         .filter(|cpus| digits && *cpus <= 4096.0)
     {
+        // In Compose, no limit.
+        Some(cpus) if cpus == 0.0 && node.span.is_compose() => None,
         Some(cpus) if cpus < LEAST_CPUS => {
             reader.wrong(
                 node.span,

@@ -14,6 +14,7 @@ use super::account::{Entry, Fate};
 use super::error::{Note, Problem, printable};
 use super::fields::{Field, Fields};
 use super::nearest::{listed, nearest};
+use super::propose::Proposal;
 use super::source::{PLAN, Source, Span};
 use super::substitute::{self, Wanted};
 use super::tree::{Node, Value};
@@ -43,6 +44,8 @@ pub(super) struct Reader<'a> {
     pub ignored: BTreeSet<String>,
     /// The Compose project's name, where there are such files.
     pub project: Option<String>,
+    /// How the roles of Compose files seem to be meant to run.
+    pub proposals: BTreeMap<String, Proposal>,
     /// Profiles that are chosen.
     pub profiles: BTreeSet<String>,
     pub problems: Vec<Problem>,
@@ -77,6 +80,7 @@ impl<'a> Reader<'a> {
             directory,
             fates: HashMap::new(),
             ignored: BTreeSet::new(),
+            proposals: BTreeMap::new(),
             project: None,
             profiles: BTreeSet::new(),
             problems: Vec::new(),
@@ -508,7 +512,9 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, node: &Node) -> Option<Millis> {
         let text = self.public(node, "a duration such as `30s`, `1m30s` or `500ms`")?;
-        self.unit(node, &text, "duration", units::duration(&text))
+        let zero = node.span.is_compose() && text == "0";
+        let duration = zero.then_some(0).map_or_else(|| units::duration(&text), Ok);
+        self.unit(node, &text, "duration", duration)
     }
 
     pub(super) fn size(&mut self, node: &Node) -> Option<i64> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fields::{Field, Fields};
 use super::order::{self, Wish, Wishes};
+use super::propose::Proposal;
 use super::read::Reader;
 use super::source::Span;
 use super::store::Declared;
@@ -61,6 +62,8 @@ const ADVICE: &[(&str, &str)] = &[
 pub(super) struct At<'a> {
     pub key: Span,
     pub run: Run,
+    /// How it seems to be meant to run, where nothing says how it shall.
+    pub proposal: Option<Proposal>,
     pub name: &'a RoleName,
     pub declared: &'a Declared,
     pub service: Option<&'a ServiceName>,

@@ -83,6 +83,7 @@ pub(super) fn roles(
             continue;
         };
         fields.ignore_extensions(reader);
+        let undecided = fields.peek("run").is_none();
         let run = run(reader, &mut fields);
         match run {
             Some(Run::Always | Run::LiveOnly | Run::Once | Run::Shared) => {}
@@ -104,7 +105,20 @@ pub(super) fn roles(
             reader.became(value, Fate::LeftOut);
             continue;
         }
+        let proposal = reader
+            .proposals
+            .get(&key.text)
+            .filter(|_| undecided)
+            .cloned();
+        if let Some(proposal) = &proposal {
+            let advice = proposal.advice(&key.text);
+            reader.note(
+                key.span,
+                format!("`{name}` runs in every environment, since nothing else is said: {advice}"),
+            );
+        }
         let at = role::At {
+            proposal,
             key: key.span,
             run: run.unwrap_or_default(),
             name: &name,

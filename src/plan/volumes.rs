@@ -1,7 +1,7 @@
 //! A role's `volumes`, `tmpfs`, `secrets` and `configs`: everything that appears at a path in its
 //! containers. What is bound is read in [`super::bind`].
 
-use super::bind::bind;
+use super::bind::{self, bind};
 use super::fields::Fields;
 use super::grants::granted;
 use super::mounted::{Mounted, Shape, target_of};
@@ -27,6 +27,8 @@ pub(super) struct Wish<'t> {
     pub source: Option<String>,
     pub target: String,
     pub read_only: bool,
+    /// A mode of how mounts spread.
+    pub propagation: Option<&'static str>,
 }
 
 /// Everything a role mounts; `read_only` is where it says `read_only: true`.
@@ -114,6 +116,7 @@ fn short(
         }
     };
     let mut read_only = false;
+    let mut propagation = None;
     for mode in modes.split(',').filter(|mode| !mode.is_empty()) {
         match mode {
             "ro" => read_only = true,
@@ -123,6 +126,9 @@ fn short(
                 format!("the mode `{mode}` is left out: what is mounted keeps its SELinux label"),
             ),
             "cached" | "delegated" | "consistent" => {}
+            _ if let Some(known) = bind::PROPAGATIONS.iter().find(|known| **known == mode) => {
+                propagation = Some(*known);
+            }
             other => {
                 reader.wrong(
                     item.span,
@@ -139,6 +145,7 @@ fn short(
         source: source.clone(),
         target,
         read_only,
+        propagation,
     };
     match source.as_deref() {
         None => volume(reader, wish, context, mounted),
@@ -180,16 +187,17 @@ fn long(
     if let Some(field) = fields.take("consistency") {
         reader.public(field.node, "`cached`");
     }
+    let mut propagation = None;
     if let Some(field) = fields.take("bind")
         && let Some(mut inner) = reader.fields(field.node, &fields.below("bind"), "nothing")
     {
         if let Some(field) = inner.take("create_host_path") {
             reader.boolean(field.node);
         }
-        inner.finish(
-            reader,
-            &[("propagation", "remove it"), ("selinux", "remove it")],
-        );
+        if let Some(field) = inner.take("propagation") {
+            propagation = reader.choice(field.node, "propagation", &bind::PROPAGATIONS);
+        }
+        inner.finish(reader, &[("selinux", "remove it")]);
     }
     fields.finish(
         reader,
@@ -230,6 +238,7 @@ fn long(
         source: source.clone().flatten(),
         target,
         read_only,
+        propagation,
     };
     match kind? {
         "tmpfs" => {
@@ -269,7 +278,12 @@ fn volume(
         source,
         target,
         read_only,
+        propagation,
     } = wish;
+    if propagation.is_some() {
+        let (message, help) = bind::ONLY_OF_THE_HOST;
+        reader.wrong(node.span, message, help);
+    }
     let at = context.at;
     let service = at.service.map_or("", ServiceName::as_str);
     let source = match source {
@@ -294,6 +308,7 @@ fn volume(
         target,
         source,
         read_only,
+        propagation: None,
     });
     Some(())
 }
@@ -321,10 +336,16 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
         // Said once, where the first role names it.
         Some(_) if !reader.undecided.insert(name.clone()) => None,
         Some((key, Keep::Undecided(_))) => {
+            let decide = decide(reader, key, &name, service);
+            let shared = at.proposal.as_ref();
+            let help = match shared.filter(|proposal| proposal.run == Run::Shared) {
+                Some(proposal) => format!("{}; or {decide}", proposal.advice(at.name.as_str())),
+                None => decide,
+            };
             reader.wrong(
                 key,
                 format!("nothing says whether the volume `{name}`, to which `{}` may write, outlives a release", at.name),
-                decide(reader, key, &name, service),
+                help,
             );
             None
         }

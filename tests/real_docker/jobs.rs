@@ -124,6 +124,7 @@ async fn a_job_whose_deployer_is_killed_is_started_once() {
         target: "/counted".into(),
         source: MountSource::PerRelease(Some("counted".into())),
         read_only: false,
+        propagation: None,
     }];
     let mut spec = with_job(&scope, migrate);
     let web = spec.plan.roles.get_mut(&role_name("web")).unwrap();
@@ -131,6 +132,7 @@ async fn a_job_whose_deployer_is_killed_is_started_once() {
         target: "/counted".into(),
         source: MountSource::PerRelease(Some("counted".into())),
         read_only: true,
+        propagation: None,
     }];
     let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
     let name = format!("{}-1-migrate-1", scope.service);

@@ -210,16 +210,19 @@ async fn what_the_plan_says_reaches_the_engine() {
             target: "/data".into(),
             source: MountSource::PerRelease(Some("data".into())),
             read_only: false,
+            propagation: None,
         },
         Mount {
             target: "/host".into(),
             source: MountSource::Host("/sys/class".into()),
             read_only: true,
+            propagation: None,
         },
         Mount {
             target: "/anonymous".into(),
             source: MountSource::PerRelease(None),
             read_only: false,
+            propagation: None,
         },
     ];
     let environment = up(&scope, &spec(&scope.service, 1, vec![("web", web)])).await;

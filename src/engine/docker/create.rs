@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount as ApiMount, MountType, MountVolumeOptions, NetworkingConfig,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount as ApiMount, MountBindOptions, MountType, MountVolumeOptions,
+    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::names;
@@ -218,6 +218,10 @@ impl Wanted<'_> {
             typ: Some(typ),
             source,
             read_only: Some(mount.read_only),
+            bind_options: mount.propagation.map(|propagation| MountBindOptions {
+                propagation: propagation.parse().ok(),
+                ..MountBindOptions::default()
+            }),
             ..ApiMount::default()
         }
     }

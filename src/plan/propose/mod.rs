@@ -238,6 +238,18 @@ pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String
     roles::proposals(&services)
 }
 
+impl Proposal {
+    /// The line that takes it up for a role, and why.
+    pub(super) fn advice(&self, role: &str) -> String {
+        let line = format!(
+            "services: {{{}: {{run: {}}}}}",
+            quoted(role),
+            word(self.run)
+        );
+        format!("write `{line}` ({})", self.why)
+    }
+}
+
 impl Line {
     fn new(section: Section, text: String, why: impl Into<String>) -> Self {
         Self {
@@ -356,9 +368,8 @@ fn role_line(
     if run == Run::Never {
         return Some(line_of(service, parts, &whys));
     }
-    let alone = run == Run::Always && service.ports.iter().any(|port| !port.is_udp);
     let mode = service.keys.get("network_mode");
-    if alone && mode.is_some_and(|mode| mode.as_deref() == Some("host")) {
+    if run == Run::Always && mode.is_some_and(|mode| mode.as_deref() == Some("host")) {
         parts.push("network_mode: !reset null".to_owned());
         whys.push("blue and green cannot both have the host's ports".to_owned());
     }
