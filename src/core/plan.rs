@@ -260,7 +260,9 @@ pub struct Role {
     /// Further names by which the roles beside it reach it, in its own network alone.
     pub aliases: Vec<String>,
     /// `network_mode: service:ROLE`: the role whose network its containers use, replica by replica;
-    /// they have no address of their own then.
+    /// they have no address of their own then. It holds for one life of that role's container: when the
+    /// engine starts that again by itself, the network that these still use has ended, and they must
+    /// be started again as well.
     pub network_of: Option<RoleName>,
     /// `tty:`.
     pub tty: bool,
