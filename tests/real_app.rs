@@ -55,7 +55,7 @@ fn three_releases_and_a_rollback_lose_nothing_of_an_application_in_use() {
     assert_eq!(book.rows(by), signed);
     assert_eq!(book.rows("SELECT DISTINCT mood FROM entries"), ["glad"]);
     let not_once = "SELECT entry, count(shift) FROM jobs LEFT JOIN thanks USING (entry) \
-                    GROUP BY entry HAVING count(shift) <> 1";
+                    GROUP BY entry HAVING count(shift) <> 1 LIMIT 5";
     assert_eq!(book.rows(not_once), [""; 0]);
     let unasked = "SELECT id FROM entries WHERE id NOT IN (SELECT entry FROM jobs)";
     assert_eq!(book.rows(unasked), [""; 0]);

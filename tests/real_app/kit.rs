@@ -93,7 +93,7 @@ probes:
   - http: {{ path: /up, interval: 200ms, deadline: 60s }}
 pointer:
   proxy: {{ listen: \"127.0.0.1:{port}\" }}
-drain: 10s
+drain: 20s
 bake: 1s
 settle: 1s
 standby: {{ keep: 1 }}

@@ -146,10 +146,10 @@ impl Shared {
         }
     }
 
-    /// Slow enough that one is under way at every switch.
+    /// Slow enough that one is under way at every switch, and when all but the drain is over.
     fn wait_for_reports(&self, at: SocketAddr) {
         while !self.home.load(Ordering::SeqCst) {
-            let answer = ask(at, "GET", "/report?seconds=2", "");
+            let answer = ask(at, "GET", "/report?seconds=6", "");
             if !matches!(answer, Ok((200, _))) {
                 let lost = format!("a report: {answer:?}");
                 self.notes.lock().unwrap().lost.push(lost);

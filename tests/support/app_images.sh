@@ -31,10 +31,13 @@ ready || true
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/flipside-app-images.XXXXXX")
 root=$work/root
+child=""
 leave() {
     local code=$?
     set +e
+    trap '' INT TERM HUP
     trap - EXIT
+    [ -z "$child" ] || as_root kill -KILL -- "-$child" "$child" 2>/dev/null
     remove_directory "$work"
     exit "$code"
 }
@@ -42,14 +45,18 @@ trap leave EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# step WORDS COMMAND…: its output is shown only where it fails.
+# step WORDS COMMAND…: in the background, so that a signal to this script is heard at once; its output
+# is shown only where it fails.
 step() {
     local what=$1
     shift
-    "$@" >>"$work/log" 2>&1 9>&- || {
+    "$@" >>"$work/log" 2>&1 9>&- </dev/null &
+    child=$!
+    wait "$child" || {
         tail -n 20 "$work/log" >&2
         fail "$what"
     }
+    child=""
 }
 
 export PATH=$PATH:/usr/sbin:/sbin
@@ -66,11 +73,14 @@ read -r mirror components < <(
 [ -n "$mirror" ] || fail "apt names no mirror of $suite"
 eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
 
+# In a session of its own it is ended with all that it has started.
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
 step "the system could not be made from $mirror" \
-    as_root env ${http_proxy:+http_proxy="$http_proxy"} debootstrap \
+    setsid "${sudo[@]}" env ${http_proxy:+http_proxy="$http_proxy"} debootstrap \
     --variant=minbase --components="$components" \
     --include=python3-flask,python3-psycopg2,python3-pip,postgresql \
-    "$suite" "$root" "$mirror" </dev/null
+    "$suite" "$root" "$mirror"
 
 # Only what runs: no package lists, no documents, no compiler for queries.
 as_root rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,info,locale} \
@@ -120,7 +130,8 @@ TEXT
 bin=$(cd "$root" && echo usr/lib/postgresql/*/bin)
 as_root tar -C "$root" --one-file-system -c . |
     docker import --change 'LABEL flipside.test=app' --change 'CMD ["python3"]' - "$python" >/dev/null
-step "the database's image could not be made" env DOCKER_BUILDKIT=0 docker build --tag "$postgres" - <<TEXT
+mkdir "$work/postgres"
+cat >"$work/postgres/Dockerfile" <<TEXT
 FROM $python
 ENV PATH=/$bin:/usr/local/bin:/usr/bin:/bin
 VOLUME /var/lib/postgresql/data
@@ -129,4 +140,6 @@ EXPOSE 5432
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD []
 TEXT
+step "the database's image could not be made" \
+    env DOCKER_BUILDKIT=0 docker build --tag "$postgres" "$work/postgres"
 printf '%s\n' "$python" "$postgres"
