@@ -141,6 +141,8 @@ pub enum Error {
         /// In a person's words.
         why: String,
     },
+    /// The plan asks for what the engine cannot do.
+    EngineLacks(Failure),
     /// The engine said no.
     EngineRefused(Failure),
     /// The pointer said no, for a reason of its own.
@@ -357,6 +359,7 @@ impl Error {
             Self::BadFlags { .. }
             | Self::NoPlan { .. }
             | Self::PlanRefused { .. }
+            | Self::EngineLacks(_)
             | Self::UnknownService { .. }
             | Self::NoService
             | Self::SeveralServices { .. }
@@ -397,6 +400,7 @@ impl Error {
             Self::PointerOutOfReach { .. } => "pointer-out-of-reach",
             Self::StoreOutOfReach { .. } => "store-out-of-reach",
             Self::AnswerLost { .. } => "answer-lost",
+            Self::EngineLacks(_) => "engine-lacks",
             Self::EngineRefused(_) => "engine-refused",
             Self::PointerRefused { .. } => "pointer-refused",
             Self::HeldBy { .. } => "held-by",

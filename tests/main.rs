@@ -17,6 +17,7 @@ mod pointer_contract;
 mod probe_wait;
 mod proxy_server;
 mod readme;
+mod real_app;
 mod real_bad_days;
 mod real_crash;
 mod real_docker;

@@ -55,6 +55,7 @@ contract! {
 mod files;
 mod images;
 mod jobs;
+mod keys;
 mod pools;
 mod stand_up;
 mod talk;

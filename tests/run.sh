@@ -188,6 +188,7 @@ export FLIPSIDE_TEST_RUN=$run
 mkdir "$scratch/t" && export TMPDIR=$scratch/t
 
 proxy_images >"$scratch/images"
+step "An application's images" tests/support/app_images.sh
 step "Tests on the engine ($runner)" tests_real
 
 # Images that all tests share are nobody's to remove before the end. The engine refuses a parent

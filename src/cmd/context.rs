@@ -80,7 +80,7 @@ impl Context {
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.
     ///
     /// # Errors
-    /// Where the engine cannot be asked.
+    /// Where the engine cannot be asked, or cannot do what the plan asks for.
     pub async fn operator_of_plan(
         &self,
         plan: &Plan,
@@ -88,6 +88,8 @@ impl Context {
     ) -> Result<Operator, Error> {
         let engine = plan.engine.as_deref().or(self.common.engine.as_deref());
         let client = self.client(engine).await?;
+        let able = Docker::new(client.clone()).check(plan);
+        able.map_err(Error::EngineLacks)?;
         let PointerPlan::Proxy(proxy) = &plan.pointer;
         let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
         Ok(self

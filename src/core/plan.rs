@@ -260,7 +260,10 @@ pub struct Role {
     /// Further names by which the roles beside it reach it, in its own network alone.
     pub aliases: Vec<String>,
     /// `network_mode: service:ROLE`: the role whose network its containers use, replica by replica;
-    /// they have no address of their own then.
+    /// they have no address of their own then. It holds for one life of that role's container: once
+    /// the engine has started that again by itself, these are in a network that has ended, and after a
+    /// restart of the engine they may stay down, since it starts all in no order. Either is mended by
+    /// `docker restart` of these.
     pub network_of: Option<RoleName>,
     /// `tty:`.
     pub tty: bool,

@@ -28,6 +28,7 @@ impl Error {
                 "{of} did not answer to the end, so it is not known what became of the call: {}",
                 clean(why)
             ),
+            Self::EngineLacks(failure) => clean(&failure.what),
             Self::EngineRefused(failure) => {
                 let mut message = clean(&failure.what);
                 for replica in &failure.replicas {
@@ -122,7 +123,9 @@ impl Error {
         Some(match self {
             Self::BadFlags { instead, .. } => return instead.clone(),
             Self::PointerRefused { mend, .. } => return mend.clone(),
-            Self::EngineRefused(failure) => return failure.hint.clone(),
+            Self::EngineLacks(failure) | Self::EngineRefused(failure) => {
+                return failure.hint.clone();
+            }
             Self::NoPlan { .. } => "name it: flipside deploy PLAN".into(),
             Self::PlanRefused { .. } => return None,
             Self::EngineOutOfReach {

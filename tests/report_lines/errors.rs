@@ -73,6 +73,11 @@ fn all() -> Vec<Error> {
             of: text("engine here"),
             why: text("connection reset"),
         },
+        Error::EngineLacks(Failure {
+            what: text("role `web`: `healthcheck.start_interval` needs API 1.44"),
+            hint: Some(text("write `ignore: [start_interval]` in the plan")),
+            replicas: vec![],
+        }),
         Error::EngineRefused(Failure {
             what: text("image `web:2` is not there"),
             hint: Some(text("docker build -t web:2 .")),
@@ -226,6 +231,8 @@ fn every_error_says_what_why_and_the_way_out() {
           hint: flipside resume
         6 answer-lost: engine here did not answer to the end, so it is not known what became of the call: connection reset
           hint: flipside resume
+        2 engine-lacks: role `web`: `healthcheck.start_interval` needs API 1.44
+          hint: write `ignore: [start_interval]` in the plan
         4 engine-refused: image `web:2` is not there
           `web-1`: exit 1
           hint: docker build -t web:2 .

@@ -2,22 +2,19 @@
 //! holds unless the plan loosens it. Pure.
 
 use std::collections::HashMap;
+use std::iter::once;
 use std::net::Ipv4Addr;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount as ApiMount, MountBindOptions, MountType, MountVolumeOptions,
-    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    Mount as ApiMount, MountBindOptions, MountType, MountVolumeOptions, NetworkingConfig,
 };
 
-use super::names;
 use super::network::Own;
+use super::{demands, host, names, order};
 use crate::core::names::{Release, RoleName, ServiceName};
 use crate::core::plan::{FileContent, Healthcheck, Mount, MountSource, Role, Run, Text};
 use crate::docker::nanoseconds;
-
-/// Processes a container may have where the plan says nothing.
-const PIDS: i64 = 4096;
 
 /// One container to be.
 pub(super) struct Wanted<'a> {
@@ -79,13 +76,15 @@ impl Wanted<'_> {
         let role = self.role;
         let entrypoint = role.entrypoint.as_ref().map(|words| reveal(words));
         let variables = role.environment.iter();
-        let exposed = role.expose.iter().map(|port| format!("{port}/tcp"));
         let grace_s = i64::try_from(role.stop_grace_ms.div_ceil(1000)).unwrap_or(i64::MAX);
+        let own = self.uses() == Uses::Own;
         ContainerCreateBody {
             image: Some(self.image.to_owned()),
-            hostname: role.hostname.clone(),
+            hostname: role.hostname.clone().filter(|_| own),
             user: role.user.clone(),
             working_dir: role.working_dir.clone(),
+            tty: Some(role.tty),
+            open_stdin: Some(role.stdin_open),
             env: Some(
                 variables
                     .map(|(name, value)| format!("{name}={}", value.reveal()))
@@ -93,14 +92,31 @@ impl Wanted<'_> {
             ),
             cmd: role.command.as_ref().map(|words| reveal(words)),
             entrypoint: entrypoint.or_else(|| self.image_entrypoint.clone()),
-            exposed_ports: Some(exposed.collect()),
-            healthcheck: role.healthcheck.as_ref().map(health),
+            exposed_ports: own.then(|| host::exposed(role)),
+            healthcheck: role
+                .healthcheck
+                .as_ref()
+                .map(|check| health(check, self.api)),
             labels: Some(self.all_labels()),
             stop_signal: role.stop_signal.clone(),
             stop_timeout: Some(grace_s),
             host_config: Some(self.host()),
-            networking_config: Some(self.networking()),
+            networking_config: own.then(|| self.networking()),
             ..ContainerCreateBody::default()
+        }
+    }
+
+    fn uses(&self) -> Uses {
+        match &self.role.network_of {
+            // A hook has no number of its own, and is with the first.
+            Some(owner) => Uses::Of(names::container(
+                self.service,
+                self.release,
+                owner,
+                self.replica.max(1),
+            )),
+            None if self.role.host.network => Uses::Host,
+            None => Uses::Own,
         }
     }
 
@@ -114,16 +130,17 @@ impl Wanted<'_> {
         if self.role.run != Run::Always {
             labels.insert(names::RUN.into(), names::run_label(self.role.run).into());
         }
-        if !self.role.depends_on.is_empty() {
-            let after = names::after_label(&self.role.depends_on);
-            labels.insert(names::AFTER.into(), after);
+        let after = order::after(self.role);
+        if !after.is_empty() {
+            labels.insert(names::AFTER.into(), names::after_label(&after));
         }
         labels
     }
 
     fn networking(&self) -> NetworkingConfig {
+        let aliases = self.role.aliases.iter().cloned();
         let own = EndpointSettings {
-            aliases: Some(vec![self.name.to_string()]),
+            aliases: Some(once(self.name.to_string()).chain(aliases).collect()),
             ipam_config: Some(EndpointIpamConfig {
                 ipv4_address: Some(self.address.to_string()),
                 ..EndpointIpamConfig::default()
@@ -138,59 +155,15 @@ impl Wanted<'_> {
     }
 
     fn host(&self) -> HostConfig {
-        let role = self.role;
-        let limits = &role.limits;
-        let ulimits = role
-            .ulimits
-            .iter()
-            .map(|(name, &(soft, hard))| ResourcesUlimits {
-                name: Some(name.clone()),
-                soft: Some(soft),
-                hard: Some(hard),
-            });
-        let hosts = role.extra_hosts.iter();
-        let tmpfs = role.tmpfs.iter();
+        let own = host::of(self.role);
         HostConfig {
-            network_mode: Some(self.network.name.clone()),
-            restart_policy: Some(RestartPolicy {
-                name: Some(match role.run {
-                    // A daemon that starts must not start these.
-                    Run::LiveOnly | Run::Once => RestartPolicyNameEnum::NO,
-                    Run::Always | Run::Shared | Run::Never => RestartPolicyNameEnum::UNLESS_STOPPED,
-                }),
-                maximum_retry_count: None,
+            network_mode: Some(match self.uses() {
+                Uses::Own => self.network.name.clone(),
+                Uses::Of(container) => format!("container:{container}"),
+                Uses::Host => "host".into(),
             }),
-            log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".into()),
-                config: Some(HashMap::from([
-                    ("max-size".to_owned(), "10m".to_owned()),
-                    ("max-file".to_owned(), "3".to_owned()),
-                ])),
-            }),
-            security_opt: Some(security(&role.security_opt)),
-            cap_add: some_unless_empty(role.cap_add.clone()),
-            cap_drop: some_unless_empty(dropped(&role.cap_add, &role.cap_drop)),
-            pids_limit: Some(limits.pids.unwrap_or(PIDS)),
-            nano_cpus: limits.nano_cpus,
-            memory: limits.memory,
-            memory_reservation: limits.memory_reservation,
-            shm_size: limits.shm,
-            ulimits: some_unless_empty(ulimits.collect()),
-            init: role.init,
-            readonly_rootfs: Some(role.read_only),
-            tmpfs: Some(
-                tmpfs
-                    .map(|(path, options)| (path.clone(), options.clone()))
-                    .collect(),
-            ),
-            extra_hosts: some_unless_empty(
-                hosts
-                    .map(|(name, address)| format!("{name}:{address}"))
-                    .collect(),
-            ),
-            dns: some_unless_empty(role.dns.iter().map(ToString::to_string).collect()),
-            mounts: some_unless_empty(self.mounts()),
-            ..HostConfig::default()
+            mounts: host::some_unless_empty(self.mounts()),
+            ..own
         }
     }
 
@@ -227,6 +200,18 @@ impl Wanted<'_> {
     }
 }
 
+/// Whose network a container uses.
+#[derive(Debug, PartialEq, Eq)]
+enum Uses {
+    /// One that it joins under a name and an address of its own.
+    Own,
+    /// That of another container, by its name: the engine lets it have no name, address or resolver
+    /// of its own then.
+    Of(String),
+    /// The host's.
+    Host,
+}
+
 /// Whether a container may write to a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -253,58 +238,14 @@ fn reveal(words: &[Text]) -> Vec<String> {
     words.iter().map(|word| word.reveal().to_owned()).collect()
 }
 
-fn some_unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
-    (!list.is_empty()).then_some(list)
-}
-
-fn health(check: &Healthcheck) -> HealthConfig {
+fn health(check: &Healthcheck, api: (usize, usize)) -> HealthConfig {
+    let start_interval = check.start_interval_ms.map(nanoseconds);
     HealthConfig {
-        test: some_unless_empty(reveal(&check.test)),
+        test: host::some_unless_empty(reveal(&check.test)),
         interval: check.interval_ms.map(nanoseconds),
         timeout: check.timeout_ms.map(nanoseconds),
         start_period: check.start_period_ms.map(nanoseconds),
+        start_interval: start_interval.filter(|_| api >= demands::START_INTERVAL),
         retries: check.retries.map(i64::from),
-        ..HealthConfig::default()
-    }
-}
-
-/// The plan's options, and no-new-privileges unless it says otherwise.
-fn security(options: &[String]) -> Vec<String> {
-    let mut options = options.to_vec();
-    if !options
-        .iter()
-        .any(|option| option.starts_with("no-new-privileges"))
-    {
-        options.push("no-new-privileges:true".into());
-    }
-    options
-}
-
-/// The plan's dropped capabilities, and NET_RAW unless it adds it.
-fn dropped(added: &[String], dropped: &[String]) -> Vec<String> {
-    let mut all = dropped.to_vec();
-    let names_it = |name: &String| name == "NET_RAW" || name == "ALL";
-    if !added.iter().any(names_it) && !all.iter().any(names_it) {
-        all.push("NET_RAW".into());
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(words: &[&str]) -> Vec<String> {
-        words.iter().map(|&word| word.to_owned()).collect()
-    }
-
-    #[test]
-    fn a_plan_can_loosen_what_holds_by_default() {
-        assert_eq!(security(&[]), ["no-new-privileges:true"]);
-        let loosened = texts(&["no-new-privileges:false"]);
-        assert_eq!(security(&loosened), loosened);
-        assert_eq!(dropped(&[], &texts(&["CHOWN"])), ["CHOWN", "NET_RAW"]);
-        assert_eq!(dropped(&texts(&["NET_RAW"]), &[]), [""; 0]);
-        assert_eq!(dropped(&[], &texts(&["ALL"])), ["ALL"]);
     }
 }

@@ -32,7 +32,9 @@ pub(super) async fn equip(
     if let Some(tar) = files::single_files(role) {
         files::put(engine, name, tar).await?;
     }
-    for key in &role.networks {
+    // The engine lets one that uses another's network join none besides.
+    let networks = role.networks.iter();
+    for key in networks.filter(|_| role.network_of.is_none()) {
         let Some(network) = spec.plan.external_networks.get(key) else {
             continue;
         };

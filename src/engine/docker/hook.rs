@@ -40,7 +40,8 @@ pub(super) async fn hook(
     let role = role(&spec.plan, hook)?;
     if !is_there(engine, spec, hook, &name).await? {
         let body = body(engine, spec, image, hook, &role).await?;
-        create(engine, spec, hook, &name, body)
+        let platform = role.platform.clone().unwrap_or_default();
+        create(engine, spec, hook, &name, platform, body)
             .await
             .map_err(acted)?;
     }
@@ -174,13 +175,14 @@ async fn create(
     spec: &Spec,
     hook: &ContainerHook,
     name: &str,
+    platform: String,
     body: ContainerCreateBody,
 ) -> Result<(), EngineError> {
     let client = &engine.client;
     loop {
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
-            ..CreateContainerOptions::default()
+            platform: platform.clone(),
         };
         let created = client.docker.create_container(Some(options), body.clone());
         match created.await {

@@ -14,8 +14,9 @@ use tokio::try_join;
 use super::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
+use crate::core::event::Failure;
 use crate::core::names::{Millis, Release, ServiceName};
-use crate::core::plan::{StandbyMode, Text};
+use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
 use crate::core::world::{Container, Cost, Environment};
@@ -26,11 +27,13 @@ mod context;
 mod cost;
 mod create;
 mod credentials;
+mod demands;
 mod ends;
 mod equip;
 mod files;
 mod health;
 mod hook;
+mod host;
 mod images;
 mod inspect;
 mod logs;
@@ -38,6 +41,7 @@ mod names;
 mod network;
 mod once;
 mod order;
+mod platform;
 mod prepare;
 mod sleep;
 mod stand_up;
@@ -69,6 +73,15 @@ impl Docker {
     /// [`EngineError::OutOfReach`] where no engine answers.
     pub async fn connect(address: Option<&str>) -> Result<Self, EngineError> {
         Ok(Self::new(Client::connect(address).await?))
+    }
+
+    /// Refuses a plan that asks for what this engine cannot do, as [`Engine::prepare`] does, and
+    /// without a call.
+    ///
+    /// # Errors
+    /// The first such thing, and what to write instead.
+    pub fn check(&self, plan: &Plan) -> Result<(), Failure> {
+        demands::check(plan, self.client.api())
     }
 
     /// The client, for others who need the same engine.

@@ -1,13 +1,14 @@
 //! What must hold of a plan's roles before any of them is stood up: an order to start them in, and
 //! the external networks they join.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bollard::models::Network;
 
 use super::{Docker, names};
 use crate::core::names::RoleName;
-use crate::core::plan::{Plan, Role, Run};
+use crate::core::plan::{Condition, Plan, Role, Run};
+use crate::core::words::count;
 use crate::docker::{refused, refused_hint};
 use crate::engine::{EngineError, Spec};
 
@@ -16,8 +17,30 @@ pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> {
     plan.roles.iter().filter(|(_, role)| role.run != Run::Never)
 }
 
-/// Refuses roles that wait for each other, or for one that is not there.
+/// What a role's containers are started after: what the plan says, and the role whose network they
+/// use, as that is its containers' for as long as these run.
+pub(super) fn after(role: &Role) -> BTreeMap<RoleName, Condition> {
+    let mut all = role.depends_on.clone();
+    if let Some(owner) = &role.network_of {
+        all.entry(owner.clone()).or_insert(Condition::Started);
+    }
+    all
+}
+
+/// Refuses roles that wait for each other, or for one that is not there, and those that use a network
+/// which is not there.
 pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
+    for (name, role) in roles(plan) {
+        check_network_of(plan, name, role)?;
+    }
+    let exposed = plan.roles.get(&plan.exposed.role);
+    if let Some(owner) = exposed.and_then(|role| role.network_of.as_ref()) {
+        let (name, port) = (&plan.exposed.role, plan.exposed.port);
+        return Err(refused_hint(
+            format!("`{name}` uses the network of `{owner}` and has no address of its own"),
+            format!("write `expose: {owner}:{port}`"),
+        ));
+    }
     let mut ready: HashSet<&RoleName> = HashSet::new();
     let all: Vec<_> = roles(plan).collect();
     loop {
@@ -27,7 +50,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
                 let runs = all.iter().any(|(name, _)| *name == other);
                 runs && !ready.contains(other)
             };
-            if !role.depends_on.keys().any(waits) {
+            if !after(role).keys().any(waits) {
                 ready.insert(name);
             }
         }
@@ -43,6 +66,32 @@ pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
             ));
         }
     }
+}
+
+/// A network is another role's only where each container finds one of its own number there, which
+/// runs whenever it does itself.
+fn check_network_of(plan: &Plan, name: &RoleName, role: &Role) -> Result<(), EngineError> {
+    let Some(owner) = &role.network_of else {
+        return Ok(());
+    };
+    let why = match plan.roles.get(owner) {
+        None => "which is none of this release's".to_owned(),
+        Some(other) if other.network_of.is_some() => "which has none of its own".to_owned(),
+        Some(other) if other.replicas < role.replicas => format!(
+            "which has {} for its {}",
+            count(other.replicas.into(), "replica"),
+            role.replicas
+        ),
+        Some(Role {
+            run: Run::Always, ..
+        }) => return Ok(()),
+        Some(other) if other.run == Run::LiveOnly && role.run == Run::LiveOnly => return Ok(()),
+        Some(_) => "which does not run whenever it does".to_owned(),
+    };
+    Err(refused_hint(
+        format!("role `{name}` uses the network of `{owner}`, {why}"),
+        format!("take `network_mode: service:{owner}` away from `{name}`"),
+    ))
 }
 
 /// External networks must be there; on old engines they must not come before the environment's own

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::auth::DockerCredentials;
-use bollard::models::CreateImageInfo;
+use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::context;
 use super::credentials::{self, Reference};
-use super::{Docker, files, names};
+use super::platform::Platform;
+use super::{Docker, demands, files, names};
 use crate::core::dockerfile::{self, Bases};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Build, ImageSource, Pull, Run};
@@ -25,6 +26,7 @@ const AT_A_TIME: usize = 4;
 struct Job<'a> {
     source: &'a ImageSource,
     pull: Pull,
+    platform: Option<&'a str>,
     roles: Vec<&'a RoleName>,
 }
 
@@ -35,17 +37,22 @@ pub(super) async fn prepare(
     sink: &dyn Sink,
 ) -> Result<Images, EngineError> {
     files::check(&spec.plan)?;
+    demands::check(&spec.plan, engine.client.api()).map_err(EngineError::Failed)?;
     let mut jobs: Vec<Job<'_>> = Vec::new();
     for (name, role) in &spec.plan.roles {
         if role.run == Run::Never {
             continue;
         }
-        let same = |job: &&mut Job<'_>| *job.source == role.image && job.pull == role.pull;
+        let platform = role.platform.as_deref();
+        let same = |job: &&mut Job<'_>| {
+            *job.source == role.image && job.pull == role.pull && job.platform == platform
+        };
         match jobs.iter_mut().find(same) {
             Some(job) => job.roles.push(name),
             None => jobs.push(Job {
                 source: &role.image,
                 pull: role.pull,
+                platform,
                 roles: vec![name],
             }),
         }
@@ -73,56 +80,132 @@ async fn pin(
     job: &Job<'_>,
     sink: &dyn Sink,
 ) -> Result<(Vec<RoleName>, String), EngineError> {
-    let role = job.roles[0];
     let image = match job.source {
-        ImageSource::Pull(reference) => resolve(engine, role, reference, job.pull, sink).await?,
-        ImageSource::Build(plan) => build(engine, (service, role), plan, job.pull, sink).await?,
+        ImageSource::Pull(reference) => resolve(engine, job, reference, sink).await?,
+        ImageSource::Build(plan) => {
+            let id = build(engine, service, job, plan, sink).await?;
+            built(engine, job, &id).await?
+        }
     };
     Ok((job.roles.iter().copied().cloned().collect(), image))
 }
 
-/// The id of an image on the engine; `None` where it is not there.
-async fn local(engine: &Docker, reference: &str) -> Result<Option<String>, EngineError> {
+/// The id of what was built, if it is of the platform that was asked for.
+async fn built(engine: &Docker, job: &Job<'_>, id: &str) -> Result<String, EngineError> {
+    match local(engine, id, job.platform).await? {
+        Some(Found::Fits(id)) => Ok(id),
+        Some(Found::Of(has)) => {
+            let (role, wanted) = (job.roles[0], job.platform.unwrap_or_default());
+            Err(refused_hint(
+                format!("role `{role}`: what was built is of {has}, and `platform:` says {wanted}"),
+                format!(
+                    "name images of that platform under `FROM`, or take `platform:` away from `{role}`"
+                ),
+            ))
+        }
+        None => Err(refused(format!(
+            "`{id}` was built and is not on the engine"
+        ))),
+    }
+}
+
+/// An image on the engine.
+enum Found {
+    /// Its id.
+    Fits(String),
+    /// Of another platform than was asked for: of which.
+    Of(Platform),
+}
+
+/// An image on the engine; `None` where it is not there.
+async fn local(
+    engine: &Docker,
+    reference: &str,
+    platform: Option<&str>,
+) -> Result<Option<Found>, EngineError> {
     let client = &engine.client;
     let answer = found(client.docker.inspect_image(reference).await);
-    let answer = answer.map_err(|error| client.fault(error))?;
-    Ok(answer.and_then(|image| image.id))
+    let image = answer.map_err(|error| client.fault(error))?;
+    Ok(image.and_then(|image| fit(image, platform)))
+}
+
+fn fit(image: ImageInspect, platform: Option<&str>) -> Option<Found> {
+    let has = Platform::of(&image);
+    match platform.map(Platform::parse) {
+        Some(wanted) if !has.serves(&wanted) => Some(Found::Of(has)),
+        _ => image.id.map(Found::Fits),
+    }
 }
 
 async fn resolve(
     engine: &Docker,
-    role: &RoleName,
+    job: &Job<'_>,
     reference: &str,
-    policy: Pull,
     sink: &dyn Sink,
 ) -> Result<String, EngineError> {
-    let missing = || {
-        refused_hint(
-            format!(
-                "role `{role}`: the image `{reference}` is not on the engine, and `pull_policy: never` forbids pulling it"
-            ),
-            format!(
-                "`docker load` or `docker build` it there, or take `pull_policy:` away from `{role}`"
-            ),
+    let role = job.roles[0];
+    let of_another = |has: &Platform| {
+        let wanted = job.platform.unwrap_or_default();
+        format!(
+            "role `{role}`: the image `{reference}` on the engine is of {has}, and `platform:` says \
+             {wanted}"
         )
     };
-    match policy {
-        Pull::Never => return local(engine, reference).await?.ok_or_else(missing),
-        Pull::Missing => {
-            if let Some(id) = local(engine, reference).await? {
-                return Ok(id);
-            }
+    let mut there = None;
+    if job.pull != Pull::Always {
+        match local(engine, reference, job.platform).await? {
+            Some(Found::Fits(id)) => return Ok(id),
+            Some(Found::Of(has)) => there = Some(has),
+            None => {}
         }
-        Pull::Always => {}
     }
-    pull(engine, role, reference, sink).await?;
-    let id = local(engine, reference).await?;
-    id.ok_or_else(|| refused(format!("`{reference}` was pulled and is not on the engine")))
+    match (job.pull, &there) {
+        (Pull::Never, None) => {
+            return Err(refused_hint(
+                format!(
+                    "role `{role}`: the image `{reference}` is not on the engine, and `pull_policy: never` forbids pulling it"
+                ),
+                format!(
+                    "`docker load` or `docker build` it there, or take `pull_policy:` away from `{role}`"
+                ),
+            ));
+        }
+        (Pull::Never, Some(has)) => {
+            return Err(refused_hint(
+                format!(
+                    "{}; `pull_policy: never` forbids pulling another",
+                    of_another(has)
+                ),
+                format!(
+                    "`docker load` one of that platform there, or take `platform:` away from `{role}`"
+                ),
+            ));
+        }
+        (Pull::Missing | Pull::Always, _) => {}
+    }
+    let pulled = pull(engine, job, reference, sink).await;
+    pulled.map_err(|error| match (error, &there) {
+        (EngineError::Failed(mut failure), Some(has)) => {
+            failure.what = format!("{}; {}", of_another(has), failure.what);
+            EngineError::Failed(failure)
+        }
+        (error, _) => error,
+    })?;
+    match local(engine, reference, job.platform).await? {
+        Some(Found::Fits(id)) => Ok(id),
+        Some(Found::Of(has)) => Err(refused_hint(
+            of_another(&has),
+            format!("name an image that there is for it, or take `platform:` away from `{role}`"),
+        )),
+        None => Err(refused(format!(
+            "`{reference}` was pulled and is not on the engine"
+        ))),
+    }
 }
 
 async fn pull(
     engine: &Docker,
-    role: &RoleName,
+    job: &Job<'_>,
     text: &str,
     sink: &dyn Sink,
 ) -> Result<(), EngineError> {
@@ -131,6 +214,7 @@ async fn pull(
     let options = CreateImageOptions {
         from_image: Some(reference.name.clone()),
         tag: Some(reference.tag.clone()),
+        platform: job.platform.unwrap_or_default().to_owned(),
         ..CreateImageOptions::default()
     };
     let client = &engine.client;
@@ -152,7 +236,7 @@ async fn pull(
                 return Err(match client.fault(error) {
                     EngineError::Failed(failure) => {
                         let (what, hint) = pull_words(text, &reference, &failure.what, known);
-                        refused_hint(format!("role `{role}`: {what}"), hint)
+                        refused_hint(format!("role `{}`: {what}", job.roles[0]), hint)
                     }
                     other => other,
                 });
@@ -232,11 +316,12 @@ impl Layers {
 
 async fn build(
     engine: &Docker,
-    (service, role): (&ServiceName, &RoleName),
+    service: &ServiceName,
+    job: &Job<'_>,
     plan: &Build,
-    policy: Pull,
     sink: &dyn Sink,
 ) -> Result<String, EngineError> {
+    let role = job.roles[0];
     let file = plan.dockerfile.trim_start_matches("./");
     if Path::new(file).is_absolute() || Path::new(file).starts_with("..") {
         return Err(refused_hint(
@@ -269,7 +354,7 @@ async fn build(
     let labelled = dockerfile::labelled(&text, &step);
     let (context, sent) = (plan.context.clone(), labelled.text.clone());
     let tar = tar_stream(move |tar| context::append(tar, &context, ignored.as_deref(), &sent));
-    let options = options(plan, policy);
+    let options = options(plan, job.pull, job.platform);
     let logins = logins(&dockerfile::bases(&text, &plan.args)).await?;
     let each = |line: &str| {
         sink.progress(Progress::Build {
@@ -290,7 +375,7 @@ async fn build(
 }
 
 /// What the builder is told; `pull_policy: always` is about the images that stages start from.
-fn options(plan: &Build, policy: Pull) -> BuildImageOptions {
+fn options(plan: &Build, policy: Pull, platform: Option<&str>) -> BuildImageOptions {
     let args = plan.args.iter();
     let kind = names::Kind::Image.as_str();
     BuildImageOptions {
@@ -306,6 +391,7 @@ fn options(plan: &Build, policy: Pull) -> BuildImageOptions {
         // The rest are those that its last stage began with.
         labels: Some(HashMap::from([(names::KIND.to_owned(), kind.to_owned())])),
         target: plan.target.clone().unwrap_or_default(),
+        platform: platform.unwrap_or_default().to_owned(),
         ..BuildImageOptions::default()
     }
 }
@@ -340,7 +426,7 @@ mod tests {
             target: None,
             tag: None,
         };
-        let pull = |policy| options(&plan, policy).pull;
+        let pull = |policy| options(&plan, policy, None).pull;
         assert_eq!(pull(Pull::Always).as_deref(), Some("1"));
         assert_eq!(pull(Pull::Missing), None);
     }

@@ -273,7 +273,7 @@ impl<'a> Work<'a> {
         let _turn = self.creating.acquire().await.map_err(closed)?;
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
-            ..CreateContainerOptions::default()
+            platform: wanted.role.platform.clone().unwrap_or_default(),
         };
         loop {
             let options = Some(options.clone());
@@ -320,9 +320,9 @@ impl<'a> Work<'a> {
     }
 
     async fn start_in_turn(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
-        for (role, condition) in &wanted.role.depends_on {
+        for (role, condition) in order::after(wanted.role) {
             let (Some(stage), Some(other)) =
-                (self.stages.get(role), self.spec.plan.roles.get(role))
+                (self.stages.get(&role), self.spec.plan.roles.get(&role))
             else {
                 continue;
             };

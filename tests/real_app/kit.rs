@@ -1,0 +1,257 @@
+//! The guestbook in a place of its own: its plan, its database, and looks into both.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::real_verbs::kit::{LONG, Running, Stage, docker};
+
+/// A guestbook that is removed when it is dropped, with its data, also by a panic.
+pub struct Guestbook {
+    stage: Stage,
+    images: Images,
+}
+
+/// What `python:3` and `postgres:15` are where there is a registry.
+struct Images {
+    python: String,
+    postgres: String,
+}
+
+impl Images {
+    fn ready() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/app_images.sh");
+        let ran = Running::start(Command::new(script)).end_within(3 * LONG);
+        ran.ended(0);
+        let names: Vec<_> = ran.out.lines().collect();
+        let [python, postgres] = names[..] else {
+            panic!("{ran}");
+        };
+        Self {
+            python: python.to_owned(),
+            postgres: postgres.to_owned(),
+        }
+    }
+}
+
+impl Guestbook {
+    /// Its files and its database; nothing is released yet.
+    pub fn new() -> Self {
+        let images = Images::ready();
+        let stage = Stage::new();
+        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guestbook");
+        copy(Path::new(from), stage.path());
+        let book = Self { stage, images };
+        book.write("flipside.yaml", &book.plan());
+        book.keep_data();
+        book
+    }
+
+    /// What the plan says of `compose.yaml`: its roles, when each of them runs, and what is kept.
+    fn plan(&self) -> String {
+        let Stage { service, port, .. } = &self.stage;
+        let python = &self.images.python;
+        format!(
+            "name: {service}
+x-app: &app
+  build: &build {{ context: ., args: {{ PYTHON_IMAGE: {python} }} }}
+  env_file: .env
+  environment: &environment
+    RELEASE: ${{RELEASE}}
+    DATABASE_HOST: db
+    PYTHONUNBUFFERED: \"1\"
+  networks: [default, data]
+services:
+  web:
+    <<: *app
+    command: python app.py
+    environment: {{ <<: *environment, UPLOADS: /uploads }}
+    volumes: [\"uploads:/uploads\"]
+    depends_on:
+      migrate: {{ condition: service_completed_successfully }}
+  worker:
+    <<: *app
+    run: live-only
+    command: python worker.py
+    stop_grace_period: 30s
+    depends_on:
+      migrate: {{ condition: service_completed_successfully }}
+  migrate:
+    <<: *app
+    run: once
+    command: python migrate.py
+networks:
+  data: {{ external: true, name: {service}-data }}
+volumes:
+  uploads: {{ keep: across-releases, name: {service}_uploads }}
+expose: web:8000
+probes:
+  - http: {{ path: /up, interval: 200ms, deadline: 60s }}
+pointer:
+  proxy: {{ listen: \"127.0.0.1:{port}\" }}
+drain: 20s
+bake: 1s
+settle: 1s
+standby: {{ keep: 1 }}
+"
+        )
+    }
+
+    /// What outlives the releases.
+    fn keep_data(&self) {
+        let service = &self.stage.service;
+        let label = format!("flipside.service={service}");
+        let (network, database) = (format!("{service}-data"), self.database());
+        let (data, uploads) = (
+            format!("{service}_pgdata:/var/lib/postgresql/data"),
+            format!("{service}_uploads"),
+        );
+        let env = self.stage.path().join(".env");
+        for words in [
+            &["network", "create", "--label", &label, &network][..],
+            &["volume", "create", "--label", &label, &uploads],
+            &[
+                "volume",
+                "create",
+                "--label",
+                &label,
+                &format!("{service}_pgdata"),
+            ],
+            &[
+                "run",
+                "--detach",
+                "--label",
+                &label,
+                "--name",
+                &database,
+                "--network",
+                &network,
+                "--network-alias",
+                "db",
+                "--volume",
+                &data,
+                "--env-file",
+                env.to_str().unwrap(),
+                &self.images.postgres,
+            ],
+        ] {
+            let output = Command::new("docker").args(words).output().unwrap();
+            assert!(output.status.success(), "{words:?}: {output:?}");
+        }
+    }
+
+    fn database(&self) -> String {
+        format!("{}-data", self.stage.service)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        self.stage.write(name, text);
+    }
+
+    /// Deploys a release, which must go well; its last line of JSON.
+    pub fn deploy(&self, release: &str) -> Value {
+        let set = format!("RELEASE={release}");
+        self.moves(&["deploy", "--set", &set, "--output", "json"], release)
+    }
+
+    /// Goes back to a release, likewise.
+    pub fn roll_back(&self, release: &str) -> Value {
+        let service = &self.stage.service;
+        self.moves(&["rollback", service, "--yes", "--output", "json"], release)
+    }
+
+    fn moves(&self, words: &[&str], to: &str) -> Value {
+        let finished = self.stage.expect(0, words).finished();
+        let (status, body) = self.ask("GET", "/", "").unwrap();
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body.lines().next(), Some(&*format!("release {to}")));
+        finished
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.stage.port))
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        ask(self.address(), method, path, body)
+    }
+
+    pub fn upload(&self, name: &str, text: &str) -> u16 {
+        self.ask("PUT", &format!("/uploads/{name}"), text)
+            .unwrap()
+            .0
+    }
+
+    pub fn download(&self, name: &str) -> (u16, String) {
+        self.ask("GET", &format!("/uploads/{name}"), "").unwrap()
+    }
+
+    /// Whether the pages of a release have no handler for SIGTERM, so that they, as PID 1, ignore it.
+    pub fn ignores_sigterm(&self, release: u64) -> bool {
+        let web = format!("{}-{release}-web-1", self.stage.service);
+        let status = docker(&["exec", &web, "cat", "/proc/1/status"]);
+        let mut caught = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.next().unwrap().trim(), 16).unwrap();
+        caught & (1 << 14) == 0
+    }
+
+    /// The database's answer: a row a line, its fields joined by `|`.
+    pub fn rows(&self, question: &str) -> Vec<String> {
+        let line = "psql --username \"$POSTGRES_USER\" --no-align --tuples-only --command \"$0\"";
+        let output = Command::new("docker")
+            .args(["exec", &self.database(), "sh", "-c", line, question])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{question}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub fn until_all_jobs_are_done(&self) {
+        let end = Instant::now() + LONG;
+        loop {
+            let left = self.rows("SELECT count(*) FROM jobs WHERE done_in IS NULL");
+            if left == ["0"] {
+                return;
+            }
+            assert!(Instant::now() < end, "jobs that nobody does: {left:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// One request on a connection of its own: status and body.
+pub fn ask(at: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(at)?;
+    stream.set_read_timeout(Some(LONG))?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: book\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let parts = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    });
+    parts.ok_or_else(|| std::io::Error::other(answer))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
