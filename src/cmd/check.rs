@@ -4,14 +4,14 @@ use crate::cli::PlanArgs;
 use crate::core::words::count;
 use crate::error::{Error, Exit};
 
-use super::context::{Context, Digests};
+use super::context::{Context, Digests, Told};
 
 /// Runs the verb.
 ///
 /// # Errors
 /// Everything that is wrong with the plan.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let loaded = context.load_plan(args, Digests::Dropped).await?;
+    let loaded = context.load_plan(args, Digests::Dropped, Told::All).await?;
     let plan = &loaded.plan;
     let shared = match plan.shared.len() {
         0 => String::new(),

@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalError, RunLog};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
-use crate::plan::{self, Inputs, Loaded, PlanError, PlanRecord};
+use crate::plan::{self, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
@@ -44,6 +44,15 @@ pub enum Digests {
     Dropped,
 }
 
+/// Which of the notes on a plan are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// All of them.
+    All,
+    /// Only what may not be meant: what Compose's keys mean here was said by `check`.
+    Cautions,
+}
+
 /// What all verbs share.
 pub struct Context {
     /// Flags that every verb takes.
@@ -61,7 +70,12 @@ impl Context {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub async fn load_plan(&self, args: &PlanArgs, digests: Digests) -> Result<Loaded, Error> {
+    pub async fn load_plan(
+        &self,
+        args: &PlanArgs,
+        digests: Digests,
+        told: Told,
+    ) -> Result<Loaded, Error> {
         // The key is made only for a plan that is good: a bad one leaves nothing behind.
         let mut loaded = read_plan(args, &NO_KEY)?;
         if digests == Digests::Kept {
@@ -70,11 +84,16 @@ impl Context {
                 loaded = read_plan(args, &key)?;
             }
         }
-        for note in &loaded.notes {
-            self.report.warn(&note.to_string());
-        }
+        self.tell_notes(&loaded.notes, told);
         self.service.get_or_init(|| loaded.plan.service.clone());
         Ok(loaded)
+    }
+
+    fn tell_notes(&self, notes: &[Note], told: Told) {
+        let wanted = |note: &&Note| told == Told::All || note.kind == NoteKind::Caution;
+        for note in notes.iter().filter(wanted) {
+            self.report.warn(&note.to_string());
+        }
     }
 
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.

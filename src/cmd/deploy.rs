@@ -13,7 +13,7 @@ use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::free_slot;
 
-use super::context::{Context, Digests};
+use super::context::{Context, Digests, Told};
 use super::hooks::told;
 use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, restore_marks, unrecorded};
@@ -38,7 +38,9 @@ pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
         true => Digests::Dropped,
         false => Digests::Kept,
     };
-    let loaded = context.load_plan(&args.plan, digests).await?;
+    let loaded = context
+        .load_plan(&args.plan, digests, Told::Cautions)
+        .await?;
     let mut operator = context
         .operator_of_plan(&loaded.plan, &args.plan.set)
         .await?;

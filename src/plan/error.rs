@@ -203,6 +203,18 @@ pub struct Note {
     pub column: usize,
     /// What is worth saying.
     pub message: String,
+    /// Whether it is worth saying at every deploy.
+    pub kind: NoteKind,
+}
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// Something that may not be meant.
+    Caution,
+    /// What a key of Compose's means here; nothing to be done.
+    Translation,
 }
 
 impl fmt::Display for Note {

@@ -73,7 +73,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::{Entry, Fate};
 pub use compose::ComposeFile;
-pub use error::{MOST_PROBLEMS, Note, PlanError, Problem};
+pub use error::{MOST_PROBLEMS, Note, NoteKind, PlanError, Problem};
 pub(crate) use nearest::nearest;
 pub use units::duration;
 

@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::account::{Entry, Fate};
-use super::error::{Note, Problem, printable};
+use super::error::{Note, NoteKind, Problem, printable};
 use super::fields::{Field, Fields};
 use super::nearest::{listed, nearest};
 use super::propose::Proposal;
@@ -109,13 +109,18 @@ impl<'a> Reader<'a> {
         self.problems.push(problem);
     }
 
-    /// Records something worth saying.
+    /// Records something that may not be meant.
     pub(super) fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.say(span, message.into(), NoteKind::Caution);
+    }
+
+    fn say(&mut self, span: Span, message: String, kind: NoteKind) {
         self.notes.push(Note {
             file: printable(&self.source(span).file),
             line: span.line,
             column: span.column,
-            message: printable(&message.into()),
+            message: printable(&message),
+            kind,
         });
     }
 
@@ -152,6 +157,7 @@ impl<'a> Reader<'a> {
                     "nothing was done with `{}`, which is a defect of flipside's",
                     entry.path.join(".")
                 )),
+                kind: NoteKind::Caution,
             });
         }
     }
@@ -186,7 +192,7 @@ impl<'a> Reader<'a> {
 
     /// Says that a key means something else here than where it comes from, and what.
     pub(super) fn translated(&mut self, field: Field<'_>, message: impl Into<String>) {
-        self.note(field.key, message);
+        self.say(field.key, message.into(), NoteKind::Translation);
         self.became(field.node, Fate::Translated);
     }
 

@@ -59,10 +59,10 @@ pub(super) fn volumes(
         }
         let engine_name = match says("name") {
             true => String::new(),
-            false => match project {
-                Some(project) if project != service => format!(", name: {project}_{name}"),
-                _ => String::new(),
-            },
+            false => {
+                let project = project.unwrap_or(service);
+                format!(", name: {project}_{name}")
+            }
         };
         let of_release = users.iter().filter(|user| run(&user.name) != Run::Shared);
         let writers: Vec<&str> = of_release.map(|user| user.name.as_str()).collect();
@@ -103,11 +103,11 @@ pub(super) fn volumes(
             [] => "of what outlives releases; the name is Compose's, so that its data is found"
                 .to_owned(),
             writers => format!(
-                "{} keeps it; two releases have it open while both stand",
+                "{} may write to it; two releases have it open while both stand",
                 crate::core::words::list(
                     &writers
                         .iter()
-                        .map(|name| (*name).to_owned())
+                        .map(|name| format!("`{name}`"))
                         .collect::<Vec<_>>()
                 )
             ),
