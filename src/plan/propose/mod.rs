@@ -5,11 +5,12 @@
 
 mod data;
 mod facts;
+mod lines;
 mod roles;
+mod text;
 mod way_in;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub(super) use roles::Proposal;
@@ -23,10 +24,8 @@ use super::{Inputs, PlanError, compose, root};
 use crate::core::ServiceName;
 use crate::core::plan::Run;
 use facts::Service;
+use text::quoted;
 use way_in::WayIn;
-
-/// Keys that other tools put into Compose files.
-const FOREIGN: &[&str] = &["exclude_from_hc"];
 
 /// Where a line of a plan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,7 +136,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     }
     let (way_in, others) = way_in::way_in(&services, &run, project);
     for service in services.values() {
-        lines.extend(role_line(
+        lines.extend(lines::role(
             service,
             &services,
             &proposals,
@@ -158,7 +157,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
             volume.why,
         ));
     }
-    lines.extend(networks(&whole.root, &mut expand));
+    lines.extend(lines::networks(&whole.root, &mut expand));
     let is_file = |path: &str| project_directory.join(path).is_file();
     let paths = data::paths(&services, &run, &is_file);
     for (section, paths) in [
@@ -244,7 +243,7 @@ impl Proposal {
         let line = format!(
             "services: {{{}: {{run: {}}}}}",
             quoted(role),
-            word(self.run)
+            lines::word(self.run)
         );
         format!("write `{line}` ({})", self.why)
     }
@@ -257,68 +256,6 @@ impl Line {
             text,
             why: why.into(),
             accepted: true,
-        }
-    }
-}
-
-impl Draft {
-    /// The plan's text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = format!("name: {}\n", quoted(&self.service));
-        let listed: Vec<_> = self.compose.iter().map(|name| quoted(name)).collect();
-        match listed.as_slice() {
-            [one] => text += &format!("compose: {one}\n"),
-            several => text += &format!("compose: [{}]\n", several.join(", ")),
-        }
-        if !self.unset.is_empty() {
-            text += "\n# These variables have no value yet. Give them in `.env` beside this file or beside the\n# Compose file, or by `--set NAME=VALUE`:\n";
-            for name in &self.unset {
-                let _ = writeln!(text, "#   {name}");
-            }
-        }
-        let sections: BTreeSet<Section> = self.lines.iter().map(|line| line.section).collect();
-        for section in sections {
-            let lines = || {
-                self.lines
-                    .iter()
-                    .filter(move |line| line.section == section)
-            };
-            text.push('\n');
-            let inline = matches!(
-                section,
-                Section::Profiles | Section::Expose | Section::Pointer
-            );
-            if !inline {
-                let head = format!("{}:\n", section.key());
-                let any = lines().any(|line| line.accepted);
-                text += &if any { head } else { format!("# {head}") };
-            }
-            let pad = if inline { "" } else { "  " };
-            for line in lines() {
-                for why in wrapped(&line.why, 96 - pad.len()) {
-                    let _ = writeln!(text, "{pad}# {why}");
-                }
-                let mark = if line.accepted { "" } else { "# " };
-                let _ = writeln!(text, "{pad}{mark}{}", line.text);
-            }
-        }
-        text
-    }
-}
-
-impl Section {
-    fn key(self) -> &'static str {
-        match self {
-            Self::Profiles => "profiles",
-            Self::Services => "services",
-            Self::Volumes => "volumes",
-            Self::Networks => "networks",
-            Self::SharedPaths => "shared_paths",
-            Self::CopiedPaths => "copied_paths",
-            Self::Expose => "expose",
-            Self::Probes => "probes",
-            Self::Pointer => "pointer",
         }
     }
 }
@@ -343,208 +280,6 @@ fn expanded(reader: &mut Reader<'_>, text: &str, unset: &mut BTreeSet<String>) -
             }
         }
     }
-}
-
-/// The line of one role, where it needs any.
-fn role_line(
-    service: &Service,
-    services: &BTreeMap<String, Service>,
-    proposals: &BTreeMap<String, Proposal>,
-    root: &Node,
-    expand: &mut facts::Expand<'_>,
-) -> Option<Line> {
-    let run_of = |name: &str| {
-        proposals
-            .get(name)
-            .map_or(Run::Always, |proposal| proposal.run)
-    };
-    let run = run_of(&service.name);
-    let mut parts: Vec<String> = Vec::new();
-    let mut whys: Vec<String> = Vec::new();
-    if let Some(proposal) = proposals.get(&service.name) {
-        parts.push(format!("run: {}", word(proposal.run)));
-        whys.push(proposal.why.to_owned());
-    }
-    if run == Run::Never {
-        return Some(line_of(service, parts, &whys));
-    }
-    let mode = service.keys.get("network_mode");
-    if run == Run::Always && mode.is_some_and(|mode| mode.as_deref() == Some("host")) {
-        parts.push("network_mode: !reset null".to_owned());
-        whys.push("blue and green cannot both have the host's ports".to_owned());
-    }
-    if let Some((again, why)) = mounts_again(service, run) {
-        parts.extend(again);
-        whys.push(why);
-    }
-    if run != Run::Shared {
-        let udp = service.ports.iter().any(|port| port.is_udp);
-        let taken = service
-            .ports
-            .iter()
-            .any(|port| matches!(port.host, Some(80 | 443)));
-        let targets: BTreeSet<u16> = service
-            .ports
-            .iter()
-            .filter(|port| !port.is_udp)
-            .map(|port| port.target)
-            .collect();
-        if udp || taken {
-            let listed: Vec<_> = targets.iter().map(|port| format!("\"{port}\"")).collect();
-            parts.push(match targets.is_empty() {
-                true => "ports: !reset null".to_owned(),
-                false => format!("ports: !override [{}]", listed.join(", ")),
-            });
-            whys.push(match (udp, taken) {
-                (true, false) => {
-                    "the pointer moves no UDP: what comes there is not served".to_owned()
-                }
-                (true, true) => "the pointer listens on 80 and 443, and moves no UDP".to_owned(),
-                _ => "the pointer listens there now".to_owned(),
-            });
-        }
-    }
-    let gone: Vec<&String> = service
-        .depends_on
-        .keys()
-        .filter(|other| {
-            !services.contains_key(*other)
-                || run_of(other) == Run::Never
-                || run == Run::Shared && run_of(other) == Run::Once
-        })
-        .collect();
-    if !gone.is_empty() && service.keys.contains_key("depends_on") {
-        let listed: Vec<_> = gone
-            .iter()
-            .map(|other| format!("{}: !reset null", quoted(other)))
-            .collect();
-        parts.push(format!("depends_on: {{{}}}", listed.join(", ")));
-        let names: Vec<_> = gone.iter().map(|name| format!("`{name}`")).collect();
-        let one = gone.len() == 1;
-        whys.push(format!(
-            "{} {} no part of what it may wait for",
-            names.join(", "),
-            if one { "is" } else { "are" }
-        ));
-    }
-    if run == Run::Once
-        && matches!(
-            service.restart.as_deref(),
-            Some("always" | "unless-stopped")
-        )
-    {
-        parts.push("restart: !reset null".to_owned());
-        whys.push("a job is started once".to_owned());
-    }
-    if run != Run::Shared && service.keys.contains_key("hostname") {
-        let networks = facts::get(root, "networks");
-        let mut is_external = |name: &String| {
-            let network = networks.and_then(|all| facts::get(all, name));
-            let external = network.and_then(|network| facts::get(network, "external"));
-            external
-                .and_then(|node| facts::text(node, expand))
-                .as_deref()
-                == Some("true")
-        };
-        if service.networks.iter().any(&mut is_external) {
-            parts.push("hostname: !reset null".to_owned());
-            whys.push("on an external network that name would lead to every release".to_owned());
-        }
-    }
-    for key in FOREIGN
-        .iter()
-        .filter(|key| service.keys.contains_key(**key))
-    {
-        parts.push(format!("{key}: !reset null"));
-        whys.push(format!("`{key}` is another tool's"));
-    }
-    (!parts.is_empty()).then(|| line_of(service, parts, &whys))
-}
-
-/// The mounts of a role once more, where some of them cannot stay as they are: those of another
-/// container (`volumes_from`), those that only another tool understands, and the engine's socket in a
-/// role of a release.
-fn mounts_again(service: &Service, run: Run) -> Option<(Vec<String>, String)> {
-    let mut whys = Vec::new();
-    let mut parts = Vec::new();
-    let mut mounts = service.mounts.clone();
-    if !service.volumes_from.is_empty() {
-        parts.push("volumes_from: !reset null".to_owned());
-        let names = service.volumes_from.join("`, `");
-        whys.push(format!(
-            "in place of the volumes of `{names}`, whose data has to be copied"
-        ));
-    }
-    if mounts.iter().any(|mount| !mount.foreign.is_empty()) {
-        whys.push("another tool makes what is mounted: see that it is there".to_owned());
-    }
-    let is_socket = |mount: &facts::Mounted| {
-        let source = mount.source.as_deref().unwrap_or("");
-        source.ends_with("/docker.sock")
-    };
-    if run == Run::Always && service.has_socket() {
-        mounts.retain(|mount| !is_socket(mount));
-        whys.push("without the engine's socket, which could change every release".to_owned());
-    }
-    if whys.is_empty() {
-        return None;
-    }
-    let listed: Vec<_> = mounts
-        .iter()
-        .map(|mount| {
-            let source = mount.source.iter().map(|source| format!("{source}:"));
-            let source: String = source.collect();
-            let mode = if mount.is_read_only { ":ro" } else { "" };
-            format!("\"{source}{}{mode}\"", mount.target)
-        })
-        .collect();
-    parts.push(match listed.is_empty() {
-        true => "volumes: !reset null".to_owned(),
-        false => format!("volumes: !override [{}]", listed.join(", ")),
-    });
-    Some((parts, whys.join("; ")))
-}
-
-fn line_of(service: &Service, parts: Vec<String>, whys: &[String]) -> Line {
-    let text = format!("{}: {{{}}}", quoted(&service.name), parts.join(", "));
-    Line::new(Section::Services, text, whys.join("; "))
-}
-
-fn word(run: Run) -> &'static str {
-    match run {
-        Run::Always => "always",
-        Run::LiveOnly => "live-only",
-        Run::Once => "once",
-        Run::Shared => "shared",
-        Run::Never => "never",
-    }
-}
-
-fn networks(root: &Node, expand: &mut facts::Expand<'_>) -> Vec<Line> {
-    let declared = facts::get(root, "networks");
-    let mut found = Vec::new();
-    for name in facts::keys(declared) {
-        let Some(network) = declared.and_then(|all| facts::get(all, &name)) else {
-            continue;
-        };
-        let mut says =
-            |key: &str| facts::get(network, key).and_then(|node| facts::text(node, expand));
-        let mut parts = Vec::new();
-        let mut whys = Vec::new();
-        if says("internal").as_deref() == Some("true") {
-            parts.push("internal: !reset null");
-            whys.push("an environment has one network, and what is in it may call out");
-        }
-        if says("driver").is_some_and(|driver| driver != "bridge") && says("external").is_none() {
-            parts.push("driver: !reset null");
-            whys.push("an environment's network is a bridge");
-        }
-        if !parts.is_empty() {
-            let text = format!("{}: {{{}}}", quoted(&name), parts.join(", "));
-            found.push(Line::new(Section::Networks, text, whys.join("; ")));
-        }
-    }
-    found
 }
 
 /// `expose` and `probes`.
@@ -623,38 +358,4 @@ fn relative(path: &Path, directory: &Path) -> String {
     let rest = to[common..].iter();
     parts.extend(rest.map(|part| part.as_os_str().to_string_lossy().into_owned()));
     parts.join("/")
-}
-
-/// A text as YAML takes it for a text.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    let starts =
-        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '.' || c == '/' || c == '_');
-    let word = matches!(
-        text,
-        "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "~"
-    );
-    let colon = text.split_once(':').is_some_and(|(a, b)| {
-        a.chars().all(plain) && !b.is_empty() && b.bytes().all(|c| c.is_ascii_digit())
-    });
-    if starts && !word && (text.chars().all(plain) || colon) {
-        return text.to_owned();
-    }
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{escaped}\"")
-}
-
-/// A comment's lines.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
