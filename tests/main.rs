@@ -8,6 +8,7 @@ mod crash_matrix;
 mod engine_contract;
 mod guide;
 mod house_rules;
+mod init;
 mod journal_store;
 mod lease_contract;
 mod load_client;

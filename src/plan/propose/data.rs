@@ -65,7 +65,10 @@ pub(super) fn volumes(
             }
         };
         let of_release = users.iter().filter(|user| run(&user.name) != Run::Shared);
-        let writers: Vec<&str> = of_release.map(|user| user.name.as_str()).collect();
+        let writers: Vec<&str> = of_release
+            .filter(|user| user.writes_to(&name))
+            .map(|user| user.name.as_str())
+            .collect();
         if says("driver_opts") || says("driver") {
             let name_of = match says("name") {
                 true => String::new(),
@@ -99,17 +102,17 @@ pub(super) fn volumes(
             });
             continue;
         }
-        let why = match writers.as_slice() {
-            [] => "of what outlives releases; the name is Compose's, so that its data is found"
-                .to_owned(),
-            writers => format!(
+        let of_release: Vec<String> = writers.iter().map(|name| format!("`{name}`")).collect();
+        let released = users.iter().any(|user| run(&user.name) != Run::Shared);
+        let why = match (of_release.as_slice(), released) {
+            ([], false) => {
+                "of what outlives releases; the name is Compose's, so that its data is found"
+                    .to_owned()
+            }
+            ([], true) => "read by releases, and written elsewhere".to_owned(),
+            (writers, _) => format!(
                 "{} may write to it; two releases have it open while both stand",
-                crate::core::words::list(
-                    &writers
-                        .iter()
-                        .map(|name| format!("`{name}`"))
-                        .collect::<Vec<_>>()
-                )
+                crate::core::words::list(writers)
             ),
         };
         found.push(VolumeLine {

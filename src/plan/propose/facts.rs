@@ -68,10 +68,20 @@ impl Service {
         name.to_ascii_lowercase()
     }
 
-    /// Volumes of the top level that it may write to.
+    /// Volumes of the top level that it mounts.
     pub(super) fn volumes(&self) -> impl Iterator<Item = &str> {
         let named = self.mounts.iter().filter(|mount| !mount.is_bind);
         named.filter_map(|mount| mount.source.as_deref())
+    }
+
+    /// Whether it may write to a volume of the top level.
+    pub(super) fn writes_to(&self, volume: &str) -> bool {
+        let of_volume =
+            |mount: &&Mounted| !mount.is_bind && mount.source.as_deref() == Some(volume);
+        self.mounts
+            .iter()
+            .filter(of_volume)
+            .any(|mount| !mount.is_read_only)
     }
 
     /// Whether it asks for something that two releases side by side cannot have.

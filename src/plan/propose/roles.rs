@@ -233,8 +233,10 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
         .keys()
         .filter_map(|other| all.get(other))
         .any(is_data);
+    let serves_files = dependants.iter().any(|other| shares_files(service, other));
     if !dependants.is_empty()
         && !on_data
+        && !serves_files
         && !service.is_built
         && service.volumes().next().is_some()
         && service
@@ -304,6 +306,12 @@ pub(super) fn is_data(service: &Service) -> bool {
     (known || mssql) && !tool && !service.is_built
 }
 
+/// Whether both mount one volume: then they are two sides of one application.
+fn shares_files(one: &Service, other: &Service) -> bool {
+    one.volumes()
+        .any(|volume| other.volumes().any(|theirs| theirs == volume))
+}
+
 /// A reverse proxy of the file's own: a proxy's image, or a web server that others are behind. One
 /// that speaks FastCGI to what is behind it is part of the application.
 fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bool {
@@ -327,16 +335,11 @@ fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bool {
         let image = other.image.as_deref().unwrap_or("");
         image.contains("fpm") || other.command.contains("fpm")
     };
-    let shares_files = |other: &&Service| {
-        service
-            .volumes()
-            .any(|volume| other.volumes().any(|theirs| theirs == volume))
-    };
     let is_way_in = service.ports.iter().any(|port| !port.is_udp);
     is_way_in
         && !behind.is_empty()
         && !all.values().any(|other| speaks_fastcgi(&other))
-        && !behind.iter().any(shares_files)
+        && !behind.iter().any(|other| shares_files(service, other))
 }
 
 /// Takes back what could not stand beside what others need.

@@ -1,0 +1,215 @@
+//! `flipside init`: what is proposed for a Compose file, word for word, and how it is asked and written.
+//!
+//! Each case of `golden/init.txt` is a title, a Compose file and, after `=>`, the plan that is
+//! proposed and what `flipside check` has against it. `FLIPSIDE_BLESS=1` writes the answers of the day
+//! into it, for a person to read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use flipside::plan::propose::draft;
+use flipside::plan::{self, Inputs};
+
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/init.txt");
+
+/// What is proposed for a Compose file in a directory called `shop`, and whether that is a good plan.
+fn proposed(compose: &str) -> String {
+    let above = tempfile::tempdir().unwrap();
+    let directory = above.path().join("shop");
+    std::fs::create_dir_all(directory.join("conf")).unwrap();
+    std::fs::write(directory.join("nginx.conf"), "events {}").unwrap();
+    std::fs::write(directory.join("Dockerfile"), "FROM scratch\n").unwrap();
+    let file = directory.join("compose.yaml");
+    std::fs::write(&file, compose).unwrap();
+    let nothing = BTreeMap::new();
+    let inputs = Inputs {
+        overrides: &nothing,
+        vars: &nothing,
+        name: None,
+        digest_key: &[0; 32],
+    };
+    let said = match draft(&[file], &directory, &inputs) {
+        Err(error) => error.to_string(),
+        Ok(draft) => {
+            let path = directory.join("flipside.yaml");
+            std::fs::write(&path, draft.text()).unwrap();
+            let verdict = match plan::load(&path, &inputs) {
+                Ok(_) => "good".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            format!("{}--- {verdict}", draft.text())
+        }
+    };
+    said.replace(&format!("{}/", directory.display()), "")
+}
+
+#[test]
+fn every_proposal_is_written_with_its_reason() {
+    let table = std::fs::read_to_string(TABLE).unwrap();
+    let mut written = String::new();
+    let mut wrong = Vec::new();
+    for case in table
+        .split("\n## ")
+        .map(|case| case.trim_start_matches("## "))
+    {
+        let (title, rest) = case.split_once('\n').unwrap();
+        let (compose, expected) = rest.split_once("\n=>").unwrap_or((rest, ""));
+        let compose = format!("{}\n", compose.trim_end_matches('\n'));
+        let said = proposed(&compose);
+        if said.trim() != expected.trim() {
+            wrong.push(format!(
+                "## {title}\n--- expected\n{expected}\n--- said\n{said}"
+            ));
+        }
+        write!(written, "## {title}\n{compose}=>\n{said}\n\n").unwrap();
+    }
+    if std::env::var_os("FLIPSIDE_BLESS").is_some() {
+        std::fs::write(TABLE, format!("{}\n", written.trim_end())).unwrap();
+    } else {
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    }
+}
+
+const COMPOSE: &str = "\
+services:
+  web: {image: 'shop:1', ports: ['8000:8000'], depends_on: [db]}
+  db: {image: 'postgres:16', volumes: ['data:/var/lib/postgresql/data']}
+volumes: {data: {}}
+";
+
+fn flipside(directory: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_flipside"))
+        .args(words)
+        .current_dir(directory)
+        .env_clear()
+        .env("HOME", directory)
+        .env("FLIPSIDE_STATE", directory.join("state"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+struct Shop(tempfile::TempDir);
+
+impl Shop {
+    fn new(compose: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("compose.yaml"), compose).unwrap();
+        Self(directory)
+    }
+
+    /// Exit code, standard output and standard error of `flipside init --from compose.yaml WORDS`.
+    fn init(&self, words: &[&str]) -> (i32, String, String) {
+        let all = [&["init", "--from", "compose.yaml"], words].concat();
+        let ran = flipside(self.0.path(), &all);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            ran.status.code().unwrap(),
+            text(ran.stdout),
+            text(ran.stderr),
+        )
+    }
+
+    fn plan(&self) -> Option<String> {
+        std::fs::read_to_string(self.0.path().join("flipside.yaml")).ok()
+    }
+}
+
+#[test]
+fn yes_accepts_all_and_the_plan_is_good() {
+    let shop = Shop::new(COMPOSE);
+    let (code, out, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.starts_with("wrote flipside.yaml: 5 decisions\nit is good"),
+        "{out}"
+    );
+    assert!(shop.plan().unwrap().contains("\n  db: {run: shared}\n"));
+    let check = flipside(shop.0.path(), &["check"]);
+    assert_eq!(check.status.code(), Some(0));
+}
+
+#[test]
+fn a_plan_that_stands_is_left_as_it_is() {
+    let shop = Shop::new(COMPOSE);
+    std::fs::write(shop.0.path().join("flipside.yaml"), "mine").unwrap();
+    let (code, _, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("`flipside.yaml` is there already, and is left as it is"),
+        "{err}"
+    );
+    assert!(err.contains("-o ANOTHER.yaml"), "{err}");
+    assert_eq!(shop.plan().as_deref(), Some("mine"));
+    assert_eq!(shop.init(&["--yes", "-o", "ANOTHER.yaml"]).0, 0);
+}
+
+#[test]
+fn without_a_terminal_it_asks_nothing_and_writes_nothing() {
+    let shop = Shop::new(COMPOSE);
+    let (code, _, err) = shop.init(&[]);
+    assert_eq!(code, 2);
+    assert!(err.contains("5 proposals, which `-o -` shows"), "{err}");
+    assert!(err.contains("--yes"), "{err}");
+    assert_eq!(shop.plan(), None);
+    let (code, out, _) = shop.init(&["-o", "-"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("\nexpose: web:8000\n"), "{out}");
+    assert_eq!(shop.plan(), None);
+}
+
+#[test]
+fn what_is_left_to_decide_is_said_and_the_draft_is_written() {
+    let secret =
+        "services: {web: {image: 'shop:1', ports: ['80'], environment: {KEY: '${SHOP_KEY}'}}}";
+    let shop = Shop::new(secret);
+    let (code, out, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 4, "{err}");
+    assert!(
+        out.contains("`flipside check flipside.yaml` says what is left to decide"),
+        "{out}"
+    );
+    assert!(err.contains("the variable `SHOP_KEY` is not set"), "{err}");
+    assert!(shop.plan().unwrap().contains("#   SHOP_KEY\n"));
+    let given = flipside(shop.0.path(), &["check", "--set", "SHOP_KEY=1"]);
+    assert_eq!(given.status.code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_before_anything_is_written() {
+    for (compose, said) in [
+        (
+            "- a list\n",
+            "a Compose file is a map of keys, and this is a list",
+        ),
+        ("services: {}\n", "has no `services`"),
+        (
+            "include: [other.yaml]\nservices: {web: {image: 'a:1'}}\n",
+            "`include` is not followed",
+        ),
+        ("services: {web: [}\n", "this is not valid YAML"),
+    ] {
+        let shop = Shop::new(compose);
+        let (code, _, err) = shop.init(&["--yes"]);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains(said), "{err}");
+        assert_eq!(shop.plan(), None);
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    let ran = flipside(nowhere.path(), &["init", "--from", "nope.yaml", "--yes"]);
+    assert_eq!(ran.status.code(), Some(2));
+    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(err.contains("nope.yaml` cannot be read"), "{err}");
+}
+
+#[test]
+fn a_plan_in_another_directory_names_the_file_from_there() {
+    let shop = Shop::new(COMPOSE);
+    std::fs::create_dir(shop.0.path().join("plans")).unwrap();
+    let (code, _, err) = shop.init(&["--yes", "-o", "plans/shop.yaml"]);
+    assert_eq!(code, 0, "{err}");
+    let plan = std::fs::read_to_string(shop.0.path().join("plans/shop.yaml")).unwrap();
+    assert!(plan.contains("\ncompose: ../compose.yaml\n"), "{plan}");
+}
