@@ -3,6 +3,9 @@
 pub mod bad_days {
     #![doc = include_str!("bad-days.md")]
 }
+pub mod compose {
+    #![doc = include_str!("compose.md")]
+}
 pub mod exit_codes {
     #![doc = include_str!("exit-codes.md")]
 }
@@ -39,6 +42,11 @@ pub const PAGES: &[Page] = &[
         topic: "plan",
         about: "What a plan says, key by key",
         text: include_str!("plan.md"),
+    },
+    Page {
+        topic: "compose",
+        about: "From Compose to blue/green in ten minutes",
+        text: include_str!("compose.md"),
     },
     Page {
         topic: "rollback",
