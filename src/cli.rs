@@ -177,7 +177,7 @@ pub enum Verb {
     /// Write a first plan for Compose files, a proposal for each decision.
     Init(Init),
     /// Read a plan and say what is wrong with it; touches nothing.
-    Check(PlanArgs),
+    Check(Check),
     /// Remove what nothing needs.
     Prune(Prune),
     /// Take a service away, the live environment included.
@@ -194,6 +194,17 @@ pub enum Verb {
     Man(Man),
     /// The JSON Schema of a plan, for editors.
     Schema,
+}
+
+/// `flipside check`.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Also show what became of every value of the plan and of its Compose files.
+    #[arg(long)]
+    pub keys: bool,
 }
 
 /// `flipside deploy`.

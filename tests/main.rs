@@ -27,6 +27,7 @@ mod real_readme;
 mod real_verbs;
 mod report_lines;
 mod retention;
+mod verbs_check;
 mod verbs_manual;
 mod verbs_misuse;
 mod workers;

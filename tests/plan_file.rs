@@ -1,6 +1,9 @@
 //! The plan file, read from outside: what is refused and how that is said (`golden/plan_refusals.txt`,
 //! a table of inputs and exact messages), what each key becomes, what a resumed run compares.
 
+pub mod compose;
+mod compose_trees;
+mod compose_values;
 mod contents;
 pub mod fixture;
 mod hidden;

@@ -1,8 +1,11 @@
 //! `flipside check`: read a plan and say what is wrong with it. Touches nothing.
 
-use crate::cli::PlanArgs;
-use crate::core::words::count;
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::Check;
+use crate::core::words::{clean, count};
 use crate::error::{Error, Exit};
+use crate::plan::Entry;
 
 use super::context::{Context, Digests, Told};
 
@@ -10,8 +13,17 @@ use super::context::{Context, Digests, Told};
 ///
 /// # Errors
 /// Everything that is wrong with the plan.
-pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let loaded = context.load_plan(args, Digests::Dropped, Told::All).await?;
+pub async fn run(context: &Context, args: &Check) -> Result<Exit, Error> {
+    if args.keys {
+        let entries = context.account_plan(&args.plan)?;
+        // Of a file that is no YAML there are none.
+        if !entries.is_empty() {
+            let value = serde_json::json!({"event": "keys", "keys": entries});
+            context.report.data(&value, &keys(&entries));
+        }
+    }
+    let plan = &args.plan;
+    let loaded = context.load_plan(plan, Digests::Dropped, Told::All).await?;
     let plan = &loaded.plan;
     let shared = match plan.shared.len() {
         0 => String::new(),
@@ -32,4 +44,23 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     });
     context.report.data(&value, &text);
     Ok(Exit::Done)
+}
+
+/// A line for each value: where it stands, what it is of, what became of it.
+fn keys(entries: &[Entry]) -> String {
+    let rows: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let place = format!("{}:{}", clean(&entry.file), entry.line);
+            (place, clean(&entry.path.join(".")), entry.fate)
+        })
+        .collect();
+    let width = |cells: &mut dyn Iterator<Item = &String>| cells.map(|cell| cell.width()).max();
+    let places = width(&mut rows.iter().map(|(place, _, _)| place)).unwrap_or(0);
+    let paths = width(&mut rows.iter().map(|(_, path, _)| path)).unwrap_or(0);
+    let lines = rows.iter().map(|(place, path, fate)| {
+        let (after, more) = (places - place.width(), paths - path.width());
+        format!("{place}{:after$}  {path}{:more$}  {fate}\n", "", "")
+    });
+    lines.collect()
 }

@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalError, RunLog};
 use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
-use crate::plan::{self, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
+use crate::plan::{self, Accounted, Entry, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
 use crate::report::Report;
 
@@ -94,6 +94,15 @@ impl Context {
         for note in notes.iter().filter(wanted) {
             self.report.warn(&note.to_string());
         }
+    }
+
+    /// What became of every value of the plan that `args` mean and of its Compose files, also where
+    /// something is wrong with them; none where one is no YAML.
+    ///
+    /// # Errors
+    /// Where it is not known which plan is meant.
+    pub fn account_plan(&self, args: &PlanArgs) -> Result<Vec<Entry>, Error> {
+        Ok(accounted(args, &NO_KEY)?.entries)
     }
 
     /// One who acts on the service of `plan`; `set` is what `--set` gave it.
@@ -371,6 +380,10 @@ pub(super) fn refused(error: PlanError) -> Error {
 }
 
 fn read_plan(args: &PlanArgs, key: &[u8; 32]) -> Result<Loaded, Error> {
+    accounted(args, key)?.loaded.map_err(refused)
+}
+
+fn accounted(args: &PlanArgs, key: &[u8; 32]) -> Result<Accounted, Error> {
     let (overrides, vars) = (args.set.iter().cloned().collect(), variables());
     let inputs = Inputs {
         overrides: &overrides,
@@ -379,7 +392,7 @@ fn read_plan(args: &PlanArgs, key: &[u8; 32]) -> Result<Loaded, Error> {
         digest_key: key,
     };
     let path = plan::find(args.path(), std::path::Path::new("")).map_err(refused)?;
-    plan::load(&path, &inputs).map_err(refused)
+    Ok(plan::account(&path, &inputs))
 }
 
 /// The caller's variables, those that are text.

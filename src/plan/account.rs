@@ -1,12 +1,13 @@
 //! What became of every value of a plan and of its Compose files, so that nothing is ignored
 //! silently: what nobody has read is found, and said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use serde::Serialize;
 
 use super::error::Problem;
-use super::source::Source;
+use super::source::{Source, Span};
 use super::tree::{Node, Value};
 
 /// What became of one value.
@@ -27,6 +28,20 @@ pub enum Fate {
     Refused,
     /// Nobody has looked at it: that is a defect of flipside's.
     Unread,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Used => "used",
+            Self::Translated => "translated",
+            Self::Overridden => "overridden",
+            Self::LeftOut => "left-out",
+            Self::Empty => "empty",
+            Self::Refused => "refused",
+            Self::Unread => "unread",
+        })
+    }
 }
 
 /// What became of the value at one place.
@@ -67,7 +82,7 @@ pub(super) fn account(
 struct Walk<'a> {
     source: &'a Source,
     fates: &'a HashMap<u32, Fate>,
-    wrong: Vec<(usize, usize)>,
+    wrong: HashSet<(usize, usize)>,
     path: Vec<String>,
     found: Vec<Entry>,
 }
@@ -75,7 +90,14 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// `above` is what a map or list above has become as a whole.
     fn node(&mut self, node: &Node, above: Option<Fate>) {
-        let refused = self.is_wrong(node.span.line, node.span.column);
+        // A map in block style begins where its first key does.
+        let first = match &node.value {
+            Value::Map(entries) => entries.first().map(|(key, _)| key.span),
+            _ => None,
+        };
+        let place = |span: Span| (span.line, span.column);
+        let refused = first.map(place) != Some(place(node.span))
+            && self.is_wrong(node.span.line, node.span.column);
         let fate = match refused {
             true => Some(Fate::Refused),
             false => above,

@@ -10,6 +10,10 @@ use crate::core::plan::Text;
 pub(super) fn command(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> {
     const WHAT: &str = "a command: one text, or a list of words";
     match &node.value {
+        Value::List(items) if items.is_empty() => {
+            reader.used(node);
+            Some(Vec::new())
+        }
         Value::List(items) => Some(
             items
                 .iter()

@@ -13,10 +13,13 @@ use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::{PLAN, Source, Span};
 use super::tree::{self, Key, Node, Value};
-use super::{PlanError, bytes_of, merge, propose, text_of};
+use super::{PlanError, dotenv, merge, propose, text_of};
 
 /// The sections that a plan and a Compose file have in common.
 const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
+
+/// How many files a plan may name.
+const MOST_FILES: usize = 32;
 
 /// How to have a file without what flipside does not follow.
 const CONFIG: &str = "pass the output of `docker compose config`, which has it all in one file";
@@ -29,6 +32,18 @@ pub(super) struct Whole {
     pub files: Vec<Node>,
     /// The Compose project's name, where there are such files.
     pub project: Option<String>,
+    pub kind: Kind,
+}
+
+/// Whether there are Compose files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The plan names none.
+    Alone,
+    /// It does, and they have been read.
+    Read,
+    /// It does, and none could be read.
+    Unread,
 }
 
 /// Reads the files that `plan` names, and merges all of it.
@@ -37,7 +52,7 @@ pub(super) struct Whole {
 /// Where a file cannot be read or is no Compose file; everything less is left in `reader`.
 pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanError> {
     let Value::Map(entries) = &plan.value else {
-        return Ok(alone(plan));
+        return Ok(alone(plan, Kind::Alone));
     };
     let mut fields = Fields::new("", plan.span, entries);
     chosen(reader, &mut fields);
@@ -51,7 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
                 "add `compose: compose.yaml`, or remove the line",
             );
         }
-        return Ok(alone(plan));
+        return Ok(alone(plan, Kind::Alone));
     };
     let paths: Vec<_> = match &given.node.value {
         Value::List(items) => items.iter().collect(),
@@ -75,7 +90,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
                 "write `compose: compose.yaml`, or remove the line",
             );
         }
-        return Ok(alone(plan));
+        return Ok(alone(plan, Kind::Unread));
     }
     let mut merged = merge::alone(reader, files[0].clone());
     for file in &files[1..] {
@@ -89,6 +104,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
         root,
         files,
         project,
+        kind: Kind::Read,
     })
 }
 
@@ -109,11 +125,12 @@ pub(super) fn refuse_directives(reader: &mut Reader<'_>, root: &Node) {
     }
 }
 
-fn alone(plan: Node) -> Whole {
+fn alone(plan: Node, kind: Kind) -> Whole {
     Whole {
         root: plan,
         files: Vec::new(),
         project: None,
+        kind,
     }
 }
 
@@ -146,18 +163,32 @@ fn file(
 ) -> Result<Option<Node>, PlanError> {
     let absolute = reader.resolve(node.span, path);
     let shown = shown(&reader.sources[usize::from(PLAN)].file, path);
-    let Ok(index) = u16::try_from(reader.sources.len()) else {
+    if reader.is_plan(&absolute) {
+        reader.wrong(
+            node.span,
+            format!("`{path}` is this plan itself"),
+            "name the Compose file, or write the roles under `services`",
+        );
+        return Ok(None);
+    }
+    let index = reader.sources.len();
+    let Some(index) = u16::try_from(index).ok().filter(|_| index <= MOST_FILES) else {
+        reader.wrong(
+            node.span,
+            format!("this plan names more than {MOST_FILES} Compose files"),
+            CONFIG,
+        );
         return Ok(None);
     };
     let text = match reader.recorded_file(usize::from(index) - 1) {
         Some(text) => text.to_owned(),
         None => {
-            let bytes = match bytes_of(&absolute, &shown) {
+            let bytes = match dotenv::read(&absolute) {
                 Ok(bytes) => bytes,
-                Err(problem) => {
+                Err(error) => {
                     reader.wrong(
                         node.span,
-                        format!("the Compose file `{path}` {}", problem.message),
+                        format!("the Compose file `{path}` cannot be read: {error}"),
                         "relative paths begin at the plan's directory",
                     );
                     return Ok(None);
@@ -211,20 +242,6 @@ fn refuse_others(reader: &mut Reader<'_>, tree: &Node) {
     for (key, value) in entries {
         if key.text == "include" && !value.is_null() {
             reader.wrong(key.span, "`include` is not followed", CONFIG);
-        }
-    }
-    let services = entries.iter().find(|(key, _)| key.text == "services");
-    let Some(Value::Map(services)) = services.map(|(_, node)| &node.value) else {
-        return;
-    };
-    for (_, service) in services {
-        let Value::Map(keys) = &service.value else {
-            continue;
-        };
-        for (key, value) in keys {
-            if key.text == "extends" && !value.is_null() {
-                reader.wrong(key.span, "`extends` is not followed", CONFIG);
-            }
         }
     }
 }
@@ -316,10 +333,16 @@ fn with_plan(reader: &mut Reader<'_>, merged: Node, plan: Node) -> Node {
     for (key, node) in own {
         let at = entries.iter().position(|(known, _)| known.text == key.text);
         match at {
+            Some(at) if node.tag == Some(tree::Directive::Reset) => {
+                let (_, gone) = entries.remove(at);
+                reader.became(&gone, Fate::Overridden);
+                reader.became(&node, Fate::Overridden);
+            }
             Some(at) if SECTIONS.contains(&key.text.as_str()) => {
-                if key.text == "services" {
-                    check_names(reader, &entries[at].1, &node);
-                }
+                let node = match key.text.as_str() {
+                    "services" => with_known_names(reader, &entries[at].1, node),
+                    _ => node,
+                };
                 let (first, base) = entries.remove(at);
                 let both = merge::section(reader, &first.text, base, node);
                 entries.insert(at, (first, both));
@@ -344,31 +367,34 @@ fn plan_again(id: u32, span: Span) -> Node {
     }
 }
 
-/// A role of the plan that only decides something must be one of the files'.
-fn check_names(reader: &mut Reader<'_>, theirs: &Node, own: &Node) {
-    let (Value::Map(theirs), Value::Map(own)) = (&theirs.value, &own.value) else {
-        return;
+/// The plan's roles without those that only decide something and are none of the files'.
+fn with_known_names(reader: &mut Reader<'_>, theirs: &Node, own: Node) -> Node {
+    let (Value::Map(theirs), Value::Map(entries)) = (&theirs.value, &own.value) else {
+        return own;
     };
     let names = || theirs.iter().map(|(key, _)| key.text.as_str());
-    for (key, node) in own {
-        let Value::Map(keys) = &node.value else {
-            continue;
+    let mut known = Vec::new();
+    for (key, node) in entries {
+        let only_decides = match &node.value {
+            Value::Map(keys) => !keys
+                .iter()
+                .any(|(key, _)| key.text == "image" || key.text == "build"),
+            _ => false,
         };
-        let whole = keys
-            .iter()
-            .any(|(key, _)| key.text == "image" || key.text == "build");
-        if whole || names().any(|name| name == key.text) {
+        if !only_decides || names().any(|name| name == key.text) {
+            known.push((key.clone(), node.clone()));
             continue;
         }
         let help = match nearest(&key.text, names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "add `image: NAME:TAG` if this is a role of the plan's own".to_owned(),
         };
-        reader.wrong(
-            key.span,
-            format!("the Compose files have no service `{}`", key.text),
-            help,
-        );
+        let message = format!("the Compose files have no service `{}`", key.text);
+        reader.wrong(key.span, message, help);
+    }
+    Node {
+        value: Value::Map(known),
+        ..own
     }
 }
 

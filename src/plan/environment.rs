@@ -19,8 +19,9 @@ pub(super) fn environment(
 ) -> BTreeMap<String, Text> {
     let mut found = Unsealed::new();
     let place = role.below("environment");
+    let files_place = role.below("env_file");
     if let Some(field) = role.take("env_file") {
-        env_files(reader, field.node, &mut found);
+        env_files(reader, field.node, &files_place, &mut found);
     }
     if let Some(field) = role.take("environment") {
         variables(
@@ -133,7 +134,7 @@ enum Required {
     No,
 }
 
-fn env_files(reader: &mut Reader<'_>, node: &Node, found: &mut Unsealed) {
+fn env_files(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Unsealed) {
     const WHAT: &str = "a path, or a list of paths";
     let items = match &node.value {
         Value::List(items) => items.as_slice(),
@@ -143,7 +144,7 @@ fn env_files(reader: &mut Reader<'_>, node: &Node, found: &mut Unsealed) {
         let mut required = Required::Yes;
         let path = match &item.value {
             Value::Map(_) => {
-                let Some(mut fields) = reader.fields(item, "env_file", WHAT) else {
+                let Some(mut fields) = reader.fields(item, place, WHAT) else {
                     continue;
                 };
                 if let Some(field) = fields.take("required")

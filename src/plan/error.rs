@@ -6,6 +6,7 @@
 //! public place (a name, an image, a port), as substituted; never one of a place that may hold a
 //! secret.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -162,7 +163,11 @@ pub struct PlanError {
 impl PlanError {
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-        problems.dedup();
+        let mut said = HashSet::new();
+        problems.retain(|problem| {
+            let place = (problem.file.clone(), problem.line, problem.column);
+            said.insert((place, problem.message.clone()))
+        });
         let more = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);
         Self { problems, more }

@@ -131,11 +131,13 @@ impl<'t> Fields<'t> {
                     Some((_, advice)) => format!("if `{near}` is meant: {advice}"),
                     None => format!("did you mean `{near}`?"),
                 },
-                None if span.is_compose() => format!(
-                    "{}; known here: {}",
-                    take_away(*span, &self.path, name),
-                    listed(known)
-                ),
+                None if span.is_compose() => {
+                    let away = take_away(*span, &self.path, name);
+                    match self.known.len() {
+                        0..=MOST_LISTED => format!("{away}; known here: {}", listed(known)),
+                        _ => away,
+                    }
+                }
                 None => format!("known here: {}", listed(known)),
             };
             reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);
@@ -154,6 +156,14 @@ impl<'t> Fields<'t> {
     }
 }
 
+/// How many keys are listed beside the line that takes an unknown one away.
+const MOST_LISTED: usize = 12;
+
+/// Keys of a role with lists of maps, out of which a plan takes nothing.
+const LISTS: [&str; 6] = [
+    "volumes", "ports", "devices", "secrets", "configs", "env_file",
+];
+
 /// How a key goes: by hand in a plan, by the plan's word where it is in a Compose file, which stays
 /// as it is.
 pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
@@ -161,6 +171,13 @@ pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
         return "remove it".to_owned();
     }
     let keys: Vec<&str> = path.split('.').filter(|key| !key.is_empty()).collect();
+    if let ["services", role, list] = keys.as_slice()
+        && LISTS.contains(list)
+    {
+        return format!(
+            "write the list anew in the plan: `services: {{{role}: {{{list}: !override […]}}}}`"
+        );
+    }
     let inner = format!("{key}: !reset null");
     let wrapped = keys
         .iter()

@@ -37,11 +37,14 @@ pub(super) fn source(
             }))
         }
         (None, None) => {
-            reader.wrong(
-                key,
-                "this role has neither `image` nor `build`",
-                "add `image: NAME:TAG` or `build: DIRECTORY`",
-            );
+            let name = role.path.trim_start_matches("services.");
+            let help = match key.is_compose() {
+                false => "add `image: NAME:TAG` or `build: DIRECTORY`".to_owned(),
+                true => format!(
+                    "give it one in the plan: `services: {{{name}: {{image: \"NAME:TAG\"}}}}`; if others are only made after it, leave it out: `{name}: {{run: never}}`"
+                ),
+            };
+            reader.wrong(key, "this role has neither `image` nor `build`", help);
             None
         }
     }
@@ -180,22 +183,26 @@ fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
         Some(field) => Some(reader.public(field.node, "the name of a stage")?),
         None => None,
     };
-    let Some(given) = given else {
-        reader.wrong(
-            span,
-            "this `build` has no `context`",
-            "add `context: DIRECTORY`",
-        );
-        return None;
+    // Compose's own default; a plan says what it builds.
+    let (at, text) = match given {
+        Some(field) => (field.node, reader.public(field.node, "a directory")?),
+        None if span.is_compose() => (node, ".".to_owned()),
+        None => {
+            reader.wrong(
+                span,
+                "this `build` has no `context`",
+                "add `context: DIRECTORY`",
+            );
+            return None;
+        }
     };
-    let text = reader.public(given.node, "a directory")?;
-    let context = context(reader, given.node, &text)?;
+    let context = context(reader, at, &text)?;
     let (name, at) = match file {
         Some(field) => (
             reader.public(field.node, "a path inside the context")?,
             field.node,
         ),
-        None => ("Dockerfile".to_owned(), given.node),
+        None => ("Dockerfile".to_owned(), at),
     };
     let dockerfile = dockerfile(reader, at, &context, name)?;
     Some(Build {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::account::Fate;
 use super::fields::Field;
 use super::read::Reader;
 use super::source::Span;
-use super::tree::Value;
+use super::tree::{Node, Value};
 use crate::core::RoleName;
 use crate::core::plan::Run;
 
@@ -19,25 +20,27 @@ pub(super) fn labels(
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut watched: Option<Span> = None;
-    let mut insert = |reader: &mut Reader<'_>, span: Span, key: &str, value: String| {
-        if key.starts_with("flipside.") || key.starts_with("com.docker.compose.") {
-            let whose = match key.starts_with("flipside.") {
-                true => ("flipside's", "flipside."),
-                false => ("Compose's", "com.docker.compose."),
-            };
-            reader.wrong(
-                span,
-                format!("the label `{key}` is {} own", whose.0),
-                format!("choose a name that does not begin with `{}`", whose.1),
-            );
-        } else if key.is_empty() {
-            reader.wrong(span, "this label has no name", "write `name: value`");
-        } else if key.starts_with("traefik.") && run != Run::Shared {
-            watched.get_or_insert(span);
-        } else {
-            found.insert(key.to_owned(), value);
-        }
-    };
+    let mut insert =
+        |reader: &mut Reader<'_>, (span, node): (Span, &Node), key: &str, value: String| {
+            if key.starts_with("flipside.") || key.starts_with("com.docker.compose.") {
+                let whose = match key.starts_with("flipside.") {
+                    true => ("flipside's", "flipside."),
+                    false => ("Compose's", "com.docker.compose."),
+                };
+                reader.wrong(
+                    span,
+                    format!("the label `{key}` is {} own", whose.0),
+                    format!("choose a name that does not begin with `{}`", whose.1),
+                );
+            } else if key.is_empty() {
+                reader.wrong(span, "this label has no name", "write `name: value`");
+            } else if key.starts_with("traefik.") && run != Run::Shared {
+                watched.get_or_insert(span);
+                reader.became(node, Fate::LeftOut);
+            } else {
+                found.insert(key.to_owned(), value);
+            }
+        };
     match &field.node.value {
         Value::Map(entries) => {
             for (key, value) in entries {
@@ -49,7 +52,7 @@ pub(super) fn labels(
                     _ => reader.public(value, "one value"),
                 };
                 if let Some(text) = text {
-                    insert(reader, key.span, &key.text, text);
+                    insert(reader, (key.span, value), &key.text, text);
                 }
             }
         }
@@ -57,7 +60,7 @@ pub(super) fn labels(
             for item in items {
                 if let Some(text) = reader.public(item, "`name=value`") {
                     let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-                    insert(reader, item.span, key, value.to_owned());
+                    insert(reader, (item.span, item), key, value.to_owned());
                 }
             }
         }

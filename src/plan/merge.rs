@@ -5,9 +5,10 @@
 //! before variables are substituted: two that only turn out to be the same stand side by side, and
 //! are refused where they are read.
 
+use std::collections::HashMap;
+
 use super::account::Fate;
 use super::read::Reader;
-use super::source::Span;
 use super::tree::{Directive, Key, Node, Value};
 
 /// How two values of one key become one.
@@ -15,16 +16,26 @@ use super::tree::{Directive, Key, Node, Value};
 enum Rule {
     /// Maps merge, lists add up, all else is replaced.
     Usual,
-    /// The later one stands alone.
+    /// The later one stands alone, also where it is empty.
     Replace,
     /// `NAME: value` or `NAME=value`, by name.
     Variables,
     /// A list of names, or a map by name.
     Names,
+    /// As [`Self::Names`], where to stand in a list says how the other is waited for.
+    Dependencies,
     /// One value, or a list of them, added up.
     Lists,
+    /// `NAME: address` or `NAME=address`, added up: a name may have several.
+    Hosts,
     /// A list whose entries are known by where they appear in the container.
     ByTarget,
+    /// As [`Self::ByTarget`], or one entry alone: `PATH:OPTIONS`.
+    Tmpfs,
+    /// A list of secrets, as [`Self::ByTarget`]; without a target it is `/run/secrets/NAME`.
+    Secrets,
+    /// A list of configs, as [`Self::ByTarget`]; without a target it is `/NAME`.
+    Configs,
     /// A list whose entries are known by the whole of what they say.
     Distinct,
     /// `build`: a directory, or a map.
@@ -36,32 +47,42 @@ enum Rule {
 /// The rule for what stands at a path of a whole file.
 fn rule(path: &[&str]) -> Rule {
     match path {
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => {
-            Rule::Replace
-        }
+        ["services", _, "command" | "entrypoint"]
+        | ["services", _, "healthcheck", "test"]
+        | ["services", _, "ulimits", _]
+        // A variable or a label without a value says something.
+        | ["services", _, "environment" | "labels", _]
+        | ["services", _, "build", "args", _] => Rule::Replace,
         [
             "services",
             _,
             "environment" | "labels" | "annotations" | "sysctls",
         ]
-        | ["services", _, "build", "args" | "labels"]
+        | ["services", _, "build", "args" | "labels" | "additional_contexts"]
+        | ["services", _, "deploy", "labels"]
         | [
             "volumes" | "networks" | "secrets" | "configs",
             _,
             "labels" | "driver_opts",
         ] => Rule::Variables,
-        ["services", _, "depends_on" | "networks"] => Rule::Names,
+        ["services", _, "networks"] => Rule::Names,
+        ["services", _, "depends_on"] => Rule::Dependencies,
         [
             "services",
             _,
-            "env_file" | "dns" | "dns_search" | "tmpfs" | "dns_opt",
-        ] => Rule::Lists,
-        ["services", _, "volumes" | "devices" | "secrets" | "configs"] => Rule::ByTarget,
+            "env_file" | "label_file" | "dns" | "dns_search" | "dns_opt",
+        ]
+        | ["services", _, "networks", _, "aliases"] => Rule::Lists,
+        ["services", _, "extra_hosts"] => Rule::Hosts,
+        ["services", _, "tmpfs"] => Rule::Tmpfs,
+        ["services", _, "volumes" | "devices"] => Rule::ByTarget,
+        ["services", _, "secrets"] => Rule::Secrets,
+        ["services", _, "configs"] => Rule::Configs,
         [
             "services",
             _,
             "ports" | "expose" | "cap_add" | "cap_drop" | "group_add" | "security_opt" | "profiles"
-            | "links" | "extra_hosts",
+            | "links",
         ] => Rule::Distinct,
         ["services", _, "build"] => Rule::Build,
         ["services", _, "logging"] => Rule::Logging,
@@ -104,10 +125,13 @@ impl Merge<'_, '_> {
         }
         let words: Vec<&str> = path.iter().map(String::as_str).collect();
         let rule = rule(&words);
-        if later.is_null() {
+        if later.is_null() && rule != Rule::Replace {
             return base;
         }
         if base.is_null() {
+            if rule == Rule::Replace {
+                self.drop(&base);
+            }
             return self.settled(path, later);
         }
         match rule {
@@ -115,34 +139,47 @@ impl Merge<'_, '_> {
                 self.drop(&base);
                 self.settled(path, later)
             }
-            Rule::Variables => match (variables(base), variables(later)) {
+            Rule::Variables => match (self.variables(base), self.variables(later)) {
                 (Ok(base), Ok(later)) => self.maps(path, base, later),
                 (Ok(other), Err(node)) | (Err(node), Ok(other)) | (Err(other), Err(node)) => {
                     self.drop(&other);
                     node
                 }
             },
-            Rule::Names => self.maps_or_later(path, names(base), names(later)),
-            Rule::Build => self.maps_or_later(path, context(base), context(later)),
-            Rule::Lists => {
-                let (mut all, span, id) = listed(base);
-                all.extend(listed(later).0);
-                list(all, span, id)
+            Rule::Names => {
+                let (base, later) = (
+                    self.names(base, |_| Value::Null),
+                    self.names(later, |_| Value::Null),
+                );
+                self.usual(path, base, later)
             }
+            Rule::Dependencies => {
+                let (base, later) = (self.names(base, started), self.names(later, started));
+                self.usual(path, base, later)
+            }
+            Rule::Build => self.usual(path, context(base), context(later)),
+            Rule::Lists => self.lists(listed(base), listed(later), whole),
+            Rule::Hosts => self.lists(hosts(base), hosts(later), whole),
+            Rule::Tmpfs => self.lists(listed(base), listed(later), |node| {
+                let path = text(node)?.split(':').next()?;
+                Some(path.trim_end_matches('/').to_owned())
+            }),
             Rule::ByTarget => self.lists(base, later, target),
+            Rule::Secrets => self.lists(base, later, |node| {
+                Some(target(node)?.trim_start_matches("/run/secrets/").to_owned())
+            }),
+            Rule::Configs => self.lists(base, later, |node| {
+                Some(target(node)?.trim_start_matches('/').to_owned())
+            }),
             Rule::Distinct => self.lists(base, later, whole),
-            Rule::Logging if driver(&base) != driver(&later) && driver(&later).is_some() => {
-                self.drop(&base);
-                later
-            }
-            Rule::Logging | Rule::Usual => match (&base.value, &later.value) {
-                (Value::Map(_), Value::Map(_)) => self.maps(path, base, later),
-                (Value::List(_), Value::List(_)) => self.lists(base, later, |_| None),
-                _ => {
+            Rule::Logging => match (driver(&base), driver(&later)) {
+                (Some(one), Some(other)) if one != other => {
                     self.drop(&base);
-                    self.settled(path, later)
+                    later
                 }
+                _ => self.usual(path, base, later),
             },
+            Rule::Usual => self.usual(path, base, later),
         }
     }
 
@@ -160,165 +197,228 @@ impl Merge<'_, '_> {
         }
     }
 
-    fn maps_or_later(&mut self, path: &mut Vec<String>, base: Node, later: Node) -> Node {
+    fn usual(&mut self, path: &mut Vec<String>, base: Node, later: Node) -> Node {
         match (&base.value, &later.value) {
             (Value::Map(_), Value::Map(_)) => self.maps(path, base, later),
+            (Value::List(_), Value::List(_)) => self.lists(base, later, |_| None),
             _ => {
                 self.drop(&base);
-                later
+                self.settled(path, later)
             }
         }
     }
 
     fn maps(&mut self, path: &mut Vec<String>, base: Node, later: Node) -> Node {
-        let (Value::Map(mut entries), Value::Map(laters)) = (base.value, later.value) else {
+        let (Value::Map(entries), Value::Map(laters)) = (base.value, later.value) else {
             return Node {
                 value: Value::Null,
                 ..base
             };
         };
+        // Where each key stands; one that is taken away leaves its place empty.
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (at, (key, _)) in entries.iter().enumerate() {
+            places.insert(key.text.clone(), at);
+        }
+        let mut entries: Vec<Option<(Key, Node)>> = entries.into_iter().map(Some).collect();
         for (key, mut node) in laters {
-            let at = entries.iter().position(|(known, _)| known.text == key.text);
+            let at = places.get(&key.text).copied();
             if node.tag == Some(Directive::Reset) {
-                if let Some(at) = at {
-                    let (_, gone) = entries.remove(at);
+                if let Some((_, gone)) = at.and_then(|at| entries[at].take()) {
                     self.drop(&gone);
                 }
                 self.drop(&node);
                 continue;
             }
             path.push(key.text.clone());
-            match at {
-                Some(at) => {
-                    let (first, old) = entries.remove(at);
+            match at.and_then(|at| Some((at, entries[at].take()?))) {
+                Some((at, (first, old))) => {
                     let scalar = matches!(node.value, Value::Scalar { .. });
                     let both = self.both(path, old, node);
                     // Of what is replaced, the place that counts is the later one.
                     let key = if scalar { key } else { first };
-                    entries.insert(at, (key, both));
+                    entries[at] = Some((key, both));
                 }
                 None => {
                     node.tag = None;
                     let node = self.settled(path, node);
-                    entries.push((key, node));
+                    places.insert(key.text.clone(), entries.len());
+                    entries.push(Some((key, node)));
                 }
             }
             path.pop();
         }
         Node {
-            value: Value::Map(entries),
+            value: Value::Map(entries.into_iter().flatten().collect()),
             ..base
         }
     }
 
-    /// Lists whose entries have a name, where `name` finds one: of two with the same, the later.
+    /// Lists whose entries have a name, where `name` finds one: of two with the same, the later, at
+    /// the place of the first.
     fn lists(&mut self, base: Node, later: Node, name: fn(&Node) -> Option<String>) -> Node {
-        let (Value::List(mut items), Value::List(laters)) = (base.value, later.value.clone())
-        else {
+        let (Value::List(items), Value::List(laters)) = (&base.value, &later.value) else {
+            self.drop(&base);
             return later;
         };
+        let mut all: Vec<Node> = items.clone();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (at, item) in items.iter().enumerate() {
+            if let Some(name) = name(item) {
+                places.entry(name).or_insert(at);
+            }
+        }
         for item in laters {
-            let named = name(&item);
-            let same = |other: &Node| named.is_some() && name(other) == named;
-            match items.iter().position(same) {
+            let Some(name) = name(item) else {
+                all.push(item.clone());
+                continue;
+            };
+            match places.get(&name) {
                 Some(at) => {
-                    let old = std::mem::replace(&mut items[at], item);
+                    let old = std::mem::replace(&mut all[*at], item.clone());
                     self.drop(&old);
                 }
-                None => items.push(item),
+                None => {
+                    places.insert(name, all.len());
+                    all.push(item.clone());
+                }
             }
         }
-        list(items, base.span, base.id)
-    }
-}
-
-fn list(items: Vec<Node>, span: Span, id: u32) -> Node {
-    Node {
-        id,
-        value: Value::List(items),
-        span,
-        tag: None,
-    }
-}
-
-fn listed(node: Node) -> (Vec<Node>, Span, u32) {
-    let (span, id) = (node.span, node.id);
-    match node.value {
-        Value::List(items) => (items, span, id),
-        _ => (vec![node], span, id),
-    }
-}
-
-/// `[NAME=value, NAME]` as a map; the node itself where it is neither list nor map, or has an entry
-/// that is no text.
-fn variables(node: Node) -> Result<Node, Node> {
-    let items = match &node.value {
-        Value::Map(_) => return Ok(node),
-        Value::List(items) => items,
-        _ => return Err(node),
-    };
-    let mut entries: Vec<(Key, Node)> = Vec::new();
-    for item in items {
-        let Value::Scalar { text, .. } = &item.value else {
-            return Err(node);
-        };
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (
-                name,
-                Value::Scalar {
-                    text: value.to_owned(),
-                    plain: false,
-                },
-            ),
-            None => (text.as_str(), Value::Null),
-        };
-        let key = Key {
-            text: name.to_owned(),
-            span: item.span,
-        };
-        let entry = Node {
-            value,
-            ..item.clone()
-        };
-        match entries.iter_mut().find(|(known, _)| known.text == key.text) {
-            Some((_, old)) => *old = entry,
-            None => entries.push((key, entry)),
+        Node {
+            value: Value::List(all),
+            tag: None,
+            ..base
         }
     }
-    Ok(Node {
-        value: Value::Map(entries),
-        ..node
-    })
+
+    /// `[NAME=value, NAME]` as a map; the node itself where it is neither list nor map, or has an
+    /// entry that is no text.
+    fn variables(&mut self, node: Node) -> Result<Node, Node> {
+        let items = match &node.value {
+            Value::Map(_) => return Ok(node),
+            Value::List(items) if items.iter().all(|item| text(item).is_some()) => items,
+            _ => return Err(node),
+        };
+        let entries = items.iter().filter_map(|item| {
+            let (name, value) = match text(item)?.split_once('=') {
+                Some((name, value)) => (name, scalar(value)),
+                None => (text(item)?, Value::Null),
+            };
+            Some(entry(item, name, value))
+        });
+        let entries = self.by_name(entries.collect());
+        Ok(Node {
+            value: Value::Map(entries),
+            ..node
+        })
+    }
+
+    /// `[a, b]` as `{a: …, b: …}`, each with what `value` makes of it.
+    fn names(&mut self, node: Node, value: fn(&Node) -> Value) -> Node {
+        let items = match &node.value {
+            Value::List(items) if items.iter().all(|item| text(item).is_some()) => items,
+            _ => return node,
+        };
+        items.iter().for_each(|item| self.reader.used(item));
+        let entries = items
+            .iter()
+            .filter_map(|item| Some(entry(item, text(item)?, value(item))));
+        let entries = self.by_name(entries.collect());
+        Node {
+            value: Value::Map(entries),
+            ..node
+        }
+    }
+
+    /// Of those with one name, the last, at the place of the first.
+    fn by_name(&mut self, all: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        for (key, node) in all {
+            match places.get(&key.text) {
+                Some(at) => {
+                    let (_, old) = std::mem::replace(&mut entries[*at], (key, node));
+                    self.drop(&old);
+                }
+                None => {
+                    places.insert(key.text.clone(), entries.len());
+                    entries.push((key, node));
+                }
+            }
+        }
+        entries
+    }
 }
 
-/// `[a, b]` as `{a: , b: }`.
-fn names(node: Node) -> Node {
-    let Value::List(items) = &node.value else {
+/// An entry of a map that stands for an item of a list, and is known by it.
+fn entry(item: &Node, name: &str, value: Value) -> (Key, Node) {
+    let key = Key {
+        text: name.to_owned(),
+        span: item.span,
+    };
+    let node = Node {
+        value,
+        ..item.clone()
+    };
+    (key, node)
+}
+
+fn scalar(text: &str) -> Value {
+    Value::Scalar {
+        text: text.to_owned(),
+        plain: false,
+    }
+}
+
+/// What it means that a role stands in the list of those that are waited for.
+fn started(item: &Node) -> Value {
+    let says = |name: &str, value: &str| {
+        let value = Value::Scalar {
+            text: value.to_owned(),
+            plain: true,
+        };
+        entry(item, name, value)
+    };
+    Value::Map(vec![
+        says("condition", "service_started"),
+        says("required", "true"),
+    ])
+}
+
+fn listed(node: Node) -> Node {
+    match node.value {
+        Value::List(_) => node,
+        _ => Node {
+            value: Value::List(vec![node.clone()]),
+            ..node
+        },
+    }
+}
+
+/// `{NAME: address}` as `[NAME=address]`.
+fn hosts(node: Node) -> Node {
+    let Value::Map(entries) = &node.value else {
         return node;
     };
-    let named = items.iter().map(|item| match &item.value {
-        Value::Scalar { text, .. } => Some((
-            Key {
-                text: text.clone(),
-                span: item.span,
-            },
-            Node {
-                value: Value::Null,
-                ..item.clone()
-            },
-        )),
-        _ => None,
-    });
-    match named.collect::<Option<Vec<_>>>() {
-        Some(mut entries) => {
-            let mut seen = std::collections::BTreeSet::new();
-            entries.retain(|(key, _)| seen.insert(key.text.clone()));
-            Node {
-                value: Value::Map(entries),
-                ..node
-            }
+    let mut items = Vec::new();
+    for (key, value) in entries {
+        let addresses = match &value.value {
+            Value::List(addresses) => addresses.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        for address in addresses {
+            items.push(match text(address) {
+                Some(text) => Node {
+                    value: scalar(&format!("{}={text}", key.text)),
+                    ..address.clone()
+                },
+                None => address.clone(),
+            });
         }
-        None => node,
+    }
+    Node {
+        value: Value::List(items),
+        ..node
     }
 }
 
@@ -356,7 +456,8 @@ fn whole(node: &Node) -> Option<String> {
     text(node).map(str::to_owned)
 }
 
-/// Where an entry of `volumes`, `devices`, `secrets` or `configs` appears in the container.
+/// Where an entry of `volumes`, `devices`, `secrets` or `configs` appears in the container; its name
+/// where it does not say.
 fn target(node: &Node) -> Option<String> {
     let Value::Map(entries) = &node.value else {
         let parts = colon_separated(text(node)?);

@@ -61,10 +61,11 @@ mod substitute;
 mod tmpfs;
 mod top;
 mod tree;
+mod typed;
 mod units;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -208,6 +209,9 @@ pub fn reload_hooks(record: &PlanRecord, inputs: &Inputs<'_>) -> (Vec<Hook>, Opt
     };
     let directory = PathBuf::from(&record.directory);
     let mut reader = Reader::new(source, directory, inputs, Some(record));
+    // For the `.env` beside the first Compose file; what is wrong with the roles is no matter here.
+    let _ = compose::read(&mut reader, root.clone());
+    reader.problems.clear();
     let hooks = top::hooks_alone(&mut reader, &root);
     let wrong = !reader.problems.is_empty();
     (hooks, wrong.then(|| PlanError::new(reader.problems)))
@@ -409,6 +413,9 @@ fn interpret(
     };
     let mut notes = std::mem::take(&mut reader.notes);
     notes.sort_by_key(|note| (rank(note), note.line, note.column));
+    // What an anchor brings to several roles is said once where it is the same.
+    let mut said = BTreeSet::new();
+    notes.retain(|note| said.insert((rank(note), note.line, note.message.clone())));
     let loaded = match plan {
         Some(plan) if reader.problems.is_empty() => Ok(Loaded {
             plan,

@@ -38,11 +38,11 @@ impl Mounted {
         shape: Shape,
     ) {
         if let Some((first, _)) = self.targets.get(target) {
-            let line = first.line;
+            let line = reader.line(*first, span);
             reader.wrong(
                 span,
                 format!("something is mounted at `{target}` already"),
-                format!("see line {line}: choose another path or remove one of them"),
+                format!("see {line}: choose another path or remove one of them"),
             );
         } else {
             self.targets.insert(target.to_owned(), (span, shape));
@@ -61,7 +61,10 @@ impl Mounted {
                 reader.wrong(
                     *span,
                     format!("nothing can be put at `{target}`, since `{other}` is a single file"),
-                    format!("choose another target, or change line {}", place.line),
+                    format!(
+                        "choose another target, or change {}",
+                        reader.line(*place, *span)
+                    ),
                 );
                 continue;
             }
@@ -82,8 +85,8 @@ impl Mounted {
                     *span,
                     format!("the single file `{target}` cannot be put under a read-only root"),
                     format!(
-                        "mount its directory instead, or remove `read_only: true` on line {}",
-                        place.line
+                        "mount its directory instead, or remove `read_only: true` on {}",
+                        reader.line(place, *span)
                     ),
                 );
                 continue;
@@ -102,7 +105,10 @@ impl Mounted {
                     format!(
                         "the single file `{target}` cannot be put below the {what} at `{other}`"
                     ),
-                    format!("choose another target, or change line {}", place.line),
+                    format!(
+                        "choose another target, or change {}",
+                        reader.line(*place, *span)
+                    ),
                 );
             }
         }

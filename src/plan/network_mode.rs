@@ -67,7 +67,7 @@ pub(super) fn network_mode(
             reader.wrong(
                 span,
                 format!("`{role}` uses the network of a container that no release owns"),
-                "reach that container through a network: `networks: {NAME: {external: true}}`",
+                format!("{away}, and reach that container through a network: `networks: {{NAME: {{external: true}}}}`"),
             );
             None
         }
@@ -91,7 +91,11 @@ pub(super) fn network_mode(
 }
 
 /// What the engine refuses beside another role's network.
-pub(super) fn alone(reader: &mut Reader<'_>, role: &Role, places: &[(&str, Option<Span>)]) {
+pub(super) fn alone(
+    reader: &mut Reader<'_>,
+    (name, role): (&RoleName, &Role),
+    places: &[(&str, Option<Span>)],
+) {
     let what = match (&role.network_of, role.host.network) {
         (Some(other), _) => format!("the network of `{other}`"),
         (None, true) => "the host's network".to_owned(),
@@ -102,7 +106,10 @@ pub(super) fn alone(reader: &mut Reader<'_>, role: &Role, places: &[(&str, Optio
             reader.wrong(
                 *place,
                 format!("`{key}` says nothing to a role that uses {what}"),
-                "remove it, or write it on the role whose network it is",
+                format!(
+                    "{}, or write it on the role whose network it is",
+                    take_away(*place, &format!("services.{name}"), key)
+                ),
             );
         }
     }

@@ -317,7 +317,7 @@ pub(super) fn hostname(
         reader.wrong(
             field.node.span,
             format!("on the external network `{network}` the name `{text}` would lead to every release that stands, not only to the live one"),
-            format!("remove `hostname`, or take the role out of `{network}`"),
+            format!("{}, or take the role out of `{network}`", take_away(field.key, &role.path, "hostname")),
         );
         return None;
     }

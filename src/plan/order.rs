@@ -153,7 +153,10 @@ pub(super) fn settle(
                     format!(
                         "`{role}` is shared and outlives releases, and `{name}` belongs to one"
                     ),
-                    format!("remove the dependency, or write `run: shared` at `{name}` as well"),
+                    format!(
+                        "{}, or write `run: shared` at `{name}` as well",
+                        away(*span, role, name)
+                    ),
                 );
                 continue;
             }
@@ -161,7 +164,7 @@ pub(super) fn settle(
                 reader.wrong(
                     *span,
                     format!("`{role}` runs before the switch, and `{name}` does not: it is `run: live-only`"),
-                    format!("remove the dependency, or write `run: live-only` at `{role}` as well"),
+                    format!("{}, or write `run: live-only` at `{role}` as well", away(*span, role, name)),
                 );
             }
             let is_job = runs(other) == Some(Run::Once);
@@ -169,7 +172,10 @@ pub(super) fn settle(
                 Condition::Completed if !is_job => reader.wrong(
                     *span,
                     format!("`{name}` is no job and never completes"),
-                    "write `condition: service_started`, or `run: once` on that role",
+                    match span.is_compose() {
+                        false => "write `condition: service_started`, or `run: once` on that role".to_owned(),
+                        true => format!("write in the plan: `services: {{{name}: {{run: once}}}}`, or `{role}: {{depends_on: {{{name}: {{condition: service_started}}}}}}`"),
+                    },
                 ),
                 Condition::Healthy if is_job && !disabled => reader.wrong(
                     *span,
@@ -196,10 +202,19 @@ pub(super) fn settle(
 
 /// The ways out where a role waits for one that is left out.
 fn without(span: Span, role: &RoleName, name: &str, back: &str) -> String {
+    let away = away(span, role, name);
     match span.is_compose() {
-        false => format!("remove the dependency, or {back}"),
+        false => format!("{away}, or {back}"),
+        true => format!("{back}; or {away}"),
+    }
+}
+
+/// How a dependency goes.
+fn away(span: Span, role: &RoleName, name: &str) -> String {
+    match span.is_compose() {
+        false => "remove the dependency".to_owned(),
         true => format!(
-            "{back}; or take the dependency away: `services: {{{role}: {{depends_on: {{{name}: !reset null}}}}}}`"
+            "take the dependency away in the plan: `services: {{{role}: {{depends_on: {{{name}: !reset null}}}}}}`"
         ),
     }
 }

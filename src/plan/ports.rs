@@ -19,7 +19,7 @@ const MOST_PORTS: usize = 256;
 /// What to write for a port.
 const WHAT: &str = "a port such as `8080:80`, `127.0.0.1:8080:80` or `80`";
 
-/// Every port that a role publishes, ranges written out, each with its place.
+/// Every port that a role publishes, ranges written out, each once and with its place.
 pub(super) fn ports(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<(Span, Port)> {
     let Some(items) = reader.list(node, "a list of ports") else {
         return Vec::new();
@@ -30,7 +30,11 @@ pub(super) fn ports(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<(S
             Value::Map(_) => long(reader, item, place),
             _ => short(reader, item),
         };
-        found.extend(read.into_iter().flatten().map(|port| (item.span, port)));
+        for port in read.into_iter().flatten() {
+            if !found.iter().any(|(_, known)| *known == port) {
+                found.push((item.span, port));
+            }
+        }
     }
     found
 }
@@ -189,12 +193,19 @@ pub(super) fn candidates(
     role: &RoleName,
 ) -> Vec<u16> {
     let mut targets = Vec::new();
-    for (span, port) in ports(reader, field.node, place) {
+    let all = ports(reader, field.node, place);
+    let is_own = |port: &Port| !port.udp && !matches!(port.published, Some(80 | 443));
+    let good = all.iter().find(|(_, port)| is_own(port));
+    let without_udp = match good.or_else(|| all.iter().find(|(_, port)| !port.udp)) {
+        Some((_, port)) => format!("!override [\"{}\"]", port.target),
+        None => "!reset null".to_owned(),
+    };
+    for (span, port) in all {
         if port.udp {
             reader.wrong(
                 span,
                 format!("`{role}` publishes a UDP port, which the pointer cannot move"),
-                format!("if it outlives releases, write `services: {{{role}: {{run: shared}}}}`; if the port is not needed: `{role}: {{ports: !override [\"{}\"]}}`", targets.first().copied().unwrap_or(8080)),
+                format!("if it outlives releases, write `services: {{{role}: {{run: shared}}}}`; if the port is not needed: `{role}: {{ports: {without_udp}}}`"),
             );
         } else if let Some(host @ (80 | 443)) = port.published {
             reader.wrong(

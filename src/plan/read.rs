@@ -12,14 +12,12 @@ use sha2::Sha256;
 
 use super::account::{Entry, Fate};
 use super::error::{Note, NoteKind, Problem, printable};
-use super::fields::{Field, Fields};
-use super::nearest::{listed, nearest};
+use super::fields::Field;
 use super::propose::Proposal;
 use super::source::{PLAN, Source, Span};
 use super::substitute::{self, Wanted};
 use super::tree::{Node, Value};
-use super::{Inputs, PlanRecord, dotenv, units};
-use crate::core::Millis;
+use super::{Inputs, PlanRecord, dotenv};
 use crate::core::plan::Text;
 use crate::core::words::hex;
 
@@ -173,6 +171,14 @@ impl<'a> Reader<'a> {
         &self.sources[usize::from(span.file)]
     }
 
+    /// Where something else stands, as seen from `from`.
+    pub(super) fn line(&self, place: Span, from: Span) -> String {
+        match place.file == from.file {
+            true => format!("line {}", place.line),
+            false => format!("line {} of `{}`", place.line, self.source(place).file),
+        }
+    }
+
     /// What is written at a place, word for word.
     pub(super) fn written(&self, span: Span) -> Option<&str> {
         self.source(span).text.get(span.start..span.end)
@@ -193,7 +199,12 @@ impl<'a> Reader<'a> {
     /// Says that a key means something else here than where it comes from, and what.
     pub(super) fn translated(&mut self, field: Field<'_>, message: impl Into<String>) {
         self.say(field.key, message.into(), NoteKind::Translation);
-        self.became(field.node, Fate::Translated);
+        field.node.each(&mut |node| {
+            let fate = self.fates.entry(node.id).or_insert(Fate::Translated);
+            if *fate != Fate::LeftOut {
+                *fate = Fate::Translated;
+            }
+        });
     }
 
     /// Where the relative paths at a place begin, for a hint.
@@ -214,6 +225,12 @@ impl<'a> Reader<'a> {
             true => &self.project_directory,
         };
         clean(&directory.join(path))
+    }
+
+    /// Whether a path is that of the plan.
+    pub(super) fn is_plan(&self, path: &Path) -> bool {
+        let plan = Path::new(&self.sources[usize::from(PLAN)].file).file_name();
+        plan.is_some_and(|name| self.directory.join(name) == path)
     }
 
     /// As [`Self::resolve`], where the Compose files' paths begin; without any, the plan's.
@@ -449,163 +466,6 @@ impl<'a> Reader<'a> {
             format!("this is {}", node.kind()),
             format!("write {what}"),
         );
-    }
-
-    /// Whether a scalar may be read as a number or a boolean: not where it stands in quotes, unless
-    /// variables are substituted there.
-    fn typed(&mut self, node: &Node, what: &str) -> Option<String> {
-        if let Value::Scalar { text, plain: false } = &node.value
-            && !text.contains('$')
-            && !node.span.is_compose()
-        {
-            self.wrong(
-                node.span,
-                "this is text in quotes",
-                format!("write {what}, without quotes"),
-            );
-            return None;
-        }
-        self.public(node, what)
-    }
-
-    pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
-        match self.typed(node, "`true` or `false`")?.as_str() {
-            "true" | "True" | "TRUE" => Some(true),
-            "false" | "False" | "FALSE" => Some(false),
-            other => {
-                self.wrong(
-                    node.span,
-                    format!("`{other}` is not a truth value"),
-                    "write `true` or `false`",
-                );
-                None
-            }
-        }
-    }
-
-    /// A whole number from `least` to `most`.
-    pub(super) fn number(&mut self, node: &Node, least: i64, most: i64) -> Option<i64> {
-        let what = match most {
-            i64::MAX => format!("a whole number, {least} or more"),
-            most => format!("a whole number from {least} to {most}"),
-        };
-        let text = self.typed(node, &what)?;
-        let found = text
-            .parse::<i64>()
-            .ok()
-            .filter(|number| (least..=most).contains(number));
-        if found.is_none() {
-            self.wrong(
-                node.span,
-                format!("`{text}` does not fit here"),
-                format!("write {what}"),
-            );
-        }
-        found
-    }
-
-    /// A count that fits 32 bits.
-    pub(super) fn count(&mut self, node: &Node, least: u32, most: u32) -> Option<u32> {
-        self.number(node, least.into(), most.into())
-            .and_then(|number| u32::try_from(number).ok())
-    }
-
-    /// A port.
-    pub(super) fn port(&mut self, node: &Node) -> Option<u16> {
-        self.number(node, 1, 65535)
-            .and_then(|number| u16::try_from(number).ok())
-    }
-
-    pub(super) fn duration(&mut self, node: &Node) -> Option<Millis> {
-        let text = self.public(node, "a duration such as `30s`, `1m30s` or `500ms`")?;
-        let zero = node.span.is_compose() && text == "0";
-        let duration = zero.then_some(0).map_or_else(|| units::duration(&text), Ok);
-        self.unit(node, &text, "duration", duration)
-    }
-
-    pub(super) fn size(&mut self, node: &Node) -> Option<i64> {
-        let text = self.public(node, "a size such as `256MiB` or `1GiB`")?;
-        // Compose counts a bare number in bytes.
-        let bare = node.span.is_compose().then(|| text.parse().ok()).flatten();
-        let size = bare.map_or_else(|| units::size(&text), Ok);
-        self.unit(node, &text, "size", size)
-    }
-
-    pub(super) fn unit<T>(
-        &mut self,
-        node: &Node,
-        text: &str,
-        what: &str,
-        read: Result<T, String>,
-    ) -> Option<T> {
-        read.map_err(|help| self.wrong(node.span, format!("`{text}` is not a {what}"), help))
-            .ok()
-    }
-
-    /// One of a few words.
-    pub(super) fn choice(
-        &mut self,
-        node: &Node,
-        what: &str,
-        choices: &[&'static str],
-    ) -> Option<&'static str> {
-        let text = self.public(node, &listed(choices.iter().copied()))?;
-        let found = choices.iter().copied().find(|choice| *choice == text);
-        if found.is_none() {
-            let help = match nearest(&text, choices.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("write one of {}", listed(choices.iter().copied())),
-            };
-            self.wrong(node.span, format!("`{text}` is not a {what}"), help);
-        }
-        found
-    }
-
-    /// The items of a list.
-    pub(super) fn list<'t>(&mut self, node: &'t Node, what: &str) -> Option<&'t [Node]> {
-        match &node.value {
-            Value::List(items) => Some(items),
-            _ => {
-                self.expected(node, what);
-                None
-            }
-        }
-    }
-
-    /// A list of public texts, or one text standing for a list of one.
-    pub(super) fn words(&mut self, node: &Node, what: &str) -> Vec<String> {
-        match &node.value {
-            Value::List(items) => items
-                .iter()
-                .filter_map(|item| self.public(item, what))
-                .collect(),
-            _ => self.public(node, what).into_iter().collect(),
-        }
-    }
-
-    /// The entries of a map, each to be taken by name; none where nothing is written.
-    pub(super) fn fields<'t>(
-        &mut self,
-        node: &'t Node,
-        path: &str,
-        what: &str,
-    ) -> Option<Fields<'t>> {
-        if let Value::Map(entries) = &node.value
-            && entries.is_empty()
-        {
-            self.used(node);
-        }
-        match &node.value {
-            Value::Map(entries) => Some(Fields::new(path, node.span, entries)),
-            Value::Null => {
-                self.used(node);
-                Some(Fields::new(path, node.span, &[]))
-            }
-            _ => {
-                self.expected(node, what);
-                None
-            }
-        }
     }
 }
 

@@ -24,13 +24,13 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "extends",
-        "write the keys out, or use an anchor (`&name`, `<<: *name`)",
+        "pass the output of `docker compose config`, or use an anchor (`&name`, `<<: *name`)",
     ),
     ("domainname", "write the whole name as `hostname`"),
     ("mac_address", "remove it"),
     (
         "volumes_from",
-        "name the volumes under `volumes`: a container of another role is of another release",
+        "remove it, and name the volumes under `volumes`: a container of another role is of another release",
     ),
     ("dns_opt", "remove it"),
     ("userns_mode", "remove it"),
@@ -287,7 +287,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
         host,
     };
     let places = beside_network.map(|(name, field)| (name, field.map(|field| field.key)));
-    network_mode::alone(reader, &role, &places);
+    network_mode::alone(reader, (at.name, &role), &places);
     Some(Read {
         role,
         wishes,

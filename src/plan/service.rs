@@ -203,12 +203,10 @@ fn role_name(
     };
     // Names are looked up without regard to case once they are host names.
     if let Some(first) = folded.insert(key.text.to_ascii_lowercase(), key.span) {
+        let line = reader.line(first, key.span);
         reader.wrong(
             key.span,
-            format!(
-                "`{name}` and the role on line {} are the same host name",
-                first.line
-            ),
+            format!("`{name}` and the role on {line} are the same host name"),
             "give one of them another name",
         );
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fields::take_away;
 use super::files;
 use super::networks::Network;
 use super::read::Reader;
@@ -122,7 +123,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
                     reader.wrong(
                         field.key,
                         "a volume of each release's own has no fixed name",
-                        "remove `name`",
+                        take_away(field.key, &place, "name"),
                     );
                 }
                 Keep::PerRelease

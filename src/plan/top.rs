@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::compose::Whole;
+use super::account::Fate;
+use super::compose::{Kind, Whole};
 use super::fields::{Field, Fields};
 use super::nearest::nearest;
 use super::probes::Around;
@@ -58,11 +59,23 @@ pub(super) fn plan(
     };
     let service = name(reader, written, start, given_name);
     let declared = declared(reader, &mut fields);
-    let missing = (
-        "this plan has no `services`",
-        "add `compose: compose.yaml`, or `services: {web: {image: NAME:TAG}}`",
-    );
-    let services = fields.take_required(reader, "services", start, missing);
+    let services = match whole.kind {
+        // Why no file of those that it names has been read was said.
+        Kind::Unread => fields.take_full(reader, "services"),
+        Kind::Alone | Kind::Read => {
+            let missing = match whole.kind {
+                Kind::Read => (
+                    "neither this plan nor its Compose files have `services`",
+                    "name a file that has them: `compose: compose.yaml`",
+                ),
+                _ => (
+                    "this plan has no `services`",
+                    "add `compose: compose.yaml`, or `services: {web: {image: NAME:TAG}}`",
+                ),
+            };
+            fields.take_required(reader, "services", start, missing)
+        }
+    };
     let roles =
         services.and_then(|field| service::roles(reader, field.node, &declared, service.as_ref()));
     let missing = (
@@ -133,6 +146,9 @@ fn name(
     given: Option<&str>,
 ) -> Option<ServiceName> {
     if let Some(given) = given {
+        if let Some(field) = field {
+            reader.became(field.node, Fate::Overridden);
+        }
         return match ServiceName::new(given) {
             Ok(name) => Some(name),
             Err(bad) => {

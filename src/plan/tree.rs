@@ -180,7 +180,7 @@ pub(super) fn parse(source: &Source) -> Result<Node, Vec<Problem>> {
             Err(error) => Err(broken(source, &error)),
             Ok((Event::DocumentStart(..), span)) if documents == 1 => {
                 let problem = source.problem(source.span(span), "a second document begins here");
-                Err(problem.help("a plan is one document: remove the `---` or split the file"))
+                Err(problem.help("one document is read: remove the `---` or split the file"))
             }
             Ok((event, span)) => {
                 documents += usize::from(matches!(event, Event::DocumentStart(..)));

@@ -330,13 +330,22 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
         Some((_, Keep::PerRelease)) => Some(MountSource::PerRelease(Some(name))),
         Some((_, Keep::AcrossReleases(Some(given)))) => Some(MountSource::Shared(given.clone())),
         Some((_, Keep::AcrossReleases(None))) => Some(MountSource::Shared(own)),
-        Some((_, Keep::Undecided(given))) if at.run == Run::Shared => {
+        Some((key, Keep::Undecided(given))) if at.run == Run::Shared => {
+            if given.is_none()
+                && let Some(theirs) = adoptable(reader, key, &name, service)
+            {
+                reader.note(key, format!("`{}` keeps its volume `{name}` as `{own}`; to take over what the Compose project has, write `volumes: {{{name}: {{keep: across-releases, name: {theirs}}}}}`", at.name));
+            }
             Some(MountSource::Shared(given.clone().unwrap_or(own)))
         }
         // Said once, where the first role names it.
         Some(_) if !reader.undecided.insert(name.clone()) => None,
-        Some((key, Keep::Undecided(_))) => {
-            let decide = decide(reader, key, &name, service);
+        Some((key, Keep::Undecided(given))) => {
+            let theirs = match given {
+                Some(_) => None,
+                None => adoptable(reader, key, &name, service),
+            };
+            let decide = decide(&name, theirs);
             let shared = at.proposal.as_ref();
             let help = match shared.filter(|proposal| proposal.run == Run::Shared) {
                 Some(proposal) => format!("{}; or {decide}", proposal.advice(at.name.as_str())),
@@ -358,7 +367,7 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
                 None if reader.resolve(node.span, &name).exists() => {
                     format!("write `./{name}` if what stands beside the plan is meant")
                 }
-                None => decide(reader, node.span, &name, service),
+                None => decide(&name, adoptable(reader, node.span, &name, service)),
             };
             reader.wrong(
                 node.span,
@@ -371,14 +380,19 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
 }
 
 /// The line that decides on a volume. One that a Compose project has already is taken over by name.
-fn decide(reader: &Reader<'_>, place: Span, name: &str, service: &str) -> String {
-    let adopted = match &reader.project {
-        Some(project) if place.is_compose() && project != service => {
-            format!(", name: {project}_{name}")
-        }
-        _ => String::new(),
+fn decide(name: &str, theirs: Option<String>) -> String {
+    let adopted = match theirs {
+        Some(theirs) => format!(", name: {theirs}"),
+        None => String::new(),
     };
     format!(
         "at the top level of the plan write `volumes: {{{name}: {{keep: across-releases{adopted}}}}}` to keep its data from release to release, or `volumes: {{{name}: {{keep: per-release}}}}` to begin empty each time"
     )
+}
+
+/// What a volume of a Compose file is called where its project has it already, if that is not what
+/// it is called here anyway.
+fn adoptable(reader: &Reader<'_>, place: Span, name: &str, service: &str) -> Option<String> {
+    let project = reader.project.as_deref()?;
+    (place.is_compose() && project != service).then(|| format!("{project}_{name}"))
 }

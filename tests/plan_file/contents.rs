@@ -189,7 +189,7 @@ fn volumes_short_and_long() {
          - {type: tmpfs, target: /tmp, tmpfs: {size: 64m, mode: 01777}}\n- tmp:/scratch\n- old:/old\n\
          - /srv/media:/media\ntmpfs: [/run, \"/var/tmp:size=64m,mode=1777\"]\n---\n\
          volumes:\n  uploads: {keep: across-releases}\n  db: {external: true, name: pg}\n  tmp: {keep: per-release}\n  \
-         old: {external: true}\nshared_paths: [/var/run]",
+         old: {external: true}\nshared_paths: [/srv]",
     );
     let copied: Vec<_> = role.files.iter().map(|file| file.target.as_str()).collect();
     assert_eq!(copied, ["/srv/site", "/etc/nginx.conf", "/www"]);

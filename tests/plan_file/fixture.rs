@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flipside::core::plan::Role;
-use flipside::plan::{self, Inputs, Loaded, PlanError};
+use flipside::plan::{self, Fate, Inputs, Loaded, PlanError};
 
 use super::schema;
 
@@ -30,6 +30,11 @@ impl Fixture {
         put("site/index.html", "<h1>hello</h1>");
         put("site/css/main.css", "h1 {}");
         put("nginx.conf", "events {}");
+        put(
+            "base.yaml",
+            "services:\n  web: {image: \"app:1\", ports: [\"8000:8080\"]}\n  worker: {image: \"app:1\"}\n  \
+             debug: {image: \"app:1\", profiles: [debug]}\n  db: {image: \"pg:1\"}\n",
+        );
         put("tls.key", MARKER);
         put("app/Dockerfile", "FROM scratch\n");
         put(
@@ -80,8 +85,10 @@ impl Fixture {
 
     pub fn load(&self, text: impl AsRef<[u8]>) -> Result<Loaded, PlanError> {
         std::fs::write(self.path(), &text).unwrap();
-        let loaded = plan::load(&self.path(), &self.inputs());
+        let plan::Accounted { loaded, entries } = plan::account(&self.path(), &self.inputs());
         if loaded.is_ok() {
+            let unread = entries.iter().find(|entry| entry.fate == Fate::Unread);
+            assert_eq!(unread, None, "nobody has looked at it");
             let text = std::str::from_utf8(text.as_ref()).unwrap();
             schema::accepts(text, self.name.as_deref());
         }
@@ -109,7 +116,14 @@ impl Fixture {
             }
         };
         assert!(!said.contains(MARKER), "a secret was shown:\n{said}");
-        said.replace(&format!("{}/", self.directory.path().display()), "")
+        self.without_directory(&said)
+    }
+
+    /// A text about this directory, as if it were the current one.
+    pub fn without_directory(&self, text: &str) -> String {
+        let directory = self.directory.path().display().to_string();
+        text.replace(&format!("{directory}/"), "")
+            .replace(&directory, ".")
     }
 
     /// The role `web` with `lines` added to it.

@@ -1,0 +1,241 @@
+//! What reaches a container of what Compose files say, and what a resumed run reads again.
+
+use std::collections::BTreeMap;
+
+use flipside::core::plan::{
+    Condition, ImageSource, Logging, MountSource, Plan, Restart, Role, Run, Text,
+};
+use flipside::plan::{self, Loaded};
+
+use super::compose::Case;
+use super::fixture::{Fixture, MARKER};
+
+fn loaded(fixture: &Fixture, top: &str, files: &[(&str, &str)]) -> Loaded {
+    let files = files
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let case = Case::given(top, files.collect());
+    case.with(fixture, |plan| {
+        fixture.load(plan).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+fn role<'a>(plan: &'a Plan, name: &str) -> &'a Role {
+    let all = plan.roles.iter().chain(&plan.shared);
+    let mut all = all.filter(|(known, _)| known.as_str() == name);
+    all.next().unwrap().1
+}
+
+fn shown(map: &BTreeMap<String, Text>) -> Vec<(&str, &str)> {
+    let texts = map.iter();
+    texts
+        .map(|(name, text)| (name.as_str(), text.reveal()))
+        .collect()
+}
+
+fn words(words: &Option<Vec<Text>>) -> Vec<&str> {
+    words.as_ref().unwrap().iter().map(Text::reveal).collect()
+}
+
+#[test]
+fn scalars_reach_a_container_as_they_are_written() {
+    let fixture = Fixture::new();
+    let compose = "services:\n  web:\n    image: app:1\n    command: [22:22, no, off, yes, 1.10, 0x1F, 010, on]\n    \
+                   entrypoint: \"\"\n    platform: ${EMPTY}\n    environment: {A: 22:22, B: no, C: 1.10, D: True, E: '', F: 1_000}\n    \
+                   labels: {a: \"b\tc\", n: 1.10}\r\n";
+    let loaded = loaded(&fixture, "", &[("compose.yaml", compose)]);
+    let web = role(&loaded.plan, "web");
+    let expected = ["22:22", "no", "off", "yes", "1.10", "0x1F", "010", "on"];
+    assert_eq!(words(&web.command), expected);
+    assert_eq!(words(&web.entrypoint), [""; 0]);
+    assert_eq!(web.platform, None);
+    assert_eq!(
+        shown(&web.environment),
+        [
+            ("A", "22:22"),
+            ("B", "no"),
+            ("C", "1.10"),
+            ("D", "True"),
+            ("E", ""),
+            ("F", "1_000")
+        ]
+    );
+    assert_eq!(web.labels["a"], "b\tc");
+    assert_eq!(web.labels["n"], "1.10");
+}
+
+#[test]
+fn two_files_and_the_plan_say_one_thing() {
+    let fixture = Fixture::new();
+    let base = "services:\n  web:\n    image: app:1\n    command: [serve]\n    environment: {A: '1', B: '2', WORD: x}\n    \
+                labels: [a=1, b=2]\n    depends_on: {db: {condition: service_healthy}, cache: {condition: service_healthy}}\n    \
+                dns: 192.0.2.1\n    extra_hosts: [a=192.0.2.1]\n    ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}\n    \
+                logging: {driver: json-file, options: {max-size: 1m}}\n    cap_add: [CHOWN]\n    tmpfs: /run\n    \
+                healthcheck: {test: a, interval: 5s}\n  \
+                db: {image: 'pg:1', healthcheck: {test: a}}\n  cache: {image: 'redis:1', healthcheck: {test: a}}\n";
+    let prod = "services:\n  web:\n    environment: [B=3, C=4, WORD]\n    labels: {b: '3', c: }\n    depends_on: [db]\n    \
+                dns: [192.0.2.2]\n    extra_hosts: {a: 192.0.2.3}\n    ulimits: {nofile: 4}\n    \
+                logging: {driver: syslog, options: {tag: t}}\n    cap_add: [CHOWN, KILL]\n    tmpfs: [/run:size=1m]\n    \
+                healthcheck: {test: b}\n";
+    let top = "services: {web: {command: !override work, environment: {A: !reset null}}, db: {run: shared}}";
+    let loaded = loaded(
+        &fixture,
+        top,
+        &[("compose.yaml", base), ("prod.yaml", prod)],
+    );
+    let web = role(&loaded.plan, "web");
+    assert_eq!(words(&web.command), ["work"]);
+    let expected = [("B", "3"), ("C", "4"), ("WORD", "abc")];
+    assert_eq!(shown(&web.environment), expected);
+    let labels: Vec<_> = web.labels.iter().map(|(a, b)| (&**a, &**b)).collect();
+    assert_eq!(labels, [("a", "1"), ("b", "3"), ("c", "")]);
+    let waits: Vec<_> = web
+        .depends_on
+        .iter()
+        .map(|(a, b)| (a.as_str(), *b))
+        .collect();
+    let expected = [("cache", Condition::Healthy), ("db", Condition::Started)];
+    assert_eq!(waits, expected);
+    assert_eq!(web.dns.len(), 2);
+    let hosts: Vec<_> = web
+        .extra_hosts
+        .iter()
+        .map(|(_, address)| &**address)
+        .collect();
+    assert_eq!(hosts, ["192.0.2.1", "192.0.2.3"]);
+    assert_eq!(web.ulimits["nofile"], (4, 4));
+    assert_eq!(web.ulimits["nproc"], (3, 3));
+    let Some(Logging { driver, options }) = &web.logging else {
+        panic!("no log driver")
+    };
+    assert_eq!(
+        (driver.as_str(), shown(options)),
+        ("syslog", vec![("tag", "t")])
+    );
+    assert_eq!(web.cap_add, ["CHOWN", "KILL"]);
+    assert_eq!(web.tmpfs["/run"], "size=1m");
+    let check = web.healthcheck.as_ref().unwrap();
+    assert_eq!(check.test[1].reveal(), "b");
+    assert_eq!(check.interval_ms, Some(5000));
+    assert_eq!(role(&loaded.plan, "db").run, Run::Shared);
+}
+
+#[test]
+fn volumes_are_adopted_by_name_and_a_shared_role_has_what_it_asks_for() {
+    let fixture = Fixture::new();
+    let compose = "name: site\nservices:\n  web: {image: 'app:1', volumes: ['up:/up', 'tmp:/tmp', '/anonymous']}\n  \
+                   db: {image: 'pg:1', volumes: ['data:/data', '/var/lib/more'], ports: ['127.0.0.1:5432:5432', '53:53/udp'], \
+                   restart: on-failure:3, privileged: true, container_name: the-db}\nvolumes: {up: , tmp: , data: }\n";
+    let top = "services: {db: {run: shared}}\nvolumes:\n  up: {keep: across-releases, name: site_up}\n  \
+               tmp: {keep: per-release}\n";
+    let loaded = loaded(&fixture, top, &[("compose.yaml", compose)]);
+    let sources = |name: &str| -> Vec<MountSource> {
+        let mounts = role(&loaded.plan, name).mounts.iter();
+        mounts.map(|mount| mount.source.clone()).collect()
+    };
+    assert_eq!(
+        sources("web"),
+        [
+            MountSource::Shared("site_up".into()),
+            MountSource::PerRelease(Some("tmp".into())),
+            MountSource::PerRelease(None)
+        ]
+    );
+    assert_eq!(
+        sources("db"),
+        [
+            MountSource::Shared("shop_data".into()),
+            MountSource::Shared("shop_db.var.lib.more".into())
+        ]
+    );
+    let db = role(&loaded.plan, "db");
+    assert!(db.host.privileged);
+    assert_eq!(db.host.restart, Restart::OnFailure(Some(3)));
+    let ports = db.host.ports.iter();
+    let ports: Vec<_> = ports
+        .map(|port| (port.published, port.target, port.udp))
+        .collect();
+    assert_eq!(ports, [(Some(5432), 5432, false), (Some(53), 53, true)]);
+    assert_eq!(db.aliases, ["the-db"]);
+    assert_eq!(loaded.plan.project.as_deref(), Some("site"));
+}
+
+#[test]
+fn the_project_is_called_as_compose_would_call_it() {
+    let mut fixture = Fixture::new();
+    let compose = "services: {web: {image: 'app:1'}}\n";
+    let named = format!("name: from-file\n{compose}");
+    let project = |fixture: &Fixture, top: &str, name: &str, text: &str| {
+        loaded(fixture, top, &[(name, text)]).plan.project
+    };
+    let at = "My App/compose.yaml";
+    let quoted = "compose: \"My App/compose.yaml\"";
+    assert_eq!(project(&fixture, quoted, at, compose).unwrap(), "myapp");
+    assert_eq!(project(&fixture, quoted, at, &named).unwrap(), "from-file");
+    fixture
+        .vars
+        .insert("COMPOSE_PROJECT_NAME".into(), "from-var".into());
+    assert_eq!(project(&fixture, quoted, at, &named).unwrap(), "from-var");
+    let given = format!("project: given\n{quoted}");
+    assert_eq!(project(&fixture, &given, at, &named).unwrap(), "given");
+}
+
+#[test]
+fn a_resumed_run_reads_the_compose_files_of_its_record() {
+    let mut fixture = Fixture::new();
+    let base = "services:\n  web:\n    image: \"app:${TAG}${ONE}${TWO}\"\n    environment: {PASSWORD: , TOKEN: \"t-${PASSWORD}\"}\n    \
+                env_file: web.env\n";
+    let prod = "services: {web: {command: [a, \"${PASSWORD}\"]}}\n";
+    let files = [
+        ("deploy/compose.yaml", base),
+        ("deploy/prod.yaml", prod),
+        ("deploy/.env", "ONE=-1\nTWO=-2\n"),
+        (".env", "TWO=-3\n"),
+    ];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let env = ("deploy/web.env".to_owned(), format!("A={MARKER}\n"));
+    let case = Case::given("", files.into_iter().chain([env.clone()]).collect());
+    let first = case.with(&fixture, |plan| fixture.load(plan).unwrap());
+    let image = ImageSource::Pull("app:1.2-1-3".into());
+    assert_eq!(role(&first.plan, "web").image, image);
+    let texts: Vec<_> = first
+        .record
+        .compose
+        .iter()
+        .map(|file| &*file.text)
+        .collect();
+    assert_eq!(texts, [base, prod]);
+    let json = serde_json::to_string(&first.record).unwrap();
+    assert!(!json.contains(MARKER), "a secret is in the record: {json}");
+
+    // Edited, or gone: all that is read is the secrets' own file.
+    let edited = ("deploy/compose.yaml".to_owned(), "services: [".to_owned());
+    let case = Case::given("", vec![env, edited]);
+    fixture.vars.insert("TAG".into(), "9".into());
+    let again = case.with(&fixture, |_| plan::reload(&first.record, &fixture.inputs()));
+    let again = again.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again.plan, first.plan);
+    assert_eq!(again.record, first.record);
+
+    let gone = plan::reload(&first.record, &fixture.inputs()).unwrap_err();
+    assert!(gone.to_string().contains("web.env"), "{gone}");
+}
+
+#[test]
+fn hooks_alone_know_the_variables_beside_the_compose_file() {
+    let fixture = Fixture::new();
+    let hook = "hooks: {on_rollback: [{name: tell, run: [tell, \"${ONE}\"]}]}";
+    let files = [
+        ("deploy/compose.yaml", "services: {web: {image: 'app:1'}}\n"),
+        ("deploy/.env", "ONE=1\n"),
+    ];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let case = Case::given(hook, files.into());
+    case.with(&fixture, |plan| {
+        let first = fixture.load(plan).unwrap();
+        std::fs::write(fixture.file("deploy/compose.yaml"), "[").unwrap();
+        let (hooks, error) = plan::reload_hooks(&first.record, &fixture.inputs());
+        assert_eq!(error, None);
+        assert_eq!(hooks, first.plan.hooks);
+    });
+}

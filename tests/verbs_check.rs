@@ -1,0 +1,98 @@
+//! `flipside check --keys`: what became of every value.
+
+use serde_json::{Value, json};
+
+use super::verbs_misuse::{directory, run};
+
+const PLAN: &str = "\
+name: shop
+compose: compose.yaml
+services: {db: {run: never}}
+expose: web:8080
+probes: none
+pointer: {proxy: {listen: \":8080\"}}
+";
+
+const COMPOSE: &str = "\
+version: '3'
+x-mine: [1]
+services:
+  web:
+    image: app:1
+    container_name: shop
+    command:
+    environment: {PASSWORD: \"${PASSWORD}\"}
+  db: {image: \"pg:1\"}
+";
+
+#[test]
+fn every_value_is_told_with_its_file_line_and_path() {
+    let dir = directory(&[
+        ("flipside.yaml", PLAN.as_bytes()),
+        ("compose.yaml", COMPOSE.as_bytes()),
+    ]);
+    let words = ["check", "--keys", "--set", "PASSWORD=MARKER-5c1e"];
+    let said = run(dir.path(), &words);
+    said.is(0, &["flipside.yaml is good"]);
+    assert!(!said.out.contains("MARKER"), "{}", said.out);
+    let expected = [
+        ("flipside.yaml:1", "name", "used"),
+        ("flipside.yaml:2", "compose", "used"),
+        ("flipside.yaml:3", "services.db.run", "left-out"),
+        ("flipside.yaml:4", "expose", "used"),
+        ("flipside.yaml:5", "probes", "used"),
+        ("flipside.yaml:6", "pointer.proxy.listen", "used"),
+        ("compose.yaml:1", "version", "translated"),
+        ("compose.yaml:2", "x-mine.0", "left-out"),
+        ("compose.yaml:5", "services.web.image", "used"),
+        (
+            "compose.yaml:6",
+            "services.web.container_name",
+            "translated",
+        ),
+        ("compose.yaml:7", "services.web.command", "empty"),
+        (
+            "compose.yaml:8",
+            "services.web.environment.PASSWORD",
+            "used",
+        ),
+        ("compose.yaml:9", "services.db.image", "left-out"),
+    ];
+    let lines = expected.map(|(place, path, fate)| format!("{place:15}  {path:33}  {fate}\n"));
+    assert!(said.out.starts_with(&lines.concat()), "{}", said.out);
+}
+
+#[test]
+fn they_are_told_where_something_is_wrong_too_and_as_json() {
+    let wrong = COMPOSE.replace("container_name", "contaner_name");
+    let dir = directory(&[
+        ("flipside.yaml", PLAN.as_bytes()),
+        ("compose.yaml", wrong.as_bytes()),
+    ]);
+    let words = ["check", "--keys", "--set", "PASSWORD=x"];
+    let said = run(dir.path(), &words);
+    said.is(2, &["did you mean `container_name`?"]);
+    assert!(said.out.contains("services.web.contaner_name"));
+    assert!(!said.err.contains("services.web.command"), "{}", said.err);
+
+    let said = run(dir.path(), &[&words[..], &["--output", "json"]].concat());
+    said.is(2, &[]);
+    let first: Value = serde_json::from_str(said.out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["event"], "keys");
+    let refused = json!({
+        "file": "compose.yaml", "line": 6, "path": ["services", "web", "contaner_name"],
+        "fate": "refused",
+    });
+    assert!(
+        first["keys"].as_array().unwrap().contains(&refused),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_yaml_has_none() {
+    let dir = directory(&[("flipside.yaml", b"name: [")]);
+    let said = run(dir.path(), &["check", "--keys"]);
+    said.is(2, &["this is not valid YAML"]);
+    assert_eq!(said.out, "");
+}
