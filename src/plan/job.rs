@@ -1,11 +1,11 @@
 //! `run: once`: what a job says besides what any role says, and what it cannot say.
 
-use super::fields::Fields;
+use super::fields::{Fields, take_away};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
-use crate::core::Millis;
 use crate::core::plan::{JOB_TIMEOUT_MS, Run};
+use crate::core::{Millis, RoleName};
 
 /// `timeout`: how long a job may run.
 pub(super) fn timeout(reader: &mut Reader<'_>, fields: &mut Fields<'_>, run: Run) -> Millis {
@@ -53,18 +53,20 @@ pub(super) fn check_replicas(
     reader: &mut Reader<'_>,
     place: Option<Span>,
     replicas: u32,
-    run: Run,
+    (role, run): (&RoleName, Run),
 ) {
     if let (Some(place), true) = (place, replicas != 1) {
         let message = match run {
             Run::Shared => format!("a shared role has one container, and this one has {replicas}"),
             _ => format!("a job runs once, and this one has {replicas} replicas"),
         };
-        reader.wrong(
-            place,
-            message,
-            "remove `replicas`, or write one role for each",
-        );
+        let away = match (place.is_compose(), reader.written(place)) {
+            (false, _) => "remove `replicas`".to_owned(),
+            (true, Some("scale")) => take_away(place, &format!("services.{role}"), "scale"),
+            (true, _) => take_away(place, &format!("services.{role}.deploy"), "replicas"),
+        };
+        let help = format!("{away}, or write one role for each");
+        reader.wrong(place, message, help);
     }
 }
 

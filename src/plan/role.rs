@@ -102,7 +102,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
     let replicas_place = job::replicas_place(&fields);
     let (replicas, limits) = limits::limits(reader, &mut fields);
     if matches!(at.run, Run::Once | Run::Shared) {
-        job::check_replicas(reader, replicas_place, replicas, at.run);
+        job::check_replicas(reader, replicas_place, replicas, (at.name, at.run));
     }
     let timeout_ms = job::timeout(reader, &mut fields, at.run);
     let mut words = [None, None];
