@@ -127,6 +127,7 @@ if [ "$part" = all ]; then
 else
     need
 fi
+python3 -c 'import ensurepip' 2>/dev/null || need no-venv:python3 no-venv:python3-venv
 for component in fmt:rustfmt clippy:clippy; do
     cargo "${component%%:*}" --version >/dev/null 2>&1 ||
         run rustup component add "${component#*:}" ||
@@ -154,6 +155,14 @@ else
     }
 fi
 
+# Whole Compose files through `init` and `check`, each value of theirs accounted for.
+tests_compose() {
+    python3 -m venv target/venv &&
+        target/venv/bin/pip install --quiet --disable-pip-version-check ruamel.yaml==0.19.1 &&
+        target/venv/bin/python tests/compose_corpus.py tests/compose \
+            --flipside "$(find target -path '*/debug/flipside' -type f | head -n 1)"
+}
+
 step "Format" cargo fmt --check
 step "Fetch" cargo fetch --locked --quiet
 step "Lints" cargo clippy --locked --all-targets --quiet -- -D warnings
@@ -161,6 +170,7 @@ step "Build" cargo build --locked --quiet --bins --examples
 step "House rules ($runner)" tests_house
 step "Documentation's examples" cargo test --locked --quiet --doc
 step "Fast tests ($runner)" tests_fast
+step "Compose files, read a second time by another parser" tests_compose
 
 if [ "$part" = fast ]; then
     printf '\nThe part without an engine passed in %d s; the tests on a real engine were left out, as --fast asked.\n' \
