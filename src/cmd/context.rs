@@ -266,6 +266,18 @@ impl Context {
     /// # Errors
     /// Where the answer cannot be read.
     pub fn confirm(&self, report: &Arc<dyn Report>, question: &str) -> Result<Answer, Error> {
+        let answer = self.ask(report, question)?;
+        Ok(match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => Answer::Yes,
+            _ => Answer::No,
+        })
+    }
+
+    /// Asks for a word.
+    ///
+    /// # Errors
+    /// Where the answer cannot be read.
+    pub fn ask(&self, report: &Arc<dyn Report>, question: &str) -> Result<String, Error> {
         report.ask(question);
         let mut line = String::new();
         std::io::stdin()
@@ -275,10 +287,7 @@ impl Context {
                 why: error.to_string(),
                 touched: Touched::Nothing,
             })?;
-        Ok(match line.trim().to_ascii_lowercase().as_str() {
-            "y" | "yes" => Answer::Yes,
-            _ => Answer::No,
-        })
+        Ok(line.trim().to_owned())
     }
 }
 
