@@ -182,6 +182,8 @@ pub enum Verb {
     Prune(Prune),
     /// Take a service away, the live environment included.
     Down(Down),
+    /// Shared roles: databases and queues that outlive releases.
+    Shared(SharedArgs),
     /// Logs of an environment, live or kept.
     Logs(Logs),
     /// The embedded load balancer.
@@ -306,6 +308,41 @@ pub struct Down {
     /// Which service.
     #[command(flatten)]
     pub service: ServiceArg,
+    /// The shared roles too, whose volumes stay; asks twice. With `--yes` it needs `--confirm`.
+    #[arg(long)]
+    pub shared: bool,
+    /// The service's name once more: `--shared` and `--yes` together need it.
+    #[arg(long, value_name = "SERVICE", requires = "shared")]
+    pub confirm: Option<String>,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub lock: Lock,
+}
+
+/// `flipside shared`.
+#[derive(Debug, Clone, Args)]
+pub struct SharedArgs {
+    /// What of them.
+    #[command(subcommand)]
+    pub verb: SharedVerb,
+}
+
+/// What of the shared roles.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SharedVerb {
+    /// Give the shared roles the plan's settings: each that differs stops and starts again; asks.
+    Apply(SharedApply),
+}
+
+/// `flipside shared apply`.
+#[derive(Debug, Clone, Args)]
+pub struct SharedApply {
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Say what differs; touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Whether to wait.
     #[command(flatten)]
     pub lock: Lock,

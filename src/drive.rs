@@ -363,6 +363,9 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Sleep { .. }
         | Action::Wake { .. }
         | Action::Disconnect
+        // Its old container may be stopped, and the new one not be there.
+        | Action::Apply { .. }
+        | Action::RemoveShared
         | Action::TearDown { .. } => false,
     }
 }
@@ -372,8 +375,10 @@ fn may_be_dropped(action: &Action) -> bool {
 pub fn goes_on_without_journal(verb: &Verb) -> bool {
     match verb {
         Verb::Rollback { .. } => true,
-        Verb::Deploy { .. } | Verb::HandOver { .. } | Verb::Prune { .. } | Verb::Down { .. } => {
-            false
-        }
+        Verb::Deploy { .. }
+        | Verb::HandOver { .. }
+        | Verb::Prune { .. }
+        | Verb::Down { .. }
+        | Verb::Apply { .. } => false,
     }
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::core::event::{Failure, SwitchRefusal};
 use crate::core::names::Release;
+use crate::core::shared::Difference;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, release_name};
 use crate::engine::EngineError;
@@ -200,6 +201,13 @@ pub enum Error {
         /// What it names.
         found: String,
     },
+    /// Shared roles stand with other settings than the plan's.
+    SharedDiffers {
+        /// The service.
+        service: String,
+        /// Which, and in what.
+        roles: Vec<(String, Vec<Difference>)>,
+    },
     /// A run cannot go on by itself.
     Stuck {
         /// The service.
@@ -381,6 +389,7 @@ impl Error {
             | Self::StandbyUnfit { .. }
             | Self::NoMemory { .. }
             | Self::Drifted { .. }
+            | Self::SharedDiffers { .. }
             | Self::Stuck { .. }
             | Self::NothingUnderWay { .. }
             | Self::Declined { .. }
@@ -409,6 +418,7 @@ impl Error {
             Self::StandbyUnfit { .. } => "standby-unfit",
             Self::NoMemory { .. } => "no-memory",
             Self::Drifted { .. } => "drifted",
+            Self::SharedDiffers { .. } => "shared-differs",
             Self::Stuck { .. } => "stuck",
             Self::NothingUnderWay { .. } => "nothing-under-way",
             Self::Interrupted { .. } => "interrupted",

@@ -32,6 +32,7 @@ pub mod images;
 mod jobs;
 mod masked;
 mod moving;
+mod shared;
 mod sleeping;
 mod workers;
 
@@ -165,6 +166,8 @@ impl Performer {
             Action::Sleep { releases, mode } => self.put_to_sleep(releases, *mode, fence).await,
             Action::Wake { release } => self.wake_live(*release).await,
             Action::Disconnect => self.disconnect(fence).await,
+            Action::Apply { role } => self.apply_shared(state, role, fence).await,
+            Action::RemoveShared => self.remove_shared().await,
             Action::TearDown { release } => {
                 self.tear_down(state.opened.marks, *release, fence).await
             }
@@ -278,17 +281,7 @@ impl Performer {
         });
         let environment = match tokio::time::timeout(limit, stand_up).await {
             Ok(environment) => environment?,
-            Err(_) => {
-                return Err(Fault::Failed(Failure {
-                    what: format!(
-                        "release {} did not stand up within {} s",
-                        spec.release,
-                        limit.as_secs()
-                    ),
-                    hint: Some("allow more with `stand_up: {deadline: 10m}` in the plan".into()),
-                    replicas: Vec::new(),
-                }));
-            }
+            Err(_) => return Err(self.too_slow(spec, limit).await),
         };
         let endpoints = environment.endpoints();
         let jobs = self.jobs(&environment).await?;
@@ -384,9 +377,10 @@ impl Performer {
         }
         let what = match state.opened.verb {
             Verb::Prune { .. } | Verb::Down { .. } => images::Which::WithSteps,
-            Verb::Deploy { .. } | Verb::Rollback { .. } | Verb::HandOver { .. } => {
-                images::Which::Whole
-            }
+            Verb::Deploy { .. }
+            | Verb::Rollback { .. }
+            | Verb::HandOver { .. }
+            | Verb::Apply { .. } => images::Which::Whole,
         };
         self.drop_images(what).await?;
         Ok(Event::Retired {

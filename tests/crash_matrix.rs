@@ -14,6 +14,7 @@ mod journals;
 mod left;
 mod random;
 mod rest;
+mod shared;
 mod single;
 mod sleeping;
 mod stage;

@@ -24,6 +24,7 @@ mod real_crash;
 mod real_docker;
 mod real_pointer;
 mod real_readme;
+mod real_shared;
 mod real_verbs;
 mod report_lines;
 mod retention;

@@ -2,7 +2,7 @@
 
 use crate::support::docker::Scope;
 use crate::support::engine_contract::{self, Fixture};
-use crate::support::sleep_contract;
+use crate::support::{shared_contract, sleep_contract};
 use flipside::core::plan::ImageSource;
 
 fn missing() -> ImageSource {
@@ -50,6 +50,15 @@ contract! {
     half_asleep_goes_either_way
     what_sleeps_can_be_read_and_removed
     it_costs_what_it_holds
+}
+
+contract! {
+    shared_contract:
+    shared_roles_are_stood_up_once_and_outlive_their_release
+    what_differs_is_told_and_left_alone
+    settings_are_applied_once_and_only_where_they_differ
+    volumes_outlive_everything
+    a_release_that_waits_for_what_has_ended_is_refused
 }
 
 mod files;

@@ -4,6 +4,7 @@
 pub mod desk;
 mod errors;
 mod pipelines;
+mod shared;
 mod shown;
 mod streams;
 mod tables;

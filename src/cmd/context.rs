@@ -302,13 +302,26 @@ impl Context {
     /// As [`Self::confirm`]; an empty line means `otherwise`.
     ///
     /// # Errors
-    /// Where standard input cannot be read.
+    /// Where the answer cannot be read.
     pub fn confirm_or(
         &self,
         report: &Arc<dyn Report>,
         question: &str,
         otherwise: Answer,
     ) -> Result<Answer, Error> {
+        let answer = self.ask(report, question)?;
+        Ok(match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => Answer::Yes,
+            "" => otherwise,
+            _ => Answer::No,
+        })
+    }
+
+    /// Asks for a word.
+    ///
+    /// # Errors
+    /// Where the answer cannot be read.
+    pub fn ask(&self, report: &Arc<dyn Report>, question: &str) -> Result<String, Error> {
         report.ask(question);
         let mut line = String::new();
         std::io::stdin()
@@ -318,11 +331,7 @@ impl Context {
                 why: error.to_string(),
                 touched: Touched::Nothing,
             })?;
-        Ok(match line.trim().to_ascii_lowercase().as_str() {
-            "y" | "yes" => Answer::Yes,
-            "" => otherwise,
-            _ => Answer::No,
-        })
+        Ok(line.trim().to_owned())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::perform::free_slot;
 use super::context::{Context, Digests, Told};
 use super::hooks::told;
 use super::operator::{Held, Operator, highest};
-use super::recall::{last_live, last_move, restore_marks, unrecorded};
+use super::recall::{last_live, last_move, restore_marks, unfinished, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
 
@@ -72,6 +72,10 @@ pub async fn deploy(
     drift: Drift,
 ) -> Result<Ended, Error> {
     operator.journal()?;
+    if unfinished(&operator.need_runs().await?).is_none() {
+        // Before the pointer is made ready; what is unfinished is settled before this is known.
+        operator.foresee_shared(&plan).await?;
+    }
     let touched = Touched::Nothing;
     let of_pointer = |error| Error::of_pointer(operator.service.as_str(), error, touched);
     operator
@@ -112,6 +116,14 @@ async fn while_held(
         refuse_drift(operator, &world, &runs, drift)?;
     }
     let known = last_move(&runs);
+    let mut left = Vec::new();
+    if !plan.shared.is_empty() {
+        left = operator.settle_shared().await?;
+    }
+    let foreseen = operator.foresee_shared(&plan).await?;
+    for stopped in foreseen.stopped {
+        operator.report.warn(&stopped);
+    }
 
     let world = restore_marks(operator, &runs, world).await?;
     let view = survey(&world);
@@ -128,7 +140,8 @@ async fn while_held(
     let spec = spec_of(plan, release, slot, &opened);
     warn_of_outlived(operator, &world, &spec.plan);
     let run = runs.next;
-    let seen = unrecorded(known.as_ref(), world.routing.as_ref());
+    let mut seen = unrecorded(known.as_ref(), world.routing.as_ref());
+    seen.extend(left);
     let opening = Opening {
         run,
         opened,
@@ -228,6 +241,7 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     let runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
     refuse_drift(operator, &world, &runs, drift)?;
+    let foreseen = operator.foresee_shared(plan).await?;
     let view = survey(&world);
     let (_, newest) = highest(&runs, &world, &view);
     let release = Release(newest.0 + 1);
@@ -241,6 +255,10 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         Some(live) => format!("{} is live and would stay up as standby", name(live)),
         None => "nothing is live yet".into(),
     });
+    for role in &foreseen.absent {
+        lines.push(format!("would stand up the shared role `{role}`"));
+    }
+    lines.extend(foreseen.stopped);
     let workers = Foretold::of(&world, &with_workers(plan, &world, release), release);
     lines.extend(workers.words(service));
     // The standby of now is one older once the new release is live.
@@ -262,6 +280,9 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
         "live": view.live, "retires": gone,
         "stops_workers_of": workers.stops, "starts_workers_of": workers.starts,
     });
+    if !foreseen.absent.is_empty() {
+        value["stands_up_shared"] = serde_json::json!(foreseen.absent);
+    }
     if !hooks.is_empty() {
         value["hooks"] = serde_json::json!(hooks);
     }

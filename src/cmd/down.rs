@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::core::event::Verb;
+use crate::core::names::ServiceName;
 use crate::core::verdict::Outcome;
 use crate::error::{Error, Exit, exit_of};
 
@@ -9,6 +10,24 @@ use super::clear::{by_live_plan, hold};
 use super::context::{Answer, Context};
 use super::operator::{Held, Operator};
 use super::run::Ended;
+use super::shared::own_roles;
+
+/// What becomes of the shared roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// They go on running.
+    Stay,
+    /// They are removed, but for their volumes.
+    Also,
+}
+
+/// That `--yes` alone does not take shared roles away.
+fn unconfirmed(service: &ServiceName) -> Error {
+    Error::BadFlags {
+        what: format!("`--shared --yes` removes the shared roles of `{service}` without asking"),
+        instead: Some(format!("name the service once more: --confirm {service}")),
+    }
+}
 
 /// Runs the verb.
 ///
@@ -19,9 +38,16 @@ pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
     let mut operator = context.operator_of_service(&args.service).await?;
     operator.lock_wait = args.lock.lock_wait;
     let world = operator.look_or_absent().await?;
+    let standing = operator.shared().await?;
+    let shared = own_roles(&standing);
     let service = &operator.service;
-    if world.environments.is_empty() && world.routing.is_none() {
+    let alone = args.shared && !standing.is_empty();
+    if world.environments.is_empty() && world.routing.is_none() && !alone {
         return Err(operator.unknown().await);
+    }
+    let given = args.confirm.as_deref();
+    if given.is_some_and(|given| given != service.as_str()) {
+        return Err(unconfirmed(service));
     }
     let stands: Vec<_> = world
         .environments
@@ -32,6 +58,9 @@ pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
         "take `{service}` down, with {}",
         crate::core::words::list(&stands)
     );
+    if args.shared && context.common.yes && given.is_none() {
+        return Err(unconfirmed(service));
+    }
     if !context.common.yes {
         if !context.may_ask() {
             return Err(Error::NeedsYes { what });
@@ -41,8 +70,30 @@ pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
                 what: format!("take `{service}` down"),
             });
         }
+        if args.shared {
+            let roles = shared.as_deref().unwrap_or("none");
+            let question = format!(
+                "and the shared roles too ({roles}), which every release has used: their containers \
+                 and their network go, their volumes stay; type the name of the service: "
+            );
+            if context.ask(&operator.report, &question)? != service.as_str() {
+                return Err(Error::Declined {
+                    what: format!("take `{service}` down"),
+                });
+            }
+        }
     }
-    let ended = down(&operator).await?;
+    let also = match args.shared {
+        true => Shared::Also,
+        false => Shared::Stay,
+    };
+    let ended = down(&operator, also).await?;
+    if let (Shared::Stay, Some(roles)) = (also, shared) {
+        operator.report.say(&format!(
+            "the shared roles go on running ({roles}); this removes them too: flipside down {service} \
+             --shared"
+        ));
+    }
     if ended.outcome == Outcome::Done {
         super::proxy::end_if_idle(context, &operator).await?;
     }
@@ -53,14 +104,14 @@ pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn down(operator: &Operator) -> Result<Ended, Error> {
+pub async fn down(operator: &Operator, shared: Shared) -> Result<Ended, Error> {
     let mut held = hold(operator).await?;
-    let ended = while_held(operator, &mut held).await;
+    let ended = while_held(operator, shared, &mut held).await;
     operator.let_go(held).await;
     ended
 }
 
-async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error> {
+async fn while_held(operator: &Operator, shared: Shared, held: &mut Held) -> Result<Ended, Error> {
     let runs = operator.need_runs().await?;
     for log in runs
         .iter()
@@ -79,5 +130,12 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Ended, Error
         .iter()
         .map(|environment| environment.release)
         .collect();
-    by_live_plan(operator, Verb::Down { releases }, &runs, &world, held).await
+    // What a `shared apply` has left halfway would stop an old container for good.
+    let seen = match shared {
+        Shared::Stay => operator.settle_shared().await?,
+        Shared::Also => Vec::new(),
+    };
+    let shared = shared == Shared::Also;
+    let verb = Verb::Down { releases, shared };
+    by_live_plan(operator, verb, seen, &runs, &world, held).await
 }

@@ -26,13 +26,14 @@ pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod settle;
+pub mod shared;
 pub mod status;
 pub mod turn;
 pub mod underway;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Cli, ProxyVerb, Verb};
+use crate::cli::{Cli, ProxyVerb, SharedVerb, Verb};
 use crate::core::verdict::Outcome;
 use crate::error::{Error, Exit};
 use crate::report::Finished;
@@ -61,6 +62,9 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Check(args) => check::run(context, args).await,
         Verb::Prune(args) => prune::run(context, args).await,
         Verb::Down(args) => down::run(context, args).await,
+        Verb::Shared(args) => match &args.verb {
+            SharedVerb::Apply(args) => shared::run(context, args).await,
+        },
         Verb::Logs(args) => logs::run(context, args).await,
         Verb::Proxy(args) => match &args.verb {
             ProxyVerb::Run(args) => proxy::run(args),

@@ -125,8 +125,8 @@ impl Runs {
     }
 
     /// The newest runs of `service` in a journal that were driven on `engine`. A look back that
-    /// meets only other engines', rollbacks that were refused, or hand-overs of workers, goes on to
-    /// what is before them.
+    /// meets only other engines', rollbacks that were refused, hand-overs of workers, or settings
+    /// applied to shared roles, goes on to what is before them.
     ///
     /// # Errors
     /// Where the journal is out of reach, or does not answer.
@@ -173,10 +173,15 @@ fn begun_on(log: &RunLog, engine: &str) -> bool {
     address.is_empty() || is_same(address, engine)
 }
 
-/// Whether a run tells neither of a release nor of a move: a rollback that was refused, a hand-over.
+/// Whether a run tells neither of a release nor of a move: a rollback that was refused, a hand-over,
+/// a `shared apply`.
 fn tells_nothing(log: &RunLog) -> bool {
     let verb = log.opened().map(|opened| &opened.verb);
-    matches!(verb, Some(Verb::Rollback { .. } | Verb::HandOver { .. })) && !has_moved(log)
+    let of_none = matches!(
+        verb,
+        Some(Verb::Rollback { .. } | Verb::HandOver { .. } | Verb::Apply { .. })
+    );
+    of_none && !has_moved(log)
 }
 
 /// A store that does not answer is out of reach.

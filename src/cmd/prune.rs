@@ -30,7 +30,8 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     operator.lock_wait = args.lock.lock_wait;
     let world = operator.look_or_absent().await?;
     let never = operator.runs().await.is_ok_and(|runs| runs.is_empty());
-    if never && world.environments.is_empty() && world.routing.is_none() {
+    let bare = world.environments.is_empty() && world.routing.is_none();
+    if never && bare && operator.shared().await?.is_empty() {
         return Err(operator.unknown().await);
     }
     if args.dry_run {
@@ -38,6 +39,13 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         let runs = operator.need_runs().await?;
         let found = look(&operator, &world, &runs).await?;
         say(&operator, Said::Would, &found, workers::astray(&world));
+        let standing = operator.shared().await?;
+        for one in standing.iter().filter(|one| one.halfway) {
+            let (name, role) = (&one.container.name, &one.container.role);
+            operator.report.say(&format!(
+                "`{name}` is halfway: would end the `shared apply` to `{role}` that was cut short"
+            ));
+        }
         return Ok(Exit::Done);
     }
     prune(&operator).await
@@ -59,6 +67,7 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(exit_of(ended.outcome));
     }
+    let seen = operator.settle_shared().await?;
     let mut runs = operator.need_runs().await?;
     let mut world = operator.look().await?;
     let astray = workers::astray(&world);
@@ -71,10 +80,10 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     };
     let to = astray.filter(|_| handed == Outcome::Done);
     let found = look(operator, &world, &runs).await?;
-    if !found.is_empty() {
+    if !(found.is_empty() && seen.is_empty()) {
         let releases = found.releases.clone();
         let verb = Verb::Prune { releases };
-        let ended = by_live_plan(operator, verb, &runs, &world, held).await?;
+        let ended = by_live_plan(operator, verb, seen, &runs, &world, held).await?;
         if ended.outcome != Outcome::Done {
             return Ok(exit_of(ended.outcome));
         }

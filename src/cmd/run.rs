@@ -214,10 +214,13 @@ impl Operator {
 
     /// What the candidate shall be, where the rest of the run still needs to know.
     async fn spec_again(&self, state: &State, ask: Option<&Ask>) -> Result<Option<Spec>, Error> {
-        let Verb::Deploy { release, slot } = state.opened.verb else {
+        let Some(record) = &state.opened.plan else {
             return Ok(None);
         };
-        let Some(record) = &state.opened.plan else {
+        if let Verb::Apply { .. } = state.opened.verb {
+            return self.spec_of_apply(record, state, ask).await;
+        }
+        let Verb::Deploy { release, slot } = state.opened.verb else {
             return Ok(None);
         };
         let stage = match state.course {
@@ -234,6 +237,28 @@ impl Operator {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
             // Past standing up, labels say all that is needed but for secrets in probes.
             Err(_) if stage >= Stage::Switched && !state.has_hooks(When::AfterSwitch) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the shared roles shall be. One who only wants it ended can do without: then the old
+    /// container is put back where the new one is not well.
+    async fn spec_of_apply(
+        &self,
+        record: &serde_json::Value,
+        state: &State,
+        ask: Option<&Ask>,
+    ) -> Result<Option<Spec>, Error> {
+        let read = (self.reload)(record.clone()).await;
+        match read.and_then(|read| read.plan) {
+            Ok(plan) => {
+                let (release, slot) = (state.release(), Slot::Blue);
+                Ok(Some(spec_of(plan, release, slot, &state.opened)))
+            }
+            Err(error) if ask.is_some() => {
+                self.report.warn(&error.to_string());
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -278,7 +303,7 @@ impl Operator {
                 Verb::Deploy { .. } | Verb::Rollback { .. } | Verb::HandOver { .. } => {
                     workers::releases(world)
                 }
-                Verb::Prune { .. } | Verb::Down { .. } => Vec::new(),
+                Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => Vec::new(),
             },
             verb,
             pointer: None,

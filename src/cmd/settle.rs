@@ -53,6 +53,10 @@ impl Operator {
                 continue;
             }
             let state = self.read_back(log)?;
+            // Whoever drives it may still be at it, and a rollback needs nothing of it.
+            if since == Since::Rollback && matches!(state.course, Course::Applying(_)) {
+                continue;
+            }
             if let Some(overtaken) = self.overtaken(&state, &runs[..age], since).await? {
                 self.supersede(log, overtaken.seen, overtaken.outcome, held)
                     .await?;
@@ -81,7 +85,8 @@ impl Operator {
         let Some(to) = workers::astray(world) else {
             return Ok(None);
         };
-        let ended = by_live_plan(self, Verb::HandOver { to }, runs, world, held).await?;
+        let ended =
+            by_live_plan(self, Verb::HandOver { to }, Vec::new(), runs, world, held).await?;
         (*runs, *world) = (self.need_runs().await?, self.look().await?);
         Ok(Some(ended))
     }
@@ -210,7 +215,7 @@ fn elsewhere(state: &State, routing: &Routing) -> Option<Overtaken> {
 fn certainly_before_switch(state: &State) -> bool {
     let before = match state.course {
         Course::Forward(stage) => stage < Stage::Switched,
-        Course::GivingUp => true,
+        Course::GivingUp | Course::Applying(_) => true,
         Course::Back(_) | Course::Clearing(_) | Course::Stuck | Course::Closed(_) => false,
     };
     before && !matches!(state.pending, Some(Action::Switch { .. }))

@@ -48,12 +48,14 @@ pub async fn run(context: &Context, arg: &ServiceArg) -> Result<Exit, Error> {
 /// # Errors
 /// As [`run`].
 pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
-    let (environments, routing, runs, holder) = tokio::join!(
+    let (environments, routing, runs, holder, shared) = tokio::join!(
         operator.engine.inspect(&operator.service),
         operator.pointer.read(),
         operator.runs(),
         lease::holder(operator.engine.as_ref(), &operator.service),
+        operator.shared(),
     );
+    let shared = shared?;
     let environments = environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     let mut disagreements = Vec::new();
     let (routing, away) = match routing {
@@ -68,7 +70,8 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         disagreements.push(error.to_string());
         Runs::unknown()
     });
-    if environments.is_empty() && routing.is_none() && runs.is_empty() && disagreements.is_empty() {
+    let bare = environments.is_empty() && routing.is_none() && shared.is_empty();
+    if bare && runs.is_empty() && disagreements.is_empty() {
         return Err(operator.unknown().await);
     }
     let world = World {
@@ -130,6 +133,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         candidate,
         withdrawn,
         unplaced,
+        shared,
         pointer: PointerView {
             kind: "proxy".into(),
             routing: world.routing.clone(),
@@ -263,6 +267,7 @@ fn words(log: &RunLog) -> Option<String> {
         Verb::HandOver { to } => format!("hand the workers over to {service}@{to}"),
         Verb::Prune { .. } => "prune".into(),
         Verb::Down { .. } => "down".into(),
+        Verb::Apply { .. } => "shared apply".into(),
     };
     Some(format!("{what}, begun by `{}`", opened.by))
 }

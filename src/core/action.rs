@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Generation, Millis, Release};
+use super::names::{Generation, Millis, Release, RoleName};
 use super::plan::StandbyMode;
 use super::routing::Mark;
 
@@ -92,6 +92,13 @@ pub enum Action {
     },
     /// Make the pointer forget the service: nothing answers for it any more.
     Disconnect,
+    /// Give a shared role the plan's settings: make its container anew, or put the old one back.
+    Apply {
+        /// Which.
+        role: RoleName,
+    },
+    /// Remove the shared roles, but for their volumes.
+    RemoveShared,
     /// Remove the candidate, whole.
     TearDown {
         /// Which.

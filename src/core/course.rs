@@ -14,6 +14,8 @@ pub enum Course {
     Back(Back),
     /// Environments are removed: `prune`, `down`.
     Clearing(Clearing),
+    /// Shared roles get the plan's settings: `shared apply`.
+    Applying(Applying),
     /// Only a person can say how it goes on.
     Stuck,
     /// Over.
@@ -89,6 +91,17 @@ pub enum Clearing {
     Woken,
     /// The standbys sleep, as the plan says (likewise).
     Slept,
+    /// The shared roles are gone (`down --shared` only).
+    Bare,
+}
+
+/// How far a `shared apply` has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applying {
+    /// How many of its roles are done.
+    pub done: usize,
+    /// Whether the next one was begun by a call of which nobody knows how far it came.
+    pub halfway: bool,
 }
 
 /// Whether a run has seen the world since it was taken up again.

@@ -8,7 +8,7 @@ use super::names::Release;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{sleep, strategy, survey, workers};
+use super::{applying, sleep, strategy, survey, workers};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,7 @@ pub fn decide(state: &State) -> Next {
         Course::GivingUp => give_up(state),
         Course::Back(back) => go_back(state, back),
         Course::Clearing(clearing) => clear(state, clearing),
+        Course::Applying(at) => applying::next(state, at),
         Course::Stuck => Next::End(Outcome::Stuck),
         Course::Closed(outcome) => Next::End(outcome),
     }
@@ -63,13 +64,18 @@ fn clear(state: &State, clearing: Clearing) -> Next {
     if gives_up(state) && clearing == Clearing::Opened {
         return Next::End(Outcome::Refused);
     }
+    if let (Verb::Down { shared: true, .. }, Clearing::Cleared) = (&state.opened.verb, clearing) {
+        return Next::Act(Action::RemoveShared);
+    }
     let Some(world) = &state.world else {
         return match clearing {
             Clearing::Opened | Clearing::Disconnected => Next::Act(Action::Observe),
             Clearing::Cleared | Clearing::Woken if sleep::mends(state) => {
                 Next::Act(Action::Observe)
             }
-            Clearing::Cleared | Clearing::Woken | Clearing::Slept => Next::End(Outcome::Done),
+            Clearing::Cleared | Clearing::Woken | Clearing::Slept | Clearing::Bare => {
+                Next::End(Outcome::Done)
+            }
         };
     };
     let generation = world.routing.as_ref().map(|routing| routing.generation);
@@ -81,7 +87,7 @@ fn clear(state: &State, clearing: Clearing) -> Next {
             Next::End(Outcome::Stuck)
         }
         (Verb::Down { .. }, Clearing::Opened) => Next::Act(Action::Disconnect),
-        (Verb::Down { releases }, Clearing::Disconnected) => Next::Act(Action::Retire {
+        (Verb::Down { releases, .. }, Clearing::Disconnected) => Next::Act(Action::Retire {
             releases: releases.clone(),
         }),
         // A pointer that has lost its memory since says nothing of what is needed.
@@ -114,7 +120,7 @@ fn go_back(state: &State, back: Back) -> Next {
             Some(before) => (release, before, Move::Revert, Proof::Trusted),
             None => return Next::End(Outcome::Stuck),
         },
-        Verb::HandOver { .. } | Verb::Prune { .. } | Verb::Down { .. } => {
+        Verb::HandOver { .. } | Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => {
             return Next::End(Outcome::Stuck);
         }
     };
@@ -357,6 +363,12 @@ mod tests {
                 took_us: 9,
             },
             Action::Disconnect => Event::Disconnected,
+            Action::Apply { role } => Event::Applied {
+                role: role.clone(),
+                kept: Vec::new(),
+                as_it_was: false,
+            },
+            Action::RemoveShared => Event::SharedRemoved { kept: Vec::new() },
             Action::TearDown { release } => Event::TornDown { release: *release },
         }
     }
@@ -380,6 +392,69 @@ mod tests {
         let expected = "Prepare StandUp Prove Switch:Promote Verify Watch Drain Observe".split(' ');
         assert_eq!(names, expected.collect::<Vec<_>>());
         assert_eq!(outcome, Outcome::Done);
+    }
+
+    fn role(name: &str) -> crate::core::names::RoleName {
+        crate::core::names::RoleName::new(name).unwrap()
+    }
+
+    fn apply() -> Event {
+        let roles = vec![role("db"), role("queue")];
+        opened(Verb::Apply { roles }, Some(2), 0)
+    }
+
+    #[test]
+    fn settings_are_applied_to_one_shared_role_after_the_other() {
+        let (names, outcome) = acts(apply(), good);
+        assert_eq!(
+            (names.join(" "), outcome),
+            ("Apply Apply".into(), Outcome::Done)
+        );
+        let (names, outcome) = acts(apply(), failing("Apply"));
+        assert_eq!(
+            (names.join(" "), outcome),
+            ("Apply".into(), Outcome::Refused)
+        );
+    }
+
+    #[test]
+    fn a_shared_role_that_was_begun_with_is_ended_before_an_ask_is_heeded() {
+        let state = State::open(&apply()).unwrap();
+        let ask = |ask| Event::Asked {
+            ask,
+            by: "ann@host".into(),
+        };
+        let asked = state.clone().apply(&ask(Ask::Settle)).unwrap();
+        assert_eq!(decide(&asked), Next::End(Outcome::Refused));
+        let action = Action::Apply { role: role("db") };
+        let intent = Event::Intended {
+            action: action.clone(),
+        };
+        let begun = state.apply(&intent).unwrap();
+        let begun = begun.apply(&ask(Ask::Settle)).unwrap();
+        assert_eq!(decide(&begun), Next::Act(Action::Observe));
+        let world = seen(&begun);
+        let looked = begun.apply(&world).unwrap();
+        assert_eq!(decide(&looked), Next::Act(action.clone()));
+        let again = looked.apply(&intent).unwrap();
+        let done = again.apply(&good(&action)).unwrap();
+        assert_eq!(decide(&done), Next::End(Outcome::Refused));
+    }
+
+    #[test]
+    fn shared_roles_go_last_and_only_where_that_was_asked() {
+        let down = |shared| {
+            let releases = vec![Release(2)];
+            opened(Verb::Down { releases, shared }, None, 0)
+        };
+        let (names, outcome) = acts(down(true), good);
+        let expected = "Observe Disconnect Retire RemoveShared";
+        assert_eq!(
+            (names.join(" ").as_str(), outcome),
+            (expected, Outcome::Done)
+        );
+        let (names, _) = acts(down(false), good);
+        assert_eq!(names.join(" "), "Observe Disconnect Retire");
     }
 
     #[test]

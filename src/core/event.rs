@@ -126,6 +126,22 @@ pub enum Event {
     },
     /// The pointer knows nothing of the service any more.
     Disconnected,
+    /// A shared role has the plan's settings.
+    Applied {
+        /// Which.
+        role: RoleName,
+        /// The containers of a Compose project whose place was taken, by name: stopped, and kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<String>,
+        /// Whether it had them before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        as_it_was: bool,
+    },
+    /// The shared roles have been removed.
+    SharedRemoved {
+        /// Their volumes, by name, which are still there.
+        kept: Vec<String>,
+    },
     /// The candidate has been removed.
     TornDown {
         /// Which.
@@ -199,7 +215,8 @@ pub struct Opened {
     /// The pointer's kind and parameters; of a deploy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerPlan>,
-    /// The plan as read, unsubstituted, in the form of `plan::PlanRecord`; of a deploy only.
+    /// The plan as read, unsubstituted, in the form of `plan::PlanRecord`; of a deploy and of a
+    /// `shared apply` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<serde_json::Value>,
 }
@@ -238,6 +255,15 @@ pub enum Verb {
     Down {
         /// All that stands.
         releases: Vec<Release>,
+        /// Whether the shared roles go with it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
+    },
+    /// Give shared roles the plan's settings.
+    #[serde(rename = "shared-apply")]
+    Apply {
+        /// Which, each after those that it depends on.
+        roles: Vec<RoleName>,
     },
 }
 

@@ -38,7 +38,8 @@ impl Mask {
     /// lines of these, since logs come line by line.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Self {
-        let texts = plan.roles.values().flat_map(texts);
+        let roles = plan.roles.values().chain(plan.shared.values());
+        let texts = roles.flat_map(texts);
         let asked = plan.probes.iter().flat_map(|probe| match &probe.kind {
             ProbeKind::Exec { command } => command.iter().collect(),
             ProbeKind::Http(http) => {

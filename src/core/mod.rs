@@ -4,6 +4,7 @@
 //! outside this module. Time and the world come in with events.
 
 pub mod action;
+mod applying;
 pub mod course;
 pub mod decide;
 pub mod dockerfile;
@@ -15,6 +16,7 @@ pub mod narrate;
 pub mod plan;
 pub mod progress;
 pub mod routing;
+pub mod shared;
 mod sight;
 pub mod sleep;
 pub mod state;

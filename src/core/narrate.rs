@@ -6,6 +6,7 @@
 
 mod close;
 mod ends;
+mod shared;
 
 use super::action::{Action, Ask, Move, TIME_UP};
 use super::course::Bake;
@@ -176,6 +177,8 @@ impl Narrator {
             },
             Action::Wake { release } => format!("waking {}", self.name(*release)),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
+            Action::Apply { role } => format!("applying the plan to the shared role `{role}`"),
+            Action::RemoveShared => "removing the shared roles".into(),
             Action::TearDown { release } => format!("removing {}", self.name(*release)),
         })
     }
@@ -208,6 +211,14 @@ impl Narrator {
             Verb::Prune { releases } => told.step(format!("prune {}", self.names(releases))),
             Verb::Down { .. } => {
                 told.step(format!("take `{}` down, begun by `{by}`", self.service));
+            }
+            Verb::Apply { roles } => {
+                let roles: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
+                told.step(format!(
+                    "apply the plan to the shared {} {}, begun by `{by}`",
+                    if roles.len() == 1 { "role" } else { "roles" },
+                    list(&roles)
+                ));
             }
         }
     }
@@ -259,7 +270,11 @@ impl Narrator {
             | Action::Hook { .. }
             | Action::Sleep { .. }
             | Action::Disconnect
+            | Action::RemoveShared
             | Action::TearDown { .. } => {}
+            Action::Apply { role } => told.warn(format!(
+                "`{role}` is about to stop, for as long as it takes to start again"
+            )),
             Action::Wake { release } => told.warn(format!(
                 "{} gets the traffic and sleeps: waking it",
                 self.name(*release)
@@ -373,6 +388,12 @@ impl Narrator {
                 self.name(*release),
                 micros(*took_us)
             )),
+            Event::Applied {
+                role,
+                kept,
+                as_it_was,
+            } => told.applied(role, kept, *as_it_was, &after(took)),
+            Event::SharedRemoved { kept } => told.shared_removed(kept),
             Event::TornDown { release } => told.step(format!("removed {}", self.name(*release))),
             Event::Failed(failure) => self.failed(failure, told),
             Event::Lost { why } => {
@@ -457,7 +478,7 @@ impl Narrator {
         match self.verb.as_ref()? {
             Verb::Deploy { release, .. } => Some(*release),
             Verb::Rollback { to, .. } | Verb::HandOver { to } => Some(*to),
-            Verb::Prune { .. } | Verb::Down { .. } => None,
+            Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => None,
         }
     }
 

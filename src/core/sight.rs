@@ -77,6 +77,7 @@ impl State {
             | Course::GivingUp
             | Course::Back(_)
             | Course::Clearing(_)
+            | Course::Applying(_)
             | Course::Stuck
             | Course::Closed(_) => {}
         }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::action::{Action, Ask, Move};
-pub use super::course::{Back, Bake, Clearing, Course, Moved, Sight, Stage, Stood};
+use super::applying;
+pub use super::course::{Applying, Back, Bake, Clearing, Course, Moved, Sight, Stage, Stood};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
 use super::hook::Hooks;
 use super::names::{Release, RoleName};
@@ -83,6 +84,7 @@ impl State {
             Verb::Rollback { .. } => Course::Back(Back::Decided),
             Verb::HandOver { .. } => Course::Back(Back::Verified),
             Verb::Prune { .. } | Verb::Down { .. } => Course::Clearing(Clearing::Opened),
+            Verb::Apply { .. } => Course::Applying(Applying::default()),
         };
         Ok(Self {
             opened: opened.clone(),
@@ -165,6 +167,8 @@ impl State {
                 } else if let Some(Action::Hook { name, .. }) = pending {
                     self.doubt(&name);
                     self.compare(world.routing.as_ref());
+                } else if let Some(Action::Apply { .. }) = pending {
+                    self.doubt_applied();
                 } else {
                     self.compare(world.routing.as_ref());
                 }
@@ -330,6 +334,22 @@ impl State {
                 self.reach_clearing(Clearing::Cleared);
             }
 
+            (Course::Clearing(_), Some(Action::RemoveShared), E::SharedRemoved { .. }) => {
+                self.reach_clearing(Clearing::Bare);
+            }
+
+            // Shared roles.
+            (Course::Applying(at), Some(Action::Apply { role }), E::Applied { role: done, .. })
+                if role == *done =>
+            {
+                self.applied(at.done);
+            }
+            (Course::Applying(_), Some(_), E::Failed(failure)) => {
+                self.pending = None;
+                self.lost = 0;
+                self.failure = Some(failure.clone());
+            }
+
             // A failure turns a deploy round; on the way back only a person can help.
             (Course::Forward(stage), Some(_), E::Failed(failure)) => {
                 self.pending = None;
@@ -356,7 +376,9 @@ impl State {
         match self.opened.verb {
             Verb::Deploy { release, .. } => release,
             Verb::Rollback { to, .. } | Verb::HandOver { to } => to,
-            Verb::Prune { .. } | Verb::Down { .. } => self.opened.live.unwrap_or_default(),
+            Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => {
+                self.opened.live.unwrap_or_default()
+            }
         }
     }
 
@@ -421,6 +443,8 @@ impl State {
                 | A::Wake { .. }
                 | A::TearDown { .. }
                 | A::Hook { .. }
+                | A::Apply { .. }
+                | A::RemoveShared
                 | A::Disconnect => false,
             },
             Course::GivingUp => matches!(action, A::TearDown { .. }),
@@ -446,8 +470,10 @@ impl State {
                 A::Retire { .. } => clearing <= Clearing::Disconnected,
                 A::Wake { .. } => clearing == Clearing::Cleared,
                 A::Sleep { .. } => matches!(clearing, Clearing::Cleared | Clearing::Woken),
+                A::RemoveShared => clearing == Clearing::Cleared,
                 _ => false,
             },
+            Course::Applying(at) => applying::due(self, at).as_ref() == Some(action),
             Course::Stuck | Course::Closed(_) => false,
         }
     }

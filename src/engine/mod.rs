@@ -13,9 +13,13 @@ use crate::core::names::{Fence, Millis, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
+use crate::core::shared::{Applied, Shared};
 use crate::core::world::{Container, Cost, Environment, Labels};
 
 pub mod docker;
+mod settings;
+
+pub use settings::Settings;
 
 /// What one release's environment shall be.
 #[derive(Debug, Clone)]
@@ -141,14 +145,21 @@ pub trait Engine: Send + Sync {
     /// Its address, for messages.
     fn address(&self) -> &str;
 
-    /// Resolves, pulls or builds the image of every role that runs, and pins it, before anything
-    /// else is touched.
+    /// Resolves, pulls or builds the image of every role that runs, and of every shared role of which
+    /// nothing stands, and pins it, before anything else is touched.
     async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Result<Images, EngineError>;
 
     /// Makes what is missing of the environment: network, files, containers, and starts them in
     /// dependency order, but for those of live-only roles. Idempotent, also over what a killed call
     /// has left. A job is started at most once, and has ended with 0 when this returns; one that ends
     /// otherwise is a failure.
+    ///
+    /// Before that, the plan's shared roles: one of which nothing stands gets its one container, in
+    /// dependency order, on the service's shared network; the containers of a Compose project that
+    /// stand for one are connected to that network under the role's name. What stands is not
+    /// touched, whatever its settings are, and what has stopped is not started. Where a role of the
+    /// release waits for a shared one, that has come about before anything of the environment is
+    /// made; one that has ended, or is unhealthy, is a failure with its last log lines.
     async fn stand_up(
         &self,
         spec: &Spec,
@@ -217,7 +228,8 @@ pub trait Engine: Send + Sync {
     /// holds nothing.
     async fn cost(&self, containers: &[Container], now: Millis) -> Result<Cost, EngineError>;
 
-    /// The images that were built here for a service, and what else its builds have left.
+    /// The images that were built here for a service, and what else its builds have left; not those
+    /// that its shared roles run on.
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError>;
 
     /// Removes an image and those beneath it that nothing else needs, unless a container uses it.
@@ -277,6 +289,48 @@ pub trait Engine: Send + Sync {
         hook: &ContainerHook,
         sink: &dyn Sink,
     ) -> Result<Ran, EngineError>;
+
+    /// What stands for the shared roles of a service, by role: containers that flipside made, and
+    /// those of a Compose project for roles that have none of these. With a plan: those of its
+    /// project, connected or not, and where settings differ from the plan's. Without one: those of
+    /// any project that are connected to the shared network.
+    ///
+    /// Fails where standing the plan up would make a volume that outlives releases, and its Compose
+    /// project has that volume under another name.
+    async fn shared(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Shared>, EngineError>;
+
+    /// Makes the container of a shared role anew where its settings differ from the plan's, or where
+    /// a Compose project's stand for it; with the same volumes, those without a name included. All
+    /// that can fail without the new one running fails before the old one is touched. Then the old
+    /// one is stopped by its own signal and grace, and kept until the new one is healthy, or, where
+    /// it has no health check, has run for two seconds. Where it does not get there, or not within the
+    /// plan's [`stand_up_ms`](crate::core::plan::Policy::stand_up_ms), the old one is put back and
+    /// started, and this fails with the new one's last log lines. In the end the old one
+    /// is removed; that of a Compose project is left, stopped, disconnected, and never started again
+    /// by the engine.
+    ///
+    /// Idempotent, also over what a killed call has left, with this plan or another. Does nothing
+    /// where nothing stands.
+    async fn apply_shared(
+        &self,
+        plan: &Plan,
+        role: &RoleName,
+        sink: &dyn Sink,
+    ) -> Result<Applied, EngineError>;
+
+    /// Brings to an end what killed calls of [`Engine::apply_shared`] have left: keeps the new
+    /// container where that is well by now, puts the old one back where it is not, and removes what
+    /// was only made on the way. Waits for no health check. Says what it did, a sentence each.
+    async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+
+    /// Removes the shared containers that flipside made (stopped by their own signal and grace), what
+    /// was copied for them, and the shared network; disconnects a Compose project's. Volumes that
+    /// outlive releases stay: answers their names. Idempotent.
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
 
     /// Ends a hook's container: by its stop signal, and by SIGKILL after `grace_ms`. None of that
     /// name is no error.

@@ -2,6 +2,7 @@
 
 use super::{Error, Touched};
 use crate::core::names::Release;
+use crate::core::shared::differences;
 use crate::core::words::{clean, list, release_name};
 
 impl Error {
@@ -76,6 +77,15 @@ impl Error {
             } => format!(
                 "the pointer of `{service}` names {found}, not {expected}; nothing was moved"
             ),
+            Self::SharedDiffers { service, roles } => {
+                let mut message = format!(
+                    "shared roles of `{service}` differ from the plan; nothing was touched"
+                );
+                for (role, differs) in roles {
+                    message += &format!("\n  `{}`: {}", clean(role), differences(differs));
+                }
+                message
+            }
             Self::Stuck { service, what, .. } => format!("`{service}` is stuck: {}", clean(what)),
             Self::NothingUnderWay { service, verb } => {
                 format!("nothing is under way for `{service}` that `{verb}` could act on")
@@ -177,6 +187,9 @@ impl Error {
             Self::Drifted { service, .. } => format!(
                 "flipside status {service} shows both; flipside deploy --force takes it over"
             ),
+            Self::SharedDiffers { .. } => {
+                "take the plan's settings, which means a downtime: flipside shared apply".into()
+            }
             Self::Stuck { service, next, .. } => next
                 .clone()
                 .unwrap_or_else(|| format!("flipside status {service}")),

@@ -18,6 +18,9 @@ pub mod plan {
 pub mod rollback {
     #![doc = include_str!("rollback.md")]
 }
+pub mod shared {
+    #![doc = include_str!("shared.md")]
+}
 pub mod standby {
     #![doc = include_str!("standby.md")]
 }
@@ -67,6 +70,11 @@ pub const PAGES: &[Page] = &[
         topic: "workers",
         about: "Roles that must never run in two releases at once",
         text: include_str!("workers.md"),
+    },
+    Page {
+        topic: "shared",
+        about: "Databases and queues that outlive releases",
+        text: include_str!("shared.md"),
     },
     Page {
         topic: "exit-codes",

@@ -72,7 +72,7 @@ impl RunLog {
         match self.opened()?.verb {
             Verb::Deploy { release, .. } => Some(release),
             Verb::Rollback { to, .. } | Verb::HandOver { to } => Some(to),
-            Verb::Prune { .. } | Verb::Down { .. } => None,
+            Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => None,
         }
     }
 

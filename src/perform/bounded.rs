@@ -11,10 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{LOOK, POINTER};
-use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
-use crate::core::plan::{StandbyMode, Text};
+use crate::core::names::{Fence, Generation, Millis, Release, RoleName, ServiceName};
+use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
+use crate::core::shared::{Applied, Shared};
 use crate::core::world::{Container, Cost, Environment};
 use crate::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -181,6 +182,27 @@ impl Engine for BoundedEngine {
         sink: &dyn Sink,
     ) -> Fallible<Ran> {
         self.0.hook(spec, image, hook, sink).await
+    }
+
+    async fn shared(&self, service: &ServiceName, plan: Option<&Plan>) -> Fallible<Vec<Shared>> {
+        self.asks(self.0.shared(service, plan)).await
+    }
+
+    async fn apply_shared(
+        &self,
+        plan: &Plan,
+        role: &RoleName,
+        sink: &dyn Sink,
+    ) -> Fallible<Applied> {
+        self.0.apply_shared(plan, role, sink).await
+    }
+
+    async fn settle_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.0.settle_shared(service).await
+    }
+
+    async fn tear_down_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.0.tear_down_shared(service).await
     }
 
     async fn stop_hook(

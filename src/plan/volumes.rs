@@ -287,11 +287,8 @@ fn volume(
     let at = context.at;
     let service = at.service.map_or("", ServiceName::as_str);
     let source = match source {
-        None if at.run == Run::Shared => {
-            let name = format!("{service}_{}{}", at.name, target.replace('/', "."));
-            reader.note(node.span, format!("the volume at `{target}` has no name: it becomes `{name}`, which outlives the containers of `{}`", at.name));
-            MountSource::Shared(name)
-        }
+        // It goes over to the container that takes this one's place.
+        None if at.run == Run::Shared => MountSource::PerRelease(None),
         None => {
             reader.note(
                 node.span,

@@ -12,6 +12,7 @@ pub mod panics;
 mod pipeline;
 mod plain;
 mod pump;
+mod shared;
 pub mod tables;
 mod terminal;
 mod track;

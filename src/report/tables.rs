@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::idle::{self, Idle};
+use super::shared;
 use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
+use crate::core::shared::Shared;
 use crate::core::sleep::word;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, known, list, millis, release_name, wrap};
@@ -32,6 +34,8 @@ pub struct StatusView {
     pub withdrawn: Vec<EnvironmentView>,
     /// What stands while nobody can say what the pointer names.
     pub unplaced: Vec<EnvironmentView>,
+    /// What stands for shared roles.
+    pub shared: Vec<Shared>,
     /// What sends traffic.
     pub pointer: PointerView,
     /// Who holds the service now.
@@ -162,6 +166,7 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     for (_, environment) in &environments {
         text += &workers(service, environment);
     }
+    text += &shared::text(&view.shared, now, width);
     for line in idle::lines(view) {
         text += &format!("\n{}", wrap(&line, width.into(), 2));
     }
@@ -213,6 +218,7 @@ pub fn status_json(view: &StatusView) -> Value {
         "candidate": view.candidate.as_ref().map(environment_json),
         "withdrawn": all(&view.withdrawn),
         "unplaced": all(&view.unplaced),
+        "shared": view.shared.iter().map(shared::json).collect::<Vec<_>>(),
         "pointer": {
             "kind": view.pointer.kind,
             "routing": view.pointer.routing,
@@ -415,6 +421,7 @@ fn row_json(row: &HistoryRow) -> Value {
         Verb::HandOver { to } => ("hand-over", Some(to), None),
         Verb::Prune { .. } => ("prune", None, None),
         Verb::Down { .. } => ("down", None, None),
+        Verb::Apply { .. } => ("shared-apply", None, None),
     };
     json!({
         "run": row.run,
@@ -439,6 +446,10 @@ fn what(service: &str, verb: &Verb) -> String {
             format!("prune {}", list(&names))
         }
         Verb::Down { .. } => "down".into(),
+        Verb::Apply { roles } => {
+            let names: Vec<_> = roles.iter().map(ToString::to_string).collect();
+            format!("shared apply {}", names.join(", "))
+        }
         Verb::Rollback { from, to, .. } => {
             let ends = [*from, *to].map(|release| release_name(service, release));
             format!("rollback {}", ends.join(" to "))
@@ -469,7 +480,7 @@ pub fn date(at: Millis) -> String {
     }
 }
 
-fn ago(at: Millis, now: Millis) -> String {
+pub(super) fn ago(at: Millis, now: Millis) -> String {
     match now.saturating_sub(at) / 1000 {
         0 => "just now".into(),
         s => format!("{} ago", millis(s * 1000)),

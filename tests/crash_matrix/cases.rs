@@ -557,6 +557,10 @@ impl Scenario {
             Done::Refused(Error::NothingToRollBackTo { .. } | Error::NoMemory { .. }) => {
                 back && standby.is_none()
             }
+            // No deploy gives a shared role other settings.
+            Done::Refused(Error::SharedDiffers { .. }) => {
+                verb == Verb::Deploy && self.verb == Verb::ApplyShared
+            }
             Done::Refused(_) => false,
         };
         match good {

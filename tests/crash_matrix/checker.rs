@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use flipside::core::action::{Action, Ask, Move};
 use flipside::core::event::{Event, Opened, Verb};
 use flipside::core::hook::When;
-use flipside::core::names::{Generation, Release, ServiceName};
+use flipside::core::names::{Generation, Release, RoleName, ServiceName};
 use flipside::core::plan::{Plan, StandbyMode};
 use flipside::core::routing::{Drained, Mark, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health};
 use tokio::time::Instant;
 
+use crate::support::fake_shared::FakeShared;
 use crate::support::fake_world::{FakeWorld, Shared, lock};
 
 /// What no record, label or line may hold: the plan has it from outside its text.
@@ -34,6 +35,8 @@ pub enum Act {
     Work(Release),
     DropImage,
     Remove,
+    Apply(RoleName),
+    RemoveShared,
     /// Runs a hook.
     Hook(String),
 }
@@ -263,7 +266,16 @@ impl Checker {
                     self.stuck = stuck;
                 }
                 told.closed = true;
+                let applied = told.opened.as_ref();
+                let applied = applied.is_some_and(|run| matches!(run.verb, Verb::Apply { .. }));
                 let open = driven && told.undrained && !self.undrained.is_empty();
+                let halfway = |one: &FakeShared| one.old.is_some();
+                if *outcome == Outcome::Done
+                    && applied
+                    && lock(&self.world).shared.iter().any(halfway)
+                {
+                    self.breaks(5, format!("run {run} ended with a shared role halfway"));
+                }
                 if *outcome == Outcome::Done && open {
                     self.breaks(6, format!("run {run} ended without a drain"));
                 }
@@ -345,7 +357,8 @@ impl Checker {
                     Action::TearDown { .. }
                     | Action::Retire { .. }
                     | Action::Rest { .. }
-                    | Action::Work { .. },
+                    | Action::Work { .. }
+                    | Action::Apply { .. },
                 ),
                 Act::Forget(gone),
             ) if gone.is_empty() => true,
@@ -364,7 +377,9 @@ impl Checker {
                 *from == Some(*marked)
             }
             (Some(Action::Switch { to, .. }), Act::Write(live)) => Some(*to) == *live,
-            (Some(Action::Disconnect), Act::Remove) => true,
+            (Some(Action::Disconnect), Act::Remove)
+            | (Some(Action::RemoveShared), Act::RemoveShared) => true,
+            (Some(Action::Apply { role }), Act::Apply(applied)) => role == applied,
             (Some(Action::Hook { name, .. }), Act::Hook(hook)) => name == hook,
             _ => false,
         };

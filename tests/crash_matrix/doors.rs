@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use flipside::core::names::{Fence, Generation, Millis, Release, ServiceName};
-use flipside::core::plan::{StandbyMode, Text};
+use flipside::core::names::{Fence, Generation, Millis, Release, RoleName, ServiceName};
+use flipside::core::plan::{Plan, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
+use flipside::core::shared::{Applied, Shared};
 use flipside::core::world::{Container, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -183,6 +184,37 @@ fn from_elsewhere(token: &Token) -> Token {
 impl Engine for Door {
     fn address(&self) -> &str {
         self.engine.address()
+    }
+
+    async fn shared(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Shared>, EngineError> {
+        self.through(Op::Shared, None, self.engine.shared(service, plan))
+            .await
+    }
+
+    async fn apply_shared(
+        &self,
+        plan: &Plan,
+        role: &RoleName,
+        sink: &dyn Sink,
+    ) -> Result<Applied, EngineError> {
+        let inner = self.engine.apply_shared(plan, role, sink);
+        self.through(Op::ApplyShared, Some(Act::Apply(role.clone())), inner)
+            .await
+    }
+
+    async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.settle_shared(service);
+        self.through(Op::SettleShared, None, inner).await
+    }
+
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.tear_down_shared(service);
+        self.through(Op::TearDownShared, Some(Act::RemoveShared), inner)
+            .await
     }
 
     async fn prepare(&self, spec: &Spec, sink: &dyn Sink) -> Result<Images, EngineError> {

@@ -52,6 +52,18 @@ impl Case {
         verdict(stage)?;
         let checker = stage.checker();
         let world = lock(&stage.world);
+        for role in stage.plan.shared.keys() {
+            let standing = world.shared_of(&stage.service, None);
+            let of: Vec<_> = standing
+                .iter()
+                .filter(|one| one.container.role == *role)
+                .collect();
+            // A first deploy may have been given up before it came to that.
+            let well = of.iter().all(|one| !one.halfway && !one.has_stopped());
+            if of.len() > 1 || !well {
+                return Err(format!("promise 5: in the end `{role}` is {of:?}"));
+            }
+        }
         let environments = world.environments(&stage.service);
         let routing = world.routings.get(&stage.service).cloned();
         let live = routing.as_ref().and_then(Routing::live);
@@ -116,6 +128,8 @@ impl Case {
             ));
         }
         let standing = environments.iter().flat_map(|e| &e.containers);
+        let shared = world.shared_of(&stage.service, None);
+        let standing = standing.chain(shared.iter().map(|one| &one.container));
         let used: Vec<_> = standing.map(|container| &container.image_id).collect();
         let built = world.built.get(&stage.service).into_iter().flatten();
         let images: Vec<_> = built.filter(|id| !used.contains(id)).collect();

@@ -141,6 +141,9 @@ fn changes(op: Op) -> bool {
         | Op::Work
         | Op::Hook
         | Op::HookCall
+        | Op::ApplyShared
+        | Op::SettleShared
+        | Op::TearDownShared
         | Op::Remove => true,
         Op::Inspect
         | Op::Container
@@ -158,6 +161,7 @@ fn changes(op: Op) -> bool {
         | Op::Ask
         | Op::Check
         | Op::Cost
+        | Op::Shared
         | Op::Images => false,
     }
 }

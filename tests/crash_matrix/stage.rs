@@ -10,7 +10,7 @@ use flipside::cmd::deploy::{Drift, deploy};
 use flipside::cmd::operator::{Operator, Runs};
 use flipside::cmd::rollback::{Wanted, roll_back};
 use flipside::cmd::run::Ended;
-use flipside::cmd::{abort, down, prune, resume};
+use flipside::cmd::{abort, down, prune, resume, shared};
 use flipside::core::action::Proof;
 use flipside::core::hook::HookWord;
 use flipside::core::names::{Release, ServiceName};
@@ -79,6 +79,7 @@ pub enum Verb {
     Abort,
     Prune,
     Down,
+    ApplyShared,
     /// No command: part of an environment that somebody left, of a release with this number.
     Leftover(u64),
 }
@@ -434,7 +435,15 @@ impl Actor {
                     Err(error) => Done::Refused(error),
                 };
             }
-            Verb::Down => down::down(operator).await,
+            Verb::ApplyShared => {
+                let (plan, record) = (self.stage.as_read(), self.stage.record());
+                match shared::apply(operator, plan, record).await {
+                    Ok(None) => return Done::Exit(Exit::Done),
+                    Ok(Some(ended)) => Ok(ended),
+                    Err(error) => Err(error),
+                }
+            }
+            Verb::Down => down::down(operator, down::Shared::Stay).await,
             Verb::Leftover(release) => {
                 let images = Default::default();
                 lock(world).stand_up(&facts::spec(release, plan), &images, 3);

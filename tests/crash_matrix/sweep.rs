@@ -89,6 +89,7 @@ pub(super) fn only_asks(op: Op) -> bool {
         | Op::Ask
         | Op::Check
         | Op::Cost
+        | Op::Shared
         | Op::Images => true,
         Op::Prepare
         | Op::StandUp
@@ -107,6 +108,9 @@ pub(super) fn only_asks(op: Op) -> bool {
         | Op::Hook
         | Op::HookCall
         | Op::DropImage
+        | Op::ApplyShared
+        | Op::SettleShared
+        | Op::TearDownShared
         | Op::Rest
         | Op::Work => false,
     }

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use flipside::core::event::Failure;
 use flipside::core::names::{Millis, Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run,
+    Exposed, HeaderField, HttpProbe, Plan, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run,
     StandbyMode, Text,
 };
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
+use flipside::core::shared::{Applied, Shared};
 use flipside::core::world::{Container, ContainerState, Cost, Environment, Health, Labels};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -281,6 +282,23 @@ impl Engine for Stage {
         _: &Images,
         _: &dyn Sink,
     ) -> Result<Environment, EngineError> {
+        unplayed()
+    }
+    async fn shared(&self, _: &ServiceName, _: Option<&Plan>) -> Result<Vec<Shared>, EngineError> {
+        unplayed()
+    }
+    async fn apply_shared(
+        &self,
+        _: &Plan,
+        _: &RoleName,
+        _: &dyn Sink,
+    ) -> Result<Applied, EngineError> {
+        unplayed()
+    }
+    async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        unplayed()
+    }
+    async fn tear_down_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
         unplayed()
     }
     async fn rest(&self, _: &ServiceName, _: Release) -> Result<Vec<String>, EngineError> {

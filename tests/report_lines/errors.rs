@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use flipside::core::event::{Failure, ReplicaReport, SwitchRefusal};
 use flipside::core::names::Release;
+use flipside::core::shared::Difference;
 use flipside::core::verdict::Outcome;
 use flipside::engine::EngineError;
 use flipside::error::{Error, Exit, Kept, Touched, exit_of};
@@ -26,6 +27,13 @@ fn outcomes_have_the_exit_codes_of_the_manual() {
     }
     assert_eq!(ExitCode::from(Exit::Decide), ExitCode::from(4));
     assert_eq!(Exit::Bug.code(), 1);
+}
+
+fn differs(place: &str, shown: bool) -> Difference {
+    Difference {
+        place: place.into(),
+        change: shown.then(|| ("old".into(), "new".into())),
+    }
 }
 
 fn all() -> Vec<Error> {
@@ -131,6 +139,13 @@ fn all() -> Vec<Error> {
             service: shop(),
             expected: text("shop@2"),
             found: text("shop@1"),
+        },
+        Error::SharedDiffers {
+            service: shop(),
+            roles: vec![(
+                text("db"),
+                vec![differs("image", true), differs("user", false)],
+            )],
         },
         Error::Stuck {
             service: shop(),
@@ -257,6 +272,9 @@ fn every_error_says_what_why_and_the_way_out() {
           hint: flipside rollback shop --to 1 --force
         4 drifted: the pointer of `shop` names shop@1, not shop@2; nothing was moved
           hint: flipside status shop shows both; flipside deploy --force takes it over
+        4 shared-differs: shared roles of `shop` differ from the plan; nothing was touched
+          `db`: `image` (old → new) and `user`
+          hint: take the plan's settings, which means a downtime: flipside shared apply
         4 stuck: `shop` is stuck: the engine refused to remove shop@2
           hint: flipside abort shop
         4 nothing-under-way: nothing is under way for `shop` that `promote` could act on

@@ -50,6 +50,7 @@ fn routing(live: u64) -> Routing {
 
 pub fn view() -> StatusView {
     StatusView {
+        shared: Vec::new(),
         service: "shop".into(),
         live: Some(environment(2, Slot::Green, Fit::Yes)),
         standby: vec![environment(1, Slot::Blue, Fit::Yes)],
@@ -301,6 +302,7 @@ fn status_is_one_object_for_pipelines() {
             "candidate",
             "withdrawn",
             "unplaced",
+            "shared",
             "pointer",
             "lease",
             "unfinished",

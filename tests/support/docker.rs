@@ -208,6 +208,7 @@ pub async fn remove(service: &str) {
             .await
             .ok();
     }
+    remove_named(&api, service).await;
     let options = ListImagesOptions {
         filters: Some(filter(&format!("flipside.service={service}"))),
         ..Default::default()
@@ -218,6 +219,36 @@ pub async fn remove(service: &str) {
             ..Default::default()
         });
         api.remove_image(&image.id, options, None).await.ok();
+    }
+}
+
+/// Removes what a test has made by hand, or the engine for a mount, and named after its service.
+async fn remove_named(api: &bollard::Docker, service: &str) {
+    let filters = Some(HashMap::from([("name".into(), vec![service.to_owned()])]));
+    let options = ListContainersOptions {
+        all: true,
+        filters: filters.clone(),
+        ..Default::default()
+    };
+    for container in api.list_containers(Some(options)).await.unwrap() {
+        let is_proxy = |name: &String| name.ends_with("-proxy");
+        if container.names.iter().flatten().any(is_proxy) {
+            continue;
+        }
+        let options = RemoveContainerOptions {
+            force: true,
+            v: true,
+            ..Default::default()
+        };
+        let id = container.id.unwrap();
+        api.remove_container(&id, Some(options)).await.ok();
+    }
+    let options = ListVolumesOptions { filters };
+    let volumes = api.list_volumes(Some(options)).await.unwrap().volumes;
+    for volume in volumes.unwrap_or_default() {
+        api.remove_volume(&volume.name, None::<RemoveVolumeOptions>)
+            .await
+            .ok();
     }
 }
 

@@ -67,6 +67,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     workers_come_to_work_and_to_rest(fixture).await;
     workers_of_two_releases_never_run_at_once(fixture).await;
     super::sleep_contract::all(fixture).await;
+    super::shared_contract::all(fixture).await;
 }
 
 pub async fn nothing_is_nothing(f: &Fixture<'_>) {

@@ -351,6 +351,8 @@ fn all_have_specimens(actions: &[Action]) {
             | Action::Wake { .. }
             | Action::TearDown { .. }
             | Action::Hook { .. }
+            | Action::Apply { .. }
+            | Action::RemoveShared
             | Action::Disconnect => {}
         }
     }
@@ -379,6 +381,7 @@ pub fn events() -> Vec<Event> {
         }),
         begun(Verb::Down {
             releases: vec![Release(41), Release(42)],
+            shared: false,
         }),
         Event::Observed {
             world: Box::new(world()),
@@ -490,6 +493,7 @@ pub fn events() -> Vec<Event> {
     ]);
     events.extend(of_hooks());
     events.push(begun(Verb::HandOver { to: Release(41) }));
+    events.extend(of_shared());
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {
@@ -519,6 +523,8 @@ pub fn events() -> Vec<Event> {
             | Event::Disconnected
             | Event::HookEnded(_)
             | Event::HookSettled { .. }
+            | Event::Applied { .. }
+            | Event::SharedRemoved { .. }
             | Event::Resumed { .. } => {}
         }
     }
@@ -530,6 +536,39 @@ fn hook(repeat: u32) -> Action {
         name: "warm".into(),
         repeat,
     }
+}
+
+/// What came with shared roles.
+fn of_shared() -> Vec<Event> {
+    let db = || role("db");
+    let action = Action::Apply { role: db() };
+    vec![
+        begun(Verb::Apply {
+            roles: vec![db(), role("queue")],
+        }),
+        Event::Intended { action },
+        Event::Applied {
+            role: db(),
+            kept: vec![],
+            as_it_was: false,
+        },
+        Event::Applied {
+            role: role("queue"),
+            kept: vec!["old-queue-1".into()],
+            as_it_was: true,
+        },
+        begun(Verb::Down {
+            releases: vec![Release(42)],
+            shared: true,
+        }),
+        Event::Intended {
+            action: Action::RemoveShared,
+        },
+        Event::SharedRemoved {
+            kept: vec!["shop_db".into()],
+        },
+        Event::SharedRemoved { kept: vec![] },
+    ]
 }
 
 /// What came with jobs and hooks.

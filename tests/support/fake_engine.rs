@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use flipside::core::event::Failure;
-use flipside::core::names::{Millis, Release, ServiceName};
-use flipside::core::plan::{ImageSource, Role, Run, StandbyMode, Text};
+use flipside::core::names::{Millis, Release, RoleName, ServiceName};
+use flipside::core::plan::{ImageSource, Plan, Role, Run, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
+use flipside::core::shared::{Applied, Shared};
 use flipside::core::world::{Container, ContainerState, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 
-use super::fake_world::{FakeWorld, Met, Shared, call, lock};
+use super::fake_shared::SharedRoles;
+use super::fake_world::{FakeWorld, Met, Shared as World, call, lock};
 use super::faults::Op;
 use super::hooks;
 
@@ -23,7 +25,7 @@ use super::hooks;
 #[derive(Clone)]
 pub struct FakeEngine {
     /// The world it leads into.
-    pub world: Shared,
+    pub world: World,
     address: String,
     cut: Arc<AtomicBool>,
 }
@@ -35,7 +37,7 @@ impl FakeEngine {
     }
 
     /// Another way to the same engine.
-    pub fn over(world: &Shared) -> Self {
+    pub fn over(world: &World) -> Self {
         Self {
             world: Arc::clone(world),
             address: "fake://engine".into(),
@@ -99,6 +101,10 @@ impl Engine for FakeEngine {
     async fn prepare(&self, spec: &Spec, _: &dyn Sink) -> Result<Images, EngineError> {
         let roles = spec.plan.roles.iter();
         let roles = roles.filter(|(_, role)| role.run != Run::Never);
+        let standing = lock(&self.world).shared_of(&spec.plan.service, Some(&spec.plan));
+        let stands = |name: &RoleName| standing.iter().any(|one| one.container.role == *name);
+        let absent = spec.plan.shared.iter().filter(|(name, _)| !stands(name));
+        let roles = roles.chain(absent);
         let id = |name| format!("sha256:{name}-{}", spec.release);
         let images: Images = roles.map(|(name, _)| (name.clone(), id(name))).collect();
         let missing = |role: &Role| matches!(&role.image, ImageSource::Pull(name) if name.starts_with("registry.invalid/"));
@@ -126,9 +132,16 @@ impl Engine for FakeEngine {
     ) -> Result<Environment, EngineError> {
         let (wanted, pinned) = (spec.clone(), images.clone());
         let begun = self.call(Op::StandUp, move |world, limit| {
-            world.stand_up(&wanted, &pinned, limit)
+            let left = Self::begin_shared(world, &wanted.plan, &pinned, limit)?;
+            Some(world.stand_up(&wanted, &pinned, left))
         });
-        let begun = begun.await?;
+        let begun = match begun.await? {
+            Some(begun) => begun,
+            None => {
+                self.until_shared(&spec.plan).await?;
+                lock(&self.world).stand_up(spec, images, usize::MAX)
+            }
+        };
         let is_job = |container: &&Container| container.run == Run::Once;
         let jobs: Vec<_> = begun.containers.iter().filter(is_job).collect();
         if jobs.is_empty() {
@@ -225,7 +238,9 @@ impl Engine for FakeEngine {
                 id: id.clone(),
                 step: false,
             };
-            built.map(whole).collect()
+            let shared = world.shared.iter().map(|one| &one.container.fixed.image_id);
+            let shared: Vec<_> = shared.collect();
+            built.filter(|id| !shared.contains(id)).map(whole).collect()
         })
         .await
     }
@@ -371,6 +386,31 @@ impl Engine for FakeEngine {
         _: &dyn Sink,
     ) -> Result<Ran, EngineError> {
         hooks::contained(self, spec, hook).await
+    }
+
+    async fn shared(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Shared>, EngineError> {
+        self.look_shared(service, plan).await
+    }
+
+    async fn apply_shared(
+        &self,
+        plan: &Plan,
+        role: &RoleName,
+        _: &dyn Sink,
+    ) -> Result<Applied, EngineError> {
+        self.apply(plan, role).await
+    }
+
+    async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        self.settle(service).await
+    }
+
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        self.remove(service).await
     }
 
     async fn stop_hook(

@@ -17,6 +17,7 @@ use flipside::engine::{Executed, Images, Spec, Token};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::fake_shared::FakeShared;
 use super::faults::{Fault, Faults, Op};
 use super::hooks::HookBook;
 
@@ -104,6 +105,24 @@ pub struct FakeContainer {
 }
 
 impl FakeContainer {
+    /// One that has just been started.
+    pub(super) fn of(fixed: Container, behaviour: Behaviour) -> Self {
+        Self {
+            fixed,
+            started: Some(Instant::now()),
+            behaviour,
+            checks: 0,
+            ended: None,
+            restarts: true,
+            paused: false,
+        }
+    }
+
+    /// What it has logged.
+    pub(super) fn logs(&self) -> Vec<String> {
+        self.behaviour.logs.clone()
+    }
+
     /// When it ends by itself.
     pub fn ends_at(&self) -> Option<Instant> {
         let (after, ..) = self.exits()?;
@@ -185,6 +204,12 @@ pub struct FakeWorld {
     pub works_blindly: bool,
     /// Images that were built, by their ids.
     pub built: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Containers of shared roles.
+    pub shared: Vec<FakeShared>,
+    /// Volumes that outlive releases, by name.
+    pub data: BTreeSet<String>,
+    /// How many shared containers have been made.
+    pub made_shared: u32,
     pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
     behaviours: Vec<(Release, RoleName, Option<u32>, Behaviour)>,
     late: Vec<Late>,
@@ -220,6 +245,9 @@ impl FakeWorld {
             starts: BTreeMap::new(),
             works_blindly: false,
             built: BTreeMap::new(),
+            shared: Vec::new(),
+            data: BTreeSet::new(),
+            made_shared: 0,
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
             late: Vec::new(),
@@ -255,6 +283,9 @@ impl FakeWorld {
             starts: self.starts.clone(),
             works_blindly: false,
             built: self.built.clone(),
+            shared: self.shared.clone(),
+            data: self.data.clone(),
+            made_shared: self.made_shared,
             environments,
             behaviours: self.behaviours.clone(),
             late: Vec::new(),
@@ -342,7 +373,9 @@ impl FakeWorld {
         let standing = self.environments.keys().map(|(service, _)| service);
         let locked = self.tokens.values().map(|(service, _)| service);
         let marked = self.marks.keys().map(|(service, _)| service);
-        let all = standing.chain(locked).chain(marked).cloned();
+        let shared = self.shared.iter().filter(|one| one.connected);
+        let shared = shared.map(|one| &one.service);
+        let all = standing.chain(locked).chain(marked).chain(shared).cloned();
         all.collect::<std::collections::BTreeSet<_>>()
             .into_iter()
             .collect()
@@ -370,7 +403,8 @@ impl FakeWorld {
 
     pub(super) fn fake_container(&self, id: &str) -> Option<&FakeContainer> {
         let all = self.environments.values().flat_map(|(_, all)| all);
-        all.into_iter()
+        let shared = self.shared.iter().map(|one| &one.container);
+        all.chain(shared)
             .find(|c| c.fixed.id == id || c.fixed.name == id)
     }
 
@@ -441,11 +475,7 @@ impl FakeWorld {
                 continue;
             }
             left -= 1;
-            let said = self.behaviours.iter().rev();
-            let behaviour = said
-                .filter(|(release, r, ..)| (release, r) == (&spec.release, role))
-                .find(|(.., which, _)| which.is_none_or(|which| which == replica))
-                .map_or_else(Behaviour::healthy, |(.., how)| how.clone());
+            let behaviour = said(&self.behaviours, spec.release, role, replica);
             let subnet = u8::try_from(spec.release.0 % 256).unwrap();
             // Two stores may give out one number: those are two releases.
             let whose = format!("{name} of {}", spec.opened_with);
@@ -479,9 +509,17 @@ impl FakeWorld {
             .expect("it was just made")
     }
 
+    /// How a container is to behave; shared roles are of release 0.
+    pub(super) fn behaviour(&self, release: Release, role: &RoleName, replica: u32) -> Behaviour {
+        said(&self.behaviours, release, role, replica)
+    }
+
     /// Removes an image that no container uses.
     pub fn drop_image(&mut self, id: &str) {
-        let used = self.containers_mut().any(|c| c.fixed.image_id == id);
+        let shared = self.shared.iter().map(|one| &one.container);
+        let shared = shared.map(|c| c.fixed.image_id.clone());
+        let used = shared.collect::<BTreeSet<_>>().contains(id)
+            || self.containers_mut().any(|c| c.fixed.image_id == id);
         for built in self.built.values_mut().filter(|_| !used) {
             built.remove(id);
         }
@@ -500,6 +538,19 @@ impl FakeWorld {
         }
         self.changed.notify_waiters();
     }
+}
+
+/// The last word about how a container behaves.
+fn said(
+    all: &[(Release, RoleName, Option<u32>, Behaviour)],
+    release: Release,
+    role: &RoleName,
+    replica: u32,
+) -> Behaviour {
+    let said = all.iter().rev();
+    said.filter(|(of, r, ..)| (*of, r) == (release, role))
+        .find(|(.., which, _)| which.is_none_or(|which| which == replica))
+        .map_or_else(Behaviour::healthy, |(.., how)| how.clone())
 }
 
 /// What came of a call before its effect is known.

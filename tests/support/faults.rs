@@ -38,6 +38,10 @@ pub enum Op {
     Work,
     Hook,
     HookCall,
+    Shared,
+    ApplyShared,
+    SettleShared,
+    TearDownShared,
 }
 
 /// What happens to one call.

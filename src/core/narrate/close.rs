@@ -16,6 +16,11 @@ impl Narrator {
             Serving::Unknown => "what served before serves".into(),
         };
         match outcome {
+            Outcome::Done if matches!(self.verb, Some(Verb::Apply { .. })) => {
+                told.good(format!(
+                    "the shared roles are as the plan has them, {took} after the start"
+                ));
+            }
             Outcome::Done => self.done(&took, told),
             // Another run has moved the pointer away meanwhile, which is told there.
             Outcome::RolledBack if self.serving == self.target().into() => told.bad(format!(
@@ -29,6 +34,11 @@ impl Narrator {
             Outcome::Refused if matches!(self.verb, Some(Verb::HandOver { .. })) => {
                 told.warn(format!(
                     "the hand-over of workers was given up after {took}"
+                ));
+            }
+            Outcome::Refused if matches!(self.verb, Some(Verb::Apply { .. })) => {
+                told.bad(format!(
+                    "not all of the plan was applied, after {took}; {serves}"
                 ));
             }
             Outcome::Refused => told.bad(format!(

@@ -191,13 +191,19 @@ impl Wanted<'_> {
             typ: Some(typ),
             source,
             read_only: Some(mount.read_only),
-            bind_options: mount.propagation.map(|propagation| MountBindOptions {
-                propagation: propagation.parse().ok(),
-                ..MountBindOptions::default()
-            }),
+            bind_options: propagation(mount),
             ..ApiMount::default()
         }
     }
+}
+
+/// How mounts below a bound path spread.
+pub(super) fn propagation(mount: &Mount) -> Option<MountBindOptions> {
+    let propagation = mount.propagation?;
+    Some(MountBindOptions {
+        propagation: propagation.parse().ok(),
+        ..MountBindOptions::default()
+    })
 }
 
 /// Whose network a container uses.

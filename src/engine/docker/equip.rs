@@ -2,7 +2,7 @@
 
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
 
-use super::{Docker, files};
+use super::{Docker, files, names};
 use crate::core::plan::Role;
 use crate::docker::refused;
 use crate::engine::{EngineError, Spec};
@@ -28,7 +28,6 @@ pub(super) async fn equip(
     role: &Role,
     name: &str,
 ) -> Result<(), EngineError> {
-    let client = &engine.client;
     if let Some(tar) = files::single_files(role) {
         files::put(engine, name, tar).await?;
     }
@@ -38,22 +37,40 @@ pub(super) async fn equip(
         let Some(network) = spec.plan.external_networks.get(key) else {
             continue;
         };
-        let request = NetworkConnectRequest {
-            container: name.to_owned(),
-            // No alias: one there would name blue and green alike.
-            endpoint_config: Some(EndpointSettings::default()),
-        };
-        match client.docker.connect_network(network, request).await {
-            Ok(()) => {}
-            Err(error) => match client.fault(error) {
-                EngineError::Failed(failure) if failure.what.contains("already exists") => {}
-                EngineError::Failed(failure) => {
-                    let what = format!("`{name}` cannot join `{network}`: {}", failure.what);
-                    return Err(refused(what));
-                }
-                other => return Err(other),
-            },
-        }
+        // No alias: one there would name blue and green alike.
+        join(engine, network, name, &[]).await?;
+    }
+    if !spec.plan.shared.is_empty() && role.network_of.is_none() {
+        let network = names::shared_network(&spec.plan.service);
+        join(engine, &network, name, &[]).await?;
     }
     Ok(())
+}
+
+/// Connects a container to a network, where it is not; under `aliases` besides its own name.
+pub(super) async fn join(
+    engine: &Docker,
+    network: &str,
+    container: &str,
+    aliases: &[String],
+) -> Result<(), EngineError> {
+    let client = &engine.client;
+    let request = NetworkConnectRequest {
+        container: container.to_owned(),
+        endpoint_config: Some(EndpointSettings {
+            aliases: (!aliases.is_empty()).then(|| aliases.to_vec()),
+            ..EndpointSettings::default()
+        }),
+    };
+    match client.docker.connect_network(network, request).await {
+        Ok(()) => Ok(()),
+        Err(error) => match client.fault(error) {
+            EngineError::Failed(failure) if failure.what.contains("already exists") => Ok(()),
+            EngineError::Failed(failure) => Err(refused(format!(
+                "`{container}` cannot join `{network}`: {}",
+                failure.what
+            ))),
+            other => Err(other),
+        },
+    }
 }

@@ -1,6 +1,7 @@
 //! Files of a release: directories copied into volumes, single files put into containers before
 //! they start. Nothing in an environment refers to a path of the deployer.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::engine::{EngineError, Spec};
 
 /// Refuses single files where the engine cannot put them: in a read-only root, on a tmpfs.
 pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
-    for (name, role) in roles(plan) {
+    for (name, role) in roles(plan).chain(&plan.shared) {
         for file in &role.files {
             if matches!(file.content, FileContent::Directory(_)) {
                 continue;
@@ -90,7 +91,19 @@ pub(super) async fn volumes(
     for (volume, _) in &directories {
         create_volume(engine, service, release, volume).await?;
     }
-    fill(engine, service, release, name, image, &directories).await
+    let helper = Helper {
+        name: format!("{service}-{release}-{name}-files"),
+        labels: names::of_release(service, release, names::Kind::Helper),
+        image,
+    };
+    fill(engine, helper, &directories).await
+}
+
+/// The container that volumes are filled through.
+pub(super) struct Helper<'a> {
+    pub(super) name: String,
+    pub(super) labels: HashMap<String, String>,
+    pub(super) image: &'a str,
 }
 
 /// Whether a role's directories still have to be filled.
@@ -128,24 +141,21 @@ async fn create_volume(
 }
 
 /// Fills volumes through a container that is created and never started.
-async fn fill(
+pub(super) async fn fill(
     engine: &Docker,
-    service: &ServiceName,
-    release: Release,
-    role: &RoleName,
-    image: &str,
+    through: Helper<'_>,
     directories: &[(String, PathBuf)],
 ) -> Result<(), EngineError> {
     let client = &engine.client;
-    let helper = format!("{service}-{release}-{role}-files");
+    let helper = through.name;
     let mounts = directories.iter().enumerate().map(|(index, (volume, _))| {
         filled_volume(volume, &format!("/flipside/{index}"), Access::ReadWrite)
     });
     let body = ContainerCreateBody {
-        image: Some(image.to_owned()),
+        image: Some(through.image.to_owned()),
         // Never run; an image without a command of its own is refused without one.
         cmd: Some(vec!["never-run".into()]),
-        labels: Some(names::of_release(service, release, names::Kind::Helper)),
+        labels: Some(through.labels),
         host_config: Some(HostConfig {
             network_mode: Some("none".into()),
             mounts: Some(mounts.collect()),

@@ -4,8 +4,8 @@ use bollard::models::ImageSummary;
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 use tokio::try_join;
 
-use super::Docker;
 use super::names::{self, KIND, Kind};
+use super::{Docker, shared};
 use crate::core::names::ServiceName;
 use crate::docker::{found, is_missing, label_filter, status};
 use crate::engine::{Built, EngineError};
@@ -37,6 +37,8 @@ impl Docker {
             id: image.id,
             step: true,
         }));
+        let used = shared::images(self, service).await?;
+        built.retain(|image| !used.contains(&image.id));
         Ok(built)
     }
 

@@ -211,7 +211,7 @@ fn summary(
 }
 
 /// The address a container has, or the one assigned to it while it does not run.
-fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
+pub(super) fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
     let has = endpoint
         .ip_address
         .as_deref()

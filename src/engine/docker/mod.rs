@@ -15,10 +15,11 @@ use super::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 use crate::core::event::Failure;
-use crate::core::names::{Millis, Release, ServiceName};
+use crate::core::names::{Millis, Release, RoleName, ServiceName};
 use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
+use crate::core::shared::{Applied, Shared};
 use crate::core::world::{Container, Cost, Environment};
 use crate::docker::{Client, label_filter};
 
@@ -43,6 +44,7 @@ mod once;
 mod order;
 mod platform;
 mod prepare;
+mod shared;
 mod sleep;
 mod stand_up;
 mod tear_down;
@@ -251,6 +253,31 @@ impl Engine for Docker {
         sink: &dyn Sink,
     ) -> Result<Ran, EngineError> {
         hook::hook(self, spec, image, hook, sink).await
+    }
+
+    async fn shared(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Shared>, EngineError> {
+        shared::shared(self, service, plan).await
+    }
+
+    async fn apply_shared(
+        &self,
+        plan: &Plan,
+        role: &RoleName,
+        sink: &dyn Sink,
+    ) -> Result<Applied, EngineError> {
+        shared::apply(self, plan, role, sink).await
+    }
+
+    async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        shared::settle(self, service).await
+    }
+
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        shared::tear_down(self, service).await
     }
 
     async fn stop_hook(

@@ -23,6 +23,10 @@ pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 pub(super) const RUN: &str = "flipside.run";
 /// What a container is started after: `db:healthy cache:started`.
 pub(super) const AFTER: &str = "flipside.after";
+/// What a shared container was made with, see [`crate::engine::Settings`].
+pub(super) const SETTINGS: &str = "flipside.settings";
+/// What a shared container takes the place of, until it has done so.
+pub(super) const REPLACES: &str = "flipside.replaces";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
 const EXPOSED: &str = "flipside.exposed";
@@ -39,6 +43,8 @@ pub(super) enum Kind {
     Helper,
     /// A container that runs a hook.
     Hook,
+    /// A container of a shared role, its network, or what was copied for it.
+    Shared,
     /// A mark.
     Mark,
     /// A token.
@@ -55,6 +61,7 @@ impl Kind {
             Self::Environment => "environment",
             Self::Helper => "helper",
             Self::Hook => "hook",
+            Self::Shared => "shared",
             Self::Mark => "mark",
             Self::Token => "token",
             Self::Image => "image",
@@ -101,6 +108,21 @@ pub(super) fn network(service: &ServiceName, release: Release) -> String {
 /// A volume of a release: `flipside.SERVICE.RELEASE.REST`.
 pub(super) fn volume(service: &ServiceName, release: Release, rest: &str) -> String {
     format!("flipside.{service}.{release}.{rest}")
+}
+
+/// `SERVICE-shared-ROLE`.
+pub(super) fn shared_container(service: &ServiceName, role: &RoleName) -> String {
+    format!("{service}-shared-{role}")
+}
+
+/// `flipside.SERVICE.shared`: behind an environment's own network by name.
+pub(super) fn shared_network(service: &ServiceName) -> String {
+    format!("flipside.{service}.shared")
+}
+
+/// A volume of a shared role: `flipside.SERVICE.shared.REST`.
+pub(super) fn shared_volume(service: &ServiceName, rest: &str) -> String {
+    format!("flipside.{service}.shared.{rest}")
 }
 
 /// The labels of everything of a service.
@@ -201,7 +223,7 @@ pub(super) fn run_label(run: Run) -> &'static str {
 /// When a container's role runs; of what does not say so, always.
 pub(super) fn run(labels: &HashMap<String, String>) -> Run {
     let said = labels.get(RUN).map(String::as_str);
-    let known = [Run::LiveOnly, Run::Once];
+    let known = [Run::LiveOnly, Run::Once, Run::Shared];
     let known = known.into_iter().find(|run| said == Some(run_label(*run)));
     known.unwrap_or_default()
 }

@@ -42,6 +42,20 @@ impl Subnet {
         self.base & mask == other.base & mask
     }
 
+    /// Its upper half.
+    fn upper_half(self) -> Self {
+        let prefix = (self.prefix + 1).min(32);
+        Self {
+            base: self.base | (mask(prefix) & !mask(self.prefix)),
+            prefix,
+        }
+    }
+
+    /// How many addresses its lower half has for containers.
+    pub(super) fn lower_half(self) -> u32 {
+        (1 << (31 - u32::from(self.prefix.min(30)))) - 2
+    }
+
     /// The gateway's address: the first one.
     fn gateway(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.base + 1)
@@ -132,16 +146,40 @@ async fn host_routes(client: &Client) -> Vec<Subnet> {
     routes(&text.unwrap_or_default())
 }
 
-/// Makes the network `name`, which `networks` does not hold.
+/// Which addresses the engine gives to containers for which none is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unasked {
+    /// Any: every container is made with its own.
+    Any,
+    /// Those of the upper half, so that they are none of those that are asked for.
+    UpperHalf,
+}
+
+/// A network to be.
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a str,
+    pub(super) labels: HashMap<String, String>,
+    /// Where its piece is taken from.
+    pub(super) pool: (Ipv4Addr, u8),
+    /// How many addresses it needs.
+    pub(super) containers: u32,
+    pub(super) unasked: Unasked,
+}
+
+/// Makes a network, which `networks` does not hold.
 pub(super) async fn create(
     engine: &Docker,
-    name: &str,
-    labels: HashMap<String, String>,
-    pool: (Ipv4Addr, u8),
-    containers: u32,
+    wanted: Wanted<'_>,
     networks: &[Network],
 ) -> Result<Own, EngineError> {
     let client = &engine.client;
+    let Wanted {
+        name,
+        labels,
+        pool,
+        containers,
+        unasked,
+    } = wanted;
     let pool = Subnet::new(pool.0, pool.1);
     let mut taken: Vec<_> = networks.iter().flat_map(subnets).collect();
     taken.extend(host_routes(client).await);
@@ -160,6 +198,8 @@ pub(super) async fn create(
                 config: Some(vec![IpamConfig {
                     subnet: Some(subnet.to_string()),
                     gateway: Some(subnet.gateway().to_string()),
+                    ip_range: (unasked == Unasked::UpperHalf)
+                        .then(|| subnet.upper_half().to_string()),
                     ..IpamConfig::default()
                 }]),
                 ..Ipam::default()
@@ -308,6 +348,9 @@ mod tests {
         assert_eq!(subnet.gateway().to_string(), "10.213.0.65");
         assert_eq!(subnet.address(0).to_string(), "10.213.0.66");
         assert_eq!(subnet.address(60).to_string(), "10.213.0.126");
+        assert_eq!(subnet.upper_half().to_string(), "10.213.0.96/27");
+        let last = subnet.address(subnet.lower_half() - 1);
+        assert_eq!(last.to_string(), "10.213.0.95");
     }
 
     #[test]

@@ -11,10 +11,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::context;
 use super::credentials::{self, Reference};
 use super::platform::Platform;
-use super::{Docker, demands, files, names};
+use super::{Docker, demands, files, names, shared};
 use crate::core::dockerfile::{self, Bases};
 use crate::core::names::{RoleName, ServiceName};
-use crate::core::plan::{Build, ImageSource, Pull, Run};
+use crate::core::plan::{Build, ImageSource, Pull, Role, Run};
 use crate::core::progress::{Progress, Sink};
 use crate::docker::{found, refused, refused_hint, tar_stream, way_out};
 use crate::engine::{EngineError, Images, Spec};
@@ -38,11 +38,25 @@ pub(super) async fn prepare(
 ) -> Result<Images, EngineError> {
     files::check(&spec.plan)?;
     demands::check(&spec.plan, engine.client.api()).map_err(EngineError::Failed)?;
+    let absent = shared::absent(engine, &spec.plan).await?;
+    let absent = absent
+        .iter()
+        .filter_map(|name| spec.plan.shared.get_key_value(name));
+    let of_release = spec.plan.roles.iter();
+    let of_release = of_release.filter(|(_, role)| role.run != Run::Never);
+    let roles: Vec<_> = of_release.chain(absent).collect();
+    images(engine, &spec.plan.service, &roles, sink).await
+}
+
+/// The pinned images of `roles`.
+pub(super) async fn images(
+    engine: &Docker,
+    service: &ServiceName,
+    roles: &[(&RoleName, &Role)],
+    sink: &dyn Sink,
+) -> Result<Images, EngineError> {
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    for (name, role) in &spec.plan.roles {
-        if role.run == Run::Never {
-            continue;
-        }
+    for (name, role) in roles {
         let platform = role.platform.as_deref();
         let same = |job: &&mut Job<'_>| {
             *job.source == role.image && job.pull == role.pull && job.platform == platform
@@ -57,7 +71,6 @@ pub(super) async fn prepare(
             }),
         }
     }
-    let service = &spec.plan.service;
     let pinning: Vec<_> = jobs
         .iter()
         .map(|job| pin(engine, service, job, sink))

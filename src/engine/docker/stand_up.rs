@@ -17,9 +17,9 @@ use super::create::{self, Wanted};
 use super::equip::{equip, image_entrypoint};
 use super::files::{self, Filling};
 use super::inspect;
-use super::network::{self, Own};
+use super::network::{self, Own, Unasked};
 use super::order::{self, roles};
-use super::{Docker, LAG, health, hook, names, once};
+use super::{Docker, LAG, health, hook, names, once, shared};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
 use crate::core::plan::{Condition, Run};
@@ -69,6 +69,9 @@ pub(super) async fn stand_up(
     let (plan, release) = (&spec.plan, spec.release);
     files::check(plan)?;
     order::check(plan)?;
+    shared::stand_up(engine, plan, images)
+        .await
+        .map_err(acted)?;
     let total = roles(plan).map(|(_, role)| role.replicas).sum();
     let filters = names::filter(&plan.service, Some(release));
     let (there, networks) = try_join!(
@@ -200,7 +203,14 @@ impl<'a> Work<'a> {
             let labels = self.labels();
             let pool = plan.pools.networks;
             let total = self.total + hook::addresses(plan);
-            return network::create(self.engine, &name, labels, pool, total, networks).await;
+            let wanted = network::Wanted {
+                name: &name,
+                labels,
+                pool,
+                containers: total,
+                unasked: Unasked::Any,
+            };
+            return network::create(self.engine, wanted, networks).await;
         };
         let ours = found.labels.as_ref().and_then(names::release);
         match (ours, Own::of(&name, found)) {

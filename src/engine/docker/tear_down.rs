@@ -93,7 +93,7 @@ fn says(error: &Error, words: &str) -> bool {
     error.to_string().contains(words)
 }
 
-async fn network(engine: &Docker, id: &str) -> Result<(), EngineError> {
+pub(super) async fn network(engine: &Docker, id: &str) -> Result<(), EngineError> {
     let client = &engine.client;
     loop {
         match client.docker.remove_network(id).await {

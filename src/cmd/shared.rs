@@ -1,0 +1,300 @@
+//! `flipside shared apply`: give the shared roles the plan's settings; and what `deploy` asks of them
+//! before it begins, and `prune` and `down` beside the releases.
+
+use serde_json::{Value, json};
+
+use crate::cli;
+use crate::core::event::{Event, Verb};
+use crate::core::names::{RoleName, Slot};
+use crate::core::plan::Plan;
+use crate::core::shared::{Owner, Shared, awaited, differences, in_order, stopped};
+use crate::core::survey::survey;
+use crate::core::verdict::Outcome;
+use crate::core::words::{clean, list};
+use crate::error::{Error, Exit, Touched, exit_of};
+
+use super::clear::hold;
+use super::context::{Answer, Context, Digests, Told};
+use super::operator::{Held, Operator, highest};
+use super::run::{Ended, Opening, spec_of};
+use super::settle::{Since, stops};
+
+/// Runs the verb.
+///
+/// # Errors
+/// Where the plan has no shared role, the engine cannot be asked, somebody else holds the service, or
+/// it would have to ask and cannot.
+pub async fn run(context: &Context, args: &cli::SharedApply) -> Result<Exit, Error> {
+    let digests = match args.dry_run {
+        true => Digests::Dropped,
+        false => Digests::Kept,
+    };
+    let loaded = context
+        .load_plan(&args.plan, digests, Told::Cautions)
+        .await?;
+    let mut operator = context
+        .operator_of_plan(&loaded.plan, &args.plan.set)
+        .await?;
+    operator.lock_wait = args.lock.lock_wait;
+    if loaded.plan.shared.is_empty() {
+        return Err(Error::BadFlags {
+            what: format!("the plan of `{}` has no shared role", operator.service),
+            instead: Some("`run: shared` makes one; see: flipside help shared".into()),
+        });
+    }
+    let found = look(&operator, &loaded.plan).await?;
+    found.say(&operator);
+    if found.roles.is_empty() || args.dry_run {
+        return Ok(Exit::Done);
+    }
+    let what = format!("apply the plan to {}", quoted(&found.roles));
+    if !context.common.yes {
+        if !context.may_ask() {
+            return Err(Error::NeedsYes { what });
+        }
+        if context.confirm(&operator.report, &format!("{what}? [y/N] "))? == Answer::No {
+            return Err(Error::Declined { what });
+        }
+    }
+    let record = serde_json::to_value(&loaded.record).map_err(|error| Error::Bug {
+        what: format!("the plan cannot be recorded: {error}"),
+    })?;
+    let Some(ended) = apply(&operator, loaded.plan, record).await? else {
+        return Ok(Exit::Done);
+    };
+    if ended.outcome == Outcome::Interrupted {
+        operator.tell_end(&ended);
+    }
+    Ok(exit_of(ended.outcome))
+}
+
+/// Gives the shared roles the settings of `plan`, without asking; `record` is what a resumed run reads
+/// it back from. `None` where nothing is left to apply.
+///
+/// # Errors
+/// As [`run`].
+pub async fn apply(operator: &Operator, plan: Plan, record: Value) -> Result<Option<Ended>, Error> {
+    let mut held = hold(operator).await?;
+    let ended = while_held(operator, plan, record, &mut held).await;
+    operator.let_go(held).await;
+    ended
+}
+
+async fn while_held(
+    operator: &Operator,
+    plan: Plan,
+    record: Value,
+    held: &mut Held,
+) -> Result<Option<Ended>, Error> {
+    let runs = operator.need_runs().await?;
+    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+        return Ok(Some(ended));
+    }
+    let runs = operator.need_runs().await?;
+    // What was cut short may have come to its end just now.
+    let roles = look(operator, &plan).await?.roles;
+    if roles.is_empty() {
+        operator.report.say("nothing is left to apply");
+        return Ok(None);
+    }
+    let world = operator.look_or_absent().await?;
+    let (_, newest) = highest(&runs, &world, &survey(&world));
+    let (verb, policy) = (Verb::Apply { roles }, plan.policy.clone());
+    let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
+    opened.plan = Some(record);
+    let release = opened.live.unwrap_or_default();
+    let spec = spec_of(plan, release, Slot::Blue, &opened);
+    let opening = Opening {
+        run: runs.next,
+        opened,
+        spec: Some(spec),
+        seen: Vec::new(),
+        unread: None,
+    };
+    let ended = operator.begin(opening, &world, held).await?;
+    Ok(Some(stops(ended.clone()).unwrap_or(ended)))
+}
+
+/// What there is to apply.
+struct Found {
+    /// To which roles, each after those that it depends on.
+    roles: Vec<RoleName>,
+    lines: Vec<String>,
+    value: Vec<Value>,
+}
+
+async fn look(operator: &Operator, plan: &Plan) -> Result<Found, Error> {
+    let standing = operator.engine.shared(&operator.service, Some(plan)).await;
+    let standing = standing.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    let mut found = Found {
+        roles: Vec::new(),
+        lines: Vec::new(),
+        value: Vec::new(),
+    };
+    for name in in_order(plan) {
+        let of: Vec<&Shared> = standing
+            .iter()
+            .filter(|one| one.container.role == *name)
+            .collect();
+        found.take(name, &of);
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn take(&mut self, name: &RoleName, of: &[&Shared]) {
+        let differs = of.iter().find(|one| !one.differs.is_empty());
+        let project = of.iter().find_map(|one| match &one.owner {
+            Owner::Project(project) => Some(project),
+            Owner::Flipside => None,
+        });
+        let differs = differs.map_or(&[][..], |one| &one.differs);
+        let halfway = of.iter().any(|one| one.halfway);
+        let line = match (of, project) {
+            ([], _) => format!("`{name}` is not there yet: the next deploy stands it up"),
+            (_, Some(project)) => {
+                let containers: Vec<_> = of
+                    .iter()
+                    .map(|one| format!("`{}`", clean(&one.container.name)))
+                    .collect();
+                let mut line = format!(
+                    "`{name}` is {} of the Compose project `{}`: a container of flipside's own \
+                     takes its place, with the volumes that the plan names; the old one is stopped \
+                     and kept",
+                    list(&containers),
+                    clean(project)
+                );
+                if !differs.is_empty() {
+                    line += &format!("; it differs in {}", differences(differs));
+                }
+                line
+            }
+            _ if halfway => format!("`{name}` is halfway: a `shared apply` was cut short"),
+            _ if differs.is_empty() => format!("`{name}` is as the plan has it"),
+            _ => format!("`{name}` differs in {}", differences(differs)),
+        };
+        if project.is_some() || halfway || !differs.is_empty() {
+            self.roles.push(name.clone());
+        }
+        self.lines.push(line);
+        self.value.push(json!({
+            "role": name,
+            "differs": differs,
+            "project": project,
+            "halfway": halfway,
+            "absent": of.is_empty(),
+        }));
+    }
+
+    fn say(&self, operator: &Operator) {
+        let mut lines = self.lines.clone();
+        match self.roles.as_slice() {
+            [] => lines.push("nothing to apply".into()),
+            roles => lines.extend(roles.iter().map(|name| {
+                format!(
+                    "`{name}` stops for as long as it takes to start again; every release that uses \
+                     it sees it gone"
+                )
+            })),
+        }
+        let value = json!({
+            "event": "shared",
+            "service": operator.service,
+            "roles": self.value,
+        });
+        operator.report.data(&value, &lines.join("\n"));
+    }
+}
+
+fn quoted(roles: &[RoleName]) -> String {
+    list(
+        &roles
+            .iter()
+            .map(|role| format!("`{role}`"))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// What a deploy would do to shared roles, and what a person should know of them.
+#[derive(Debug, Default)]
+pub(super) struct Foreseen {
+    /// Those that would be stood up.
+    pub(super) absent: Vec<RoleName>,
+    /// Those that have stopped and that no release waits for; with what starts them.
+    pub(super) stopped: Vec<String>,
+}
+
+impl Operator {
+    /// Refuses a plan whose shared roles stand with other settings, or have stopped though its
+    /// release waits for them.
+    pub(super) async fn foresee_shared(&self, plan: &Plan) -> Result<Foreseen, Error> {
+        if plan.shared.is_empty() && plan.project.is_none() {
+            return Ok(Foreseen::default());
+        }
+        let standing = self.engine.shared(&self.service, Some(plan)).await;
+        let standing = standing.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        let ours = standing.iter().filter(|one| one.owner == Owner::Flipside);
+        let differing = ours.filter(|one| !one.halfway && !one.differs.is_empty());
+        let differing: Vec<_> = differing
+            .map(|one| (one.container.role.to_string(), one.differs.clone()))
+            .collect();
+        if !differing.is_empty() {
+            return Err(Error::SharedDiffers {
+                service: self.service.to_string(),
+                roles: differing,
+            });
+        }
+        let awaited = awaited(plan);
+        let mut foreseen = Foreseen::default();
+        for one in stopped(&standing) {
+            let (role, name) = (&one.container.role, clean(&one.container.name));
+            let what = format!(
+                "the shared role `{role}` does not run: `{name}` {}",
+                one.does()
+            );
+            if awaited.iter().any(|(waited_for, _)| *waited_for == role) {
+                return Err(Error::Stuck {
+                    service: self.service.to_string(),
+                    what: format!("{what}; nothing was touched"),
+                    next: Some(format!(
+                        "see why: docker logs {name}; then start it: docker start {name}"
+                    )),
+                });
+            }
+            foreseen
+                .stopped
+                .push(format!("{what}; start it: docker start {name}"));
+        }
+        let stands = |role: &RoleName| standing.iter().any(|one| one.container.role == *role);
+        let absent = in_order(plan).into_iter().filter(|role| !stands(role));
+        foreseen.absent = absent.cloned().collect();
+        Ok(foreseen)
+    }
+
+    /// Ends what a `shared apply` has left of which no journal here knows. Says what it did.
+    pub(super) async fn settle_shared(&self) -> Result<Vec<Event>, Error> {
+        let of_engine = |error| Error::of_engine(error, Touched::Something);
+        let did = self.engine.settle_shared(&self.service).await;
+        let did = did.map_err(of_engine)?.into_iter();
+        let told = did.map(|what| {
+            let what = format!("a `shared apply` that was cut short: {what}");
+            self.report.say(&what);
+            Event::Seen { what }
+        });
+        Ok(told.collect())
+    }
+
+    /// What stands for shared roles, whatever the plan.
+    pub(super) async fn shared(&self) -> Result<Vec<Shared>, Error> {
+        let standing = self.engine.shared(&self.service, None).await;
+        standing.map_err(|error| Error::of_engine(error, Touched::Nothing))
+    }
+}
+
+/// The shared roles of which flipside's own containers stand, in words.
+pub(super) fn own_roles(standing: &[Shared]) -> Option<String> {
+    let ours = standing.iter().filter(|one| one.owner == Owner::Flipside);
+    let mut roles: Vec<RoleName> = ours.map(|one| one.container.role.clone()).collect();
+    roles.dedup();
+    (!roles.is_empty()).then(|| quoted(&roles))
+}

@@ -1,0 +1,268 @@
+//! What stands for the shared roles of a service.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerInspectResponse, RestartPolicy};
+use bollard::query_parameters::ListContainersOptions;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::super::names::{self, Kind};
+use super::super::{Docker, inspect};
+use crate::core::names::{Millis, RoleName, ServiceName};
+use crate::core::plan::{Plan, Run};
+use crate::core::shared::{Owner, Shared};
+use crate::core::world::{Container, ContainerState};
+use crate::docker::{found, label_filter};
+use crate::engine::EngineError;
+
+/// The labels by which Compose finds its own again.
+pub(super) const PROJECT: &str = "com.docker.compose.project";
+const ROLE: &str = "com.docker.compose.service";
+/// On a container of `docker compose run`.
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+
+/// A volume that a container has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mounted {
+    pub(super) target: String,
+    pub(super) volume: String,
+}
+
+/// What a container takes the place of, as its label says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Replaced {
+    pub(super) id: String,
+    /// The restart policy that it had.
+    pub(super) policy: String,
+    pub(super) most: i64,
+    /// Whether it ran.
+    pub(super) ran: bool,
+}
+
+/// A container that stands for a shared role.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) container: Container,
+    pub(super) since: Option<Millis>,
+    pub(super) owner: Owner,
+    pub(super) settings: String,
+    pub(super) replaces: Vec<Replaced>,
+    pub(super) mounts: Vec<Mounted>,
+    pub(super) policy: RestartPolicy,
+    /// How often the engine has started it again by itself.
+    pub(super) restarts: i64,
+    /// Its image, as it was asked for.
+    pub(super) image: String,
+    /// The networks it is in, by name.
+    networks: Vec<String>,
+}
+
+/// A new container and what it takes the place of.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    pub(super) new: Standing,
+    pub(super) old: Vec<(Standing, Replaced)>,
+}
+
+/// All that stands.
+pub(super) struct Looked {
+    pub(super) standing: Vec<Standing>,
+    pub(super) trials: Vec<Trial>,
+}
+
+impl Standing {
+    /// Reads the engine's full answer.
+    pub(super) fn read(answer: ContainerInspectResponse) -> Self {
+        let config = answer.config.clone().unwrap_or_default();
+        let labels = config.labels.unwrap_or_default();
+        let host = answer.host_config.clone().unwrap_or_default();
+        let networks = answer.network_settings.as_ref();
+        let networks = networks.and_then(|settings| settings.networks.clone());
+        let networks = networks.unwrap_or_default();
+        let service = labels.get(names::SERVICE);
+        let own = service.map(|service| format!("flipside.{service}.shared"));
+        let endpoint = own.and_then(|name| networks.get(&name).cloned());
+        let state = answer.state.clone().unwrap_or_default();
+        let since = match state.running {
+            Some(true) => state.started_at,
+            _ => state.finished_at,
+        };
+        let mounts = answer.mounts.clone().unwrap_or_default();
+        let mounts = mounts.into_iter().filter_map(|mount| {
+            let target = mount.destination?;
+            let volume = mount.name.filter(|name| !name.is_empty())?;
+            Some(Mounted { target, volume })
+        });
+        let restarts = answer.restart_count.unwrap_or_default();
+        let mut container = inspect::full(answer);
+        container.run = Run::Shared;
+        container.address = endpoint.as_ref().and_then(inspect::address);
+        let owner = match Kind::Shared.is(&labels) {
+            true => Owner::Flipside,
+            false => {
+                let of_project = labels.get(ROLE).and_then(|name| RoleName::new(name).ok());
+                if let Some(role) = of_project {
+                    container.role = role;
+                }
+                Owner::Project(labels.get(PROJECT).cloned().unwrap_or_default())
+            }
+        };
+        let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+        Self {
+            container,
+            since: since.as_deref().and_then(inspect::instant),
+            owner,
+            settings: label(names::SETTINGS),
+            replaces: serde_json::from_str(&label(names::REPLACES)).unwrap_or_default(),
+            mounts: mounts.collect(),
+            policy: host.restart_policy.unwrap_or_default(),
+            restarts,
+            image: config.image.unwrap_or_default(),
+            networks: networks.into_keys().collect(),
+        }
+    }
+
+    /// As others are told of it.
+    pub(super) fn told(&self) -> Shared {
+        Shared {
+            container: self.container.clone(),
+            since: self.since,
+            owner: self.owner.clone(),
+            halfway: false,
+            differs: Vec::new(),
+        }
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        matches!(
+            self.container.state,
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting
+        )
+    }
+}
+
+impl Looked {
+    /// What stands for a role: ours, else a Compose project's.
+    pub(super) fn of(&self, role: &RoleName) -> impl Iterator<Item = &Standing> {
+        let of = self.standing.iter();
+        of.filter(move |one| one.container.role == *role)
+    }
+
+    /// What of a Compose project stands for a role.
+    pub(super) fn theirs(&self, role: &RoleName) -> impl Iterator<Item = &Standing> {
+        self.of(role).filter(|one| one.owner != Owner::Flipside)
+    }
+
+    /// What a killed apply has left of a role.
+    pub(super) fn trial(&self, role: &RoleName) -> Option<&Trial> {
+        let mut trials = self.trials.iter();
+        trials.find(|trial| trial.new.container.role == *role)
+    }
+
+    pub(super) fn is_halfway(&self, one: &Standing) -> bool {
+        self.trial(&one.container.role).is_some()
+    }
+}
+
+/// Looks at all that stands for the shared roles of a service, see [`crate::engine::Engine::shared`].
+pub(super) async fn look(
+    engine: &Docker,
+    service: &ServiceName,
+    plan: Option<&Plan>,
+) -> Result<Looked, EngineError> {
+    let kind = Kind::Shared.as_str();
+    let filter = label_filter(&[(names::SERVICE, service.as_str()), (names::KIND, kind)]);
+    let ours = ids(inspect::containers(engine, filter).await?);
+    let mut standing = each(engine, &ours).await?;
+    let network = names::shared_network(service);
+    let trials = trials(engine, &standing, &network).await?;
+    let is_ours = |role: &RoleName| standing.iter().any(|one| one.container.role == *role);
+    let theirs = of_project(engine, &network, plan).await?.into_iter();
+    let theirs: Vec<_> = theirs
+        .filter(|one| !is_ours(&one.container.role))
+        .filter(|one| plan.is_none_or(|plan| plan.shared.contains_key(&one.container.role)))
+        .collect();
+    standing.extend(theirs);
+    standing.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+    Ok(Looked { standing, trials })
+}
+
+/// One container; `None` where it is gone.
+pub(super) async fn one(engine: &Docker, id: &str) -> Result<Option<Standing>, EngineError> {
+    let client = &engine.client;
+    let answer = found(client.docker.inspect_container(id, None).await);
+    let answer = answer.map_err(|error| client.fault(error))?;
+    Ok(answer.map(Standing::read))
+}
+
+async fn each(engine: &Docker, ids: &[String]) -> Result<Vec<Standing>, EngineError> {
+    let found = try_join_all(ids.iter().map(|id| one(engine, id))).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn ids(listed: Vec<bollard::models::ContainerSummary>) -> Vec<String> {
+    listed.into_iter().filter_map(|one| one.id).collect()
+}
+
+/// New containers of which what they take the place of is still there: an own one, or a Compose
+/// project's that has not been disconnected.
+async fn trials(
+    engine: &Docker,
+    ours: &[Standing],
+    network: &str,
+) -> Result<Vec<Trial>, EngineError> {
+    let mut trials = Vec::new();
+    for new in ours.iter().filter(|one| !one.replaces.is_empty()) {
+        let mut old = Vec::new();
+        for replaced in &new.replaces {
+            let Some(found) = one(engine, &replaced.id).await? else {
+                continue;
+            };
+            let left = found.owner != Owner::Flipside
+                && !found.networks.iter().any(|name| name == network);
+            if !left {
+                old.push((found, replaced.clone()));
+            }
+        }
+        if !old.is_empty() {
+            let new = new.clone();
+            trials.push(Trial { new, old });
+        }
+    }
+    Ok(trials)
+}
+
+/// What of the plan's Compose project stands; without a plan, what of any is on the network.
+async fn of_project(
+    engine: &Docker,
+    network: &str,
+    plan: Option<&Plan>,
+) -> Result<Vec<Standing>, EngineError> {
+    let filters = match plan.map(|plan| &plan.project) {
+        Some(None) => return Ok(Vec::new()),
+        Some(Some(project)) => label_filter(&[(PROJECT, project.as_str()), (ROLE, "")]),
+        None => HashMap::from([
+            ("network".to_owned(), vec![network.to_owned()]),
+            (
+                "label".to_owned(),
+                vec![PROJECT.to_owned(), ROLE.to_owned()],
+            ),
+        ]),
+    };
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(filters),
+        ..ListContainersOptions::default()
+    };
+    let client = &engine.client;
+    let listed = client.docker.list_containers(Some(options)).await;
+    let listed = listed.map_err(|error| client.fault(error))?;
+    let theirs = listed.into_iter().filter(|container| {
+        let labels = container.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key));
+        let one_off = label(ONE_OFF).is_some_and(|said| said.eq_ignore_ascii_case("true"));
+        !one_off && label(names::SERVICE).is_none()
+    });
+    each(engine, &ids(theirs.collect())).await
+}

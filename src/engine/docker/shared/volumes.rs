@@ -1,0 +1,96 @@
+//! Volumes of shared roles: those that were copied for them, and those that a Compose project has
+//! under another name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::names::{self, Kind};
+use super::super::{Docker, inspect, tear_down};
+use super::look::PROJECT;
+use crate::core::names::{RoleName, ServiceName};
+use crate::core::plan::{MountSource, Plan, Role};
+use crate::docker::{found, label_filter, refused_hint};
+use crate::engine::EngineError;
+
+/// The label by which Compose finds its own again.
+const VOLUME: &str = "com.docker.compose.volume";
+
+/// Refuses roles that would begin with an empty volume where the plan's Compose project has a full one.
+pub(super) async fn check(
+    engine: &Docker,
+    plan: &Plan,
+    roles: impl Iterator<Item = (&RoleName, &Role)>,
+) -> Result<(), EngineError> {
+    let Some(project) = &plan.project else {
+        return Ok(());
+    };
+    let before = format!("{}_", plan.service);
+    let wanted: Vec<_> = roles
+        .flat_map(|(name, role)| role.mounts.iter().map(move |mount| (name, mount)))
+        .filter_map(|(role, mount)| match &mount.source {
+            MountSource::Shared(volume) => Some((role, volume.strip_prefix(&before)?, volume)),
+            MountSource::PerRelease(_) | MountSource::Host(_) => None,
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let listed = inspect::volumes(engine, label_filter(&[(PROJECT, project.as_str())])).await?;
+    let named = listed.into_iter().filter_map(|mut volume| {
+        let key = volume.labels.remove(VOLUME)?;
+        Some((key, volume.name))
+    });
+    let theirs: BTreeMap<String, String> = named.collect();
+    for (role, key, volume) in wanted {
+        let Some(there) = theirs.get(key).filter(|there| *there != volume) else {
+            continue;
+        };
+        if !is_there(engine, volume).await? {
+            return Err(refused_hint(
+                format!(
+                    "`{role}` would begin with a new, empty volume `{volume}`, and the Compose \
+                     project `{project}` has its `{key}` in `{there}`"
+                ),
+                format!(
+                    "go on with that one: write `volumes: {{{key}: {{keep: across-releases, \
+                     name: {there}}}}}` into the plan"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn is_there(engine: &Docker, name: &str) -> Result<bool, EngineError> {
+    let client = &engine.client;
+    let answer = found(client.docker.inspect_volume(name).await);
+    Ok(answer.map_err(|error| client.fault(error))?.is_some())
+}
+
+/// The volumes that were made for a service's shared roles, and filled.
+pub(super) async fn copied(
+    engine: &Docker,
+    service: &ServiceName,
+) -> Result<BTreeSet<String>, EngineError> {
+    let kind = Kind::Shared.as_str();
+    let filter = label_filter(&[(names::SERVICE, service.as_str()), (names::KIND, kind)]);
+    let listed = inspect::volumes(engine, filter).await?;
+    Ok(listed.into_iter().map(|volume| volume.name).collect())
+}
+
+/// Removes those of them that no shared container has.
+pub(super) async fn sweep(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
+    let copied = copied(engine, service).await?;
+    if copied.is_empty() {
+        return Ok(());
+    }
+    let looked = super::look::look(engine, service, None).await?;
+    let used: BTreeSet<&String> = looked
+        .standing
+        .iter()
+        .flat_map(|one| one.mounts.iter().map(|mount| &mount.volume))
+        .collect();
+    for volume in copied.iter().filter(|volume| !used.contains(volume)) {
+        tear_down::volume(engine, volume).await?;
+    }
+    Ok(())
+}

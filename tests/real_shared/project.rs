@@ -1,0 +1,221 @@
+//! A Compose project that runs already: its containers are found by their labels, connected, and left
+//! alone until `shared apply`. Played by the `docker` command; no Compose is needed.
+
+use flipside::core::plan::{Condition, ImageSource, Mount, MountSource, Run};
+use flipside::core::progress::Silent;
+use flipside::core::shared::Owner;
+use flipside::engine::{Engine, EngineError, Spec};
+
+use super::{docker, inspect, life, runs};
+use crate::support::docker::Scope;
+use crate::support::sample::{depends, role, role_name, set, spec};
+
+struct Project<'a> {
+    scope: &'a Scope,
+    name: String,
+}
+
+impl<'a> Project<'a> {
+    fn new(scope: &'a Scope) -> Self {
+        let name = format!("{}-proj", scope.service);
+        Self { scope, name }
+    }
+
+    fn image(&self) -> &str {
+        match &self.scope.image {
+            ImageSource::Pull(image) => image,
+            ImageSource::Build(_) => unreachable!("a pulled image"),
+        }
+    }
+
+    /// Runs container `number` of the project's `db`, with its volume `data`.
+    fn run(&self, number: u32) -> String {
+        let volume = format!("{}_data", self.name);
+        let of = |key: &str| format!("com.docker.compose.{key}");
+        let project = format!("{}={}", of("project"), self.name);
+        let called = format!("{}-db-{number}", self.name);
+        docker(&[
+            "volume",
+            "create",
+            "--label",
+            &project,
+            "--label",
+            &format!("{}=data", of("volume")),
+            &volume,
+        ]);
+        docker(&[
+            "run",
+            "-d",
+            "--name",
+            &called,
+            "--label",
+            &project,
+            "--label",
+            &format!("{}=db", of("service")),
+            "--label",
+            &format!("{}=False", of("oneoff")),
+            "--restart",
+            "always",
+            "-v",
+            &format!("{volume}:/data"),
+            self.image(),
+        ]);
+        called
+    }
+
+    /// A plan read from the project's file; `volume` is the name that its volume has there.
+    fn spec(&self, release: u64, volume: &str) -> Spec {
+        let mut web = role(self.scope.image.clone());
+        depends(&mut web, "db", Condition::Started);
+        let mut spec = spec(&self.scope.service, release, vec![("web", web)]);
+        let mut db = role(self.scope.image.clone());
+        db.run = Run::Shared;
+        db.mounts = vec![Mount {
+            target: "/data".into(),
+            source: MountSource::Shared(volume.into()),
+            read_only: false,
+            propagation: None,
+        }];
+        set(&mut db, "VERSION", "9");
+        spec.plan.shared.insert(role_name("db"), db);
+        spec.plan.project = Some(self.name.clone());
+        spec
+    }
+
+    async fn up(&self, spec: &Spec) {
+        let engine = &self.scope.engine;
+        let images = engine.prepare(spec, &Silent).await.unwrap();
+        engine.stand_up(spec, &images, &Silent).await.unwrap();
+    }
+}
+
+fn aliases(scope: &Scope, container: &str) -> Vec<String> {
+    let network = format!("flipside.{}.shared", scope.service);
+    let now = inspect(container);
+    let all = &now["NetworkSettings"]["Networks"][&network]["Aliases"];
+    let all = all.as_array().cloned().unwrap_or_default().into_iter();
+    all.filter_map(|name| Some(name.as_str()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn running_containers_are_connected_and_not_touched() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let names = [project.run(1), project.run(2)];
+    let before: Vec<_> = names.iter().map(|name| life(name)).collect();
+    let volume = format!("{}_data", scope.service);
+    let spec = project.spec(1, &volume);
+    let told = scope
+        .engine
+        .shared(&scope.service, Some(&spec.plan))
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let owner = Owner::Project(project.name.clone());
+    assert!(
+        told.iter()
+            .all(|one| one.owner == owner && one.differs.is_empty())
+    );
+    project.up(&spec).await;
+    project.up(&project.spec(2, &volume)).await;
+    let after: Vec<_> = names.iter().map(|name| life(name)).collect();
+    assert_eq!(after, before);
+    for name in &names {
+        assert!(aliases(&scope, name).contains(&"db".to_owned()));
+    }
+    // Also known without the plan, by their network.
+    let told = scope.engine.shared(&scope.service, None).await.unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for release in [1, 2] {
+        let release = flipside::core::names::Release(release);
+        scope
+            .engine
+            .tear_down(&scope.service, release)
+            .await
+            .unwrap();
+    }
+    scope.engine.tear_down_shared(&scope.service).await.unwrap();
+    assert!(names.iter().all(|name| runs(name)));
+    assert!(aliases(&scope, &names[0]).is_empty());
+}
+
+#[tokio::test]
+async fn apply_takes_their_place_with_their_data_and_keeps_them() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let old = project.run(1);
+    let adopted = format!("{}_data", project.name);
+    project.up(&project.spec(1, &adopted)).await;
+    let spec = project.spec(2, &adopted);
+    let db = role_name("db");
+    let applied = scope.engine.apply_shared(&spec.plan, &db, &Silent);
+    assert_eq!(applied.await.unwrap().kept, [old.as_str()]);
+    let new = format!("{}-shared-db", scope.service);
+    assert!(runs(&new) && !runs(&old));
+    assert_eq!(inspect(&new)["Mounts"][0]["Name"], adopted);
+    assert_eq!(inspect(&old)["HostConfig"]["RestartPolicy"]["Name"], "no");
+    assert!(aliases(&scope, &old).is_empty());
+    assert!(aliases(&scope, &new).contains(&"db".to_owned()));
+    // From here on it is flipside's own.
+    let before = life(&new);
+    project.up(&spec).await;
+    assert_eq!(life(&new), before);
+    assert!(!runs(&old));
+}
+
+#[tokio::test]
+async fn apply_that_fails_lets_them_go_on() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let old = project.run(1);
+    let mut spec = project.spec(1, &format!("{}_data", project.name));
+    let db = spec.plan.shared.get_mut(&role_name("db")).unwrap();
+    set(db, "EXIT_AT_START", "3");
+    let failed = scope
+        .engine
+        .apply_shared(&spec.plan, &role_name("db"), &Silent)
+        .await;
+    let Err(EngineError::Failed(failure)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(failure.what.contains("was put back"), "{failure:?}");
+    assert!(runs(&old));
+    assert_eq!(
+        inspect(&old)["HostConfig"]["RestartPolicy"]["Name"],
+        "always"
+    );
+    assert!(aliases(&scope, &old).contains(&"db".to_owned()));
+}
+
+#[tokio::test]
+async fn an_empty_volume_never_takes_the_place_of_a_full_one() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let old = project.run(1);
+    let volume = format!("{}_data", scope.service);
+    let spec = project.spec(1, &volume);
+    let refusal = |failed: EngineError| match failed {
+        EngineError::Failed(failure) => (failure.what, failure.hint.unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let applied = scope
+        .engine
+        .apply_shared(&spec.plan, &role_name("db"), &Silent)
+        .await;
+    let (what, hint) = refusal(applied.unwrap_err());
+    let there = format!("{}_data", project.name);
+    let expected = format!(
+        "`db` would begin with a new, empty volume `{volume}`, and the Compose project `{}` has its \
+         `data` in `{there}`",
+        project.name
+    );
+    assert_eq!(what, expected);
+    let line = format!("`volumes: {{data: {{keep: across-releases, name: {there}}}}}`");
+    assert!(hint.contains(&line), "{hint}");
+    assert!(runs(&old));
+    // Nor where nothing of the project is left but the volume.
+    docker(&["rm", "-f", &old]);
+    let told = scope.engine.shared(&scope.service, Some(&spec.plan)).await;
+    assert_eq!(refusal(told.unwrap_err()).0, expected);
+}

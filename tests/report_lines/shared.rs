@@ -1,0 +1,195 @@
+//! What is said of shared roles.
+
+use flipside::core::action::Action;
+use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
+use flipside::core::names::{Release, RoleName};
+use flipside::core::plan::Run;
+use flipside::core::shared::{Owner, Shared};
+use flipside::core::verdict::Outcome;
+use flipside::core::world::{Container, ContainerState, Health};
+use flipside::report::tables::{status_json, status_text};
+
+use super::tables::view;
+use super::{NOON, check, intended, opened, told};
+
+fn role(name: &str) -> RoleName {
+    RoleName::new(name).unwrap()
+}
+
+fn apply(roles: &[&str]) -> Event {
+    let roles = roles.iter().map(|name| role(name)).collect();
+    opened(Verb::Apply { roles }, Some(2))
+}
+
+#[test]
+fn an_apply_is_told_in_words() {
+    let events = [
+        apply(&["db", "queue"]),
+        intended(Action::Apply { role: role("db") }),
+        Event::Applied {
+            role: role("db"),
+            kept: vec!["proj-db-1".into()],
+            as_it_was: false,
+        },
+        intended(Action::Apply {
+            role: role("queue"),
+        }),
+        Event::Applied {
+            role: role("queue"),
+            kept: vec![],
+            as_it_was: true,
+        },
+        Event::Closed {
+            outcome: Outcome::Done,
+        },
+    ];
+    check(
+        &told(&events),
+        r#"
+        . apply the plan to the shared roles `db` and `queue`, begun by `ana@ci`
+        ! `db` is about to stop, for as long as it takes to start again
+        + the shared role `db` runs with the plan's settings after 100 ms
+        | `proj-db-1` of the Compose project is stopped and kept; once nothing is missing: docker rm proj-db-1
+        ! `queue` is about to stop, for as long as it takes to start again
+        . the shared role `queue` is as the plan has it
+        + the shared roles are as the plan has them, 500 ms after the start
+    "#,
+    );
+}
+
+#[test]
+fn an_apply_that_fails_is_told_with_its_logs() {
+    let events = [
+        apply(&["db"]),
+        intended(Action::Apply { role: role("db") }),
+        Event::Failed(Failure {
+            what: "the shared role `db` did not come up".into(),
+            hint: None,
+            replicas: vec![ReplicaReport {
+                container: "shop-shared-db".into(),
+                reasons: vec!["exited with 1".into()],
+                logs: vec!["FATAL: no such option".into()],
+            }],
+        }),
+        Event::Closed {
+            outcome: Outcome::Refused,
+        },
+    ];
+    check(
+        &told(&events),
+        r#"
+        . apply the plan to the shared role `db`, begun by `ana@ci`
+        ! `db` is about to stop, for as long as it takes to start again
+        x the shared role `db` did not come up
+        | `shop-shared-db`: exited with 1
+        |   its last log line:
+        |     FATAL: no such option
+        + shop@2 still serves
+        x not all of the plan was applied, after 300 ms; shop@2 serves
+    "#,
+    );
+}
+
+#[test]
+fn what_stays_of_removed_shared_roles_is_named() {
+    let verb = Verb::Down {
+        releases: vec![Release(2)],
+        shared: true,
+    };
+    let removed = |kept: &[&str]| Event::SharedRemoved {
+        kept: kept.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let events = [
+        opened(verb, Some(2)),
+        intended(Action::RemoveShared),
+        removed(&["shop_db", "shop_queue"]),
+        intended(Action::RemoveShared),
+        removed(&[]),
+    ];
+    check(
+        &told(&events),
+        r#"
+        . take `shop` down, begun by `ana@ci`
+        . removed the shared roles and their network
+        . their data is still there, in `shop_db` and `shop_queue`; this removes it for good: docker volume rm shop_db shop_queue
+        . removed the shared roles and their network
+    "#,
+    );
+}
+
+fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> Shared {
+    Shared {
+        container: Container {
+            id: "id".into(),
+            name: format!("shop-shared-{name}"),
+            role: role(name),
+            replica: 1,
+            run: Run::Shared,
+            image_id: "sha256:11".into(),
+            address: None,
+            state,
+            health,
+        },
+        since: Some(NOON - 7_200_000),
+        owner,
+        halfway: false,
+        differs: Vec::new(),
+    }
+}
+
+#[test]
+fn status_shows_shared_roles_and_what_a_person_has_to_do() {
+    let mut view = view();
+    let ended = ContainerState::Exited {
+        code: 1,
+        oom: false,
+    };
+    let project = Owner::Project("old".into());
+    let mut halfway = standing(
+        "search",
+        ContainerState::Created,
+        Health::None,
+        Owner::Flipside,
+    );
+    (halfway.halfway, halfway.since) = (true, None);
+    view.shared = vec![
+        standing("cache", ContainerState::Running, Health::None, project),
+        standing(
+            "db",
+            ContainerState::Running,
+            Health::Healthy,
+            Owner::Flipside,
+        ),
+        standing("queue", ended, Health::None, Owner::Flipside),
+        halfway,
+    ];
+    check(
+        &status_text(&view, NOON, 100),
+        r#"
+        shop@2 is live since 2026-11-23 11:45:57 UTC (14m 3s ago)
+        the proxy pointer agrees, generation 4, written by `ana@ci`: deploy shop@2
+
+                 release  slot   stood up  fit  endpoints
+        live     shop@2   green  1h ago    yes  10.213.2.2:8080
+                                                10.213.2.3:8080
+        standby  shop@1   blue   2h ago    yes  10.213.1.2:8080
+                                                10.213.1.3:8080
+
+        shared role  container           state                            since   whose
+        cache        shop-shared-cache   running                          2h ago  Compose project old
+        db           shop-shared-db      healthy                          2h ago  flipside
+        queue        shop-shared-queue   exited with 1                    2h ago  flipside
+        search       shop-shared-search  created, never started, halfway  -       flipside
+        halfway: a `shared apply` was cut short; go on with: flipside shared apply
+        `shop-shared-queue` has stopped; start it: docker start shop-shared-queue
+
+        roll back with: flipside rollback shop
+    "#,
+    );
+    let json = &status_json(&view)["shared"];
+    assert_eq!(json[0]["project"], "old");
+    assert_eq!(
+        json[2].to_string(),
+        r#"{"role":"queue","container":"shop-shared-queue","state":{"exited":{"code":1,"oom":false}},"health":"none","since":1795428000000,"project":null,"halfway":false}"#
+    );
+}

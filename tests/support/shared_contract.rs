@@ -1,0 +1,187 @@
+//! What every engine must do with shared roles.
+
+use flipside::core::names::Release;
+use flipside::core::plan::{Condition, MountSource, Run};
+use flipside::core::progress::Silent;
+use flipside::core::shared::{Owner, Shared};
+use flipside::core::world::ContainerState;
+use flipside::engine::{EngineError, Spec};
+
+use super::engine_contract::Fixture;
+use super::sample;
+
+/// A release of `web` that waits for the shared role `db`, which waits for `queue`.
+pub fn spec(f: &Fixture<'_>, release: u64) -> Spec {
+    let mut web = sample::role(f.image.clone());
+    sample::depends(&mut web, "db", Condition::Started);
+    let mut spec = sample::spec(&f.service, release, vec![("web", web)]);
+    let mut db = sample::role(f.image.clone());
+    db.run = Run::Shared;
+    let mut queue = db.clone();
+    sample::set(&mut queue, "VERSION", "1");
+    sample::depends(&mut db, "queue", Condition::Started);
+    sample::set(&mut db, "VERSION", "1");
+    spec.plan.shared.insert(sample::role_name("db"), db);
+    spec.plan.shared.insert(sample::role_name("queue"), queue);
+    spec
+}
+
+/// The same with another setting of `db`.
+fn changed(f: &Fixture<'_>, release: u64) -> Spec {
+    let mut spec = spec(f, release);
+    let db = spec.plan.shared.get_mut(&sample::role_name("db")).unwrap();
+    sample::set(db, "VERSION", "2");
+    spec
+}
+
+impl Fixture<'_> {
+    async fn shared(&self, spec: Option<&Spec>) -> Vec<Shared> {
+        let plan = spec.map(|spec| &spec.plan);
+        self.engine.shared(&self.service, plan).await.unwrap()
+    }
+
+    async fn down(&self, releases: &[u64]) -> Vec<String> {
+        self.clean(releases).await;
+        let kept = self.engine.tear_down_shared(&self.service).await;
+        assert_eq!(self.shared(None).await, []);
+        kept.unwrap()
+    }
+
+    async fn apply(&self, spec: &Spec) -> Result<bool, EngineError> {
+        let role = sample::role_name("db");
+        let applied = self.engine.apply_shared(&spec.plan, &role, &Silent).await;
+        applied.map(|applied| !applied.as_it_was)
+    }
+}
+
+fn roles(all: &[Shared]) -> Vec<&str> {
+    all.iter().map(|one| one.container.role.as_str()).collect()
+}
+
+fn ids(all: &[Shared]) -> Vec<String> {
+    all.iter().map(|one| one.container.id.clone()).collect()
+}
+
+/// Every promise, one after the other.
+pub async fn all(fixture: &Fixture<'_>) {
+    shared_roles_are_stood_up_once_and_outlive_their_release(fixture).await;
+    what_differs_is_told_and_left_alone(fixture).await;
+    settings_are_applied_once_and_only_where_they_differ(fixture).await;
+    volumes_outlive_everything(fixture).await;
+    a_release_that_waits_for_what_has_ended_is_refused(fixture).await;
+}
+
+pub async fn shared_roles_are_stood_up_once_and_outlive_their_release(f: &Fixture<'_>) {
+    assert_eq!(f.shared(None).await, []);
+    let spec = spec(f, 1);
+    let images = f.engine.prepare(&spec, &Silent).await.unwrap();
+    let pinned: Vec<_> = images.keys().map(|role| role.as_str()).collect();
+    assert_eq!(pinned, ["db", "queue", "web"]);
+    let environment = f.engine.stand_up(&spec, &images, &Silent).await.unwrap();
+    // They are none of the environment's containers.
+    let of_release = environment.containers.iter().map(|c| c.role.as_str());
+    assert_eq!(of_release.collect::<Vec<_>>(), ["web"]);
+    let standing = f.shared(Some(&spec)).await;
+    assert_eq!(roles(&standing), ["db", "queue"]);
+    for one in &standing {
+        assert_eq!(one.container.state, ContainerState::Running, "{one:?}");
+        assert_eq!(one.owner, Owner::Flipside);
+        assert_eq!((one.differs.as_slice(), one.halfway), (&[][..], false));
+    }
+    // Once is enough, for the next release as well.
+    f.up(&spec).await;
+    let second = self::spec(f, 2);
+    let images = f.engine.prepare(&second, &Silent).await.unwrap();
+    let pinned: Vec<_> = images.keys().map(|role| role.as_str()).collect();
+    assert_eq!(pinned, ["web"]);
+    f.engine.stand_up(&second, &images, &Silent).await.unwrap();
+    assert_eq!(ids(&f.shared(None).await), ids(&standing));
+    f.clean(&[1, 2]).await;
+    assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
+    assert_eq!(ids(&f.shared(None).await), ids(&standing));
+    let services = f.engine.services().await.unwrap();
+    assert!(services.contains(&f.service), "{services:?}");
+    assert_eq!(f.down(&[]).await, [""; 0]);
+    assert_eq!(
+        f.engine.tear_down_shared(&f.service).await.unwrap(),
+        [""; 0]
+    );
+}
+
+pub async fn what_differs_is_told_and_left_alone(f: &Fixture<'_>) {
+    f.up(&spec(f, 1)).await;
+    let before = f.shared(None).await;
+    let changed = changed(f, 2);
+    let standing = f.shared(Some(&changed)).await;
+    let told: Vec<Vec<_>> = standing
+        .iter()
+        .map(|one| one.differs.iter().map(|d| d.place.clone()).collect())
+        .collect();
+    assert_eq!(told, [vec!["environment.VERSION".to_owned()], vec![]]);
+    f.up(&changed).await;
+    assert_eq!(ids(&f.shared(None).await), ids(&before));
+    f.down(&[1, 2]).await;
+}
+
+pub async fn settings_are_applied_once_and_only_where_they_differ(f: &Fixture<'_>) {
+    let (spec, changed) = (spec(f, 1), changed(f, 2));
+    assert_eq!(f.apply(&spec).await, Ok(false), "nothing stands yet");
+    f.up(&spec).await;
+    let before = f.shared(None).await;
+    assert_eq!(f.apply(&spec).await, Ok(false));
+    assert_eq!(ids(&f.shared(None).await), ids(&before));
+    assert_eq!(f.apply(&changed).await, Ok(true));
+    let after = f.shared(Some(&changed)).await;
+    assert_eq!(roles(&after), ["db", "queue"]);
+    assert_ne!(after[0].container.id, before[0].container.id);
+    assert_eq!(after[0].container.name, before[0].container.name);
+    assert_eq!(after[0].container.address, before[0].container.address);
+    assert_eq!(after[0].container.state, ContainerState::Running);
+    assert_eq!(
+        (after[0].differs.as_slice(), after[0].halfway),
+        (&[][..], false)
+    );
+    // The other one is not touched.
+    assert_eq!(after[1].container.id, before[1].container.id);
+    assert_eq!(f.apply(&changed).await, Ok(false));
+    assert_eq!(ids(&f.shared(None).await), ids(&after));
+    assert_eq!(f.engine.settle_shared(&f.service).await.unwrap(), [""; 0]);
+    f.down(&[1]).await;
+}
+
+pub async fn volumes_outlive_everything(f: &Fixture<'_>) {
+    let volume = format!("{}_data", f.service);
+    let with = |mut spec: Spec| {
+        let db = spec.plan.shared.get_mut(&sample::role_name("db")).unwrap();
+        db.mounts = vec![flipside::core::plan::Mount {
+            target: "/data".into(),
+            source: MountSource::Shared(volume.clone()),
+            read_only: false,
+            propagation: None,
+        }];
+        spec
+    };
+    f.up(&with(spec(f, 1))).await;
+    assert_eq!(f.apply(&with(changed(f, 2))).await, Ok(true));
+    assert_eq!(f.down(&[1]).await, [volume.as_str()]);
+}
+
+pub async fn a_release_that_waits_for_what_has_ended_is_refused(f: &Fixture<'_>) {
+    let mut spec = spec(f, 1);
+    let db = spec.plan.shared.get_mut(&sample::role_name("db")).unwrap();
+    // Waited for to be healthy, and without a health check.
+    db.healthcheck = None;
+    let web = spec.plan.roles.get_mut(&sample::role_name("web")).unwrap();
+    sample::depends(web, "db", Condition::Healthy);
+    let images = f.engine.prepare(&spec, &Silent).await.unwrap();
+    let refused = f.engine.stand_up(&spec, &images, &Silent).await;
+    let Err(EngineError::Failed(failure)) = refused else {
+        panic!("not refused: {refused:?}");
+    };
+    assert!(failure.what.contains("db"), "{failure:?}");
+    // Nothing of the environment was made.
+    assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
+    let gone = f.engine.tear_down(&f.service, Release(1)).await;
+    assert_eq!(gone, Ok(()));
+    f.down(&[]).await;
+}
