@@ -270,10 +270,7 @@ impl Checker {
                 let applied = applied.is_some_and(|run| matches!(run.verb, Verb::Apply { .. }));
                 let open = driven && told.undrained && !self.undrained.is_empty();
                 let halfway = |one: &FakeShared| one.old.is_some();
-                if *outcome == Outcome::Done
-                    && applied
-                    && lock(&self.world).shared.iter().any(halfway)
-                {
+                if driven && applied && lock(&self.world).shared.iter().any(halfway) {
                     self.breaks(5, format!("run {run} ended with a shared role halfway"));
                 }
                 if *outcome == Outcome::Done && open {

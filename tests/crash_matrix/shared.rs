@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use flipside::core::action::Action;
+use flipside::core::action::{Action, Ask};
+use flipside::core::decide::{Next, decide};
 use flipside::core::event::Event;
 use flipside::core::plan::{Condition, Plan, Run};
 use flipside::core::state::{Course, Illegal, State};
@@ -11,9 +12,9 @@ use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::engine::Settings;
 
-use super::cases::{Case, Next, PLAIN, Scenario, Trouble, WAYS};
+use super::cases::{Case, Next as Way, PLAIN, Scenario, Trouble, WAYS};
 use super::doors::Moment;
-use super::stage::{Flaw, Machine, Verb};
+use super::stage::{Machine, Verb};
 use super::sweep::{Course as Learnt, calls, cuts, full_disks, learn, play};
 use super::tape::Slip;
 use crate::support::facts::some_role;
@@ -78,7 +79,7 @@ fn scenarios() -> [Scenario; 4] {
 }
 
 /// As everywhere, and by the same verb again.
-fn ways() -> Vec<Next> {
+fn ways() -> Vec<Way> {
     let again = [
         (Machine::Here, Verb::ApplyShared),
         (Machine::Elsewhere, Verb::ApplyShared),
@@ -191,17 +192,49 @@ fn forgets_what_was_begun(state: State, event: &Event) -> Result<State, Illegal>
     Ok(state)
 }
 
-#[test]
-fn promise_5_a_core_that_takes_what_was_begun_for_done_is_caught() {
-    let trouble = Trouble::Fault(Op::ApplyShared, 0, Fault::Partial(1));
-    let next = (Machine::Here, Verb::Prune);
-    let mut case = Case::new(scenarios()[2], trouble, next);
-    assert_eq!(case.play(), Ok(()), "the sound one");
-    case.core = Core {
-        apply: forgets_what_was_begun,
-        ..Core::default()
+/// Its operator is killed with the new container made and the old one stopped, and another deploys.
+fn killed_halfway() -> Case {
+    let trouble = Trouble::Call(Op::ApplyShared, 0, Moment::After);
+    let mut case = Case::new(scenarios()[2], trouble, (Machine::Here, Verb::Deploy));
+    case.scenario.wrong = |world| {
+        outdated(world);
+        if world.made_shared == 2 {
+            world.faults.plan(Op::ApplyShared, [Fault::Partial(1)]);
+        }
     };
-    case.flaw = Flaw::None;
+    case
+}
+
+/// Sound, the case passes; broken, it fails and names the promise.
+fn caught(core: Core) {
+    let mut case = killed_halfway();
+    assert_eq!(case.play(), Ok(()), "the sound one");
+    case.core = core;
     let why = case.play().expect_err("the broken one was not caught");
     assert!(why.starts_with("promise 5:"), "{why}");
+}
+
+#[test]
+fn promise_5_a_core_that_takes_what_was_begun_for_done_is_caught() {
+    caught(Core {
+        apply: forgets_what_was_begun,
+        ..Core::default()
+    });
+}
+
+fn heeds_asks_at_once(state: &State) -> Next {
+    match decide(state) {
+        Next::Act(Action::Apply { .. }) if state.ask == Some(Ask::Settle) => {
+            Next::End(Outcome::Refused)
+        }
+        next => next,
+    }
+}
+
+#[test]
+fn promise_5_a_core_that_gives_up_what_was_begun_is_caught() {
+    caught(Core {
+        decide: heeds_asks_at_once,
+        ..Core::default()
+    });
 }

@@ -41,7 +41,9 @@ pub(in super::super) async fn apply(
     let settings = Settings::of(role)?;
     let mut looked = look::look(engine, service, Some(plan)).await?;
     if let Some(trial) = looked.trial(name).cloned() {
-        if settings.differences(&trial.new.settings).is_empty() {
+        // One that was never started may lack its files.
+        let was_started = trial.new.container.state != ContainerState::Created;
+        if was_started && settings.differences(&trial.new.settings).is_empty() {
             return go_on(engine, plan, &trial).await.map_err(acted);
         }
         end(engine, service, &trial).await.map_err(acted)?;
