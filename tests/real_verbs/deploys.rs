@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::kit::Stage;
+use super::kit::{Stage, docker};
 use crate::bad_days::{Day, Serves};
 
 #[test]
@@ -255,4 +255,27 @@ fn what_was_in_flight_at_the_switch_is_finished_or_cut_and_counted() {
     // Reset or closed: in either case without an answer.
     endless.read_to_end(&mut answer).ok();
     assert_eq!(answer, b"");
+}
+
+#[test]
+fn a_key_that_the_engine_does_not_know_is_bad_input() {
+    let stage = Stage::new();
+    let check =
+        "    healthcheck: { test: [CMD, /hello, check], start_interval: 1s }\n    mem_limit";
+    let plan = stage.plan().replace("    mem_limit", check);
+    stage.write("flipside.yaml", &plan);
+    let api = docker(&["version", "--format", "{{.Server.APIVersion}}"]);
+    let knows = api.split_once('.').unwrap().1.parse::<u32>().unwrap() >= 44;
+    if !knows {
+        let ran = stage.expect(2, &["deploy"]);
+        ran.says(&[
+            "role `web`: ",
+            &api,
+            "write `ignore: [start_interval]` in the plan",
+        ]);
+        assert_eq!(stage.parts(), [""; 0]);
+        stage.write("flipside.yaml", plan + "ignore: [start_interval]\n");
+    }
+    stage.deploy(&[]);
+    stage.serves("1");
 }
