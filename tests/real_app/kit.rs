@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::real_verbs::kit::{LONG, Running, Stage, docker};
+use crate::real_verbs::kit::{LONG, Ran, Running, Stage, docker};
 
 /// A guestbook that is removed when it is dropped, with its data, also by a panic.
 pub struct Guestbook {
@@ -39,88 +39,88 @@ impl Images {
 }
 
 impl Guestbook {
-    /// Its files and its database; nothing is released yet.
+    /// Its files, its plan and its database; nothing is released yet.
     pub fn new() -> Self {
         let images = Images::ready();
         let stage = Stage::new();
         let from = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guestbook");
         copy(Path::new(from), stage.path());
         let book = Self { stage, images };
-        book.write("flipside.yaml", &book.plan());
+        let name = format!("name: {}", book.stage.service);
+        book.change("compose.yaml", &[("name: guestbook", &name)]);
+        book.decide();
         book.keep_data();
         book
     }
 
-    /// What the plan says of `compose.yaml`: its roles, when each of them runs, and what is kept.
-    fn plan(&self) -> String {
+    /// Takes what `init` proposes, and says what it cannot know: the port of this test's own, and how
+    /// long things last.
+    fn decide(&self) {
+        std::fs::remove_file(self.stage.path().join("flipside.yaml")).unwrap();
+        let ran = self.run(&[
+            "init",
+            "--from",
+            "compose.yaml",
+            "--yes",
+            "-o",
+            "flipside.yaml",
+        ]);
+        ran.ended(0);
         let Stage { service, port, .. } = &self.stage;
-        let python = &self.images.python;
-        format!(
-            "name: {service}
-x-app: &app
-  build: &build {{ context: ., args: {{ PYTHON_IMAGE: {python} }} }}
-  env_file: .env
-  environment: &environment
-    RELEASE: ${{RELEASE}}
-    DATABASE_HOST: db
-    PYTHONUNBUFFERED: \"1\"
-  networks: [default, data]
-services:
-  web:
-    <<: *app
-    command: python app.py
-    environment: {{ <<: *environment, UPLOADS: /uploads }}
-    volumes: [\"uploads:/uploads\"]
-    depends_on:
-      migrate: {{ condition: service_completed_successfully }}
-  worker:
-    <<: *app
-    run: live-only
-    command: python worker.py
-    stop_grace_period: 30s
-    depends_on:
-      migrate: {{ condition: service_completed_successfully }}
-  migrate:
-    <<: *app
-    run: once
-    command: python migrate.py
-networks:
-  data: {{ external: true, name: {service}-data }}
-volumes:
-  uploads: {{ keep: across-releases, name: {service}_uploads }}
-expose: web:8000
-probes:
-  - http: {{ path: /up, interval: 200ms, deadline: 60s }}
-pointer:
-  proxy: {{ listen: \"127.0.0.1:{port}\" }}
-drain: 20s
-bake: 1s
-settle: 1s
-standby: {{ keep: 1 }}
-"
-        )
+        let listen = format!("pointer: {{proxy: {{listen: \"127.0.0.1:{port}\"}}}}");
+        let lasts = "drain: 20s\nbake: 1s\nsettle: 1s\nstandby: {keep: 1}\n";
+        let data = format!("networks: {{data: {{external: true, name: {service}-data}}}}\n");
+        self.change(
+            "flipside.yaml",
+            &[
+                (
+                    "  db: {run: shared}\n",
+                    "  db: {run: shared}\n  web: {networks: [default, data]}\n",
+                ),
+                ("{run: once}", "{run: once, networks: [default, data]}"),
+                (
+                    "{run: live-only}",
+                    "{run: live-only, networks: [default, data]}",
+                ),
+                ("pointer: {proxy: {listen: \":8000\"}}", &listen),
+            ],
+        );
+        let plan = self.stage.path().join("flipside.yaml");
+        let text = std::fs::read_to_string(&plan).unwrap();
+        std::fs::write(plan, format!("{text}\n{lasts}{data}")).unwrap();
     }
 
-    /// What outlives the releases.
+    /// Puts other words into a file, each of which must be there.
+    fn change(&self, name: &str, words: &[(&str, &str)]) {
+        let path = self.stage.path().join(name);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (from, to) in words {
+            assert!(text.contains(from), "`{from}` is not in {name}:\n{text}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The program, as whoever has the images would start it.
+    fn run(&self, words: &[&str]) -> Ran {
+        let mut command = self.stage.command(words);
+        command.env("PYTHON_IMAGE", &self.images.python);
+        command.env("POSTGRES_IMAGE", &self.images.postgres);
+        Running::start(command).end()
+    }
+
+    /// The database stands beside the releases, in a network that their roles join.
     fn keep_data(&self) {
         let service = &self.stage.service;
         let label = format!("flipside.service={service}");
         let (network, database) = (format!("{service}-data"), self.database());
-        let (data, uploads) = (
-            format!("{service}_pgdata:/var/lib/postgresql/data"),
-            format!("{service}_uploads"),
-        );
+        let volumes = ["pgdata", "uploads"].map(|name| format!("{service}_{name}"));
+        let mount = format!("{}:/var/lib/postgresql/data", volumes[0]);
         let env = self.stage.path().join(".env");
         for words in [
             &["network", "create", "--label", &label, &network][..],
-            &["volume", "create", "--label", &label, &uploads],
-            &[
-                "volume",
-                "create",
-                "--label",
-                &label,
-                &format!("{service}_pgdata"),
-            ],
+            &["volume", "create", "--label", &label, &volumes[0]],
+            &["volume", "create", "--label", &label, &volumes[1]],
             &[
                 "run",
                 "--detach",
@@ -133,7 +133,7 @@ standby: {{ keep: 1 }}
                 "--network-alias",
                 "db",
                 "--volume",
-                &data,
+                &mount,
                 "--env-file",
                 env.to_str().unwrap(),
                 &self.images.postgres,
@@ -165,11 +165,12 @@ standby: {{ keep: 1 }}
     }
 
     fn moves(&self, words: &[&str], to: &str) -> Value {
-        let finished = self.stage.expect(0, words).finished();
+        let ran = self.run(words);
+        ran.ended(0);
         let (status, body) = self.ask("GET", "/", "").unwrap();
         assert_eq!(status, 200, "{body}");
         assert_eq!(body.lines().next(), Some(&*format!("release {to}")));
-        finished
+        ran.finished()
     }
 
     pub fn address(&self) -> SocketAddr {
