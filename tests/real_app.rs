@@ -17,6 +17,7 @@ fn three_releases_and_a_rollback_lose_nothing_of_an_application_in_use() {
         "then its requests would end by themselves"
     );
 
+    let database = book.database_since();
     let people = People::at(&book);
     let second = book.deploy("2");
     people.go_on();
@@ -45,6 +46,7 @@ fn three_releases_and_a_rollback_lose_nothing_of_an_application_in_use() {
         assert_eq!(book.download(name), (200, text.to_owned()));
     }
 
+    assert_eq!(book.database_since(), database, "it outlives releases");
     book.until_all_jobs_are_done();
     assert_eq!(
         book.rows("SELECT text FROM entries ORDER BY text"),

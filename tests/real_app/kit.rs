@@ -148,6 +148,12 @@ impl Guestbook {
         format!("{}-data", self.stage.service)
     }
 
+    /// Which container the database is, and since when it has run.
+    pub fn database_since(&self) -> String {
+        let since = "{{.Id}} {{.State.StartedAt}}";
+        docker(&["inspect", "--format", since, &self.database()])
+    }
+
     pub fn write(&self, name: &str, text: &str) {
         self.stage.write(name, text);
     }
