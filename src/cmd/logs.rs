@@ -1,11 +1,12 @@
 //! `flipside logs`: of an environment, live or kept, its jobs and its hooks in containers among it.
 
 use crate::cli;
+use crate::core::event::Failure;
 use crate::core::mask::Mask;
 use crate::core::names::{Release, ServiceName};
 use crate::core::survey::survey;
 use crate::core::world::Environment;
-use crate::engine::LogLine;
+use crate::engine::{EngineError, LogLine};
 use crate::error::{Error, Exit, Touched};
 
 use super::context::Context;
@@ -52,17 +53,38 @@ pub async fn run(context: &Context, args: &cli::Logs) -> Result<Exit, Error> {
         operator: &operator,
         mask: &mask,
     };
-    if args.follow {
-        return showing.follow(&containers, args.tail).await;
-    }
+    // Those that are followed come with their last lines by then.
+    let tail = if args.follow { 0 } else { args.tail };
+    let (mut readable, mut others) = (Vec::new(), Vec::new());
     for container in containers {
-        let lines = operator.engine.logs(&container, args.tail).await;
-        for line in lines.map_err(|error| Error::of_engine(error, Touched::Nothing))? {
-            let container = container.clone();
-            showing.show(&LogLine { container, line });
+        match operator.engine.logs(&container, tail).await {
+            Ok(lines) => {
+                for line in lines {
+                    let container = container.clone();
+                    showing.show(&LogLine { container, line });
+                }
+                readable.push(container);
+            }
+            // A role may send its log elsewhere.
+            Err(EngineError::Failed(failure)) => others.push(Failure {
+                what: format!("the log of `{container}` cannot be read: {}", failure.what),
+                ..failure
+            }),
+            Err(error) => return Err(Error::of_engine(error, Touched::Nothing)),
         }
     }
-    Ok(Exit::Done)
+    if readable.is_empty()
+        && let Some(last) = others.pop()
+    {
+        return Err(Error::EngineRefused(last));
+    }
+    for failure in others {
+        operator.report.warn(&failure.what);
+    }
+    match args.follow {
+        true => showing.follow(&readable, args.tail).await,
+        false => Ok(Exit::Done),
+    }
 }
 
 /// The containers that are asked for, by name: those of roles, jobs among them, then those of hooks.

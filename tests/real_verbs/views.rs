@@ -165,6 +165,29 @@ fn logs_are_of_live_and_kept_releases() {
 }
 
 #[test]
+fn a_log_that_goes_elsewhere_hides_no_other() {
+    let stage = Stage::new();
+    let image = &stage.image;
+    let mute = format!("  mute: {{ image: {image}, logging: {{ driver: none }} }}\nexpose:");
+    stage.write("flipside.yaml", stage.plan().replace("expose:", &mute));
+    stage.deploy(&[]);
+    let said = format!("the log of `{}-1-mute-1` cannot be read: ", stage.service);
+    let all = stage.expect(0, &["logs", &stage.service]);
+    assert!(all.out.contains("-1-web-1  listening on "), "{all}");
+    assert!(all.err.contains(&said), "{all}");
+    let one = stage.expect(4, &["logs", &stage.service, "--role", "mute"]);
+    assert!(one.err.contains(&said), "{one}");
+    assert_eq!(one.out, "");
+
+    let mut followed = stage.start(&["logs", &stage.service, "--follow"]);
+    followed.until_shown("-1-web-1  listening on ");
+    stage.get("/followed");
+    followed.until_shown("-1-web-1  GET /followed 404");
+    let followed = followed.kill();
+    assert!(followed.err.contains(&said), "{followed}");
+}
+
+#[test]
 fn logs_are_of_jobs_and_hooks_too() {
     let stage = Stage::new();
     let plan = stage.plan().replace(
