@@ -115,6 +115,8 @@ fn commands(text: &str) -> Vec<String> {
     let blocks = fenced(text);
     let shell = blocks.iter().filter(|block| block.language == "sh");
     let lines = shell.flat_map(|block| block.text.lines());
+    // What other programs are told is run by `real_app`.
+    let lines = lines.filter(|line| !line.starts_with("docker "));
     let lines = lines.map(|line| line.trim().to_owned());
     let words = text.split('`').filter(|code| code.starts_with("flipside "));
     lines.chain(words.map(str::to_owned)).collect()

@@ -285,7 +285,6 @@ fn volume(
         reader.wrong(node.span, message, help);
     }
     let at = context.at;
-    let service = at.service.map_or("", ServiceName::as_str);
     let source = match source {
         // It goes over to the container that takes this one's place.
         None if at.run == Run::Shared => MountSource::PerRelease(None),

@@ -145,7 +145,7 @@ fn volumes_are_adopted_by_name_and_a_shared_role_has_what_it_asks_for() {
         sources("db"),
         [
             MountSource::Shared("shop_data".into()),
-            MountSource::Shared("shop_db.var.lib.more".into())
+            MountSource::PerRelease(None)
         ]
     );
     let db = role(&loaded.plan, "db");

@@ -49,7 +49,6 @@ impl Guestbook {
         let name = format!("name: {}", book.stage.service);
         book.change("compose.yaml", &[("name: guestbook", &name)]);
         book.decide();
-        book.keep_data();
         book
     }
 
@@ -66,28 +65,16 @@ impl Guestbook {
             "flipside.yaml",
         ]);
         ran.ended(0);
-        let Stage { service, port, .. } = &self.stage;
+        let port = self.stage.port;
         let listen = format!("pointer: {{proxy: {{listen: \"127.0.0.1:{port}\"}}}}");
         let lasts = "drain: 20s\nbake: 1s\nsettle: 1s\nstandby: {keep: 1}\n";
-        let data = format!("networks: {{data: {{external: true, name: {service}-data}}}}\n");
         self.change(
             "flipside.yaml",
-            &[
-                (
-                    "  db: {run: shared}\n",
-                    "  db: {run: shared}\n  web: {networks: [default, data]}\n",
-                ),
-                ("{run: once}", "{run: once, networks: [default, data]}"),
-                (
-                    "{run: live-only}",
-                    "{run: live-only, networks: [default, data]}",
-                ),
-                ("pointer: {proxy: {listen: \":8000\"}}", &listen),
-            ],
+            &[("pointer: {proxy: {listen: \":8000\"}}", &listen)],
         );
         let plan = self.stage.path().join("flipside.yaml");
         let text = std::fs::read_to_string(&plan).unwrap();
-        std::fs::write(plan, format!("{text}\n{lasts}{data}")).unwrap();
+        std::fs::write(plan, format!("{text}\n{lasts}")).unwrap();
     }
 
     /// Puts other words into a file, each of which must be there.
@@ -109,43 +96,8 @@ impl Guestbook {
         Running::start(command).end()
     }
 
-    /// The database stands beside the releases, in a network that their roles join.
-    fn keep_data(&self) {
-        let service = &self.stage.service;
-        let label = format!("flipside.service={service}");
-        let (network, database) = (format!("{service}-data"), self.database());
-        let volumes = ["pgdata", "uploads"].map(|name| format!("{service}_{name}"));
-        let mount = format!("{}:/var/lib/postgresql/data", volumes[0]);
-        let env = self.stage.path().join(".env");
-        for words in [
-            &["network", "create", "--label", &label, &network][..],
-            &["volume", "create", "--label", &label, &volumes[0]],
-            &["volume", "create", "--label", &label, &volumes[1]],
-            &[
-                "run",
-                "--detach",
-                "--label",
-                &label,
-                "--name",
-                &database,
-                "--network",
-                &network,
-                "--network-alias",
-                "db",
-                "--volume",
-                &mount,
-                "--env-file",
-                env.to_str().unwrap(),
-                &self.images.postgres,
-            ],
-        ] {
-            let output = Command::new("docker").args(words).output().unwrap();
-            assert!(output.status.success(), "{words:?}: {output:?}");
-        }
-    }
-
     fn database(&self) -> String {
-        format!("{}-data", self.stage.service)
+        format!("{}-shared-db", self.stage.service)
     }
 
     /// Which container the database is, and since when it has run.
