@@ -13,7 +13,7 @@ use flipside::plan::{Inputs, load};
 use super::readme::{fenced, readme, root};
 use super::verbs_misuse::{directory, run};
 
-fn page(topic: &str) -> &'static str {
+pub fn page(topic: &str) -> &'static str {
     let page = PAGES.iter().find(|page| page.topic == topic);
     page.unwrap().text
 }

@@ -3,9 +3,11 @@
 
 mod kit;
 mod people;
+mod project;
 
 use kit::Guestbook;
 use people::People;
+use project::{Project, since, told_by_the_guide, type_in};
 
 #[test]
 fn three_releases_and_a_rollback_lose_nothing_of_an_application_in_use() {
@@ -71,4 +73,42 @@ fn three_releases_and_a_rollback_lose_nothing_of_an_application_in_use() {
     let migrated = "SELECT name FROM migrations ORDER BY name";
     let files = ["001_entries.sql", "002_jobs.sql", "003_mood.sql"];
     assert_eq!(book.rows(migrated), files);
+}
+
+#[test]
+fn a_compose_project_that_runs_is_taken_over_as_the_guide_tells_it() {
+    let book = Guestbook::of_compose();
+    let project = Project::up(&book);
+    book.until_it_answers();
+    assert_eq!(book.ask("POST", "/entries", "of Compose").unwrap().0, 201);
+    let database = project.container("db");
+    let before = since(&database);
+
+    let blocks = told_by_the_guide(&book);
+    let [init, check, take_over, go_on, apply] = &blocks[..] else {
+        panic!("the guide has other blocks: {blocks:#?}");
+    };
+    let entries = |by: &str| book.rows_in(by, "SELECT text FROM entries ORDER BY text");
+    type_in(&book, init);
+    type_in(&book, check);
+    type_in(&book, "flipside check --keys");
+    type_in(&book, take_over);
+    assert_eq!(book.release(), "release 1");
+    assert_eq!(entries(&database), ["of Compose"]);
+    assert_eq!(book.ask("POST", "/entries", "of release 1").unwrap().0, 201);
+    type_in(&book, go_on);
+    assert_eq!(book.release(), "release 1");
+    // Neither restarted nor made anew, by two deploys and a rollback.
+    assert_eq!(since(&database), before);
+
+    type_in(&book, apply);
+    assert!(
+        since(&database).ends_with("false"),
+        "it was stopped, and is kept"
+    );
+    let own = format!("{}-shared-db", book.service());
+    assert_eq!(entries(&own), ["of Compose", "of release 1"]);
+    // Connections that the pages have kept to the old one are of no use any more.
+    book.until_it_answers();
+    assert_eq!(book.release(), "release 1");
 }

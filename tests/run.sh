@@ -123,7 +123,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 command -v cargo >/dev/null || fail "no Rust here: install it with rustup, then run this again"
 if [ "$part" = all ]; then
     need docker:docker.io dockerd:docker.io iptables:iptables ip:iproute2 nsenter:util-linux \
-        docker-registry:docker-registry
+        docker-registry:docker-registry docker-compose:docker-compose
 else
     need
 fi

@@ -52,6 +52,39 @@ impl Guestbook {
         book
     }
 
+    /// Its files alone, as the project of that name that Compose runs: nothing is decided yet.
+    pub fn of_compose() -> Self {
+        let images = Images::ready();
+        let stage = Stage::new();
+        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guestbook");
+        copy(Path::new(from), stage.path());
+        std::fs::remove_file(stage.path().join("flipside.yaml")).unwrap();
+        let book = Self { stage, images };
+        let Stage { service, port, .. } = &book.stage;
+        let name = format!("container_name: {service}-");
+        let listen = format!("\"{port}:8000\"");
+        let words = [
+            // This Compose takes the project's name from its caller alone.
+            ("name: guestbook\n\n", ""),
+            ("container_name: guestbook-", name.as_str()),
+            ("\"8000:8000\"", listen.as_str()),
+        ];
+        book.change("compose.yaml", &words);
+        book
+    }
+
+    pub fn service(&self) -> &str {
+        &self.stage.service
+    }
+
+    /// Gives a command what whoever has the images would give it.
+    pub fn surround(&self, command: &mut Command) {
+        self.stage.surround(command);
+        command.env("COMPOSE_PROJECT_NAME", self.service());
+        command.env("PYTHON_IMAGE", &self.images.python);
+        command.env("POSTGRES_IMAGE", &self.images.postgres);
+    }
+
     /// Takes what `init` proposes, and says what it cannot know: the port of this test's own, and how
     /// long things last.
     fn decide(&self) {
@@ -135,7 +168,7 @@ impl Guestbook {
         SocketAddr::from(([127, 0, 0, 1], self.stage.port))
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
         ask(self.address(), method, path, body)
     }
 
@@ -162,14 +195,37 @@ impl Guestbook {
 
     /// The database's answer: a row a line, its fields joined by `|`.
     pub fn rows(&self, question: &str) -> Vec<String> {
+        self.rows_in(&self.database(), question)
+    }
+
+    /// As [`Self::rows`], of a database in another container.
+    pub fn rows_in(&self, container: &str, question: &str) -> Vec<String> {
         let line = "psql --username \"$POSTGRES_USER\" --no-align --tuples-only --command \"$0\"";
         let output = Command::new("docker")
-            .args(["exec", &self.database(), "sh", "-c", line, question])
+            .args(["exec", container, "sh", "-c", line, question])
             .output()
             .unwrap();
         assert!(output.status.success(), "{question}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// What a page says of the release that it is of.
+    pub fn release(&self) -> String {
+        let (status, body) = self.ask("GET", "/", "").unwrap();
+        assert_eq!(status, 200, "{body}");
+        body.lines().next().unwrap_or_default().to_owned()
+    }
+
+    pub fn until_it_answers(&self) {
+        let end = Instant::now() + LONG;
+        while !self
+            .ask("GET", "/up", "")
+            .is_ok_and(|(status, _)| status == 200)
+        {
+            assert!(Instant::now() < end, "the project does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn until_all_jobs_are_done(&self) {

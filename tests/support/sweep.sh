@@ -27,7 +27,7 @@ test_name() {
 
 # is_of_tests NAME [RUN]: whether tests choose such names; those of RUN, where it is given.
 is_of_tests() {
-    local name end='($|[-.@/:])'
+    local name end='($|[-._@/:])'
     name=$(test_name "$1")
     [ -z "${2:-}" ] || [[ $name == "t-$2"* ]] || return 1
     [[ $name =~ ^t-([0-9a-f]{4})?[0-9a-f]{8}$end || $name =~ ^t-([0-9a-f]{4}-)?[a-z]+-[0-9]+-[0-9]+$end ]]
