@@ -76,7 +76,7 @@ pub struct Common {
     /// Say more; twice: also what the libraries say.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// The embedded proxy's container.
+    /// The proxy's container.
     #[arg(
         long,
         global = true,

@@ -7,7 +7,7 @@
 //! | [`core`] | the state machine of a release: pure, no async, no I/O, no clock, no randomness, no logging |
 //! | [`drive`] | the one loop: decide, journal the intent, perform, journal the outcome, apply, report |
 //! | [`perform`] | one action of the core turned into calls on the traits, with deadlines and retries |
-//! | [`plan`] | the plan file: reading, checking, explaining what is wrong with it |
+//! | [`plan`] | the plan file and its Compose files: reading, checking, explaining what is wrong with them, proposing a first one |
 //! | [`journal`] | the append-only record of everything intended and everything that happened |
 //! | [`lease`] | the lock on the engine, and the requests to its holder |
 //! | [`engine`] | where environments stand; [`docker`] is the client its adapters share |

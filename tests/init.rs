@@ -123,7 +123,7 @@ fn yes_accepts_all_and_the_plan_is_good() {
     let (code, out, err) = shop.init(&["--yes"]);
     assert_eq!(code, 0, "{err}");
     assert!(
-        out.starts_with("wrote flipside.yaml: 5 decisions\nit is good"),
+        out.starts_with("wrote flipside.yaml: 6 decisions\nit is good"),
         "{out}"
     );
     assert!(shop.plan().unwrap().contains("\n  db: {run: shared}\n"));
@@ -151,7 +151,7 @@ fn without_a_terminal_it_asks_nothing_and_writes_nothing() {
     let shop = Shop::new(COMPOSE);
     let (code, _, err) = shop.init(&[]);
     assert_eq!(code, 2);
-    assert!(err.contains("5 proposals, which `-o -` shows"), "{err}");
+    assert!(err.contains("6 proposals, which `-o -` shows"), "{err}");
     assert!(err.contains("--yes"), "{err}");
     assert_eq!(shop.plan(), None);
     let (code, out, _) = shop.init(&["-o", "-"]);
@@ -212,4 +212,88 @@ fn a_plan_in_another_directory_names_the_file_from_there() {
     assert_eq!(code, 0, "{err}");
     let plan = std::fs::read_to_string(shop.0.path().join("plans/shop.yaml")).unwrap();
     assert!(plan.contains("\ncompose: ../compose.yaml\n"), "{plan}");
+}
+
+#[test]
+fn on_a_terminal_each_decision_is_asked_and_a_no_leaves_a_comment() {
+    let shop = Shop::new(COMPOSE);
+    let line = format!(
+        "{} init --from compose.yaml",
+        env!("CARGO_BIN_EXE_flipside")
+    );
+    let mut script = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(shop.0.path())
+        .env("FLIPSIDE_STATE", shop.0.path().join("state"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // No to the first, its database; yes to its volume and its way in.
+    std::io::Write::write_all(script.stdin.as_mut().unwrap(), b"n\n\ny\n").unwrap();
+    let ran = script.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(shown.contains("db: {run: shared}"), "{shown}");
+    assert!(shown.contains("a known data image"), "{shown}");
+    assert_eq!(shown.matches("write it? [Y/n]").count(), 3, "{shown}");
+    assert!(shown.contains("5 decisions, 1 left as comments"), "{shown}");
+    let plan = shop.plan().unwrap();
+    assert!(plan.contains("\n  # db: {run: shared}\n"), "{plan}");
+    assert!(plan.contains("\nexpose: web:8000\n"), "{plan}");
+}
+
+/// What is written is committed.
+#[test]
+fn no_value_of_a_variable_is_written_into_a_plan() {
+    let compose = "\
+services:
+  web:
+    image: 'shop:1'
+    ports: ['${PORT}:8000']
+    healthcheck: {test: [CMD, curl, 'http://localhost:8000/up?token=${TOKEN}']}
+    volumes: ['${DATA}:/data', '/var/run/docker.sock:/var/run/docker.sock']
+    labels: ['traefik.http.middlewares.a.basicauth.users=${TOKEN}']
+  db: {image: 'postgres:16', volumes: ['${DATA}-db:/var/lib/postgresql/data']}
+";
+    let shop = Shop::new(compose);
+    std::fs::write(
+        shop.0.path().join(".env"),
+        "TOKEN=MARKER-1\nDATA=/srv/MARKER-2\nPORT=8123\n",
+    )
+    .unwrap();
+    shop.init(&["--yes"]);
+    let plan = shop.plan().unwrap();
+    assert!(!plan.contains("MARKER"), "{plan}");
+    assert!(plan.contains("expose: web:8000"), "{plan}");
+    let (_, out, err) = shop.init(&["-o", "-"]);
+    assert!(
+        !out.contains("MARKER") && !err.contains("MARKER"),
+        "{out}{err}"
+    );
+}
+
+#[test]
+fn ten_thousand_variables_without_a_value_are_no_trouble() {
+    let many = "${NOPE} $ ".repeat(10_000);
+    let shop = Shop::new(&format!(
+        "services: {{web: {{image: 'shop:1', ports: ['80'], command: '{many}'}}}}\n"
+    ));
+    assert_eq!(shop.init(&["--yes"]).0, 4);
+    let check = flipside(shop.0.path(), &["check"]);
+    assert_eq!(check.status.code(), Some(2));
+}
+
+#[test]
+fn what_compose_reads_by_itself_is_read_as_well() {
+    let shop = Shop::new(COMPOSE);
+    let more = "services: {web: {volumes: ['up:/up']}}\nvolumes: {up: }\n";
+    std::fs::write(shop.0.path().join("compose.override.yaml"), more).unwrap();
+    let (code, _, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 0, "{err}");
+    let plan = shop.plan().unwrap();
+    assert!(
+        plan.contains("\ncompose: [compose.yaml, compose.override.yaml]\n"),
+        "{plan}"
+    );
+    assert!(plan.contains("\n  up: {keep: across-releases"), "{plan}");
 }

@@ -71,7 +71,10 @@ fn accept(context: &Context, draft: &mut Draft, out: &str) -> Result<(), Error> 
 
 /// What a plan cannot be without is written all the same, to be edited.
 fn is_asked(line: &Line) -> bool {
-    !matches!(line.section, Section::Pointer | Section::Probes)
+    !matches!(
+        line.section,
+        Section::Project | Section::Pointer | Section::Probes
+    )
 }
 
 /// Writes the plan, unless one has come there in the meantime.

@@ -240,11 +240,16 @@ fn texts(role: &Role) -> Vec<&Text> {
         ImageSource::Pull(_) => None,
     };
     let test = role.healthcheck.iter().flat_map(|check| &check.test);
+    let logging = role
+        .logging
+        .iter()
+        .flat_map(|logging| logging.options.values());
     words
         .chain(role.environment.values())
         .chain(contents)
         .chain(args.into_iter().flatten())
         .chain(test)
+        .chain(logging)
         .collect()
 }
 
@@ -253,7 +258,7 @@ fn shown(plan: &Plan) -> Vec<&str> {
     let mut shown = vec![plan.service.as_str()];
     let PointerPlan::Proxy(proxy) = &plan.pointer;
     shown.extend(proxy.hosts.iter().map(String::as_str));
-    for (name, role) in &plan.roles {
+    for (name, role) in plan.roles.iter().chain(&plan.shared) {
         shown.push(name.as_str());
         match &role.image {
             ImageSource::Pull(reference) => shown.push(reference),

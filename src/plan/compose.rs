@@ -22,7 +22,8 @@ const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "conf
 const MOST_FILES: usize = 32;
 
 /// How to have a file without what flipside does not follow.
-const CONFIG: &str = "pass the output of `docker compose config`, which has it all in one file";
+const CONFIG: &str =
+    "pass the output of `docker compose config --no-interpolate`, which has it all in one file";
 
 /// What a plan is read from.
 pub(super) struct Whole {
@@ -53,6 +54,11 @@ pub(super) enum Kind {
 pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanError> {
     let Value::Map(entries) = &plan.value else {
         return Ok(alone(plan, Kind::Alone));
+    };
+    let own = key_of(&plan, "name").map(|(_, node)| &node.value);
+    reader.renamed = match (reader.given_name(), own) {
+        (Some(given), Some(Value::Scalar { text, .. })) => text != given,
+        _ => false,
     };
     let mut fields = Fields::new("", plan.span, entries);
     chosen(reader, &mut fields);
@@ -97,6 +103,8 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
         merged = merge::over(reader, merged, file.clone());
     }
     let project = project_name(reader, project, &merged);
+    // Another name is another service: what Compose runs is not its.
+    let project = project.filter(|_| !reader.renamed);
     reader.project.clone_from(&project);
     reader.proposals = propose::proposals(reader, &merged);
     let root = with_plan(reader, merged, plan.clone());
@@ -219,8 +227,7 @@ fn file(
     };
     if let Some(message) = wrong {
         let problem = source.problem(tree.span, message);
-        let help =
-            "name the file that has `services:`, or pass the output of `docker compose config`";
+        let help = "name the file that has `services:`, or pass the output of `docker compose config --no-interpolate`";
         return Err(problem.help(help).into());
     }
     reader.sources.push(source);

@@ -6,7 +6,7 @@ use super::account::Fate;
 use super::fields::Field;
 use super::read::Reader;
 use super::source::Span;
-use super::tree::{Node, Value};
+use super::tree::Value;
 use crate::core::RoleName;
 use crate::core::plan::Run;
 
@@ -20,30 +20,33 @@ pub(super) fn labels(
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut watched: Option<Span> = None;
-    let mut insert =
-        |reader: &mut Reader<'_>, (span, node): (Span, &Node), key: &str, value: String| {
-            if key.starts_with("flipside.") || key.starts_with("com.docker.compose.") {
-                let whose = match key.starts_with("flipside.") {
-                    true => ("flipside's", "flipside."),
-                    false => ("Compose's", "com.docker.compose."),
-                };
-                reader.wrong(
-                    span,
-                    format!("the label `{key}` is {} own", whose.0),
-                    format!("choose a name that does not begin with `{}`", whose.1),
-                );
-            } else if key.is_empty() {
-                reader.wrong(span, "this label has no name", "write `name: value`");
-            } else if key.starts_with("traefik.") && run != Run::Shared {
-                watched.get_or_insert(span);
-                reader.became(node, Fate::LeftOut);
-            } else {
-                found.insert(key.to_owned(), value);
-            }
-        };
+    let is_watched = |key: &str| key.starts_with("traefik.") && run != Run::Shared;
+    let mut insert = |reader: &mut Reader<'_>, span: Span, key: &str, value: String| {
+        if key.starts_with("flipside.") || key.starts_with("com.docker.compose.") {
+            let whose = match key.starts_with("flipside.") {
+                true => ("flipside's", "flipside."),
+                false => ("Compose's", "com.docker.compose."),
+            };
+            reader.wrong(
+                span,
+                format!("the label `{key}` is {} own", whose.0),
+                format!("choose a name that does not begin with `{}`", whose.1),
+            );
+        } else if key.is_empty() {
+            reader.wrong(span, "this label has no name", "write `name: value`");
+        } else {
+            found.insert(key.to_owned(), value);
+        }
+    };
     match &field.node.value {
         Value::Map(entries) => {
             for (key, value) in entries {
+                // What is left out is not looked into: it may be a secret.
+                if is_watched(&key.text) {
+                    reader.became(value, Fate::LeftOut);
+                    watched.get_or_insert(key.span);
+                    continue;
+                }
                 let text = match &value.value {
                     Value::Null => {
                         reader.used(value);
@@ -52,15 +55,20 @@ pub(super) fn labels(
                     _ => reader.public(value, "one value"),
                 };
                 if let Some(text) = text {
-                    insert(reader, (key.span, value), &key.text, text);
+                    insert(reader, key.span, &key.text, text);
                 }
             }
         }
         Value::List(items) => {
             for item in items {
+                if matches!(&item.value, Value::Scalar { text, .. } if is_watched(text)) {
+                    reader.became(item, Fate::LeftOut);
+                    watched.get_or_insert(item.span);
+                    continue;
+                }
                 if let Some(text) = reader.public(item, "`name=value`") {
                     let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-                    insert(reader, (item.span, item), key, value.to_owned());
+                    insert(reader, item.span, key, value.to_owned());
                 }
             }
         }

@@ -59,6 +59,7 @@ pub(super) fn network_mode(
                     span,
                     condition: Condition::Started,
                     required: true,
+                    key: "network_mode",
                 });
             }
             Some(name)

@@ -14,6 +14,7 @@ use super::source::Span;
 use super::tree::{Node, Value};
 
 use super::role::At;
+use super::store;
 use crate::core::plan::Run;
 
 /// A network of the top level.
@@ -38,11 +39,8 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
         let Some(mut fields) = reader.fields(value, &place, "`external: true`, or nothing") else {
             continue;
         };
-        let external = fields
-            .take("external")
-            .and_then(|field| reader.boolean(field.node))
-            .unwrap_or(false);
-        let name = fields.take("name");
+        let (external, named_there) = store::external(reader, &mut fields, "a network's name");
+        let name = fields.take("name").or(named_there.map(|(field, _)| field));
         if let Some(field) = fields.take("driver")
             && let Some(driver) = reader.public(field.node, "`bridge`")
             && driver != "bridge"

@@ -20,6 +20,8 @@ pub(super) struct Wish {
     pub condition: Condition,
     /// Whether it must be there.
     pub required: bool,
+    /// The key by which it is wished for.
+    pub key: &'static str,
 }
 
 /// A role's `depends_on`.
@@ -34,6 +36,7 @@ pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishe
                         span: item.span,
                         condition: Condition::Started,
                         required: true,
+                        key: "depends_on",
                     });
                 }
             }
@@ -65,6 +68,7 @@ pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishe
                     span: key.span,
                     condition,
                     required: required.unwrap_or(true),
+                    key: "depends_on",
                 });
             }
         }
@@ -109,6 +113,7 @@ pub(super) fn settle(
             span,
             condition,
             required,
+            key,
         } in wanted
         {
             let Some(other) = known.iter().find(|known| known.as_str() == name) else {
@@ -118,7 +123,7 @@ pub(super) fn settle(
                 }
                 let (message, help) = if let Some(left) = left_out.get(name) {
                     let (message, back) = left.words(name);
-                    (message, without(*span, role, name, &back))
+                    (message, without((*span, key), role, name, &back))
                 } else {
                     let help = match nearest(name, known.iter().map(RoleName::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
@@ -155,7 +160,7 @@ pub(super) fn settle(
                     ),
                     format!(
                         "{}, or write `run: shared` at `{name}` as well",
-                        away(*span, role, name)
+                        away((*span, key), role, name)
                     ),
                 );
                 continue;
@@ -164,7 +169,7 @@ pub(super) fn settle(
                 reader.wrong(
                     *span,
                     format!("`{role}` runs before the switch, and `{name}` does not: it is `run: live-only`"),
-                    format!("{}, or write `run: live-only` at `{role}` as well", away(*span, role, name)),
+                    format!("{}, or write `run: live-only` at `{role}` as well", away((*span, key), role, name)),
                 );
             }
             let is_job = runs(other) == Some(Run::Once);
@@ -201,8 +206,8 @@ pub(super) fn settle(
 }
 
 /// The ways out where a role waits for one that is left out.
-fn without(span: Span, role: &RoleName, name: &str, back: &str) -> String {
-    let away = away(span, role, name);
+fn without((span, key): (Span, &str), role: &RoleName, name: &str, back: &str) -> String {
+    let away = away((span, key), role, name);
     match span.is_compose() {
         false => format!("{away}, or {back}"),
         true => format!("{back}; or {away}"),
@@ -210,9 +215,12 @@ fn without(span: Span, role: &RoleName, name: &str, back: &str) -> String {
 }
 
 /// How a dependency goes.
-fn away(span: Span, role: &RoleName, name: &str) -> String {
+fn away((span, key): (Span, &str), role: &RoleName, name: &str) -> String {
     match span.is_compose() {
         false => "remove the dependency".to_owned(),
+        true if key != "depends_on" => {
+            format!("take it away in the plan: `services: {{{role}: {{{key}: !reset null}}}}`")
+        }
         true => format!(
             "take the dependency away in the plan: `services: {{{role}: {{depends_on: {{{name}: !reset null}}}}}}`"
         ),

@@ -44,6 +44,8 @@ pub(super) struct Reader<'a> {
     pub project: Option<String>,
     /// How the roles of Compose files seem to be meant to run.
     pub proposals: BTreeMap<String, Proposal>,
+    /// Whether the plan stands up under another name than its own.
+    pub renamed: bool,
     /// Profiles that are chosen.
     pub profiles: BTreeSet<String>,
     pub problems: Vec<Problem>,
@@ -78,6 +80,7 @@ impl<'a> Reader<'a> {
             directory,
             fates: HashMap::new(),
             ignored: BTreeSet::new(),
+            renamed: false,
             proposals: BTreeMap::new(),
             project: None,
             profiles: BTreeSet::new(),
@@ -125,6 +128,14 @@ impl<'a> Reader<'a> {
     /// Whether the top level declares a name, so that what is wrong with it is said once.
     pub(super) fn is_declared(&self, section: &str, name: &str) -> bool {
         self.declared.contains(&format!("{section}.{name}"))
+    }
+
+    /// `--name`, as it was given first where a run is resumed.
+    pub(super) fn given_name(&self) -> Option<&'a str> {
+        match self.recorded {
+            Some(record) => record.name.as_deref(),
+            None => self.inputs.name,
+        }
     }
 
     /// The text of a Compose file, in their order, that the record of a resumed run keeps.
@@ -470,7 +481,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A path without `.` and `..`.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

@@ -24,7 +24,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "extends",
-        "pass the output of `docker compose config`, or use an anchor (`&name`, `<<: *name`)",
+        "pass the output of `docker compose config --no-interpolate`, or use an anchor (`&name`, `<<: *name`)",
     ),
     ("domainname", "write the whole name as `hostname`"),
     ("mac_address", "remove it"),
@@ -426,6 +426,7 @@ fn links(
                 span: item.span,
                 condition: Condition::Started,
                 required: true,
+                key: "links",
             });
         }
     }

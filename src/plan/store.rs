@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fields::take_away;
+use super::fields::{Field, Fields};
 use super::files;
 use super::networks::Network;
 use super::read::Reader;
@@ -58,10 +59,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         ) else {
             continue;
         };
-        let external = fields
-            .take("external")
-            .and_then(|field| reader.boolean(field.node))
-            .unwrap_or(false);
+        let (external, named_there) = external(reader, &mut fields, "a volume's name");
         let choices = ["across-releases", "per-release"];
         let chosen = fields.take("keep").map(|field| {
             (
@@ -71,7 +69,8 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         });
         let name = fields
             .take("name")
-            .map(|field| (field, reader.public(field.node, "a volume's name")));
+            .map(|field| (field, reader.public(field.node, "a volume's name")))
+            .or(named_there);
         if let Some(field) = fields.take("driver")
             && let Some(driver) = reader.public(field.node, "`local`")
             && driver != "local"
@@ -140,6 +139,29 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         );
     }
     found
+}
+
+/// `external: true`, or as Compose had it once, `external: {name: NAME}`.
+pub(super) fn external<'t>(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'t>,
+    what: &str,
+) -> (bool, Option<(Field<'t>, Option<String>)>) {
+    let Some(field) = fields.take("external") else {
+        return (false, None);
+    };
+    if !matches!(field.node.value, Value::Map(_)) {
+        return (reader.boolean(field.node).unwrap_or(false), None);
+    }
+    let place = fields.below("external");
+    let Value::Map(entries) = &field.node.value else {
+        return (true, None);
+    };
+    let mut inner = Fields::new(&place, field.node.span, entries);
+    let name = inner.take("name");
+    let name = name.map(|field| (field, reader.public(field.node, what)));
+    inner.finish(reader, &[]);
+    (true, name)
 }
 
 /// Which of the two sections is read: they differ in what may give the contents.

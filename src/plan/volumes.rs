@@ -324,7 +324,12 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
             None
         }
         Some((_, Keep::PerRelease)) => Some(MountSource::PerRelease(Some(name))),
-        Some((_, Keep::AcrossReleases(Some(given)))) => Some(MountSource::Shared(given.clone())),
+        Some((key, Keep::AcrossReleases(Some(given)))) => {
+            if reader.renamed {
+                reader.note(key, format!("under every `--name` the volume `{name}` is `{given}`: what is written there is written for all"));
+            }
+            Some(MountSource::Shared(given.clone()))
+        }
         Some((_, Keep::AcrossReleases(None))) => Some(MountSource::Shared(own)),
         Some((key, Keep::Undecided(given))) if at.run == Run::Shared => {
             if given.is_none()

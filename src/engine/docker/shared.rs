@@ -52,7 +52,8 @@ pub(super) async fn shared(
     if let Some(plan) = plan {
         let absent = plan.shared.iter();
         let absent = absent.filter(|(name, _)| looked.of(name).next().is_none());
-        volumes::check(engine, plan, roles(plan).chain(absent)).await?;
+        volumes::check(engine, plan, roles(plan).chain(absent.clone())).await?;
+        volumes::check_unused(engine, plan, absent).await?;
     }
     let told = looked.standing.iter().map(|one| {
         let role = plan.and_then(|plan| plan.shared.get(&one.container.role));
@@ -115,7 +116,8 @@ pub(super) async fn stand_up(
     let looked = look::look(engine, &plan.service, Some(plan)).await?;
     let missing = |name: &&RoleName| looked.of(name).all(is_new);
     let absent = plan.shared.iter().filter(|(name, _)| missing(name));
-    volumes::check(engine, plan, roles(plan).chain(absent)).await?;
+    volumes::check(engine, plan, roles(plan).chain(absent.clone())).await?;
+    volumes::check_unused(engine, plan, absent).await?;
     let mut taken: Vec<_> = looked.addresses().collect();
     for name in in_order(plan) {
         let role = &plan.shared[name];

@@ -90,10 +90,7 @@ pub(super) fn volumes(
             });
             continue;
         }
-        let fleeting = name
-            .split(['-', '_', '.'])
-            .any(|word| FLEETING.contains(&word))
-            || FLEETING.contains(&name.as_str());
+        let fleeting = FLEETING.contains(&name.as_str());
         if fleeting && !writers.is_empty() && writers.len() == users.len() && !says("name") {
             found.push(VolumeLine {
                 name,
@@ -139,11 +136,7 @@ pub(super) struct Paths {
 }
 
 /// A decision for each path that a role binds and may write to, and for each of the host's.
-pub(super) fn paths(
-    services: &BTreeMap<String, Service>,
-    run: &dyn Fn(&str) -> Run,
-    is_file: &dyn Fn(&str) -> bool,
-) -> Paths {
+pub(super) fn paths(services: &BTreeMap<String, Service>, run: &dyn Fn(&str) -> Run) -> Paths {
     let mut found = Paths::default();
     let mut seen = BTreeSet::new();
     for service in services
@@ -161,7 +154,7 @@ pub(super) fn paths(
             if source.starts_with('/') {
                 if seen.insert(source.clone()) {
                     found.shared.push(PathLine {
-                        path: source.clone(),
+                        path: mount.written.clone(),
                         why: format!(
                             "`{name}` has it at {}; every release shares it",
                             mount.target
@@ -170,7 +163,7 @@ pub(super) fn paths(
                 }
             } else if source.starts_with('.') && !mount.is_read_only && seen.insert(source.clone())
             {
-                let read = is_file(source) || is_read(source, &mount.target);
+                let read = is_read(source, &mount.target);
                 let (lines, why) = match read {
                     true => (
                         &mut found.copied,
@@ -188,7 +181,7 @@ pub(super) fn paths(
                     ),
                 };
                 lines.push(PathLine {
-                    path: source.clone(),
+                    path: mount.written.clone(),
                     why,
                 });
             }

@@ -28,12 +28,20 @@ pub(super) struct Service {
     /// The words of a health check that is not disabled.
     pub healthcheck: Option<String>,
     pub is_checked: bool,
+    /// Whether the health check holds what only variables say.
+    pub checks_with_variables: bool,
+    /// Whether it mounts something that cannot be written again in a short form.
+    pub mounts_oddly: bool,
     /// Keys that are written on it, with what stands there where that is one value.
     pub keys: BTreeMap<String, Option<String>>,
     pub networks: Vec<String>,
     pub profiles: Vec<String>,
+    /// `links`: other services.
+    pub links: Vec<String>,
     /// `volumes_from`: other services, without their modes.
     pub volumes_from: Vec<String>,
+    /// Those of `volumes_from` that are only read.
+    pub reads_from: Vec<String>,
 }
 
 /// Keys that a deployment tool puts into mounts, to make what is mounted.
@@ -42,6 +50,8 @@ const FOREIGN: &[&str] = &["content", "isDirectory", "is_directory"];
 /// A port.
 #[derive(Debug, Clone)]
 pub(super) struct Published {
+    /// The host's address, in brackets where it is one of IPv6.
+    pub address: Option<String>,
     pub host: Option<u16>,
     pub target: u16,
     pub is_udp: bool,
@@ -55,6 +65,10 @@ pub(super) struct Mounted {
     pub target: String,
     pub is_read_only: bool,
     pub is_bind: bool,
+    /// The source as it is written, variables and all.
+    pub written: String,
+    /// The whole of it in the short form, likewise.
+    pub short: String,
     /// Keys of its long form that only other tools know.
     pub foreign: Vec<String>,
 }
@@ -142,14 +156,34 @@ pub(super) fn take_volumes_over(services: &mut BTreeMap<String, Service>) {
     for service in services.values_mut() {
         for other in service.volumes_from.clone() {
             let mounts = theirs.get(&other).map_or(&[][..], Vec::as_slice);
-            service.mounts.extend(mounts.iter().map(|mount| Mounted {
-                source: mount.source.clone().or_else(|| Some(other.clone())),
-                ..mount.clone()
-            }));
+            let only_read = service.reads_from.contains(&other);
+            for mount in mounts {
+                if service.mounts.iter().any(|own| own.target == mount.target) {
+                    continue;
+                }
+                let named = mount.source.is_some();
+                let short = match named {
+                    true => mount.short.clone(),
+                    false => format!("{other}:{}", mount.short),
+                };
+                let mode = if only_read && !mount.is_read_only {
+                    ":ro"
+                } else {
+                    ""
+                };
+                service.mounts.push(Mounted {
+                    source: mount.source.clone().or_else(|| Some(other.clone())),
+                    is_read_only: mount.is_read_only || only_read,
+                    short: format!("{short}{mode}"),
+                    ..mount.clone()
+                });
+            }
             let image = service.image_name();
             let known = DATA_DIRECTORIES.iter().find(|(known, _)| *known == image);
             if let (true, Some((_, target))) = (mounts.is_empty(), known) {
                 service.mounts.push(Mounted {
+                    written: other.clone(),
+                    short: format!("{other}:{target}"),
                     source: Some(other),
                     target: (*target).to_owned(),
                     is_read_only: false,
@@ -251,7 +285,8 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     }
     for link in texts(get(node, "links"), expand) {
         let to = link.split(':').next().unwrap_or(&link).to_owned();
-        found.depends_on.entry(to).or_default();
+        found.depends_on.entry(to.clone()).or_default();
+        found.links.push(to);
     }
     if let Some(Value::List(items)) = get(node, "ports").map(|node| &node.value) {
         for item in items {
@@ -266,6 +301,7 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
         .collect();
     if let Some(Value::List(items)) = get(node, "volumes").map(|node| &node.value) {
         for item in items {
+            found.mounts_oddly |= is_odd(item);
             found.mounts.extend(mount(item, expand));
         }
     }
@@ -275,6 +311,7 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
         found.is_checked =
             !words.is_empty() && words[0] != "NONE" && disabled.as_deref() != Some("true");
         found.healthcheck = found.is_checked.then(|| words.join(" "));
+        found.checks_with_variables = get(check, "test").is_some_and(has_variables);
     }
     found.networks = match get(node, "networks").map(|node| &node.value) {
         Some(Value::List(_)) => texts(get(node, "networks"), expand),
@@ -284,6 +321,8 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     let others = texts(get(node, "volumes_from"), expand);
     let name_of = |text: &String| text.split(':').next().unwrap_or(text).to_owned();
     found.volumes_from = others.iter().map(name_of).collect();
+    let only_read = others.iter().filter(|text| text.ends_with(":ro"));
+    found.reads_from = only_read.map(name_of).collect();
     if let Value::Map(entries) = &node.value {
         for (key, node) in entries {
             let value = text(node, expand);
@@ -293,12 +332,38 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     found
 }
 
+/// Whether any of it is a variable that has no default, or one that a value of today would replace.
+fn has_variables(node: &Node) -> bool {
+    let mut found = false;
+    node.each(&mut |node| {
+        if let Value::Scalar { text, .. } = &node.value {
+            found |= text.replace("$$", "").contains('$');
+        }
+    });
+    found
+}
+
+/// Whether the short form says less than what is written.
+fn is_odd(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(_) => {
+            let plain = ["type", "source", "target", "read_only"];
+            let is_plain =
+                |key: &String| plain.contains(&key.as_str()) || FOREIGN.contains(&key.as_str());
+            !keys(Some(node)).iter().all(is_plain)
+        }
+        Value::Scalar { .. } => false,
+        _ => true,
+    }
+}
+
 fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
     if let Value::Map(_) = &node.value {
         let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
         let target = range(&one("target")?)?;
         let host = one("published").and_then(|text| range(&text));
         return Some(Published {
+            address: one("host_ip"),
             host: host.map(|range| *range.start()),
             target: *target.start(),
             is_udp: one("protocol").as_deref() == Some("udp"),
@@ -309,7 +374,12 @@ fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
     let parts = colon_separated(ports);
     let target = range(parts.last()?)?;
     let host = parts.len().checked_sub(2).and_then(|at| range(parts[at]));
+    let address = match parts.len() {
+        0..=2 => None,
+        more => Some(parts[..more - 2].join(":")),
+    };
     Some(Published {
+        address: address.filter(|address| !matches!(address.as_str(), "" | "0.0.0.0" | "[::]")),
         host: host.map(|range| *range.start()),
         target: *target.start(),
         is_udp: protocol == "udp",
@@ -317,23 +387,37 @@ fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
 }
 
 fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
+    let as_written = |node: &Node| match &node.value {
+        Value::Scalar { text, .. } => text.clone(),
+        _ => String::new(),
+    };
     if let Value::Map(_) = &node.value {
+        let written = |key: &str| get(node, key).map(as_written);
         let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
         let kind = one("type")?;
         if kind == "tmpfs" {
             return None;
         }
+        let is_read_only = one("read_only").as_deref() == Some("true");
+        let parts = [
+            written("source"),
+            written("target"),
+            is_read_only.then(|| "ro".to_owned()),
+        ];
         return Some(Mounted {
             source: one("source"),
             target: one("target")?,
-            is_read_only: one("read_only").as_deref() == Some("true"),
+            is_read_only,
             is_bind: kind == "bind",
+            written: written("source").unwrap_or_default(),
+            short: parts.into_iter().flatten().collect::<Vec<_>>().join(":"),
             foreign: keys(Some(node))
                 .into_iter()
                 .filter(|key| FOREIGN.contains(&key.as_str()))
                 .collect(),
         });
     }
+    let short = as_written(node);
     let text = text(node, expand)?;
     let parts = colon_separated(&text);
     let (source, target, modes) = match parts.as_slice() {
@@ -342,11 +426,14 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         [source, target, modes] => (Some(*source), *target, *modes),
         _ => return None,
     };
+    let written = colon_separated(&short)[0].to_owned();
     Some(Mounted {
         source: source.map(str::to_owned),
         target: target.to_owned(),
         is_read_only: modes.split(',').any(|mode| mode == "ro"),
         is_bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
+        written,
+        short,
         foreign: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{self, Service};
 use super::roles::Proposal;
-use super::text::quoted;
+use super::text::{always_quoted, quoted};
 use super::{Line, Section};
 use crate::core::plan::Run;
 use crate::plan::tree::Node;
@@ -18,6 +18,7 @@ pub(super) fn role(
     services: &BTreeMap<String, Service>,
     proposals: &BTreeMap<String, Proposal>,
     root: &Node,
+    beside: bool,
     expand: &mut facts::Expand<'_>,
 ) -> Option<Line> {
     let run_of = |name: &str| {
@@ -40,7 +41,7 @@ pub(super) fn role(
         parts.push("network_mode: !reset null".to_owned());
         whys.push("blue and green cannot both have the host's ports".to_owned());
     }
-    if let Some((again, why)) = mounts_again(service, run) {
+    if let Some((again, why)) = mounts_again(service, run, beside) {
         parts.extend(again);
         whys.push(why);
     }
@@ -94,6 +95,10 @@ pub(super) fn role(
             if one { "is" } else { "are" }
         ));
     }
+    if service.links.iter().any(|other| gone.contains(&other)) {
+        parts.push("links: !reset null".to_owned());
+        whys.push("it links to what is not there".to_owned());
+    }
     if run == Run::Once
         && matches!(
             service.restart.as_deref(),
@@ -131,7 +136,7 @@ pub(super) fn role(
 /// The mounts of a role once more, where some of them cannot stay as they are: those of another
 /// container (`volumes_from`), those that only another tool understands, and the engine's socket in a
 /// role of a release.
-fn mounts_again(service: &Service, run: Run) -> Option<(Vec<String>, String)> {
+fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String>, String)> {
     let mut whys = Vec::new();
     let mut parts = Vec::new();
     let mut mounts = service.mounts.clone();
@@ -153,17 +158,19 @@ fn mounts_again(service: &Service, run: Run) -> Option<(Vec<String>, String)> {
         mounts.retain(|mount| !is_socket(mount));
         whys.push("without the engine's socket, which could change every release".to_owned());
     }
-    if whys.is_empty() {
+    // Relative paths would begin at the plan's directory, and some mounts say more than is read here.
+    let relative = mounts.iter().any(|mount| {
+        mount
+            .source
+            .as_deref()
+            .is_some_and(|source| source.starts_with('.'))
+    });
+    if whys.is_empty() || service.mounts_oddly || relative && !beside {
         return None;
     }
     let listed: Vec<_> = mounts
         .iter()
-        .map(|mount| {
-            let source = mount.source.iter().map(|source| format!("{source}:"));
-            let source: String = source.collect();
-            let mode = if mount.is_read_only { ":ro" } else { "" };
-            format!("\"{source}{}{mode}\"", mount.target)
-        })
+        .map(|mount| always_quoted(&mount.short))
         .collect();
     parts.push(match listed.is_empty() {
         true => "volumes: !reset null".to_owned(),

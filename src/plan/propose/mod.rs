@@ -30,6 +30,8 @@ use way_in::WayIn;
 /// Where a line of a plan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
+    /// `project`.
+    Project,
     /// `profiles`.
     Profiles,
     /// `services`.
@@ -84,16 +86,21 @@ pub struct Draft {
 /// Where a file cannot be read or is no Compose file.
 pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result<Draft, PlanError> {
     let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|error| {
+        let placed = std::path::absolute(path).map_err(|error| {
             Problem::whole(
                 &path.display().to_string(),
                 format!("cannot be placed: {error}"),
             )
-        })
+        });
+        placed.map(|path| super::read::clean(&path))
     };
     let directory = absolute(directory)?;
+    let mut files = files.to_vec();
+    if let [only] = files.as_slice() {
+        files.extend(override_beside(only));
+    }
     let mut names = Vec::new();
-    for file in files {
+    for file in &files {
         names.push(relative(&absolute(file)?, &directory));
     }
     let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
@@ -105,7 +112,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     if !reader.problems.is_empty() {
         return Err(PlanError::new(reader.problems));
     }
-    let project_directory = reader.project_directory.clone();
+    let beside = reader.project_directory == directory;
     let mut unset = BTreeSet::new();
     let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
     let mut services = facts::services(&whole.root, &mut expand);
@@ -125,7 +132,18 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     };
     let project = whole.project.as_deref();
     let service = service_name(project);
+    let named = whole
+        .files
+        .iter()
+        .any(|file| facts::get(file, "name").is_some());
     let mut lines = Vec::new();
+    if let Some(project) = project.filter(|_| !named) {
+        lines.push(Line::new(
+            Section::Project,
+            format!("project: {}", quoted(project)),
+            "by which the containers and volumes that Compose has made are found, wherever this stands",
+        ));
+    }
     if !profiles.is_empty() {
         let listed: Vec<_> = profiles.iter().map(|name| quoted(name)).collect();
         lines.push(Line::new(
@@ -141,6 +159,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
             &services,
             &proposals,
             &whole.root,
+            beside,
             &mut expand,
         ));
     }
@@ -158,8 +177,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
         ));
     }
     lines.extend(lines::networks(&whole.root, &mut expand));
-    let is_file = |path: &str| project_directory.join(path).is_file();
-    let paths = data::paths(&services, &run, &is_file);
+    let paths = data::paths(&services, &run);
     for (section, paths) in [
         (Section::SharedPaths, paths.shared),
         (Section::CopiedPaths, paths.copied),
@@ -230,6 +248,18 @@ fn choose_profiles(services: &mut BTreeMap<String, Service>) -> Vec<String> {
     chosen
 }
 
+/// The file that Compose reads by itself after one with a usual name.
+fn override_beside(file: &Path) -> Option<PathBuf> {
+    let stem = file.file_stem()?.to_str()?;
+    if !matches!(stem, "compose" | "docker-compose") {
+        return None;
+    }
+    let beside = |ending| file.with_file_name(format!("{stem}.override.{ending}"));
+    [beside("yaml"), beside("yml")]
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
 /// What is proposed for each role of a merged tree.
 pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String, Proposal> {
     let mut unset = BTreeSet::new();
@@ -260,26 +290,29 @@ impl Line {
     }
 }
 
+/// How many forms of one text may have no value before the rest is left as it is.
+const MOST_UNSET: usize = 100;
+
 /// A text with the variables that have a value; of the others, nothing.
 fn expanded(reader: &mut Reader<'_>, text: &str, unset: &mut BTreeSet<String>) -> String {
-    let found = substitute::expand(text, &mut |name, _| reader.variable(name));
-    match found {
-        Ok(expanded) => expanded.value,
-        Err(wrong) => {
-            let form = text.get(wrong.at.clone()).unwrap_or("");
-            if wrong.missing {
-                let name = form.trim_start_matches(['$', '{']);
-                let name = &name[..substitute::name_length(name)];
-                unset.insert(name.to_owned());
-            }
-            let rest = format!("{}{}", &text[..wrong.at.start], &text[wrong.at.end..]);
-            // One form fewer each time.
-            match form.is_empty() {
-                true => rest,
-                false => expanded(reader, &rest, unset),
-            }
+    let mut text = text.to_owned();
+    for _ in 0..MOST_UNSET {
+        let wrong = match substitute::expand(&text, &mut |name, _| reader.variable(name)) {
+            Ok(expanded) => return expanded.value,
+            Err(wrong) => wrong,
+        };
+        let form = text.get(wrong.at.clone()).unwrap_or("");
+        if form.is_empty() {
+            break;
         }
+        if wrong.missing {
+            let name = form.trim_start_matches(['$', '{']);
+            unset.insert(name[..substitute::name_length(name)].to_owned());
+        }
+        // One form fewer each time.
+        text.replace_range(wrong.at, "");
     }
+    text
 }
 
 /// `expose` and `probes`.
@@ -299,7 +332,8 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
     let service = &services[&way.role];
     let checked = service.healthcheck.as_deref().and_then(way_in::checked);
     let (text, why) = match checked {
-        Some((port, path)) if port == way.port => (
+        // What a variable holds may be a secret, and this is written down.
+        Some((port, path)) if port == way.port && !service.checks_with_variables => (
             format!(
                 "- http: {{role: {role}, path: {}, status: 200-399}}",
                 quoted(&path)
@@ -321,19 +355,19 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
 fn pointer(way: Option<&WayIn>, services: &BTreeMap<String, Service>) -> Line {
     let published = way.and_then(|way| {
         let ports = &services[&way.role].ports;
-        let port = ports
+        let mut fitting = ports
             .iter()
-            .find(|port| port.target == way.port && !port.is_udp)?;
-        port.host
+            .filter(|port| port.target == way.port && !port.is_udp);
+        fitting.find_map(|port| Some((port.address.clone().unwrap_or_default(), port.host?)))
     });
-    let (port, why) = match published {
-        Some(port) => (
-            port,
+    let (listen, why) = match published {
+        Some((address, port)) => (
+            format!("{address}:{port}"),
             "where Compose publishes it today: stop it there before the first deploy",
         ),
-        None => (8080, "where flipside's proxy listens"),
+        None => (":8080".to_owned(), "where flipside's proxy listens"),
     };
-    let text = format!("pointer: {{proxy: {{listen: \":{port}\"}}}}");
+    let text = format!("pointer: {{proxy: {{listen: \"{listen}\"}}}}");
     Line::new(Section::Pointer, text, why)
 }
 

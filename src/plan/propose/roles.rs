@@ -63,6 +63,17 @@ const DATA: &[&str] = &[
     "zookeeper",
 ];
 
+/// Where databases keep their data.
+const DATA_DIRECTORIES: &[&str] = &[
+    "/bitnami/mariadb",
+    "/bitnami/postgresql",
+    "/data/db",
+    "/var/lib/clickhouse",
+    "/var/lib/mysql",
+    "/var/lib/postgresql",
+    "/var/lib/rabbitmq",
+];
+
 /// Words of an image's name that make it a tool beside such a one.
 const TOOLS: &[&str] = &[
     "admin",
@@ -193,7 +204,7 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
     let lends = all
         .values()
         .any(|other| other.volumes_from.contains(&service.name));
-    if lends {
+    if lends && service.ports.is_empty() && dependants.is_empty() && does_nothing(service) {
         return propose(Run::Never, "a container only for its volumes");
     }
     if is_proxy(service, all) {
@@ -250,6 +261,13 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
             "others depend on it, and it keeps data in a volume",
         );
     }
+    let udp_alone = !service.ports.is_empty() && service.ports.iter().all(|port| port.is_udp);
+    if (service.wants_the_host() || udp_alone) && all.len() > 1 && !looks_like_the_way_in(service) {
+        return propose(
+            Run::Shared,
+            "it needs what two releases side by side cannot both have",
+        );
+    }
     if has(name, TIMED) || has(&service.image_name(), TIMED) || is_timed(&service.command) {
         return propose(
             Run::LiveOnly,
@@ -266,14 +284,16 @@ fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Pro
     if template && all.len() > 1 && shares_its_image(service, all) {
         return propose(Run::Never, "a template that other roles are made from");
     }
-    let udp_alone = !service.ports.is_empty() && service.ports.iter().all(|port| port.is_udp);
-    if (service.wants_the_host() || udp_alone) && all.len() > 1 && !looks_like_the_way_in(service) {
-        return propose(
-            Run::Shared,
-            "it needs what two releases side by side cannot both have",
-        );
-    }
     None
+}
+
+/// Whether a container is there only to be: it runs nothing that goes on.
+fn does_nothing(service: &Service) -> bool {
+    let first = service.command.split_whitespace().next().unwrap_or("");
+    let command = first.rsplit('/').next().unwrap_or(first);
+    let idle = matches!(command, "true" | "echo" | "sleep" | "tail");
+    idle || service.command.is_empty()
+        && matches!(service.image_name().as_str(), "busybox" | "alpine")
 }
 
 fn is_timed(command: &str) -> bool {
@@ -303,7 +323,22 @@ pub(super) fn is_data(service: &Service) -> bool {
     let organisation = service.image.as_deref().unwrap_or("");
     let mssql = organisation.contains("mssql");
     let tool = words.iter().any(|word| TOOLS.contains(&word.as_str()));
-    (known || mssql) && !tool && !service.is_built
+    let by_image = (known || mssql) && !service.is_built;
+    (by_image || keeps_a_database(service)) && !tool
+}
+
+/// Whether what it mounts is where a database keeps its data, whatever it is built from.
+fn keeps_a_database(service: &Service) -> bool {
+    let known = |target: &str| {
+        let target = target.trim_end_matches('/');
+        DATA_DIRECTORIES
+            .iter()
+            .any(|known| target == *known || target.starts_with(&format!("{known}/")))
+    };
+    service
+        .mounts
+        .iter()
+        .any(|mount| !mount.is_read_only && known(&mount.target))
 }
 
 /// Whether both mount one volume: then they are two sides of one application.

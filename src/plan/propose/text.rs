@@ -31,7 +31,7 @@ impl Draft {
             text.push('\n');
             let inline = matches!(
                 section,
-                Section::Profiles | Section::Expose | Section::Pointer
+                Section::Project | Section::Profiles | Section::Expose | Section::Pointer
             );
             if !inline {
                 let head = format!("{}:\n", section.key());
@@ -54,6 +54,7 @@ impl Draft {
 impl Section {
     fn key(self) -> &'static str {
         match self {
+            Self::Project => "project",
             Self::Profiles => "profiles",
             Self::Services => "services",
             Self::Volumes => "volumes",
@@ -82,6 +83,11 @@ pub(super) fn quoted(text: &str) -> String {
     if starts && !word && (text.chars().all(plain) || colon) {
         return text.to_owned();
     }
+    always_quoted(text)
+}
+
+/// A text in quotes.
+pub(super) fn always_quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::RenameContainerOptions;
 
+use super::super::demands;
 use super::super::stand_up::acted;
 use super::super::{Docker, files, names, prepare};
 use super::look::{self, Looked, Mounted, Replaced, Standing, Trial};
@@ -59,7 +60,10 @@ pub(in super::super) async fn apply(
             ..Applied::default()
         });
     }
+    demands::check(plan, engine.client.api()).map_err(EngineError::Failed)?;
     volumes::check(engine, plan, std::iter::once((name, role))).await?;
+    volumes::check_unused(engine, plan, std::iter::once((name, role))).await?;
+    volumes::check_kept(role, &standing)?;
     let images = prepare::images(engine, service, &[(name, role)], sink).await?;
     let own = network(engine, plan).await?;
     let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();
@@ -260,6 +264,8 @@ async fn put_back(
     let client = &engine.client;
     let new = &trial.new.container;
     let called = names::shared_container(service, &new.role);
+    // From here on only the old one is started again by the engine itself.
+    restart(engine, &new.id, RestartPolicyNameEnum::NO, None).await?;
     gone(client, client.docker.stop_container(&new.id, None).await)?;
     rename(engine, &new.name, &new.id, &format!("{called}.new")).await?;
     for (old, was) in &trial.old {

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::{self, Kind};
 use super::super::{Docker, inspect, tear_down};
-use super::look::PROJECT;
+use super::look::{PROJECT, Standing};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{MountSource, Plan, Role};
+use crate::core::shared::Owner;
 use crate::docker::{found, label_filter, refused_hint};
 use crate::engine::EngineError;
 
@@ -53,6 +54,81 @@ pub(super) async fn check(
                 format!(
                     "go on with that one: write `volumes: {{{key}: {{keep: across-releases, \
                      name: {there}}}}}` into the plan"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses roles that would have a volume open which a stranger's container has open: of two databases
+/// on one directory neither knows of the other.
+pub(super) async fn check_unused(
+    engine: &Docker,
+    plan: &Plan,
+    roles: impl Iterator<Item = (&RoleName, &Role)>,
+) -> Result<(), EngineError> {
+    let mut wanted = Vec::new();
+    for (name, role) in roles {
+        for mount in &role.mounts {
+            if let MountSource::Shared(volume) = &mount.source {
+                wanted.push((name, volume));
+            }
+        }
+    }
+    for (role, volume) in wanted {
+        let filter = [("volume", volume.as_str()), ("status", "running")];
+        let filter = filter.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+        for container in inspect::containers(engine, filter.into()).await? {
+            let labels = container.labels.clone().unwrap_or_default();
+            let ours =
+                labels.get(names::SERVICE).map(String::as_str) == Some(plan.service.as_str());
+            let of_project = plan.project.is_some() && labels.get(PROJECT) == plan.project.as_ref();
+            if ours || of_project {
+                continue;
+            }
+            let name = inspect::container_name(&container);
+            let whose = match labels.get(PROJECT) {
+                Some(project) => format!(", of the Compose project `{project}`"),
+                None => String::new(),
+            };
+            return Err(refused_hint(
+                format!(
+                    "`{role}` would have the volume `{volume}` open beside the container `{name}`{whose}, which runs"
+                ),
+                match labels.get(PROJECT) {
+                    Some(project) => format!(
+                        "if that is the same role, name its project in the plan: `project: {project}`; else name another volume"
+                    ),
+                    None => {
+                        format!("name another volume in the plan, or stop it: docker stop {name}")
+                    }
+                },
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to take the place of containers whose data is in other volumes than the plan names.
+pub(super) fn check_kept(role: &Role, standing: &[&Standing]) -> Result<(), EngineError> {
+    let theirs = standing.iter().filter(|one| one.owner != Owner::Flipside);
+    for (one, had) in theirs.flat_map(|one| one.mounts.iter().map(move |had| (one, had))) {
+        let planned = role.mounts.iter().find(|mount| mount.target == had.target);
+        let Some(MountSource::Shared(volume)) = planned.map(|mount| &mount.source) else {
+            continue;
+        };
+        if *volume != had.volume {
+            let (name, target) = (&one.container.name, &had.target);
+            return Err(refused_hint(
+                format!(
+                    "`{name}` has the volume `{}` at `{target}`, and the plan names `{volume}` there",
+                    had.volume
+                ),
+                format!(
+                    "name the one with the data in the plan: `name: {}`; or copy the data over and \
+                     remove `{name}`",
+                    had.volume
                 ),
             ));
         }
