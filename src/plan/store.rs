@@ -141,7 +141,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
     found
 }
 
-/// `external: true`, or as Compose had it once, `external: {name: NAME}`.
+/// `external: true`, or as Compose files had it once, `external: {name: NAME}`.
 pub(super) fn external<'t>(
     reader: &mut Reader<'_>,
     fields: &mut Fields<'t>,
@@ -150,7 +150,7 @@ pub(super) fn external<'t>(
     let Some(field) = fields.take("external") else {
         return (false, None);
     };
-    if !matches!(field.node.value, Value::Map(_)) {
+    if !(field.node.span.is_compose() && matches!(field.node.value, Value::Map(_))) {
         return (reader.boolean(field.node).unwrap_or(false), None);
     }
     let place = fields.below("external");
