@@ -178,6 +178,12 @@ fn the_project_is_called_as_compose_would_call_it() {
     assert_eq!(project(&fixture, quoted, at, &named).unwrap(), "from-var");
     let given = format!("project: given\n{quoted}");
     assert_eq!(project(&fixture, &given, at, &named).unwrap(), "given");
+    // Under another name it is another service, and what Compose runs is not its.
+    fixture.name = Some("shop".into());
+    assert_eq!(project(&fixture, &given, at, &named).unwrap(), "given");
+    fixture.name = Some("shop-staging".into());
+    assert_eq!(project(&fixture, &given, at, &named), None);
+    fixture.name = None;
 }
 
 #[test]

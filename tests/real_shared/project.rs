@@ -219,3 +219,70 @@ async fn an_empty_volume_never_takes_the_place_of_a_full_one() {
     let told = scope.engine.shared(&scope.service, Some(&spec.plan)).await;
     assert_eq!(refusal(told.unwrap_err()).0, expected);
 }
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, EngineError>) -> (String, String) {
+    match answer {
+        Err(EngineError::Failed(failure)) => (failure.what, failure.hint.unwrap_or_default()),
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
+/// Of two databases on one directory neither knows of the other.
+#[tokio::test]
+async fn a_volume_that_a_strangers_container_has_open_is_not_opened_beside_it() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let name = project.run(1);
+    let before = life(&name);
+    // Read in another directory, the file is another project's.
+    let mut spec = project.spec(1, &format!("{}_data", project.name));
+    spec.plan.project = Some("elsewhere".into());
+    let (what, hint) = refusal(scope.engine.shared(&scope.service, Some(&spec.plan)).await);
+    assert!(
+        what.contains(&format!("beside the container `{name}`")),
+        "{what}"
+    );
+    assert!(
+        hint.contains(&format!("`project: {}`", project.name)),
+        "{hint}"
+    );
+    let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
+    refusal(scope.engine.stand_up(&spec, &images, &Silent).await);
+    assert_eq!(life(&name), before);
+    assert!(
+        scope
+            .engine
+            .shared(&scope.service, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    spec.plan.project = Some(project.name.clone());
+    project.up(&spec).await;
+    assert_eq!(life(&name), before);
+}
+
+#[tokio::test]
+async fn the_place_of_a_container_with_its_data_elsewhere_is_not_taken() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let name = project.run(1);
+    let spec = project.spec(1, &format!("{}-fresh", scope.service));
+    project.up(&spec).await;
+    let before = life(&name);
+    let applied = scope
+        .engine
+        .apply_shared(&spec.plan, &role_name("db"), &Silent)
+        .await;
+    let (what, hint) = refusal(applied);
+    assert!(
+        what.contains(&format!("`{name}` has the volume `{}_data`", project.name)),
+        "{what}"
+    );
+    assert!(
+        hint.contains(&format!("`name: {}_data`", project.name)),
+        "{hint}"
+    );
+    assert_eq!(life(&name), before);
+    assert!(runs(&name));
+}

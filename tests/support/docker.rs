@@ -195,6 +195,8 @@ pub async fn remove(service: &str) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
+    // Before the networks: a container that carries no label of ours may be in one of them.
+    remove_named(&api, service).await;
     let options = ListNetworksOptions {
         filters: filters.clone(),
     };
@@ -208,7 +210,6 @@ pub async fn remove(service: &str) {
             .await
             .ok();
     }
-    remove_named(&api, service).await;
     let options = ListImagesOptions {
         filters: Some(filter(&format!("flipside.service={service}"))),
         ..Default::default()
