@@ -44,6 +44,11 @@ impl Drop for Project<'_> {
         self.book.surround(&mut command);
         // What is not there any more is not missed.
         Running::start(command).end();
+        let images = ["web", "worker", "migrate"];
+        let images = images.map(|role| format!("{}_{role}", self.book.service()));
+        let mut command = Command::new("docker");
+        command.args(["rmi", "--force"]).args(images);
+        Running::start(command).end();
     }
 }
 
