@@ -86,4 +86,6 @@ fn data_without_a_name_is_carried_over() {
     apply(&stage, 0, &["DB=2"]);
     assert_eq!(inspect(&db)["Mounts"][0]["Name"], volume);
     docker(&["rm", "-fv", &db]);
+    // It is named by the container that it went over to, and so not removed with it.
+    docker(&["volume", "rm", volume.as_str().unwrap()]);
 }
