@@ -184,6 +184,18 @@ pub enum Run {
 }
 
 impl Run {
+    /// The word for it, in plans and in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::LiveOnly => "live-only",
+            Self::Once => "once",
+            Self::Shared => "shared",
+            Self::Never => "never",
+        }
+    }
+
     /// Whether it is [`Run::Always`].
     #[must_use]
     pub fn is_always(&self) -> bool {

@@ -128,7 +128,7 @@ impl Wanted<'_> {
         labels.insert(names::ROLE.into(), self.name.to_string());
         labels.insert(names::REPLICA.into(), self.replica.to_string());
         if self.role.run != Run::Always {
-            labels.insert(names::RUN.into(), names::run_label(self.role.run).into());
+            labels.insert(names::RUN.into(), self.role.run.as_str().into());
         }
         let after = order::after(self.role);
         if !after.is_empty() {
@@ -177,28 +177,34 @@ impl Wanted<'_> {
     }
 
     fn mount(&self, mount: &Mount) -> ApiMount {
-        let (typ, source) = match &mount.source {
-            MountSource::PerRelease(None) => (MountType::VOLUME, None),
-            MountSource::PerRelease(Some(name)) => {
-                let name = named_volume(self.service, self.release, name);
-                (MountType::VOLUME, Some(name))
-            }
-            MountSource::Shared(name) => (MountType::VOLUME, Some(name.clone())),
-            MountSource::Host(path) => (MountType::BIND, Some(path.clone())),
-        };
-        ApiMount {
-            target: Some(mount.target.clone()),
-            typ: Some(typ),
-            source,
-            read_only: Some(mount.read_only),
-            bind_options: propagation(mount),
-            ..ApiMount::default()
-        }
+        api_mount(mount, |name| {
+            name.map(|name| named_volume(self.service, self.release, name))
+        })
+    }
+}
+
+/// A mount of the plan's; `own` names the volume of what is not shared, by its name in the plan.
+pub(super) fn api_mount(
+    mount: &Mount,
+    own: impl FnOnce(Option<&str>) -> Option<String>,
+) -> ApiMount {
+    let (typ, source) = match &mount.source {
+        MountSource::PerRelease(name) => (MountType::VOLUME, own(name.as_deref())),
+        MountSource::Shared(name) => (MountType::VOLUME, Some(name.clone())),
+        MountSource::Host(path) => (MountType::BIND, Some(path.clone())),
+    };
+    ApiMount {
+        target: Some(mount.target.clone()),
+        typ: Some(typ),
+        source,
+        read_only: Some(mount.read_only),
+        bind_options: propagation(mount),
+        ..ApiMount::default()
     }
 }
 
 /// How mounts below a bound path spread.
-pub(super) fn propagation(mount: &Mount) -> Option<MountBindOptions> {
+fn propagation(mount: &Mount) -> Option<MountBindOptions> {
     let propagation = mount.propagation?;
     Some(MountBindOptions {
         propagation: propagation.parse().ok(),

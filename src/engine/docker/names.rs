@@ -209,22 +209,11 @@ pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
     }
 }
 
-/// What the label says of when a container's role runs.
-pub(super) fn run_label(run: Run) -> &'static str {
-    match run {
-        Run::Always => "always",
-        Run::LiveOnly => "live-only",
-        Run::Once => "once",
-        Run::Shared => "shared",
-        Run::Never => "never",
-    }
-}
-
 /// When a container's role runs; of what does not say so, always.
 pub(super) fn run(labels: &HashMap<String, String>) -> Run {
     let said = labels.get(RUN).map(String::as_str);
     let known = [Run::LiveOnly, Run::Once, Run::Shared];
-    let known = known.into_iter().find(|run| said == Some(run_label(*run)));
+    let known = known.into_iter().find(|run| said == Some(run.as_str()));
     known.unwrap_or_default()
 }
 

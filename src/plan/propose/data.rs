@@ -70,11 +70,7 @@ pub(super) fn volumes(
             .map(|user| user.name.as_str())
             .collect();
         if says("driver_opts") || says("driver") {
-            let name_of = match says("name") {
-                true => String::new(),
-                false => format!(", name: {}_{name}", project.unwrap_or(service)),
-            };
-            let mut value = format!("{{external: true{name_of}");
+            let mut value = format!("{{external: true{engine_name}");
             for key in ["driver", "driver_opts"] {
                 if says(key) {
                     value.push_str(&format!(", {key}: !reset null"));

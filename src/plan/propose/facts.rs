@@ -98,6 +98,11 @@ impl Service {
             .any(|mount| !mount.is_read_only)
     }
 
+    /// Whether it publishes a port that a pointer can move.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.ports.iter().any(|port| !port.is_udp)
+    }
+
     /// Whether it asks for something that two releases side by side cannot have.
     pub(super) fn wants_the_host(&self) -> bool {
         let says = |key: &str, value: &str| {

@@ -30,7 +30,7 @@ pub(super) fn role(
     let mut parts: Vec<String> = Vec::new();
     let mut whys: Vec<String> = Vec::new();
     if let Some(proposal) = proposals.get(&service.name) {
-        parts.push(format!("run: {}", word(proposal.run)));
+        parts.push(format!("run: {}", proposal.run.as_str()));
         whys.push(proposal.why.to_owned());
     }
     if run == Run::Never {
@@ -182,16 +182,6 @@ fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String
 fn line_of(service: &Service, parts: Vec<String>, whys: &[String]) -> Line {
     let text = format!("{}: {{{}}}", quoted(&service.name), parts.join(", "));
     Line::new(Section::Services, text, whys.join("; "))
-}
-
-pub(super) fn word(run: Run) -> &'static str {
-    match run {
-        Run::Always => "always",
-        Run::LiveOnly => "live-only",
-        Run::Once => "once",
-        Run::Shared => "shared",
-        Run::Never => "never",
-    }
 }
 
 pub(super) fn networks(root: &Node, expand: &mut facts::Expand<'_>) -> Vec<Line> {

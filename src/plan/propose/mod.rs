@@ -76,8 +76,6 @@ pub struct Draft {
     pub lines: Vec<Line>,
     /// Variables that the files name and that have no value so far.
     pub unset: BTreeSet<String>,
-    /// Roles for which nothing but their running always is proposed.
-    pub always: Vec<String>,
 }
 
 /// What is proposed for the Compose files `files` in a plan that stands in `directory`.
@@ -194,14 +192,11 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
         lines.extend(ways(way, &others, &services));
     }
     lines.push(pointer(way_in.as_ref(), &services));
-    let always = services.keys().filter(|name| run(name) == Run::Always);
-    let always = always.cloned().collect();
     Ok(Draft {
         service,
         compose: names,
         lines,
         unset,
-        always,
     })
 }
 
@@ -222,11 +217,10 @@ fn choose_profiles(services: &mut BTreeMap<String, Service>) -> Vec<String> {
     let on = |service: &Service, chosen: &[String]| {
         service.profiles.is_empty() || service.profiles.iter().any(|name| chosen.contains(name))
     };
-    let reachable = |service: &Service| service.ports.iter().any(|port| !port.is_udp);
     let suffices = |services: &BTreeMap<String, Service>, chosen: &[String]| {
-        services
-            .values()
-            .any(|service| on(service, chosen) && reachable(service) && !roles::is_data(service))
+        services.values().any(|service| {
+            on(service, chosen) && service.is_reachable() && !roles::is_data(service)
+        })
     };
     let mut all: Vec<String> = Vec::new();
     for name in services.values().flat_map(|service| &service.profiles) {
@@ -273,7 +267,7 @@ impl Proposal {
         let line = format!(
             "services: {{{}: {{run: {}}}}}",
             quoted(role),
-            lines::word(self.run)
+            self.run.as_str()
         );
         format!("write `{line}` ({})", self.why)
     }

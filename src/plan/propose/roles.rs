@@ -422,14 +422,13 @@ fn settle(found: &mut BTreeMap<String, Proposal>, services: &BTreeMap<String, Se
         }
     }
     // Something that users reach must be left to release.
-    let reachable = |service: &Service| service.ports.iter().any(|port| !port.is_udp);
     let mut left = services
         .values()
         .filter(|service| run(found, &service.name) == Run::Always);
-    if !left.any(reachable) {
+    if !left.any(Service::is_reachable) {
         let candidates = services.values().filter(|service| !is_data(service));
         let way_in = candidates
-            .filter(|service| reachable(service))
+            .filter(|service| service.is_reachable())
             .find(|service| matches!(run(found, &service.name), Run::Shared | Run::LiveOnly));
         if let Some(service) = way_in {
             found.remove(&service.name);

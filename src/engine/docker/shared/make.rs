@@ -16,7 +16,7 @@ use super::super::stand_up::about;
 use super::look::{Mounted, Replaced};
 use super::settled;
 use crate::core::names::{Release, RoleName};
-use crate::core::plan::{MountSource, Plan, Role};
+use crate::core::plan::{Plan, Role};
 use crate::core::shared::Owner;
 use crate::core::words::hex;
 use crate::core::world::ContainerState;
@@ -197,23 +197,10 @@ impl Make<'_> {
             found.map(|mount| mount.volume.clone())
         };
         let planned = self.role.mounts.iter().map(|mount| {
-            let (typ, source) = match &mount.source {
-                MountSource::PerRelease(None) => (MountType::VOLUME, carried(&mount.target)),
-                MountSource::PerRelease(Some(name)) => {
-                    let name = format!("flipside.{}.shared-data.{name}", self.plan.service);
-                    (MountType::VOLUME, Some(name))
-                }
-                MountSource::Shared(name) => (MountType::VOLUME, Some(name.clone())),
-                MountSource::Host(path) => (MountType::BIND, Some(path.clone())),
-            };
-            ApiMount {
-                target: Some(mount.target.clone()),
-                typ: Some(typ),
-                source,
-                read_only: Some(mount.read_only),
-                bind_options: create::propagation(mount),
-                ..ApiMount::default()
-            }
+            create::api_mount(mount, |name| match name {
+                None => carried(&mount.target),
+                Some(name) => Some(format!("flipside.{}.shared-data.{name}", self.plan.service)),
+            })
         });
         let mut mounts: Vec<ApiMount> = copied.into_iter().chain(planned).collect();
         for mount in &self.carried {
