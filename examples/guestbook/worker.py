@@ -5,12 +5,20 @@ Each shift is a row: when it began and ended, and whether another worker was met
 
 import os
 import signal
-import threading
+import time
 
 from store import connect
 
-stopping = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+stopping = False
+
+
+def stop(*_):
+    # Nothing but this: an Event's lock may be held by what the signal has interrupted.
+    global stopping
+    stopping = True
+
+
+signal.signal(signal.SIGTERM, stop)
 
 connection = connect()
 connection.autocommit = True
@@ -26,15 +34,15 @@ db.execute(
 shift = db.fetchone()[0]
 print("at work", flush=True)
 
-while not stopping.is_set():
+while not stopping:
     db.execute("SELECT id, entry FROM jobs WHERE done_in IS NULL ORDER BY id LIMIT 1")
     job = db.fetchone()
     if job is None:
-        stopping.wait(0.05)
+        time.sleep(0.05)
         continue
     (number, entry) = job
     # The work itself. A second worker would do the same job meanwhile.
-    stopping.wait(0.01)
+    time.sleep(0.01)
     with connection:
         db.execute("INSERT INTO thanks (entry, shift) VALUES (%s, %s)", (entry, shift))
         db.execute("UPDATE jobs SET done_in = %s WHERE id = %s", (shift, number))
