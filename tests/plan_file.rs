@@ -4,9 +4,11 @@
 pub mod compose;
 mod compose_trees;
 mod compose_values;
+mod config_output;
 mod contents;
 pub mod fixture;
 mod hidden;
+mod hints;
 mod hostile;
 mod keys;
 mod record;

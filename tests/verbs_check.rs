@@ -96,3 +96,52 @@ fn a_file_that_is_no_yaml_has_none() {
     said.is(2, &["this is not valid YAML"]);
     assert_eq!(said.out, "");
 }
+
+/// Reading stops where something is wrong, and what comes after is not called unread for it.
+#[test]
+fn what_reading_has_not_come_to_is_no_defect() {
+    let compose = "\
+services:
+  web:
+    image: app:1
+    healthcheck: {disable: maybe, test: [CMD, a], interval: 5s, retries: 2}
+    secrets: [{source: key, uid: me, gid: '2', mode: '0400'}]
+secrets: {key: {file: key}}
+";
+    let plan = "\
+name: shop
+compose: compose.yaml
+services: {my web: {image: 'app:1'}}
+expose: web:8080
+probes: [{http: {path: /}}]
+pointer: {proxy: {listen: \":8080\"}}
+";
+    let dir = directory(&[
+        ("flipside.yaml", plan.as_bytes()),
+        ("compose.yaml", compose.as_bytes()),
+        ("key", b"x"),
+    ]);
+    let said = run(dir.path(), &["check", "--keys"]);
+    said.is(2, &["`maybe` is not a truth value"]);
+    let fate = |path: &str| {
+        let lines = said.out.lines().filter(|line| line.contains(path));
+        let fates: Vec<_> = lines
+            .filter_map(|line| line.split_whitespace().last())
+            .collect();
+        fates.join(" ")
+    };
+    assert!(!said.out.contains("unread"), "{}", said.out);
+    for (path, expected) in [
+        ("healthcheck.disable", "refused"),
+        ("healthcheck.test.0", "used"),
+        ("healthcheck.interval", "used"),
+        ("healthcheck.retries", "used"),
+        ("secrets.0.uid", "refused"),
+        ("secrets.0.gid", "used"),
+        ("secrets.0.mode", "used"),
+        ("expose ", "not-reached"),
+        ("probes.0.http.path", "not-reached"),
+    ] {
+        assert_eq!(fate(path), expected, "{path}: {}", said.out);
+    }
+}

@@ -26,6 +26,8 @@ pub enum Fate {
     Empty,
     /// Something is wrong with it, which was said.
     Refused,
+    /// Something is wrong before it, so that reading has not come to it.
+    NotReached,
     /// Nobody has looked at it: that is a defect of flipside's.
     Unread,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Fate {
             Self::LeftOut => "left-out",
             Self::Empty => "empty",
             Self::Refused => "refused",
+            Self::NotReached => "not-reached",
             Self::Unread => "unread",
         })
     }
@@ -67,6 +70,10 @@ pub(super) fn account(
     let mut walk = Walk {
         source,
         fates,
+        untouched: match problems.is_empty() {
+            true => Fate::Unread,
+            false => Fate::NotReached,
+        },
         wrong: problems
             .iter()
             .filter(|problem| problem.file == source.file)
@@ -83,6 +90,8 @@ struct Walk<'a> {
     source: &'a Source,
     fates: &'a HashMap<u32, Fate>,
     wrong: HashSet<(usize, usize)>,
+    /// What is said of a value that nobody has looked at.
+    untouched: Fate,
     path: Vec<String>,
     found: Vec<Entry>,
 }
@@ -129,7 +138,7 @@ impl Walk<'_> {
                     file: self.source.file.clone(),
                     line: node.span.line,
                     path: self.path.clone(),
-                    fate: said.unwrap_or(Fate::Unread),
+                    fate: said.unwrap_or(self.untouched),
                 });
             }
         }

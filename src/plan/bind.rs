@@ -1,10 +1,15 @@
 //! A path that is bound: of the engine's host where the plan says that releases share it, else
 //! copied into the release. Nothing in an environment refers to a path of the deployer unasked.
 
+use std::path::Path;
+
+use super::again;
 use super::files::{self, Found};
 use super::mounted::{Mounted, Shape};
 use super::read::Reader;
+use super::tree::Node;
 use super::volumes::{Context, Wish};
+use crate::core::RoleName;
 use crate::core::plan::{FileContent, FileMount, FileSource, Mount, MountSource, Run};
 
 /// Where the engine may be asked for anything.
@@ -15,11 +20,28 @@ pub(super) const PROPAGATIONS: [&str; 6] = [
     "rslave", "rshared", "rprivate", "slave", "shared", "private",
 ];
 
-/// What to say where they cannot.
-pub(super) const ONLY_OF_THE_HOST: (&str, &str) = (
-    "how mounts spread is for paths of the host in a shared role",
-    "remove the mode, or write `run: shared` on the role",
-);
+/// Says that they cannot here.
+pub(super) fn refuse_propagation(
+    reader: &mut Reader<'_>,
+    (node, whole): (&Node, &Node),
+    role: &RoleName,
+) {
+    let help = match node.span.is_compose() {
+        false => "remove the mode, or write `run: shared` on the role".to_owned(),
+        true => format!(
+            "write the mount without it in the plan: {}; or, of a path of the host, `{role}: {{run: shared}}`",
+            again::mount(reader, whole, role)
+        ),
+    };
+    let message = "how mounts spread is for paths of the host in a shared role";
+    reader.wrong(node.span, message, help);
+}
+
+/// Whether an absolute path is one of those that stand beside a Compose file, as `docker compose
+/// config` writes them.
+pub(super) fn is_beside(project: &Path, path: &str) -> bool {
+    project.parent().is_some() && files::is_below(path, &project.display().to_string())
+}
 
 /// Reads a bind.
 pub(super) fn bind(
@@ -30,6 +52,7 @@ pub(super) fn bind(
 ) -> Option<()> {
     let Wish {
         node,
+        whole,
         source,
         target,
         read_only,
@@ -37,8 +60,7 @@ pub(super) fn bind(
     } = wish;
     let source = source?;
     if propagation.is_some() && !(context.at.run == Run::Shared && source.starts_with('/')) {
-        let (message, help) = ONLY_OF_THE_HOST;
-        reader.wrong(node.span, message, help);
+        refuse_propagation(reader, (node, whole), context.at.name);
     }
     let declared = context.at.declared;
     let covered =
@@ -51,13 +73,17 @@ pub(super) fn bind(
         );
         return None;
     }
-    if source.starts_with('/') {
-        let path = files::absolute(&source);
-        if path
+    let absolute = files::absolute(&source);
+    let is_socket = absolute
+        .as_ref()
+        .is_some_and(|path| SOCKETS.contains(&path.as_str()));
+    let beside = node.span.is_compose()
+        && !is_socket
+        && absolute
             .as_ref()
-            .is_some_and(|path| SOCKETS.contains(&path.as_str()))
-            && context.at.run != Run::Shared
-        {
+            .is_some_and(|path| is_beside(&reader.project_directory, path));
+    if source.starts_with('/') && !beside {
+        if is_socket && context.at.run != Run::Shared {
             let role = context.at.name;
             reader.wrong(
                 node.span,
@@ -66,7 +92,7 @@ pub(super) fn bind(
             );
             return None;
         }
-        let Some(path) = path.filter(|path| covered(&declared.shared_paths, path)) else {
+        let Some(path) = absolute.filter(|path| covered(&declared.shared_paths, path)) else {
             reader.wrong(
                 node.span,
                 format!("`{source}` is a path of the engine's host, shared by every release"),
@@ -140,12 +166,7 @@ pub(super) fn bind(
 
 fn host(
     reader: &mut Reader<'_>,
-    (node, target, read_only, propagation): (
-        &super::tree::Node,
-        String,
-        bool,
-        Option<&'static str>,
-    ),
+    (node, target, read_only, propagation): (&Node, String, bool, Option<&'static str>),
     path: String,
     mounted: &mut Mounted,
 ) -> Option<()> {

@@ -13,6 +13,7 @@ use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::{PLAN, Source, Span};
 use super::tree::{self, Key, Node, Value};
+use super::variables::PROJECT;
 use super::{PlanError, dotenv, merge, propose, text_of};
 
 /// The sections that a plan and a Compose file have in common.
@@ -266,7 +267,7 @@ fn project_name(
             field.node.span,
         )),
         None => reader
-            .public_variable("COMPOSE_PROJECT_NAME")
+            .public_variable(PROJECT)
             .filter(|name| !name.is_empty())
             .map(|name| (name, Span::default())),
     };
@@ -291,11 +292,12 @@ fn project_name(
         );
         return None;
     }
+    reader.said_project = Some(name.clone());
     Some(name)
 }
 
 /// What Compose makes a project's name of.
-fn normalised(name: &str) -> Option<String> {
+pub(super) fn normalised(name: &str) -> Option<String> {
     let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(*c);
     let name: String = name.to_lowercase().chars().filter(kept).collect();
     let name = name.trim_start_matches(['-', '_']).to_owned();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::again;
 use super::dotenv;
-use super::fields::Fields;
+use super::fields::{Fields, wrapped_value};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -154,10 +155,14 @@ fn env_files(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Unse
                 }
                 let path = fields.take("path");
                 let span = fields.span;
-                fields.finish(
-                    reader,
-                    &[("format", "remove it: the format is Compose's own")],
-                );
+                let advice = match span.is_compose() {
+                    false => "remove it: the format is Compose's own".to_owned(),
+                    true => format!(
+                        "if Compose's own format will do, write the list anew in the plan: `{}`",
+                        without_formats(reader, items, place)
+                    ),
+                };
+                fields.finish(reader, &[("format", &advice)]);
                 match path {
                     Some(field) => reader.public(field.node, "a path"),
                     None => {
@@ -172,6 +177,30 @@ fn env_files(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Unse
             env_file(reader, item, &path, required, found);
         }
     }
+}
+
+/// The list as a plan would write it, the format of each file being Compose's own.
+fn without_formats(reader: &Reader<'_>, items: &[Node], place: &str) -> String {
+    let text = |node: &Node| match &node.value {
+        Value::Scalar { text, .. } => text.clone(),
+        _ => String::new(),
+    };
+    let again = |node: &Node| {
+        let Value::Map(entries) = &node.value else {
+            return format!("\"{}\"", again::env_file(reader, node, &text(node)));
+        };
+        let value = |name: &str| {
+            let entry = entries.iter().find(|(key, _)| key.text == name);
+            entry.map_or(String::new(), |(_, node)| text(node))
+        };
+        let path = again::env_file(reader, node, &value("path"));
+        match value("required").as_str() {
+            "" | "true" => format!("\"{path}\""),
+            other => format!("{{path: \"{path}\", required: {other}}}"),
+        }
+    };
+    let items: Vec<_> = items.iter().map(again).collect();
+    wrapped_value(place, &format!("!override [{}]", items.join(", ")))
 }
 
 fn env_file(

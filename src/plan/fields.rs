@@ -7,6 +7,7 @@ use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Key, Node};
+use crate::core::RoleName;
 
 /// The entries of one map. What is not taken before [`Fields::finish`] is unknown.
 pub(super) struct Fields<'t> {
@@ -49,6 +50,12 @@ impl<'t> Fields<'t> {
         let (key, node) = self.left.remove(name)?;
         self.taken.push(name);
         Some(Field { key, node })
+    }
+
+    /// The value at `name` where it stands in a Compose file, which may say more than a plan.
+    pub(super) fn take_of_compose(&mut self, name: &'static str) -> Option<Field<'t>> {
+        let field = self.peek(name).filter(|field| field.key.is_compose());
+        field.and_then(|_| self.take(name))
     }
 
     /// The value at `name`, left where it is.
@@ -164,13 +171,60 @@ const LISTS: [&str; 6] = [
     "volumes", "ports", "devices", "secrets", "configs", "env_file",
 ];
 
-/// How a key goes: by hand in a plan, by the plan's word where it is in a Compose file, which stays
-/// as it is.
+/// A name as a part of a path: in quotes where its own dots would be taken for the path's.
+pub(super) fn part(name: &str) -> String {
+    match name.contains('.') {
+        true => format!("\"{name}\""),
+        false => name.to_owned(),
+    }
+}
+
+/// The path of a role.
+pub(super) fn role_path(role: &RoleName) -> String {
+    format!("services.{}", part(role.as_str()))
+}
+
+/// A path's parts.
+fn parts(path: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let parts = path.split(|c| {
+        quoted ^= c == '"';
+        c == '.' && !quoted
+    });
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+/// `inner` below the keys of a path, in one line.
+fn wrapped(keys: &[&str], inner: String) -> String {
+    let outwards = keys.iter().rev();
+    outwards.fold(inner, |inner, key| format!("{key}: {{{inner}}}"))
+}
+
+/// A value at a path, in one line.
+pub(super) fn wrapped_value(path: &str, value: &str) -> String {
+    let mut keys = parts(path);
+    let last = keys.pop().unwrap_or("");
+    wrapped(&keys, format!("{last}: {value}"))
+}
+
+/// How another value is said: by hand in a plan, by the plan's word where it is in a Compose file,
+/// which stays as it is.
+pub(super) fn instead(span: Span, path: &str, line: &str) -> String {
+    match span.is_compose() {
+        false => format!("write `{line}`"),
+        true => format!(
+            "write in the plan: `{}`",
+            wrapped(&parts(path), line.to_owned())
+        ),
+    }
+}
+
+/// How a key goes: by hand in a plan, by the plan's word where it is in a Compose file.
 pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
     if !span.is_compose() {
         return "remove it".to_owned();
     }
-    let keys: Vec<&str> = path.split('.').filter(|key| !key.is_empty()).collect();
+    let keys = parts(path);
     if let ["services", role, list] = keys.as_slice()
         && LISTS.contains(list)
     {
@@ -178,10 +232,6 @@ pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
             "write the list anew in the plan: `services: {{{role}: {{{list}: !override […]}}}}`"
         );
     }
-    let inner = format!("{key}: !reset null");
-    let wrapped = keys
-        .iter()
-        .rev()
-        .fold(inner, |inner, key| format!("{key}: {{{inner}}}"));
-    format!("take it away in the plan: `{wrapped}`")
+    let gone = wrapped(&keys, format!("{key}: !reset null"));
+    format!("take it away in the plan: `{gone}`")
 }

@@ -29,13 +29,13 @@ pub(super) fn granted(
                 .take("target")
                 .map(|field| (reader.public(field.node, "a path"), field.node.span));
             if let Some(field) = fields.take("uid") {
-                uid = owner(reader, field.node)?;
+                uid = owner(reader, field.node).unwrap_or(uid);
             }
             if let Some(field) = fields.take("gid") {
-                gid = owner(reader, field.node)?;
+                gid = owner(reader, field.node).unwrap_or(gid);
             }
             if let Some(field) = fields.take("mode") {
-                bits = mode(reader, field.node)?;
+                bits = mode(reader, field.node).unwrap_or(bits);
             }
             let span = fields.span;
             fields.finish(reader, &[]);

@@ -12,7 +12,7 @@ pub(super) fn healthcheck(
     let mut fields = reader.fields(node, place, "`test: …` and its intervals")?;
     let mut disabled = false;
     if let Some(field) = fields.take("disable") {
-        disabled = reader.boolean(field.node)?;
+        disabled = reader.boolean(field.node).unwrap_or(false);
     }
     let mut check = Healthcheck {
         test: Vec::new(),

@@ -1,7 +1,7 @@
 //! What a role wants of the host itself: `privileged`, `devices`, `pid`, `ipc`. Only a role that is
 //! `run: shared` in the plan's own words may have it.
 
-use super::fields::{Field, Fields, take_away};
+use super::fields::{Field, Fields, role_path, take_away};
 use super::read::Reader;
 use super::tree::{Node, Value};
 use crate::core::RoleName;
@@ -9,7 +9,7 @@ use crate::core::plan::{Device, Host, Run};
 
 /// Why a release may not have it, and the two ways on.
 fn refuse(reader: &mut Reader<'_>, field: Field<'_>, key: &str, role: &RoleName, what: &str) {
-    let away = take_away(field.key, &format!("services.{role}"), key);
+    let away = take_away(field.key, &role_path(role), key);
     reader.wrong(
         field.key,
         format!("`{role}` wants {what}, which two releases side by side would share"),
@@ -55,7 +55,7 @@ pub(super) fn host(
             Some(other) => reader.wrong(
                 field.node.span,
                 format!("`{key}: {other}` is not supported"),
-                take_away(field.key, &format!("services.{role}"), key),
+                take_away(field.key, &role_path(role), key),
             ),
             None => {}
         }

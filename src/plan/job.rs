@@ -1,6 +1,6 @@
 //! `run: once`: what a job says besides what any role says, and what it cannot say.
 
-use super::fields::{Fields, take_away};
+use super::fields::{Field, Fields, role_path, take_away};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -60,10 +60,11 @@ pub(super) fn check_replicas(
             Run::Shared => format!("a shared role has one container, and this one has {replicas}"),
             _ => format!("a job runs once, and this one has {replicas} replicas"),
         };
+        let path = role_path(role);
         let away = match (place.is_compose(), reader.written(place)) {
             (false, _) => "remove `replicas`".to_owned(),
-            (true, Some("scale")) => take_away(place, &format!("services.{role}"), "scale"),
-            (true, _) => take_away(place, &format!("services.{role}.deploy"), "replicas"),
+            (true, Some("scale")) => take_away(place, &path, "scale"),
+            (true, _) => take_away(place, &format!("{path}.deploy"), "replicas"),
         };
         let help = format!("{away}, or write one role for each");
         reader.wrong(place, message, help);
@@ -71,17 +72,21 @@ pub(super) fn check_replicas(
 }
 
 /// `restart` of a job, which is never started a second time.
-pub(super) fn restart(reader: &mut Reader<'_>, node: &Node, policy: &str) {
+pub(super) fn restart(reader: &mut Reader<'_>, field: Field<'_>, policy: &str, role: &RoleName) {
+    let span = field.node.span;
     match policy {
         "no" => {}
         "on-failure" => reader.note(
-            node.span,
+            span,
             "`restart: on-failure` means nothing to a job: it is started once, and its failure ends the release",
         ),
         _ => reader.wrong(
-            node.span,
+            span,
             format!("`restart: {policy}` would start a job again and again"),
-            "remove the line: a job is started once",
+            format!(
+                "{}: a job is started once",
+                take_away(field.key, &role_path(role), "restart")
+            ),
         ),
     }
 }

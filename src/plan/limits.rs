@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Field, Fields};
+use super::fields::{Field, Fields, instead};
 use super::read::Reader;
 use super::tree::{Node, Value};
 use crate::core::plan::Limits;
@@ -35,7 +35,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
     let deploy = role.take("deploy");
     let place = role.below("deploy");
     if let Some(field) = role.take("scale") {
-        replicas = replica_count(reader, field.node);
+        replicas = replica_count(reader, field.node, &role.path);
     }
     let scale = role.is_known("scale").then_some(replicas);
     limits.memory_reservation = role
@@ -57,7 +57,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
         && let Some(mut fields) = reader.fields(field.node, &place, "`replicas:` and `resources:`")
     {
         if let Some(field) = fields.take("replicas") {
-            let found = replica_count(reader, field.node);
+            let found = replica_count(reader, field.node, &role.path);
             if scale.is_some_and(|scale| scale != found) {
                 reader.wrong(
                     field.node.span,
@@ -80,15 +80,15 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
     (replicas, limits)
 }
 
-fn replica_count(reader: &mut Reader<'_>, node: &Node) -> u32 {
+fn replica_count(reader: &mut Reader<'_>, node: &Node, path: &str) -> u32 {
     let zero = matches!(&node.value, Value::Scalar { text, .. } if text == "0");
     if zero {
         reader.used(node);
-        reader.wrong(
-            node.span,
-            "a role has at least one replica",
-            "write `run: never` on the role to leave it out",
-        );
+        let leave_out = match node.span.is_compose() {
+            false => "write `run: never` on the role to leave it out".to_owned(),
+            true => instead(node.span, path, "run: never"),
+        };
+        reader.wrong(node.span, "a role has at least one replica", leave_out);
         return 1;
     }
     reader.count(node, 1, MOST_REPLICAS).unwrap_or(1)
@@ -152,7 +152,7 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
         inner.finish(
             reader,
             &[
-                ("devices", "devices are not supported: remove it"),
+                ("devices", "remove it"),
                 ("pids", "write it under `limits`"),
             ],
         );

@@ -1,13 +1,14 @@
 //! Compose's rules for what several files say together: maps are merged, lists are added to, single
 //! values are replaced, and where something is known by its name or its path the later word wins.
 //!
-//! Pure but for what is noted of the values that are dropped. What counts as the same entry is told
-//! before variables are substituted: two that only turn out to be the same stand side by side, and
-//! are refused where they are read.
+//! Pure but for what is noted of the values that are dropped. Compose substitutes variables before it
+//! merges, and flipside after, so that what is replaced needs no value. By what entries of lists are
+//! known is told with its variables substituted ([`identity`]).
 
 use std::collections::HashMap;
 
 use super::account::Fate;
+use super::identity::{self, text};
 use super::read::Reader;
 use super::tree::{Directive, Key, Node, Value};
 
@@ -158,21 +159,17 @@ impl Merge<'_, '_> {
                 self.usual(path, base, later)
             }
             Rule::Build => self.usual(path, context(base), context(later)),
-            Rule::Lists => self.lists(listed(base), listed(later), whole),
-            Rule::Hosts => self.lists(hosts(base), hosts(later), whole),
-            Rule::Tmpfs => self.lists(listed(base), listed(later), |node| {
-                let path = text(node)?.split(':').next()?;
-                Some(path.trim_end_matches('/').to_owned())
-            }),
-            Rule::ByTarget => self.lists(base, later, target),
-            Rule::Secrets => self.lists(base, later, |node| {
-                Some(target(node)?.trim_start_matches("/run/secrets/").to_owned())
-            }),
-            Rule::Configs => self.lists(base, later, |node| {
-                Some(target(node)?.trim_start_matches('/').to_owned())
-            }),
-            Rule::Distinct => self.lists(base, later, whole),
-            Rule::Logging => match (driver(&base), driver(&later)) {
+            Rule::Lists => self.lists(listed(base), listed(later), identity::whole),
+            Rule::Hosts => self.lists(hosts(base), hosts(later), identity::whole),
+            Rule::Tmpfs => self.lists(listed(base), listed(later), identity::tmpfs),
+            Rule::ByTarget => self.lists(base, later, identity::target),
+            Rule::Secrets => self.lists(base, later, identity::secret),
+            Rule::Configs => self.lists(base, later, identity::config),
+            Rule::Distinct => self.lists(base, later, identity::whole),
+            Rule::Logging => match (
+                identity::driver(self.reader, &base),
+                identity::driver(self.reader, &later),
+            ) {
                 (Some(one), Some(other)) if one != other => {
                     self.drop(&base);
                     later
@@ -200,7 +197,7 @@ impl Merge<'_, '_> {
     fn usual(&mut self, path: &mut Vec<String>, base: Node, later: Node) -> Node {
         match (&base.value, &later.value) {
             (Value::Map(_), Value::Map(_)) => self.maps(path, base, later),
-            (Value::List(_), Value::List(_)) => self.lists(base, later, |_| None),
+            (Value::List(_), Value::List(_)) => self.lists(base, later, |_, _| None),
             _ => {
                 self.drop(&base);
                 self.settled(path, later)
@@ -256,7 +253,7 @@ impl Merge<'_, '_> {
 
     /// Lists whose entries have a name, where `name` finds one: of two with the same, the later, at
     /// the place of the first.
-    fn lists(&mut self, base: Node, later: Node, name: fn(&Node) -> Option<String>) -> Node {
+    fn lists(&mut self, base: Node, later: Node, name: identity::Of) -> Node {
         let (Value::List(items), Value::List(laters)) = (&base.value, &later.value) else {
             self.drop(&base);
             return later;
@@ -264,12 +261,12 @@ impl Merge<'_, '_> {
         let mut all: Vec<Node> = items.clone();
         let mut places: HashMap<String, usize> = HashMap::new();
         for (at, item) in items.iter().enumerate() {
-            if let Some(name) = name(item) {
+            if let Some(name) = name(self.reader, item) {
                 places.entry(name).or_insert(at);
             }
         }
         for item in laters {
-            let Some(name) = name(item) else {
+            let Some(name) = name(self.reader, item) else {
                 all.push(item.clone());
                 continue;
             };
@@ -319,11 +316,14 @@ impl Merge<'_, '_> {
             Value::List(items) if items.iter().all(|item| text(item).is_some()) => items,
             _ => return node,
         };
-        items.iter().for_each(|item| self.reader.used(item));
-        let entries = items
-            .iter()
-            .filter_map(|item| Some(entry(item, text(item)?, value(item))));
-        let entries = self.by_name(entries.collect());
+        let mut entries = Vec::new();
+        for item in items {
+            self.reader.used(item);
+            if let Some(name) = identity::whole(self.reader, item) {
+                entries.push(entry(item, &name, value(item)));
+            }
+        }
+        let entries = self.by_name(entries);
         Node {
             value: Value::Map(entries),
             ..node
@@ -435,46 +435,6 @@ fn context(node: Node) -> Node {
         value: Value::Map(vec![(key, node.clone())]),
         ..node
     }
-}
-
-fn driver(node: &Node) -> Option<&str> {
-    let Value::Map(entries) = &node.value else {
-        return None;
-    };
-    let driver = entries.iter().find(|(key, _)| key.text == "driver")?;
-    text(&driver.1)
-}
-
-fn text(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Scalar { text, .. } => Some(text),
-        _ => None,
-    }
-}
-
-fn whole(node: &Node) -> Option<String> {
-    text(node).map(str::to_owned)
-}
-
-/// Where an entry of `volumes`, `devices`, `secrets` or `configs` appears in the container; its name
-/// where it does not say.
-fn target(node: &Node) -> Option<String> {
-    let Value::Map(entries) = &node.value else {
-        let parts = colon_separated(text(node)?);
-        return Some(
-            parts
-                .get(1)
-                .unwrap_or(&parts[0])
-                .trim_end_matches('/')
-                .to_owned(),
-        );
-    };
-    let value = |name: &str| {
-        let entry = entries.iter().find(|(key, _)| key.text == name);
-        entry.and_then(|(_, node)| text(node))
-    };
-    let target = value("target").or_else(|| value("source"))?;
-    Some(target.trim_end_matches('/').to_owned())
 }
 
 /// The parts of a text between colons that stand outside `${…}`.

@@ -10,7 +10,7 @@
 //!
 //! | top level | says |
 //! | --- | --- |
-//! | `volumes: {uploads: {keep: across-releases}}` | one volume for all releases (`SERVICE_uploads`, or its `name:`); `per-release`: a new one each; undecided is an error |
+//! | `volumes: {uploads: {keep: across-releases}}` | one volume for all releases (`SERVICE_uploads`, or its `name:`); `per-release`: a new one each; undecided is an error, and so is one without a name |
 //! | `shared_paths: [/srv/media]` | host paths that roles may bind, with what is below them; all others are refused |
 //! | `copied_paths: [./nginx.conf]` | paths that are copied into each release although a Compose file would let roles write to them |
 //! | `compose: compose.yaml` | Compose files to read the roles from, the plan being the last word on them |
@@ -21,6 +21,7 @@
 //! A role with `run: never` is not read beyond that word and is no part of the plan.
 
 mod account;
+mod again;
 mod bind;
 mod body;
 mod command;
@@ -36,6 +37,7 @@ mod healthcheck;
 mod hooks;
 mod host;
 mod http;
+mod identity;
 mod image;
 mod job;
 mod labels;
@@ -43,6 +45,7 @@ mod limits;
 mod logging;
 mod merge;
 mod mounted;
+mod nameless;
 mod nearest;
 mod network_mode;
 mod networks;
@@ -63,6 +66,7 @@ mod top;
 mod tree;
 mod typed;
 mod units;
+mod variables;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,13 +30,14 @@ pub(super) enum Shape {
 }
 
 impl Mounted {
+    /// Whether nothing has been put there before, which is said otherwise.
     pub(super) fn claim(
         &mut self,
         reader: &mut Reader<'_>,
         span: Span,
         target: &str,
         shape: Shape,
-    ) {
+    ) -> bool {
         if let Some((first, _)) = self.targets.get(target) {
             let line = reader.line(*first, span);
             reader.wrong(
@@ -44,9 +45,10 @@ impl Mounted {
                 format!("something is mounted at `{target}` already"),
                 format!("see {line}: choose another path or remove one of them"),
             );
-        } else {
-            self.targets.insert(target.to_owned(), (span, shape));
+            return false;
         }
+        self.targets.insert(target.to_owned(), (span, shape));
+        true
     }
 
     /// A single file is put into a container before its start, which cannot reach below a tmpfs (it

@@ -1,6 +1,6 @@
 //! `network_mode`, and what a role cannot say beside it.
 
-use super::fields::{Fields, take_away};
+use super::fields::{Fields, role_path, take_away};
 use super::order::Wishes;
 use super::read::Reader;
 use super::service::Roles;
@@ -19,7 +19,7 @@ pub(super) fn network_mode(
     let field = fields.take("network_mode")?;
     let text = reader.public(field.node, "`service:ROLE`")?;
     let span = field.node.span;
-    let away = take_away(field.key, &format!("services.{role}"), "network_mode");
+    let away = take_away(field.key, &role_path(role), "network_mode");
     match text.split_once(':').unwrap_or((&text, "")) {
         ("bridge" | "default", "") => {
             reader.translated(
@@ -109,7 +109,7 @@ pub(super) fn alone(
                 format!("`{key}` says nothing to a role that uses {what}"),
                 format!(
                     "{}, or write it on the role whose network it is",
-                    take_away(*place, &format!("services.{name}"), key)
+                    take_away(*place, &role_path(name), key)
                 ),
             );
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::fields::{Fields, take_away};
+use super::fields::{Field, Fields, part, take_away};
 use super::files;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
@@ -34,21 +34,39 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
         return found;
     };
     for (key, value) in entries {
-        let place = format!("networks.{}", key.text);
-        reader.declared.insert(place.clone());
+        reader.declared.insert(format!("networks.{}", key.text));
+        let place = format!("networks.{}", part(&key.text));
         let Some(mut fields) = reader.fields(value, &place, "`external: true`, or nothing") else {
             continue;
         };
         let (external, named_there) = store::external(reader, &mut fields, "a network's name");
         let name = fields.take("name").or(named_there.map(|(field, _)| field));
+        let or_external = |field: Field<'_>, option: &str| match field.key.is_compose() {
+            false => "remove the line, or make the network yourself and mark it `external: true`"
+                .to_owned(),
+            true => format!(
+                "{}; or make the network yourself: `networks: {{{}: {{external: true, {option}: !reset null}}}}`",
+                take_away(field.key, &place, option),
+                key.text
+            ),
+        };
         if let Some(field) = fields.take("driver")
             && let Some(driver) = reader.public(field.node, "`bridge`")
             && driver != "bridge"
         {
+            let message = format!("the network driver `{driver}` is not supported");
+            reader.wrong(field.node.span, message, or_external(field, "driver"));
+        }
+        if let Some(field) = fields.take_of_compose("internal")
+            && reader.boolean(field.node) == Some(true)
+        {
             reader.wrong(
-                field.node.span,
-                format!("the network driver `{driver}` is not supported"),
-                "remove the line, or make the network yourself and mark it `external: true`",
+                field.key,
+                format!(
+                    "the network `{}` is internal, and an environment's network is not",
+                    key.text
+                ),
+                or_external(field, "internal"),
             );
         }
         let own = [
@@ -133,7 +151,7 @@ pub(super) fn joined(reader: &mut Reader<'_>, node: &Node, place: &str, at: &At<
         Value::Map(entries) => {
             for (key, value) in entries {
                 names.push((key.text.clone(), key.span));
-                let place = format!("{place}.{}", key.text);
+                let place = format!("{place}.{}", part(&key.text));
                 let Some(mut fields) = reader.fields(value, &place, "`aliases:`, or nothing")
                 else {
                     continue;

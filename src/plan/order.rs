@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fields::{instead, part, role_path};
 use super::nearest::nearest;
 use super::read::Reader;
 use super::service::Roles;
@@ -43,7 +44,7 @@ pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishe
         }
         Value::Map(entries) => {
             for (key, value) in entries {
-                let place = format!("{place}.{}", key.text);
+                let place = format!("{place}.{}", part(&key.text));
                 let Some(mut fields) = reader.fields(value, &place, "`condition: …`") else {
                     continue;
                 };
@@ -138,6 +139,10 @@ pub(super) fn settle(
             let Some(waited_for) = role_of(other) else {
                 continue;
             };
+            let waits = |condition: &str| {
+                let place = format!("{}.depends_on.{}", role_path(role), part(name));
+                instead(*span, &place, &format!("condition: {condition}"))
+            };
             let disabled = waited_for.healthcheck.as_ref().is_some_and(|check| {
                 check
                     .test
@@ -148,7 +153,7 @@ pub(super) fn settle(
                 reader.wrong(
                     *span,
                     format!("`{name}` can never be healthy: its healthcheck is disabled"),
-                    "write `condition: service_started`",
+                    waits("service_started"),
                 );
             }
             let runs = |name: &RoleName| role_of(name).map(|role| role.run);
@@ -185,7 +190,7 @@ pub(super) fn settle(
                 Condition::Healthy if is_job && !disabled => reader.wrong(
                     *span,
                     format!("`{name}` is a job: it ends, and is not waited for to be healthy"),
-                    "write `condition: service_completed_successfully`",
+                    waits("service_completed_successfully"),
                 ),
                 Condition::Completed | Condition::Healthy | Condition::Started => {}
             }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::fields::{Field, instead, role_path, take_away};
 use super::nearest::nearest;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
+use crate::core::RoleName;
 
 /// `stop_signal`: a number, or a name that every engine knows.
 pub(super) fn signal(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
@@ -49,11 +51,16 @@ fn is_real_time(name: &str) -> bool {
 }
 
 /// `security_opt`: what the engine knows of it.
-pub(super) fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
-    let Some(items) = reader.list(node, "a list such as `[no-new-privileges:true]`") else {
+pub(super) fn security_options(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    role: &RoleName,
+) -> Vec<String> {
+    let Some(items) = reader.list(field.node, "a list such as `[no-new-privileges:true]`") else {
         return Vec::new();
     };
     let mut found = Vec::new();
+    let mut unknown = Vec::new();
     for item in items {
         let Some(text) = reader.public(item, "an option such as `no-new-privileges:true`") else {
             continue;
@@ -62,7 +69,7 @@ pub(super) fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<Stri
             Some((name, value)) => (name, Some(value)),
             None => (text.as_str(), None),
         };
-        let (message, help) = match (name, value) {
+        let message = match (name, value) {
             ("no-new-privileges", None | Some("true" | "false"))
             | ("seccomp", Some("unconfined")) => {
                 found.push(text);
@@ -72,20 +79,32 @@ pub(super) fn security_options(reader: &mut Reader<'_>, node: &Node) -> Vec<Stri
                 found.push(text);
                 continue;
             }
-            ("seccomp", Some(_)) => (
-                "seccomp profiles from files are not supported in this version".to_owned(),
-                "remove the line to use the engine's own profile",
-            ),
-            ("systempaths", _) => (
-                "`systempaths` is not supported in this version".to_owned(),
-                "remove it",
-            ),
-            _ => (
-                format!("`{text}` is not a security option"),
-                "write `no-new-privileges:true`, `seccomp=unconfined`, `apparmor=PROFILE` or `label=…`",
-            ),
+            ("seccomp", Some(_)) => {
+                "seccomp profiles from files are not supported in this version".to_owned()
+            }
+            ("systempaths", _) => "`systempaths` is not supported in this version".to_owned(),
+            _ => {
+                reader.wrong(
+                    item.span,
+                    format!("`{text}` is not a security option"),
+                    "write `no-new-privileges:true`, `seccomp=unconfined`, `apparmor=PROFILE` or `label=…`",
+                );
+                continue;
+            }
         };
-        reader.wrong(item.span, message, help);
+        unknown.push((item.span, message));
+    }
+    for (span, message) in unknown {
+        let help = match (span.is_compose(), found.as_slice()) {
+            (false, _) => "remove it".to_owned(),
+            (true, []) => take_away(field.key, &role_path(role), "security_opt"),
+            (true, kept) => {
+                let kept: Vec<_> = kept.iter().map(|text| format!("\"{text}\"")).collect();
+                let line = format!("security_opt: !override [{}]", kept.join(", "));
+                instead(field.key, &role_path(role), &line)
+            }
+        };
+        reader.wrong(span, message, help);
     }
     found
 }

@@ -13,16 +13,13 @@ use sha2::Sha256;
 use super::account::{Entry, Fate};
 use super::error::{Note, NoteKind, Problem, printable};
 use super::fields::Field;
-use super::propose::Proposal;
+use super::propose::Proposals;
 use super::source::{PLAN, Source, Span};
-use super::substitute::{self, Wanted};
+use super::substitute;
 use super::tree::{Node, Value};
-use super::{Inputs, PlanRecord, dotenv};
+use super::{Inputs, PlanRecord};
 use crate::core::plan::Text;
 use crate::core::words::hex;
-
-/// What a variable is recorded as when only its being there mattered.
-const PRESENT: &str = "set";
 
 /// The ways out where a release's values are not those it was begun with.
 const GIVE_BACK: &str = "give it its old value (`flipside resume --set NAME=VALUE`), or give the \
@@ -42,8 +39,10 @@ pub(super) struct Reader<'a> {
     pub ignored: BTreeSet<String>,
     /// The Compose project's name, where there are such files.
     pub project: Option<String>,
+    /// The project's name where something says it, which is what `COMPOSE_PROJECT_NAME` is then.
+    pub said_project: Option<String>,
     /// How the roles of Compose files seem to be meant to run.
-    pub proposals: BTreeMap<String, Proposal>,
+    pub proposals: Proposals,
     /// Whether the plan stands up under another name than its own.
     pub renamed: bool,
     /// Profiles that are chosen.
@@ -59,10 +58,11 @@ pub(super) struct Reader<'a> {
     pub undecided: BTreeSet<String>,
     /// Every variable that was asked for.
     pub asked: BTreeSet<String>,
-    inputs: &'a Inputs<'a>,
+    pub inputs: &'a Inputs<'a>,
     /// The record that this reading must agree with, where a run is resumed.
-    recorded: Option<&'a PlanRecord>,
-    dotenv: Option<BTreeMap<String, String>>,
+    pub recorded: Option<&'a PlanRecord>,
+    /// The variables of `.env`, once they have been read.
+    pub dotenv: Option<BTreeMap<String, String>>,
     /// Whether `.env` could not be read: then nothing can be called unset.
     pub dotenv_is_broken: bool,
 }
@@ -81,8 +81,9 @@ impl<'a> Reader<'a> {
             fates: HashMap::new(),
             ignored: BTreeSet::new(),
             renamed: false,
-            proposals: BTreeMap::new(),
+            proposals: Proposals::default(),
             project: None,
+            said_project: None,
             profiles: BTreeSet::new(),
             problems: Vec::new(),
             notes: Vec::new(),
@@ -142,16 +143,6 @@ impl<'a> Reader<'a> {
     pub(super) fn recorded_file(&self, index: usize) -> Option<&'a str> {
         let file = self.recorded?.compose.get(index);
         file.map(|file| file.text.as_str())
-    }
-
-    /// A variable that says nothing secret: as it was read first, where a run is resumed.
-    pub(super) fn public_variable(&mut self, name: &str) -> Option<String> {
-        let value = match self.recorded {
-            Some(record) => record.public.get(name).cloned(),
-            None => self.variable(name),
-        }?;
-        self.public.insert(name.to_owned(), value.clone());
-        Some(value)
     }
 
     /// What nobody has looked at is never passed over in silence, although it is no fault of the
@@ -247,86 +238,6 @@ impl<'a> Reader<'a> {
     /// As [`Self::resolve`], where the Compose files' paths begin; without any, the plan's.
     pub(super) fn resolve_in_project(&self, path: &str) -> PathBuf {
         clean(&self.project_directory.join(path))
-    }
-
-    /// The caller's value of a variable: `--set`, then the variables, then `.env` beside the plan, then
-    /// that beside its Compose file.
-    pub(super) fn variable(&mut self, name: &str) -> Option<String> {
-        self.asked.insert(name.to_owned());
-        if let Some(value) = self
-            .inputs
-            .overrides
-            .get(name)
-            .or_else(|| self.inputs.vars.get(name))
-        {
-            return Some(value.clone());
-        }
-        if self.dotenv.is_none() {
-            let inputs = self.inputs;
-            let mut directories = vec![&self.project_directory];
-            if self.directory != self.project_directory {
-                directories.push(&self.directory);
-            }
-            let mut all = BTreeMap::new();
-            for directory in directories {
-                let found = dotenv::beside(directory, &mut |name| {
-                    let given = inputs.overrides.get(name);
-                    given.or_else(|| inputs.vars.get(name)).cloned()
-                });
-                match found {
-                    Ok(found) => all.extend(found),
-                    Err(problem) => {
-                        self.problems.push(problem);
-                        self.dotenv_is_broken = true;
-                    }
-                }
-            }
-            self.dotenv = Some(all);
-        }
-        self.dotenv
-            .as_ref()
-            .and_then(|found| found.get(name).cloned())
-    }
-
-    fn expand_public(&mut self, text: &str) -> Result<String, substitute::Unexpandable> {
-        let expanded = substitute::expand(text, &mut |name, wanted| {
-            let value = match self.recorded {
-                Some(record) => record.public.get(name).cloned(),
-                None => self.variable(name),
-            }?;
-            match wanted {
-                Wanted::Value => {
-                    self.public.insert(name.to_owned(), value.clone());
-                }
-                Wanted::Presence => {
-                    let seen = if value.is_empty() { "" } else { PRESENT };
-                    self.public
-                        .entry(name.to_owned())
-                        .or_insert_with(|| seen.to_owned());
-                }
-            }
-            Some(value)
-        })?;
-        Ok(expanded.value)
-    }
-
-    fn unexpandable(&mut self, span: Span, text: &str, wrong: &substitute::Unexpandable) {
-        if wrong.missing && self.dotenv_is_broken {
-            return;
-        }
-        let covered = self.written(span).unwrap_or("");
-        let form = text.get(wrong.at.clone()).unwrap_or("");
-        let place = match covered.find(form).filter(|_| !form.is_empty()) {
-            Some(offset) => {
-                let start = span.start + offset;
-                Span {
-                    end: start + form.len(),
-                    ..self.source(span).place(start)
-                }
-            }
-            None => span,
-        };
-        self.wrong(place, wrong.message.clone(), wrong.help.clone());
     }
 
     /// The text of a public place, as written by the person and the variables.

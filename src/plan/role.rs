@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Field, Fields};
+use super::fields::{Field, Fields, instead, role_path};
 use super::order::{self, Wish, Wishes};
 use super::propose::Proposal;
 use super::read::Reader;
@@ -128,7 +128,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
         .unwrap_or_default();
     let mut host = host::host(reader, &mut fields, at.name, at.run);
     if let Some(field) = fields.take("restart") {
-        host.restart = restart(reader, field.node, at.run);
+        host.restart = restart(reader, field, at);
     }
     let mut stop_grace_ms = 10_000;
     let stop_signal = fields
@@ -159,7 +159,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
     let cap_drop = capabilities(reader, "cap_drop");
     let security_opt = fields
         .take("security_opt")
-        .map(|field| process::security_options(reader, field.node))
+        .map(|field| process::security_options(reader, field, at.name))
         .unwrap_or_default();
     let group_add = fields
         .take("group_add")
@@ -299,8 +299,9 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
 
 /// `restart`: any of Compose's values is accepted. A role of a release comes back unless it is
 /// stopped; a job never does; a shared role as it says.
-fn restart(reader: &mut Reader<'_>, node: &Node, run: Run) -> Restart {
+fn restart(reader: &mut Reader<'_>, field: Field<'_>, at: &At<'_>) -> Restart {
     let otherwise = Restart::default();
+    let node = field.node;
     let Some(text) = reader.public(node, "`unless-stopped`") else {
         return otherwise;
     };
@@ -319,14 +320,14 @@ fn restart(reader: &mut Reader<'_>, node: &Node, run: Run) -> Restart {
             reader.wrong(
                 node.span,
                 format!("`{text}` is not a restart policy"),
-                "write `restart: unless-stopped`, or remove the line",
+                instead(field.key, &role_path(at.name), "restart: unless-stopped"),
             );
             return otherwise;
         }
     };
-    match run {
+    match at.run {
         Run::Shared => return said,
-        Run::Once => job::restart(reader, node, policy),
+        Run::Once => job::restart(reader, field, policy, at.name),
         _ if policy != "unless-stopped" => reader.note(node.span, format!("`restart: {text}` becomes `unless-stopped`: an environment comes back after a reboot")),
         _ => {}
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::account::Fate;
-use super::fields::Fields;
+use super::fields::{Fields, role_path};
 use super::network_mode as network;
 use super::order::{self, Wishes};
 use super::read::Reader;
@@ -75,7 +75,7 @@ pub(super) fn roles(
             complete = false;
             continue;
         };
-        let place = format!("services.{name}");
+        let place = role_path(&name);
         let Some(mut fields) =
             reader.fields(value, &place, "the role's keys, such as `image: NAME:TAG`")
         else {

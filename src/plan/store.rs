@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::take_away;
-use super::fields::{Field, Fields};
+use super::account::Fate;
+use super::fields::{Field, Fields, part, take_away};
 use super::files;
 use super::networks::Network;
 use super::read::Reader;
@@ -50,8 +50,8 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         return found;
     };
     for (key, value) in entries {
-        let place = format!("volumes.{}", key.text);
-        reader.declared.insert(place.clone());
+        reader.declared.insert(format!("volumes.{}", key.text));
+        let place = format!("volumes.{}", part(&key.text));
         let Some(mut fields) = reader.fields(
             value,
             &place,
@@ -71,16 +71,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
             .take("name")
             .map(|field| (field, reader.public(field.node, "a volume's name")))
             .or(named_there);
-        if let Some(field) = fields.take("driver")
-            && let Some(driver) = reader.public(field.node, "`local`")
-            && driver != "local"
-        {
-            reader.wrong(
-                field.node.span,
-                format!("the volume driver `{driver}` is not supported"),
-                "make the volume yourself and mark it `external: true`",
-            );
-        }
+        let made_oddly = made_oddly(reader, &mut fields, (&key.text, name.is_some()));
         if let Some(field) = fields.take("labels") {
             reader.translated(
                 field,
@@ -97,6 +88,9 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
                 "make the volume yourself and mark it `external: true`",
             )],
         );
+        if made_oddly {
+            continue;
+        }
         let given = name.as_ref().and_then(|(_, name)| name.clone());
         let (text, span) = match (&name, &given) {
             (Some((field, _)), Some(name)) => (name, field.node.span),
@@ -139,6 +133,52 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         );
     }
     found
+}
+
+/// Whether a volume is made in another way than the engine's usual one, which only a person can do.
+fn made_oddly(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'_>,
+    (volume, is_named): (&str, bool),
+) -> bool {
+    let mut odd: Vec<(&str, Field<'_>, String)> = Vec::new();
+    if let Some(field) = fields.take("driver")
+        && let Some(driver) = reader.public(field.node, "`local`")
+        && driver != "local"
+    {
+        let message = format!("the volume driver `{driver}` is not supported");
+        odd.push(("driver", field, message));
+    }
+    if let Some(field) = fields.take_of_compose("driver_opts") {
+        match &field.node.value {
+            Value::Map(entries) if entries.is_empty() => reader.used(field.node),
+            _ => {
+                reader.became(field.node, Fate::Refused);
+                let message = "`driver_opts` is not supported in this version".to_owned();
+                odd.push(("driver_opts", field, message));
+            }
+        }
+    }
+    let Some((_, first, message)) = odd.first() else {
+        return false;
+    };
+    let name = reader.project.as_ref().filter(|_| !is_named);
+    let name = name.map_or(String::new(), |project| {
+        format!(", name: {project}_{volume}")
+    });
+    let reset: Vec<_> = odd
+        .iter()
+        .map(|(key, ..)| format!(", {key}: !reset null"))
+        .collect();
+    let help = match first.key.is_compose() {
+        false => "make the volume yourself and mark it `external: true`".to_owned(),
+        true => format!(
+            "make the volume yourself where it is not there, and say so in the plan: `volumes: {{{volume}: {{external: true{name}{}}}}}`",
+            reset.concat()
+        ),
+    };
+    reader.wrong(first.key, message.clone(), help);
+    true
 }
 
 /// `external: true`, or as Compose files had it once, `external: {name: NAME}`.
@@ -192,8 +232,10 @@ pub(super) fn contents(
         return found;
     };
     for (key, value) in entries {
-        let place = format!("{}.{}", section.as_str(), key.text);
-        reader.declared.insert(place.clone());
+        reader
+            .declared
+            .insert(format!("{}.{}", section.as_str(), key.text));
+        let place = format!("{}.{}", section.as_str(), part(&key.text));
         let Some(mut fields) =
             reader.fields(value, &place, "`file: PATH` or `environment: VARIABLE`")
         else {
@@ -205,11 +247,27 @@ pub(super) fn contents(
             Section::Configs => fields.take("content"),
             Section::Secrets => None,
         };
-        let mut advised = vec![
-            (
-                "external",
-                "an engine on its own keeps none: write `file: PATH` or `environment: VARIABLE`",
+        for option in ["name", "labels"] {
+            if fields.peek("external").is_none()
+                && let Some(field) = fields.take_of_compose(option)
+            {
+                let name = &key.text;
+                reader.translated(field, format!("`{option}` of `{name}` means nothing here: its contents are copied into each release"));
+            }
+        }
+        let elsewhere = match key.span.is_compose() {
+            false => {
+                "an engine on its own keeps none: write `file: PATH` or `environment: VARIABLE`"
+                    .to_owned()
+            }
+            true => format!(
+                "an engine on its own keeps none: write in the plan `{}: {{{}: !override {{file: PATH}}}}` or `!override {{environment: VARIABLE}}`",
+                section.as_str(),
+                key.text
             ),
+        };
+        let mut advised = vec![
+            ("external", elsewhere.as_str()),
             ("name", "remove it"),
             ("labels", "remove it"),
             ("driver", "remove it"),

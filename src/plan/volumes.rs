@@ -1,10 +1,12 @@
 //! A role's `volumes`, `tmpfs`, `secrets` and `configs`: everything that appears at a path in its
 //! containers. What is bound is read in [`super::bind`].
 
+use super::again;
 use super::bind::{self, bind};
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::grants::granted;
 use super::mounted::{Mounted, Shape, target_of};
+use super::nameless;
 use super::nearest::nearest;
 use super::read::Reader;
 use super::role::At;
@@ -23,7 +25,10 @@ pub(super) struct Context<'a> {
 
 /// One mount as written, short or long.
 pub(super) struct Wish<'t> {
+    /// Where it is written.
     pub node: &'t Node,
+    /// The whole of it.
+    pub whole: &'t Node,
     pub source: Option<String>,
     pub target: String,
     pub read_only: bool,
@@ -130,11 +135,15 @@ fn short(
                 propagation = Some(*known);
             }
             other => {
-                reader.wrong(
-                    item.span,
-                    format!("the mode `{other}` is not supported"),
-                    "write `ro`, or nothing",
-                );
+                let help = match item.span.is_compose() {
+                    false => "write `ro`, or nothing".to_owned(),
+                    true => format!(
+                        "write it anew in the plan: {}",
+                        again::mount(reader, item, context.at.name)
+                    ),
+                };
+                let message = format!("the mode `{other}` is not supported");
+                reader.wrong(item.span, message, help);
                 return None;
             }
         }
@@ -142,6 +151,7 @@ fn short(
     let target = target_of(reader, item.span, target)?;
     let wish = Wish {
         node: item,
+        whole: item,
         source: source.clone(),
         target,
         read_only,
@@ -197,7 +207,16 @@ fn long(
         if let Some(field) = inner.take("propagation") {
             propagation = reader.choice(field.node, "propagation", &bind::PROPAGATIONS);
         }
+        if let Some(field) = inner.take_of_compose("selinux") {
+            reader.translated(
+                field,
+                "`selinux` is left out: what is mounted keeps its SELinux label",
+            );
+        }
         inner.finish(reader, &[("selinux", "remove it")]);
+    }
+    if let Some(field) = fields.take_of_compose("volume") {
+        of_volume(reader, field, &fields.below("volume"), (item, context));
     }
     fields.finish(
         reader,
@@ -235,6 +254,7 @@ fn long(
     let target = target_of(reader, target_span, &target?)?;
     let wish = Wish {
         node: source_field.map_or(item, |field| field.node),
+        whole: item,
         source: source.clone().flatten(),
         target,
         read_only,
@@ -267,6 +287,37 @@ fn long(
     }
 }
 
+/// `volume` of a long mount. That it is there and empty says nothing.
+fn of_volume(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    place: &str,
+    (item, context): (&Node, &Context<'_>),
+) {
+    let Some(mut fields) = reader.fields(field.node, place, "nothing") else {
+        return;
+    };
+    let nocopy = fields.take("nocopy");
+    let asks = nocopy.filter(|field| reader.boolean(field.node) == Some(true));
+    let subpath = fields.take("subpath");
+    if let Some(field) = subpath {
+        reader.used(field.node);
+    }
+    for (key, field) in [("nocopy", asks), ("subpath", subpath)] {
+        let Some(field) = field else { continue };
+        let help = format!(
+            "write the mount without it in the plan: {}",
+            again::mount(reader, item, context.at.name)
+        );
+        let message = format!("`{key}` is not supported in this version");
+        reader.wrong(field.key, message, help);
+    }
+    if let Some(field) = fields.take("labels") {
+        reader.translated(field, "the `labels` of a mount's volume mean nothing here");
+    }
+    fields.finish(reader, &[]);
+}
+
 fn volume(
     reader: &mut Reader<'_>,
     wish: Wish<'_>,
@@ -275,31 +326,29 @@ fn volume(
 ) -> Option<()> {
     let Wish {
         node,
+        whole,
         source,
         target,
         read_only,
         propagation,
     } = wish;
-    if propagation.is_some() {
-        let (message, help) = bind::ONLY_OF_THE_HOST;
-        reader.wrong(node.span, message, help);
-    }
     let at = context.at;
+    if propagation.is_some() {
+        bind::refuse_propagation(reader, (node, whole), at.name);
+    }
+    let is_first = mounted.claim(reader, node.span, &target, Shape::Volume);
     let source = match source {
-        // It goes over to the container that takes this one's place.
-        None if at.run == Run::Shared => MountSource::PerRelease(None),
+        // A shared role's goes over to the container that takes its place; nothing is written to
+        // one that is only read.
+        None if at.run == Run::Shared || read_only => MountSource::PerRelease(None),
         None => {
-            reader.note(
-                node.span,
-                format!(
-                    "the volume at `{target}` has no name: each release begins with an empty one"
-                ),
-            );
-            MountSource::PerRelease(None)
+            if is_first {
+                nameless::refuse(reader, whole, &target, at);
+            }
+            return None;
         }
         Some(name) => named(reader, node, name, at)?,
     };
-    mounted.claim(reader, node.span, &target, Shape::Volume);
     mounted.mounts.push(Mount {
         target,
         source,

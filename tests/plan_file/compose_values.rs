@@ -123,7 +123,7 @@ fn two_files_and_the_plan_say_one_thing() {
 #[test]
 fn volumes_are_adopted_by_name_and_a_shared_role_has_what_it_asks_for() {
     let fixture = Fixture::new();
-    let compose = "name: site\nservices:\n  web: {image: 'app:1', volumes: ['up:/up', 'tmp:/tmp', '/anonymous']}\n  \
+    let compose = "name: site\nservices:\n  web: {image: 'app:1', volumes: ['up:/up', 'tmp:/tmp']}\n  \
                    db: {image: 'pg:1', volumes: ['data:/data', '/var/lib/more'], ports: ['127.0.0.1:5432:5432', '53:53/udp'], \
                    restart: on-failure:3, privileged: true, container_name: the-db}\nvolumes: {up: , tmp: , data: }\n";
     let top = "services: {db: {run: shared}}\nvolumes:\n  up: {keep: across-releases, name: site_up}\n  \
@@ -137,8 +137,7 @@ fn volumes_are_adopted_by_name_and_a_shared_role_has_what_it_asks_for() {
         sources("web"),
         [
             MountSource::Shared("site_up".into()),
-            MountSource::PerRelease(Some("tmp".into())),
-            MountSource::PerRelease(None)
+            MountSource::PerRelease(Some("tmp".into()))
         ]
     );
     assert_eq!(

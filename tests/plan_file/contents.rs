@@ -184,7 +184,7 @@ fn images_and_builds() {
 fn volumes_short_and_long() {
     let fixture = Fixture::new();
     let role = fixture.role(
-        "volumes:\n- ./site:/srv/site/:ro\n- ./nginx.conf:/etc/nginx.conf:ro\n- /cache\n- uploads:/data\n\
+        "volumes:\n- ./site:/srv/site/:ro\n- ./nginx.conf:/etc/nginx.conf:ro\n- {type: volume, target: /cache, read_only: true}\n- uploads:/data\n\
          - {type: volume, source: db, target: /db, read_only: true}\n- {type: bind, source: ./site, target: /www, read_only: true}\n\
          - {type: tmpfs, target: /tmp, tmpfs: {size: 64m, mode: 01777}}\n- tmp:/scratch\n- old:/old\n\
          - /srv/media:/media\ntmpfs: [/run, \"/var/tmp:size=64m,mode=1777\"]\n---\n\
@@ -207,7 +207,7 @@ fn volumes_short_and_long() {
         .map(|mount| (mount.target.as_str(), mount.source.clone(), mount.read_only))
         .collect();
     let expected = [
-        ("/cache", MountSource::PerRelease(None), false),
+        ("/cache", MountSource::PerRelease(None), true),
         ("/data", MountSource::Shared("shop_uploads".into()), false),
         ("/db", MountSource::Shared("pg".into()), true),
         (

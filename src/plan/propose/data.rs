@@ -1,8 +1,9 @@
 //! What becomes of what roles write: volumes by name, and paths that are bound.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::super::tree::Node;
+use super::super::bind::is_beside;
+use super::Known;
 use super::facts::{self, Expand, Service, get};
 use crate::core::plan::Run;
 
@@ -25,15 +26,20 @@ const FLEETING: &[&str] = &[
     "temp",
 ];
 
+/// Last parts of where an image's own files are mounted over by themselves, to keep them.
+const OF_THE_IMAGE: &[&str] = &[".next", ".venv", "dist", "vendor"];
+
+/// Whether a volume without a name, mounted there, holds nothing anybody would miss.
+fn is_fleeting(target: &str) -> bool {
+    let last = last_part(target);
+    FLEETING.contains(&last) || OF_THE_IMAGE.contains(&last)
+}
+
 /// A decision for each volume of the top level that a role mounts.
-pub(super) fn volumes(
-    root: &Node,
-    services: &BTreeMap<String, Service>,
-    run: &dyn Fn(&str) -> Run,
-    (service, project): (&str, Option<&str>),
-    expand: &mut Expand<'_>,
-) -> Vec<VolumeLine> {
-    let declared = get(root, "volumes");
+pub(super) fn volumes(known: &Known<'_>, expand: &mut Expand<'_>) -> Vec<VolumeLine> {
+    let services = known.services;
+    let run = |name: &str| known.proposals.run(name);
+    let declared = get(known.root, "volumes");
     let mut found = Vec::new();
     let mut names = facts::keys(declared);
     let used = services.values().flat_map(Service::volumes);
@@ -57,10 +63,13 @@ pub(super) fn volumes(
         if users.is_empty() || external.as_deref() == Some("true") {
             continue;
         }
-        let engine_name = match says("name") {
+        let mut mounts = users.iter().flat_map(|user| &user.mounts);
+        let invented =
+            mounts.find(|mount| mount.is_named_here && mount.source.as_deref() == Some(&*name));
+        let engine_name = match says("name") || invented.is_some() {
             true => String::new(),
             false => {
-                let project = project.unwrap_or(service);
+                let project = known.project.unwrap_or(known.service);
                 format!(", name: {project}_{name}")
             }
         };
@@ -86,26 +95,43 @@ pub(super) fn volumes(
             });
             continue;
         }
-        let fleeting = FLEETING.contains(&name.as_str());
+        let fleeting = match invented {
+            Some(mount) => is_fleeting(&mount.target),
+            None => FLEETING.contains(&name.as_str()),
+        };
         if fleeting && !writers.is_empty() && writers.len() == users.len() && !says("name") {
             found.push(VolumeLine {
                 name,
                 value: "{keep: per-release}".to_owned(),
-                why: "its name says that nobody misses what is in it".to_owned(),
+                why: match invented {
+                    Some(_) => "its place says that nobody misses what is in it".to_owned(),
+                    None => "its name says that nobody misses what is in it".to_owned(),
+                },
             });
             continue;
         }
         let of_release: Vec<String> = writers.iter().map(|name| format!("`{name}`")).collect();
         let released = users.iter().any(|user| run(&user.name) != Run::Shared);
         let why = match (of_release.as_slice(), released) {
+            ([], false) if invented.is_some() => {
+                "of what outlives releases; it had no name, so that its data has to be copied"
+                    .to_owned()
+            }
             ([], false) => {
                 "of what outlives releases; the name is Compose's, so that its data is found"
                     .to_owned()
             }
+            ([], true) if invented.is_some() => {
+                "read by releases; it had no name, so that its data has to be copied".to_owned()
+            }
             ([], true) => "read by releases, and written elsewhere".to_owned(),
             (writers, _) => format!(
-                "{} may write to it; two releases have it open while both stand",
-                crate::core::words::list(writers)
+                "{} may write to it; two releases have it open while both stand{}",
+                crate::core::words::list(writers),
+                match invented {
+                    Some(_) => "; it had no name, so that its data has to be copied",
+                    None => "",
+                }
             ),
         };
         found.push(VolumeLine {
@@ -132,22 +158,22 @@ pub(super) struct Paths {
 }
 
 /// A decision for each path that a role binds and may write to, and for each of the host's.
-pub(super) fn paths(services: &BTreeMap<String, Service>, run: &dyn Fn(&str) -> Run) -> Paths {
+pub(super) fn paths(known: &Known<'_>) -> Paths {
     let mut found = Paths::default();
     let mut seen = BTreeSet::new();
-    for service in services
-        .values()
-        .filter(|service| run(&service.name) != Run::Never)
-    {
+    let run = |service: &Service| known.proposals.run(&service.name);
+    let services = known.services.values();
+    for service in services.filter(|service| run(service) != Run::Never) {
         for mount in service.mounts.iter().filter(|mount| mount.is_bind) {
             let Some(source) = &mount.source else {
                 continue;
             };
-            if source.ends_with("/docker.sock") && run(&service.name) == Run::Always {
+            if source.ends_with("/docker.sock") && run(service) == Run::Always {
                 continue;
             }
             let name = &service.name;
-            if source.starts_with('/') {
+            let beside = is_beside(known.directory, source);
+            if source.starts_with('/') && !beside {
                 if seen.insert(source.clone()) {
                     found.shared.push(PathLine {
                         path: mount.written.clone(),
@@ -157,10 +183,19 @@ pub(super) fn paths(services: &BTreeMap<String, Service>, run: &dyn Fn(&str) -> 
                         ),
                     });
                 }
-            } else if source.starts_with('.') && !mount.is_read_only && seen.insert(source.clone())
+            } else if (beside || source.starts_with('.'))
+                && (!mount.is_read_only || is_written(source))
+                && seen.insert(source.clone())
             {
                 let read = is_read(source, &mount.target);
                 let (lines, why) = match read {
+                    _ if mount.is_read_only => (
+                        &mut found.shared,
+                        format!(
+                            "`{name}` reads it at {}, and its name says that another writes to it",
+                            mount.target
+                        ),
+                    ),
                     true => (
                         &mut found.copied,
                         format!(
@@ -176,8 +211,10 @@ pub(super) fn paths(services: &BTreeMap<String, Service>, run: &dyn Fn(&str) -> 
                         ),
                     ),
                 };
+                let project = known.directory.display().to_string();
+                let below = source.strip_prefix(&project).filter(|_| beside);
                 lines.push(PathLine {
-                    path: mount.written.clone(),
+                    path: below.map_or_else(|| mount.written.clone(), |rest| format!(".{rest}")),
                     why,
                 });
             }
@@ -186,28 +223,36 @@ pub(super) fn paths(services: &BTreeMap<String, Service>, run: &dyn Fn(&str) -> 
     found
 }
 
-/// Whether a path looks like settings, which are read, and not like data, which is written.
+/// Files that look like settings and are written to: Traefik keeps its certificates in one.
+const WRITTEN: &[&str] = &["acme.json"];
+
+fn last_part(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether a path is known to be data by its name, also where a role only reads it.
+fn is_written(source: &str) -> bool {
+    WRITTEN.contains(&last_part(source))
+}
+
+/// Whether a path that a role may write to looks like settings, which are read, and not like data.
+/// What may be either (`.json`, `.txt`) is data: a copy of data loses what is written to it.
 fn is_read(source: &str, target: &str) -> bool {
     const ENDINGS: &[&str] = &[
         ".cfg",
         ".cnf",
         ".conf",
         ".crt",
-        ".css",
         ".env",
-        ".html",
         ".ini",
-        ".js",
-        ".json",
         ".key",
         ".pem",
-        ".php",
         ".properties",
         ".sh",
         ".sql",
         ".template",
         ".toml",
-        ".txt",
         ".xml",
         ".yaml",
         ".yml",
@@ -219,11 +264,10 @@ fn is_read(source: &str, target: &str) -> bool {
         "initdb",
         "init-scripts",
     ];
-    let last = source
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or(source);
+    let last = last_part(source);
+    if is_written(source) {
+        return false;
+    }
     ENDINGS.iter().any(|ending| last.ends_with(ending))
         || SETTINGS
             .iter()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::merge::colon_separated;
 use super::super::ports::range;
+use super::super::tmpfs::unknown_option;
 use super::super::tree::{Node, Value};
 
 /// A service, with its variables substituted where they have a value.
@@ -23,6 +24,8 @@ pub(super) struct Service {
     /// `expose`.
     pub exposed: Vec<u16>,
     pub mounts: Vec<Mounted>,
+    /// What it mounts in memory by the long form of `volumes`, in the short one of `tmpfs`.
+    pub tmpfs: Vec<String>,
     pub environment: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// The words of a health check that is not disabled.
@@ -58,11 +61,13 @@ pub(super) struct Published {
 }
 
 /// Something that is mounted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Mounted {
     /// `None` where it has no name.
     pub source: Option<String>,
     pub target: String,
+    /// The target as it is written, variables and all.
+    pub written_target: String,
     pub is_read_only: bool,
     pub is_bind: bool,
     /// The source as it is written, variables and all.
@@ -71,6 +76,10 @@ pub(super) struct Mounted {
     pub short: String,
     /// Keys of its long form that only other tools know.
     pub foreign: Vec<String>,
+    /// Whether the files give it no name, and the plan does.
+    pub is_named_here: bool,
+    /// Whether the plan has to say it, since the files do not say it of this role.
+    pub is_added: bool,
 }
 
 impl Service {
@@ -140,64 +149,6 @@ pub(super) fn services(root: &Node, expand: &mut Expand<'_>) -> BTreeMap<String,
         (key.text.clone(), service)
     });
     read.collect()
-}
-
-/// Where known images keep their data.
-const DATA_DIRECTORIES: &[(&str, &str)] = &[
-    ("mariadb", "/var/lib/mysql"),
-    ("mongo", "/data/db"),
-    ("mysql", "/var/lib/mysql"),
-    ("postgres", "/var/lib/postgresql/data"),
-    ("redis", "/data"),
-];
-
-/// Gives roles the volumes of the containers that they have them from (`volumes_from`), under those
-/// containers' names where they have none.
-pub(super) fn take_volumes_over(services: &mut BTreeMap<String, Service>) {
-    let theirs: BTreeMap<String, Vec<Mounted>> = services
-        .iter()
-        .map(|(name, service)| (name.clone(), service.mounts.clone()))
-        .collect();
-    for service in services.values_mut() {
-        for other in service.volumes_from.clone() {
-            let mounts = theirs.get(&other).map_or(&[][..], Vec::as_slice);
-            let only_read = service.reads_from.contains(&other);
-            for mount in mounts {
-                if service.mounts.iter().any(|own| own.target == mount.target) {
-                    continue;
-                }
-                let named = mount.source.is_some();
-                let short = match named {
-                    true => mount.short.clone(),
-                    false => format!("{other}:{}", mount.short),
-                };
-                let mode = if only_read && !mount.is_read_only {
-                    ":ro"
-                } else {
-                    ""
-                };
-                service.mounts.push(Mounted {
-                    source: mount.source.clone().or_else(|| Some(other.clone())),
-                    is_read_only: mount.is_read_only || only_read,
-                    short: format!("{short}{mode}"),
-                    ..mount.clone()
-                });
-            }
-            let image = service.image_name();
-            let known = DATA_DIRECTORIES.iter().find(|(known, _)| *known == image);
-            if let (true, Some((_, target))) = (mounts.is_empty(), known) {
-                service.mounts.push(Mounted {
-                    written: other.clone(),
-                    short: format!("{other}:{target}"),
-                    source: Some(other),
-                    target: (*target).to_owned(),
-                    is_read_only: false,
-                    is_bind: false,
-                    foreign: Vec::new(),
-                });
-            }
-        }
-    }
 }
 
 /// The value at a key of a map.
@@ -307,6 +258,7 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     if let Some(Value::List(items)) = get(node, "volumes").map(|node| &node.value) {
         for item in items {
             found.mounts_oddly |= is_odd(item);
+            found.tmpfs.extend(tmpfs(item));
             found.mounts.extend(mount(item, expand));
         }
     }
@@ -351,15 +303,42 @@ fn has_variables(node: &Node) -> bool {
 /// Whether the short form says less than what is written.
 fn is_odd(node: &Node) -> bool {
     match &node.value {
-        Value::Map(_) => {
-            let plain = ["type", "source", "target", "read_only"];
-            let is_plain =
-                |key: &String| plain.contains(&key.as_str()) || FOREIGN.contains(&key.as_str());
-            !keys(Some(node)).iter().all(is_plain)
-        }
+        Value::Map(entries) => !entries.iter().all(|(key, value)| match key.text.as_str() {
+            "type" | "source" | "target" | "read_only" | "consistency" => true,
+            "bind" => keys(Some(value))
+                .iter()
+                .all(|key| key == "create_host_path"),
+            "volume" => keys(Some(value)).is_empty(),
+            "tmpfs" => {
+                let short = tmpfs(node).unwrap_or_default();
+                let options = short.split_once(':').map_or("", |(_, options)| options);
+                let known = |key: &String| key == "size" || key == "mode";
+                keys(Some(value)).iter().all(known) && unknown_option(options).is_none()
+            }
+            key => FOREIGN.contains(&key),
+        }),
         Value::Scalar { .. } => false,
         _ => true,
     }
+}
+
+/// `type: tmpfs` in the short form of the key `tmpfs`, as it is written.
+fn tmpfs(node: &Node) -> Option<String> {
+    let as_written = |node: &Node, key: &str| match &get(node, key)?.value {
+        Value::Scalar { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    if as_written(node, "type").as_deref() != Some("tmpfs") {
+        return None;
+    }
+    let options = get(node, "tmpfs");
+    let option = |key: &str| Some(format!("{key}={}", as_written(options?, key)?));
+    let options: Vec<_> = ["size", "mode"].into_iter().filter_map(option).collect();
+    let target = as_written(node, "target")?;
+    Some(match options.is_empty() {
+        true => target,
+        false => format!("{target}:{}", options.join(",")),
+    })
 }
 
 fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
@@ -412,6 +391,7 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         return Some(Mounted {
             source: one("source"),
             target: one("target")?,
+            written_target: written("target").unwrap_or_default(),
             is_read_only,
             is_bind: kind == "bind",
             written: written("source").unwrap_or_default(),
@@ -420,6 +400,7 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
                 .into_iter()
                 .filter(|key| FOREIGN.contains(&key.as_str()))
                 .collect(),
+            ..Mounted::default()
         });
     }
     let short = as_written(node);
@@ -431,14 +412,20 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         [source, target, modes] => (Some(*source), *target, *modes),
         _ => return None,
     };
-    let written = colon_separated(&short)[0].to_owned();
+    let as_written = colon_separated(&short);
+    let written = as_written[0].to_owned();
+    let written_target = as_written
+        .get(1)
+        .unwrap_or(&as_written[0])
+        .trim_end_matches('/');
     Some(Mounted {
         source: source.map(str::to_owned),
         target: target.to_owned(),
+        written_target: written_target.to_owned(),
         is_read_only: modes.split(',').any(|mode| mode == "ro"),
         is_bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
         written,
         short,
-        foreign: Vec::new(),
+        ..Mounted::default()
     })
 }

@@ -1,11 +1,10 @@
 //! What the plan must say of a role or a network besides what the Compose files say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::facts::{self, Service};
-use super::roles::Proposal;
 use super::text::{always_quoted, quoted};
-use super::{Line, Section};
+use super::{Known, Line, Section};
 use crate::core::plan::Run;
 use crate::plan::tree::Node;
 
@@ -15,21 +14,14 @@ const FOREIGN: &[&str] = &["exclude_from_hc"];
 /// The line of one role, where it needs any.
 pub(super) fn role(
     service: &Service,
-    services: &BTreeMap<String, Service>,
-    proposals: &BTreeMap<String, Proposal>,
-    root: &Node,
-    beside: bool,
+    known: &Known<'_>,
     expand: &mut facts::Expand<'_>,
 ) -> Option<Line> {
-    let run_of = |name: &str| {
-        proposals
-            .get(name)
-            .map_or(Run::Always, |proposal| proposal.run)
-    };
+    let run_of = |name: &str| known.proposals.run(name);
     let run = run_of(&service.name);
     let mut parts: Vec<String> = Vec::new();
     let mut whys: Vec<String> = Vec::new();
-    if let Some(proposal) = proposals.get(&service.name) {
+    if let Some(proposal) = known.proposals.get(&service.name) {
         parts.push(format!("run: {}", proposal.run.as_str()));
         whys.push(proposal.why.to_owned());
     }
@@ -41,7 +33,7 @@ pub(super) fn role(
         parts.push("network_mode: !reset null".to_owned());
         whys.push("blue and green cannot both have the host's ports".to_owned());
     }
-    if let Some((again, why)) = mounts_again(service, run, beside) {
+    if let Some((again, why)) = mounts_again(service, run, known.beside) {
         parts.extend(again);
         whys.push(why);
     }
@@ -76,7 +68,7 @@ pub(super) fn role(
         .depends_on
         .keys()
         .filter(|other| {
-            !services.contains_key(*other)
+            !known.services.contains_key(*other)
                 || run_of(other) == Run::Never
                 || run == Run::Shared && run_of(other) == Run::Once
         })
@@ -109,7 +101,7 @@ pub(super) fn role(
         whys.push("a job is started once".to_owned());
     }
     if run != Run::Shared && service.keys.contains_key("hostname") {
-        let networks = facts::get(root, "networks");
+        let networks = facts::get(known.root, "networks");
         let mut is_external = |name: &String| {
             let network = networks.and_then(|all| facts::get(all, name));
             let external = network.and_then(|network| facts::get(network, "external"));
@@ -133,49 +125,69 @@ pub(super) fn role(
     (!parts.is_empty()).then(|| line_of(service, parts, &whys))
 }
 
-/// The mounts of a role once more, where some of them cannot stay as they are: those of another
-/// container (`volumes_from`), those that only another tool understands, and the engine's socket in a
-/// role of a release.
+/// The mounts of a role once more, where some of them cannot stay as they are: those without a name,
+/// those of another container (`volumes_from`), those that only another tool understands, and the
+/// engine's socket in a role of a release. What is known by its target is added, the rest is written
+/// anew.
 fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String>, String)> {
     let mut whys = Vec::new();
     let mut parts = Vec::new();
-    let mut mounts = service.mounts.clone();
+    let is_named_here = service.mounts.iter().any(|mount| mount.is_named_here);
     if !service.volumes_from.is_empty() {
         parts.push("volumes_from: !reset null".to_owned());
         let names = service.volumes_from.join("`, `");
-        whys.push(format!(
-            "in place of the volumes of `{names}`, whose data has to be copied"
-        ));
+        whys.push(match is_named_here {
+            true => format!("in place of the volumes of `{names}`, whose data has to be copied"),
+            false => format!("in place of the volumes of `{names}`"),
+        });
+    } else if is_named_here {
+        whys.push("with a name for its data, by which it can be kept".to_owned());
     }
-    if mounts.iter().any(|mount| !mount.foreign.is_empty()) {
+    // Relative paths would begin at the plan's directory, and some mounts say more than is read here.
+    let relative = service.mounts.iter().any(|mount| {
+        let source = mount.source.as_deref().unwrap_or("");
+        source.starts_with('.')
+    });
+    let may_drop = !service.mounts_oddly && (beside || !relative);
+    let is_foreign = service.mounts.iter().any(|mount| !mount.foreign.is_empty());
+    let drops_socket = run == Run::Always && service.has_socket();
+    if may_drop && is_foreign {
         whys.push("another tool makes what is mounted: see that it is there".to_owned());
     }
+    if may_drop && drops_socket {
+        whys.push("without the engine's socket, which could change every release".to_owned());
+    }
+    if whys.is_empty() {
+        return None;
+    }
+    let anew = may_drop && (is_foreign || drops_socket);
     let is_socket = |mount: &facts::Mounted| {
         let source = mount.source.as_deref().unwrap_or("");
         source.ends_with("/docker.sock")
     };
-    if run == Run::Always && service.has_socket() {
-        mounts.retain(|mount| !is_socket(mount));
-        whys.push("without the engine's socket, which could change every release".to_owned());
-    }
-    // Relative paths would begin at the plan's directory, and some mounts say more than is read here.
-    let relative = mounts.iter().any(|mount| {
-        mount
-            .source
-            .as_deref()
-            .is_some_and(|source| source.starts_with('.'))
-    });
-    if whys.is_empty() || service.mounts_oddly || relative && !beside {
-        return None;
-    }
-    let listed: Vec<_> = mounts
+    let listed: Vec<_> = service
+        .mounts
         .iter()
+        .filter(|mount| match anew {
+            true => !(drops_socket && is_socket(mount)),
+            false => mount.is_added,
+        })
         .map(|mount| always_quoted(&mount.short))
         .collect();
-    parts.push(match listed.is_empty() {
-        true => "volumes: !reset null".to_owned(),
-        false => format!("volumes: !override [{}]", listed.join(", ")),
-    });
+    match (anew, listed.is_empty()) {
+        (true, true) => parts.push("volumes: !reset null".to_owned()),
+        (true, false) => parts.push(format!("volumes: !override [{}]", listed.join(", "))),
+        (false, true) => {}
+        (false, false) => parts.push(format!("volumes: [{}]", listed.join(", "))),
+    }
+    if anew && !service.tmpfs.is_empty() {
+        let listed: Vec<_> = service
+            .tmpfs
+            .iter()
+            .map(|text| always_quoted(text))
+            .collect();
+        parts.push(format!("tmpfs: [{}]", listed.join(", ")));
+    }
     Some((parts, whys.join("; ")))
 }
 

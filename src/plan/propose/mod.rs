@@ -6,6 +6,7 @@
 mod data;
 mod facts;
 mod lines;
+mod named;
 mod roles;
 mod text;
 mod way_in;
@@ -13,17 +14,18 @@ mod way_in;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-pub(super) use roles::Proposal;
+pub(super) use roles::{Proposal, Proposals};
 
+use super::compose::{self, Whole};
 use super::error::Problem;
 use super::read::Reader;
 use super::source::{PLAN, Source};
 use super::substitute;
 use super::tree::Node;
-use super::{Inputs, PlanError, compose, root};
+use super::{Inputs, PlanError, root};
 use crate::core::ServiceName;
-use crate::core::plan::Run;
 use facts::Service;
+use named::Names;
 use text::quoted;
 use way_in::WayIn;
 
@@ -78,126 +80,178 @@ pub struct Draft {
     pub unset: BTreeSet<String>,
 }
 
+/// What a draft is made of.
+struct Known<'a> {
+    /// The merged Compose files.
+    root: &'a Node,
+    services: &'a BTreeMap<String, Service>,
+    proposals: &'a Proposals,
+    /// The Compose project.
+    project: Option<&'a str>,
+    /// The service that the plan is for.
+    service: &'a str,
+    /// Where the Compose files' relative paths begin.
+    directory: &'a Path,
+    /// Whether the plan's begin there too.
+    beside: bool,
+}
+
 /// What is proposed for the Compose files `files` in a plan that stands in `directory`.
 ///
 /// # Errors
 /// Where a file cannot be read or is no Compose file.
 pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result<Draft, PlanError> {
-    let absolute = |path: &Path| {
-        let placed = std::path::absolute(path).map_err(|error| {
-            Problem::whole(
-                &path.display().to_string(),
-                format!("cannot be placed: {error}"),
-            )
-        });
-        placed.map(|path| super::read::clean(&path))
-    };
     let directory = absolute(directory)?;
-    let mut files = files.to_vec();
-    if let [only] = files.as_slice() {
-        files.extend(override_beside(only));
-    }
-    let mut names = Vec::new();
-    for file in &files {
-        names.push(relative(&absolute(file)?, &directory));
-    }
-    let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
-    let text = format!("compose: [{}]\n", listed.join(", "));
-    let source = Source::new(PLAN, "", &text);
-    let plan = root(&source)?;
-    let mut reader = Reader::new(source, directory.clone(), inputs, None);
-    let whole = compose::read(&mut reader, plan)?;
-    if !reader.problems.is_empty() {
-        return Err(PlanError::new(reader.problems));
-    }
-    let beside = reader.project_directory == directory;
+    let names = names(files, &directory)?;
+    let (mut reader, whole) = read(&names, &directory, inputs)?;
+    let project = whole.project.as_deref();
+    // The plan will say it where the files do not.
+    reader.said_project = whole.project.clone();
+    let project_directory = reader.project_directory.clone();
     let mut unset = BTreeSet::new();
     let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
     let mut services = facts::services(&whole.root, &mut expand);
     let profiles = choose_profiles(&mut services);
-    facts::take_volumes_over(&mut services);
     if services.is_empty() {
         let shown = names.first().map_or("", String::as_str);
         return Err(Problem::whole(shown, "has no `services`")
             .help("name the file that has them")
             .into());
     }
+    let named = Names::new(&whole.root, &services);
+    named.take_over(&mut services);
     let proposals = roles::proposals(&services);
-    let run = |name: &str| {
-        proposals
-            .get(name)
-            .map_or(Run::Always, |proposal| proposal.run)
-    };
-    let project = whole.project.as_deref();
+    named.give(&mut services, &proposals);
     let service = service_name(project);
-    let named = whole
-        .files
-        .iter()
-        .any(|file| facts::get(file, "name").is_some());
-    let mut lines = Vec::new();
-    if let Some(project) = project.filter(|_| !named) {
-        lines.push(Line::new(
-            Section::Project,
-            format!("project: {}", quoted(project)),
-            "by which the containers and volumes that Compose has made are found, wherever this stands",
-        ));
-    }
-    if !profiles.is_empty() {
-        let listed: Vec<_> = profiles.iter().map(|name| quoted(name)).collect();
-        lines.push(Line::new(
-            Section::Profiles,
-            format!("profiles: [{}]", listed.join(", ")),
-            "without a profile nothing is left that users reach; leave out what is for development",
-        ));
-    }
-    let (way_in, others) = way_in::way_in(&services, &run, project);
-    for service in services.values() {
-        lines.extend(lines::role(
-            service,
-            &services,
-            &proposals,
-            &whole.root,
-            beside,
-            &mut expand,
-        ));
-    }
-    for volume in data::volumes(
-        &whole.root,
-        &services,
-        &run,
-        (&service, project),
-        &mut expand,
-    ) {
-        lines.push(Line::new(
-            Section::Volumes,
-            format!("{}: {}", quoted(&volume.name), volume.value),
-            volume.why,
-        ));
-    }
-    lines.extend(lines::networks(&whole.root, &mut expand));
-    let paths = data::paths(&services, &run);
-    for (section, paths) in [
-        (Section::SharedPaths, paths.shared),
-        (Section::CopiedPaths, paths.copied),
-    ] {
-        for path in paths {
-            lines.push(Line::new(
-                section,
-                format!("- {}", quoted(&path.path)),
-                path.why,
-            ));
-        }
-    }
-    if let Some(way) = &way_in {
-        lines.extend(ways(way, &others, &services));
-    }
-    lines.push(pointer(way_in.as_ref(), &services));
+    let known = Known {
+        root: &whole.root,
+        services: &services,
+        proposals: &proposals,
+        project,
+        service: &service,
+        directory: &project_directory,
+        beside: project_directory == directory,
+    };
+    let lines = [
+        project_line(&whole),
+        profiles_line(&profiles),
+        role_lines(&known, &mut expand),
+        volume_lines(&known, &mut expand),
+        lines::networks(&whole.root, &mut expand),
+        path_lines(&known),
+        way_in_lines(&known),
+    ];
     Ok(Draft {
         service,
         compose: names,
-        lines,
+        lines: lines.concat(),
         unset,
     })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+    let placed = std::path::absolute(path).map_err(|error| {
+        Problem::whole(
+            &path.display().to_string(),
+            format!("cannot be placed: {error}"),
+        )
+    });
+    placed.map(|path| super::read::clean(&path))
+}
+
+/// The files as a plan in `directory` names them, with the one that Compose reads by itself.
+fn names(files: &[PathBuf], directory: &Path) -> Result<Vec<String>, Problem> {
+    let mut files = files.to_vec();
+    if let [only] = files.as_slice() {
+        files.extend(override_beside(only));
+    }
+    let named = files
+        .iter()
+        .map(|file| Ok(relative(&absolute(file)?, directory)));
+    named.collect()
+}
+
+/// Reads them, as a plan would that says nothing else.
+fn read<'a>(
+    names: &[String],
+    directory: &Path,
+    inputs: &'a Inputs<'a>,
+) -> Result<(Reader<'a>, Whole), PlanError> {
+    let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+    let text = format!("compose: [{}]\n", listed.join(", "));
+    let source = Source::new(PLAN, "", &text);
+    let plan = root(&source)?;
+    let mut reader = Reader::new(source, directory.to_path_buf(), inputs, None);
+    let whole = compose::read(&mut reader, plan)?;
+    match reader.problems.is_empty() {
+        true => Ok((reader, whole)),
+        false => Err(PlanError::new(reader.problems)),
+    }
+}
+
+/// `project`, where the files do not name it.
+fn project_line(whole: &Whole) -> Vec<Line> {
+    let mut files = whole.files.iter();
+    let is_named = files.any(|file| facts::get(file, "name").is_some());
+    let project = whole.project.as_ref().filter(|_| !is_named);
+    let line = project.map(|project| {
+        Line::new(
+            Section::Project,
+            format!("project: {}", quoted(project)),
+            "by which the containers and volumes that Compose has made are found, wherever this stands",
+        )
+    });
+    line.into_iter().collect()
+}
+
+fn profiles_line(profiles: &[String]) -> Vec<Line> {
+    if profiles.is_empty() {
+        return Vec::new();
+    }
+    let listed: Vec<_> = profiles.iter().map(|name| quoted(name)).collect();
+    vec![Line::new(
+        Section::Profiles,
+        format!("profiles: [{}]", listed.join(", ")),
+        "without a profile nothing is left that users reach; leave out what is for development",
+    )]
+}
+
+fn role_lines(known: &Known<'_>, expand: &mut facts::Expand<'_>) -> Vec<Line> {
+    let services = known.services.values();
+    let lines = services.map(|service| lines::role(service, known, expand));
+    lines.flatten().collect()
+}
+
+fn volume_lines(known: &Known<'_>, expand: &mut facts::Expand<'_>) -> Vec<Line> {
+    let volumes = data::volumes(known, expand).into_iter();
+    let lines = volumes.map(|volume| {
+        let text = format!("{}: {}", quoted(&volume.name), volume.value);
+        Line::new(Section::Volumes, text, volume.why)
+    });
+    lines.collect()
+}
+
+fn path_lines(known: &Known<'_>) -> Vec<Line> {
+    let paths = data::paths(known);
+    let line = |section| {
+        move |path: data::PathLine| {
+            Line::new(section, format!("- {}", quoted(&path.path)), path.why)
+        }
+    };
+    let shared = paths.shared.into_iter().map(line(Section::SharedPaths));
+    let copied = paths.copied.into_iter().map(line(Section::CopiedPaths));
+    shared.chain(copied).collect()
+}
+
+/// `expose`, `probes` and `pointer`.
+fn way_in_lines(known: &Known<'_>) -> Vec<Line> {
+    let (way_in, others) = way_in::way_in(known.services, known.proposals, known.project);
+    let mut lines = match &way_in {
+        Some(way) => ways(way, &others, known.services),
+        None => Vec::new(),
+    };
+    lines.push(pointer(way_in.as_ref(), known.services));
+    lines
 }
 
 /// Profiles for people who work on the application itself.
@@ -255,7 +309,7 @@ fn override_beside(file: &Path) -> Option<PathBuf> {
 }
 
 /// What is proposed for each role of a merged tree.
-pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String, Proposal> {
+pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> Proposals {
     let mut unset = BTreeSet::new();
     let services = facts::services(root, &mut |text| expanded(reader, text, &mut unset));
     roles::proposals(&services)
@@ -376,7 +430,7 @@ fn service_name(project: Option<&str>) -> String {
 }
 
 /// How `path` is named from `directory`; both absolute.
-fn relative(path: &Path, directory: &Path) -> String {
+pub(super) fn relative(path: &Path, directory: &Path) -> String {
     let (from, to): (Vec<_>, Vec<_>) = (
         directory.components().collect(),
         path.components().collect(),

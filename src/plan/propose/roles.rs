@@ -165,6 +165,26 @@ pub(in super::super) struct Proposal {
     pub why: &'static str,
 }
 
+/// What is proposed for roles, by name; the others simply run always.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Proposals(BTreeMap<String, Proposal>);
+
+impl Proposals {
+    /// What is proposed for a role.
+    pub(in super::super) fn get(&self, role: &str) -> Option<&Proposal> {
+        self.0.get(role)
+    }
+
+    /// How a role would run.
+    pub(super) fn run(&self, role: &str) -> Run {
+        self.get(role).map_or(Run::Always, |proposal| proposal.run)
+    }
+
+    fn insert(&mut self, role: &str, run: Run, why: &'static str) {
+        self.0.insert(role.to_owned(), Proposal { run, why });
+    }
+}
+
 /// The words of a name: what stands between `-`, `_` and `.`.
 fn words(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
@@ -183,11 +203,11 @@ fn has(name: &str, known: &[&str]) -> bool {
 }
 
 /// Proposals for all roles but those that simply run always.
-pub(super) fn proposals(services: &BTreeMap<String, Service>) -> BTreeMap<String, Proposal> {
-    let mut found: BTreeMap<String, Proposal> = BTreeMap::new();
+pub(super) fn proposals(services: &BTreeMap<String, Service>) -> Proposals {
+    let mut found = Proposals::default();
     for (name, service) in services {
-        if let Some(proposal) = first_sight(service, services) {
-            found.insert(name.clone(), proposal);
+        if let Some(Proposal { run, why }) = first_sight(service, services) {
+            found.insert(name, run, why);
         }
     }
     settle(&mut found, services);
@@ -378,39 +398,29 @@ fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bool {
 }
 
 /// Takes back what could not stand beside what others need.
-fn settle(found: &mut BTreeMap<String, Proposal>, services: &BTreeMap<String, Service>) {
-    let run = |found: &BTreeMap<String, Proposal>, name: &str| {
-        found.get(name).map_or(Run::Always, |proposal| proposal.run)
-    };
+fn settle(found: &mut Proposals, services: &BTreeMap<String, Service>) {
     // Each turn settles a role for good; more turns than there are pairs would go in circles.
     for _ in 0..=services.len() * services.len() {
         let mut changed = false;
         for (name, service) in services {
-            let own = run(found, name);
+            let own = found.run(name);
             for other in service
                 .depends_on
                 .keys()
                 .filter(|other| services.contains_key(*other))
             {
-                let theirs = run(found, other);
+                let theirs = found.run(other);
                 // What runs before the switch cannot wait for what runs after it.
                 if theirs == Run::LiveOnly && !matches!(own, Run::LiveOnly | Run::Never) {
-                    found.remove(other);
+                    found.0.remove(other);
                     changed = true;
                 }
                 // What outlives releases cannot depend on a part of one.
                 if own == Run::Shared && matches!(theirs, Run::Always | Run::LiveOnly) {
                     if is_data(service) || !services[other].is_built {
-                        let why = "a shared role depends on it";
-                        found.insert(
-                            other.clone(),
-                            Proposal {
-                                run: Run::Shared,
-                                why,
-                            },
-                        );
+                        found.insert(other, Run::Shared, "a shared role depends on it");
                     } else {
-                        found.remove(name);
+                        found.0.remove(name);
                     }
                     changed = true;
                     break;
@@ -424,14 +434,14 @@ fn settle(found: &mut BTreeMap<String, Proposal>, services: &BTreeMap<String, Se
     // Something that users reach must be left to release.
     let mut left = services
         .values()
-        .filter(|service| run(found, &service.name) == Run::Always);
+        .filter(|service| found.run(&service.name) == Run::Always);
     if !left.any(Service::is_reachable) {
         let candidates = services.values().filter(|service| !is_data(service));
         let way_in = candidates
             .filter(|service| service.is_reachable())
-            .find(|service| matches!(run(found, &service.name), Run::Shared | Run::LiveOnly));
+            .find(|service| matches!(found.run(&service.name), Run::Shared | Run::LiveOnly));
         if let Some(service) = way_in {
-            found.remove(&service.name);
+            found.0.remove(&service.name);
         }
     }
 }

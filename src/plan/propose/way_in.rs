@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::Service;
+use super::roles::Proposals;
 use crate::core::plan::Run;
 
 /// A role and its port, and how that is known.
@@ -57,13 +58,13 @@ const NAMES: &[&str] = &[
 /// be meant.
 pub(super) fn way_in(
     services: &BTreeMap<String, Service>,
-    run: &dyn Fn(&str) -> Run,
+    proposals: &Proposals,
     project: Option<&str>,
 ) -> (Option<WayIn>, Vec<WayIn>) {
     let mut found: Vec<(u32, WayIn)> = Vec::new();
     for service in services
         .values()
-        .filter(|service| run(&service.name) == Run::Always)
+        .filter(|service| proposals.run(&service.name) == Run::Always)
     {
         let mut seen: Vec<u16> = Vec::new();
         for (weight, port, why) in ports(service) {
@@ -75,7 +76,7 @@ pub(super) fn way_in(
             let needed = services
                 .values()
                 .filter(|other| other.depends_on.contains_key(&service.name))
-                .filter(|other| run(&other.name) == Run::Always)
+                .filter(|other| proposals.run(&other.name) == Run::Always)
                 .count();
             // What others depend on is behind them.
             let behind = if needed > 0 { 0 } else { 5 };
@@ -88,7 +89,7 @@ pub(super) fn way_in(
         }
     }
     if found.is_empty() {
-        found.extend(guess(services, run, project));
+        found.extend(guess(services, proposals, project));
     }
     // Of the same weight, the first in the alphabet: the sort is stable.
     found.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
@@ -100,11 +101,11 @@ pub(super) fn way_in(
 /// One that serves UDP is none of HTTP's.
 fn guess(
     services: &BTreeMap<String, Service>,
-    run: &dyn Fn(&str) -> Run,
+    proposals: &Proposals,
     project: Option<&str>,
 ) -> Option<(u32, WayIn)> {
     let candidates = services.values().filter(|service| {
-        run(&service.name) == Run::Always && !service.ports.iter().any(|port| port.is_udp)
+        proposals.run(&service.name) == Run::Always && !service.ports.iter().any(|port| port.is_udp)
     });
     let role = candidates.max_by_key(|service| name_weight(service, project))?;
     let way = WayIn {
