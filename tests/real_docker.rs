@@ -58,6 +58,7 @@ contract! {
     what_differs_is_told_and_left_alone
     settings_are_applied_once_and_only_where_they_differ
     volumes_outlive_everything
+    an_external_volume_is_never_made
     a_release_that_waits_for_what_has_ended_is_refused
 }
 

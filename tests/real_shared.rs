@@ -3,6 +3,7 @@
 
 mod applies;
 mod deploys;
+mod external;
 mod kills;
 mod made;
 mod project;

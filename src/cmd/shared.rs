@@ -7,7 +7,7 @@ use crate::cli;
 use crate::core::event::{Event, Verb};
 use crate::core::names::{RoleName, Slot};
 use crate::core::plan::Plan;
-use crate::core::shared::{Owner, Shared, awaited, differences, in_order, stopped};
+use crate::core::shared::{Owner, Shared, awaited, differences, in_order, is_alone, stopped};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, list};
@@ -228,7 +228,7 @@ impl Operator {
     /// Refuses a plan whose shared roles stand with other settings, or have stopped though its
     /// release waits for them.
     pub(super) async fn foresee_shared(&self, plan: &Plan) -> Result<Foreseen, Error> {
-        if plan.shared.is_empty() && plan.project.is_none() {
+        if is_alone(plan) {
             return Ok(Foreseen::default());
         }
         let standing = self.engine.shared(&self.service, Some(plan)).await;

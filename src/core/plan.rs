@@ -4,7 +4,7 @@
 //! that labels and the journal carry ([`Probe`], [`PointerPlan`], [`Policy`]) can be serialised;
 //! roles cannot, because they hold secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Plan {
     /// roles use for them → the name on the engine. Own networks of a plan are folded into the
     /// environment's one network.
     pub external_networks: BTreeMap<String, String>,
+    /// Volumes that exist already, by their names on the engine: no release and no shared role makes
+    /// one of these.
+    pub external_volumes: BTreeSet<String>,
     /// `expose:`.
     pub exposed: Exposed,
     /// `probes:`; empty only where the plan says `probes: none`.

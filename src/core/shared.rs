@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, RoleName};
-use super::plan::{Condition, Plan, Run};
+use super::plan::{Condition, Mount, MountSource, Plan, Run};
 use super::words::{clean, list};
 use super::world::{Container, ContainerState, Health};
 
@@ -129,6 +129,15 @@ pub fn awaited(plan: &Plan) -> Vec<(&RoleName, Condition)> {
         }
     }
     found
+}
+
+/// Whether nothing that outlives a release may matter to one of this plan: no shared role, no data, and
+/// no Compose project that has either.
+#[must_use]
+pub fn is_alone(plan: &Plan) -> bool {
+    let mut mounts = plan.roles.values().flat_map(|role| &role.mounts);
+    let outlives = |mount: &Mount| !matches!(mount.source, MountSource::PerRelease(_));
+    plan.shared.is_empty() && plan.project.is_none() && !mounts.any(outlives)
 }
 
 /// The shared roles of a plan, each after those that it depends on.

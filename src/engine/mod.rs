@@ -295,8 +295,9 @@ pub trait Engine: Send + Sync {
     /// project, connected or not, and where settings differ from the plan's. Without one: those of
     /// any project that are connected to the shared network.
     ///
-    /// Fails where standing the plan up would make a volume that outlives releases, and its Compose
-    /// project has that volume under another name.
+    /// Fails where a volume is not there that the plan says is external, and where standing the plan up
+    /// would make one that outlives releases though its Compose project has it, under that name or
+    /// another. So does [`Engine::stand_up`], before anything is made.
     async fn shared(
         &self,
         service: &ServiceName,

@@ -1,6 +1,6 @@
 //! The top level's `volumes`, `secrets`, `configs` and `shared_paths`: what roles may mount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::Fate;
 use super::fields::{Field, Fields, part, take_away};
@@ -29,6 +29,8 @@ pub(super) struct Declared {
 pub(super) struct Volume {
     pub key: Span,
     pub keep: Keep,
+    /// Whether it must be there already.
+    pub external: bool,
 }
 
 /// How long its data is kept.
@@ -129,6 +131,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
             Volume {
                 key: key.span,
                 keep,
+                external,
             },
         );
     }
@@ -179,6 +182,16 @@ fn made_oddly(
     };
     reader.wrong(first.key, message.clone(), help);
     true
+}
+
+/// The external ones of these, by their names on the engine.
+pub(super) fn external_volumes(volumes: &BTreeMap<String, Volume>) -> BTreeSet<String> {
+    let external = volumes.values().filter(|volume| volume.external);
+    let named = external.filter_map(|volume| match &volume.keep {
+        Keep::AcrossReleases(name) => name.clone(),
+        Keep::Undecided(_) | Keep::PerRelease => None,
+    });
+    named.collect()
 }
 
 /// `external: true`, or as Compose files had it once, `external: {name: NAME}`.

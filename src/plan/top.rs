@@ -121,6 +121,7 @@ pub(super) fn plan(
         shared: roles.shared,
         project: whole.project.clone(),
         external_networks: networks::external(declared.networks),
+        external_volumes: store::external_volumes(&declared.volumes),
         exposed: exposed?,
         probes,
         hooks: hooks.unwrap_or_default(),

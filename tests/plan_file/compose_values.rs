@@ -1,6 +1,6 @@
 //! What reaches a container of what Compose files say, and what a resumed run reads again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flipside::core::plan::{
     Condition, ImageSource, Logging, MountSource, Plan, Restart, Role, Run, Text,
@@ -157,6 +157,22 @@ fn volumes_are_adopted_by_name_and_a_shared_role_has_what_it_asks_for() {
     assert_eq!(ports, [(Some(5432), 5432, false), (Some(53), 53, true)]);
     assert_eq!(db.aliases, ["the-db"]);
     assert_eq!(loaded.plan.project.as_deref(), Some("site"));
+}
+
+/// What they are called on the engine, so that it can be asked for them; and a run that is resumed asks
+/// for the same.
+#[test]
+fn external_volumes_are_known_by_their_names_on_the_engine() {
+    let fixture = Fixture::new();
+    let compose = "services:\n  web: {image: 'app:1', volumes: ['a:/a', 'b:/b', 'c:/c', 'd:/d', 'e:/e']}\n\
+                   volumes:\n  a: {external: true}\n  b: {external: true, name: of-b}\n  c: {external: {name: of-c}}\n  \
+                   d: {external: true}\n  e: {external: false}\n";
+    let top = "volumes:\n  d: {external: !reset null, keep: across-releases}\n  e: {keep: across-releases}\n";
+    let loaded = loaded(&fixture, top, &[("compose.yaml", compose)]);
+    let expected: BTreeSet<String> = ["a", "of-b", "of-c"].map(str::to_owned).into();
+    assert_eq!(loaded.plan.external_volumes, expected);
+    let again = plan::reload(&loaded.record, &fixture.inputs()).unwrap();
+    assert_eq!(again.plan.external_volumes, expected);
 }
 
 #[test]

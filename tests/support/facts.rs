@@ -1,6 +1,6 @@
 //! One of each: a specimen of every event and action there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flipside::core::action::{Action, Ask, Move, Proof};
 use flipside::core::event::{
@@ -687,6 +687,7 @@ pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
         shared: BTreeMap::new(),
         project: None,
         external_networks: BTreeMap::new(),
+        external_volumes: BTreeSet::new(),
         exposed: said.exposed,
         probes: said.probes,
         hooks: vec![],

@@ -130,6 +130,9 @@ impl Engine for FakeEngine {
         images: &Images,
         _: &dyn Sink,
     ) -> Result<Environment, EngineError> {
+        if let Some(why) = lock(&self.world).refuses(&spec.plan) {
+            return Err(failed(why));
+        }
         let (wanted, pinned) = (spec.clone(), images.clone());
         let begun = self.call(Op::StandUp, move |world, limit| {
             let left = Self::begin_shared(world, &wanted.plan, &pinned, limit)?;

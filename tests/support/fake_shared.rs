@@ -338,6 +338,19 @@ impl FakeWorld {
         volumes
     }
 
+    /// Why the plan would begin with other data than is meant.
+    pub(super) fn refuses(&self, plan: &Plan) -> Option<String> {
+        let roles = plan.roles.values().chain(plan.shared.values());
+        let mut wanted = roles.flat_map(volumes);
+        let missing =
+            |volume: &String| plan.external_volumes.contains(volume) && !self.data.contains(volume);
+        if let Some(volume) = wanted.find(missing) {
+            return Some(format!("the external volume `{volume}` is not there"));
+        }
+        let there = self.left_aside(plan)?;
+        Some(format!("the project has its data in `{there}`"))
+    }
+
     /// A Compose project's volume that the plan would leave aside for a new one.
     fn left_aside(&self, plan: &Plan) -> Option<String> {
         let project = plan.project.as_ref()?;
@@ -414,9 +427,9 @@ impl SharedRoles for FakeEngine {
     ) -> Result<Vec<Shared>, EngineError> {
         let (service, plan) = (service.clone(), plan.cloned());
         let look = move |world: &mut FakeWorld, _| {
-            let aside = plan.as_ref().and_then(|plan| world.left_aside(plan));
-            match aside {
-                Some(there) => Err(failed(format!("the project has its data in `{there}`"))),
+            let refusal = plan.as_ref().and_then(|plan| world.refuses(plan));
+            match refusal {
+                Some(why) => Err(failed(why)),
                 None => Ok(world.shared_of(&service, plan.as_ref())),
             }
         };

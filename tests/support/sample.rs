@@ -1,6 +1,6 @@
 //! Plans and specs to begin from; a test changes the one field it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
@@ -90,6 +90,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             shared: BTreeMap::new(),
             project: None,
             external_networks: BTreeMap::new(),
+            external_volumes: BTreeSet::new(),
             exposed: exposed.clone(),
             probes: probes.clone(),
             hooks: Vec::new(),

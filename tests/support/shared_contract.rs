@@ -1,7 +1,7 @@
 //! What every engine must do with shared roles.
 
 use flipside::core::names::Release;
-use flipside::core::plan::{Condition, MountSource, Run};
+use flipside::core::plan::{Condition, Mount, MountSource, Role, Run};
 use flipside::core::progress::Silent;
 use flipside::core::shared::{Owner, Shared};
 use flipside::core::world::ContainerState;
@@ -68,6 +68,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     what_differs_is_told_and_left_alone(fixture).await;
     settings_are_applied_once_and_only_where_they_differ(fixture).await;
     volumes_outlive_everything(fixture).await;
+    an_external_volume_is_never_made(fixture).await;
     a_release_that_waits_for_what_has_ended_is_refused(fixture).await;
 }
 
@@ -149,16 +150,57 @@ pub async fn settings_are_applied_once_and_only_where_they_differ(f: &Fixture<'_
     f.down(&[1]).await;
 }
 
+/// A volume that outlives releases, at `/data`.
+fn keeps(role: &mut Role, volume: &str) {
+    role.mounts = vec![Mount {
+        target: "/data".into(),
+        source: MountSource::Shared(volume.into()),
+        read_only: false,
+        propagation: None,
+    }];
+}
+
+pub async fn an_external_volume_is_never_made(f: &Fixture<'_>) {
+    let volume = format!("{}_outer", f.service);
+    let mut of_shared = spec(f, 1);
+    let db = of_shared.plan.shared.get_mut(&sample::role_name("db"));
+    keeps(db.unwrap(), &volume);
+    let mut of_release = f.spec(1, 1);
+    let web = of_release.plan.roles.get_mut(&sample::role_name("web"));
+    keeps(web.unwrap(), &volume);
+    for given in [&of_shared, &of_release] {
+        let mut spec = given.clone();
+        spec.plan.external_volumes.insert(volume.clone());
+        let images = f.engine.prepare(&spec, &Silent).await.unwrap();
+        // Whoever asks twice finds that nothing was made by the first time.
+        for _ in 0..2 {
+            let told = f.engine.shared(&f.service, Some(&spec.plan)).await;
+            let stood_up = f.engine.stand_up(&spec, &images, &Silent).await;
+            for refused in [told.map(drop), stood_up.map(drop)] {
+                let Err(EngineError::Failed(failure)) = refused else {
+                    panic!("not refused: {refused:?}");
+                };
+                assert!(failure.what.contains(&volume), "{failure:?}");
+            }
+        }
+        assert_eq!(f.shared(None).await, []);
+        assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
+    }
+    // Once it is there, it is as any other.
+    f.up(&of_shared).await;
+    assert_eq!(f.down(&[1]).await, [volume.as_str()]);
+    for mut spec in [of_shared, of_release] {
+        spec.plan.external_volumes.insert(volume.clone());
+        f.up(&spec).await;
+        f.down(&[1]).await;
+    }
+}
+
 pub async fn volumes_outlive_everything(f: &Fixture<'_>) {
     let volume = format!("{}_data", f.service);
     let with = |mut spec: Spec| {
         let db = spec.plan.shared.get_mut(&sample::role_name("db")).unwrap();
-        db.mounts = vec![flipside::core::plan::Mount {
-            target: "/data".into(),
-            source: MountSource::Shared(volume.clone()),
-            read_only: false,
-            propagation: None,
-        }];
+        keeps(db, &volume);
         spec
     };
     f.up(&with(spec(f, 1))).await;

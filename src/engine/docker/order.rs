@@ -13,7 +13,7 @@ use crate::docker::{refused, refused_hint};
 use crate::engine::{EngineError, Spec};
 
 /// The roles that have containers.
-pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> {
+pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> + Clone {
     plan.roles.iter().filter(|(_, role)| role.run != Run::Never)
 }
 

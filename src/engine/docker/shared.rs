@@ -18,13 +18,14 @@ use super::tear_down::{self, gone};
 use super::{Docker, LAG, health, inspect, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
-use crate::core::plan::{Condition, Plan};
+use crate::core::plan::{Condition, Plan, Role};
 use crate::core::shared::{Owner, Shared, awaited, in_order};
 use crate::core::world::ContainerState;
 use crate::docker::{found, label_filter, refused, refused_hint};
 use crate::engine::{EngineError, Images, Settings};
 
 mod apply;
+mod external;
 mod look;
 mod make;
 mod volumes;
@@ -52,8 +53,7 @@ pub(super) async fn shared(
     if let Some(plan) = plan {
         let absent = plan.shared.iter();
         let absent = absent.filter(|(name, _)| looked.of(name).next().is_none());
-        volumes::check(engine, plan, roles(plan).chain(absent.clone())).await?;
-        volumes::check_unused(engine, plan, absent).await?;
+        check(engine, plan, absent).await?;
     }
     let told = looked.standing.iter().map(|one| {
         let role = plan.and_then(|plan| plan.shared.get(&one.container.role));
@@ -74,6 +74,20 @@ pub(super) async fn shared(
     let key = |one: &Shared| (one.container.role.clone(), one.container.name.clone());
     told.sort_by_key(key);
     Ok(told)
+}
+
+/// Refuses a plan that would begin with other data than is meant, or beside who has it open: nothing
+/// of it has been made yet, neither of its release nor of the shared roles that are `absent`.
+async fn check<'a>(
+    engine: &Docker,
+    plan: &'a Plan,
+    absent: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
+) -> Result<(), EngineError> {
+    let made = roles(plan).chain(absent.clone());
+    external::check(engine, plan).await?;
+    external::check_taken_over(engine, plan, made.clone()).await?;
+    volumes::check(engine, plan, made).await?;
+    volumes::check_unused(engine, plan, absent).await
 }
 
 /// The shared roles of a plan for which nothing stands.
@@ -110,14 +124,13 @@ pub(super) async fn stand_up(
     images: &Images,
 ) -> Result<(), EngineError> {
     if plan.shared.is_empty() {
-        return Ok(());
+        return check(engine, plan, std::iter::empty()).await;
     }
     let own = network(engine, plan).await?;
     let looked = look::look(engine, &plan.service, Some(plan)).await?;
     let missing = |name: &&RoleName| looked.of(name).all(is_new);
     let absent = plan.shared.iter().filter(|(name, _)| missing(name));
-    volumes::check(engine, plan, roles(plan).chain(absent.clone())).await?;
-    volumes::check_unused(engine, plan, absent).await?;
+    check(engine, plan, absent).await?;
     let mut taken: Vec<_> = looked.addresses().collect();
     for name in in_order(plan) {
         let role = &plan.shared[name];

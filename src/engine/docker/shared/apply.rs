@@ -15,7 +15,9 @@ use super::super::stand_up::acted;
 use super::super::{Docker, files, names, prepare};
 use super::look::{self, Looked, Mounted, Replaced, Standing, Trial};
 use super::make::Make;
-use super::{LOG_LINES, LOOK, disconnect, free_address, gone, network, remove, start, volumes};
+use super::{
+    LOG_LINES, LOOK, disconnect, external, free_address, gone, network, remove, start, volumes,
+};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
@@ -61,6 +63,8 @@ pub(in super::super) async fn apply(
         });
     }
     demands::check(plan, engine.client.api()).map_err(EngineError::Failed)?;
+    external::check(engine, plan).await?;
+    external::check_taken_over(engine, plan, std::iter::once((name, role))).await?;
     volumes::check(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_unused(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_kept(role, &standing)?;

@@ -136,7 +136,7 @@ pub(super) fn check_kept(role: &Role, standing: &[&Standing]) -> Result<(), Engi
     Ok(())
 }
 
-async fn is_there(engine: &Docker, name: &str) -> Result<bool, EngineError> {
+pub(super) async fn is_there(engine: &Docker, name: &str) -> Result<bool, EngineError> {
     let client = &engine.client;
     let answer = found(client.docker.inspect_volume(name).await);
     Ok(answer.map_err(|error| client.fault(error))?.is_some())
