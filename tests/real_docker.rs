@@ -59,6 +59,7 @@ contract! {
     settings_are_applied_once_and_only_where_they_differ
     volumes_outlive_everything
     an_external_volume_is_never_made
+    what_was_shared_is_not_stood_up_beside_itself
     a_release_that_waits_for_what_has_ended_is_refused
 }
 

@@ -4,6 +4,7 @@
 mod applies;
 mod deploys;
 mod external;
+mod former;
 mod kills;
 mod made;
 mod project;

@@ -10,13 +10,13 @@ use super::{docker, inspect, life, runs};
 use crate::support::docker::Scope;
 use crate::support::sample::{depends, role, role_name, set, spec};
 
-struct Project<'a> {
+pub(super) struct Project<'a> {
     scope: &'a Scope,
-    name: String,
+    pub(super) name: String,
 }
 
 impl<'a> Project<'a> {
-    fn new(scope: &'a Scope) -> Self {
+    pub(super) fn new(scope: &'a Scope) -> Self {
         let name = format!("{}-proj", scope.service);
         Self { scope, name }
     }
@@ -29,7 +29,7 @@ impl<'a> Project<'a> {
     }
 
     /// Runs container `number` of the project's `db`, with its volume `data`.
-    fn run(&self, number: u32) -> String {
+    pub(super) fn run(&self, number: u32) -> String {
         let volume = format!("{}_data", self.name);
         let of = |key: &str| format!("com.docker.compose.{key}");
         let project = format!("{}={}", of("project"), self.name);
@@ -64,7 +64,7 @@ impl<'a> Project<'a> {
     }
 
     /// A plan read from the project's file; `volume` is the name that its volume has there.
-    fn spec(&self, release: u64, volume: &str) -> Spec {
+    pub(super) fn spec(&self, release: u64, volume: &str) -> Spec {
         let mut web = role(self.scope.image.clone());
         depends(&mut web, "db", Condition::Started);
         let mut spec = spec(&self.scope.service, release, vec![("web", web)]);
@@ -220,7 +220,7 @@ async fn an_empty_volume_never_takes_the_place_of_a_full_one() {
     assert_eq!(refusal(told.unwrap_err()).0, expected);
 }
 
-fn refusal<T: std::fmt::Debug>(answer: Result<T, EngineError>) -> (String, String) {
+pub(super) fn refusal<T: std::fmt::Debug>(answer: Result<T, EngineError>) -> (String, String) {
     match answer {
         Err(EngineError::Failed(failure)) => (failure.what, failure.hint.unwrap_or_default()),
         other => panic!("no refusal: {other:?}"),
@@ -285,4 +285,35 @@ async fn the_place_of_a_container_with_its_data_elsewhere_is_not_taken() {
     );
     assert_eq!(life(&name), before);
     assert!(runs(&name));
+}
+
+/// A line that was written to keep the project's data never begins without any.
+#[tokio::test]
+async fn a_volume_that_is_taken_over_by_name_is_there() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    docker(&["rm", "-f", &project.run(1)]);
+    let (there, missing) = (
+        format!("{}_data", project.name),
+        format!("{}_dta", project.name),
+    );
+    let spec = project.spec(1, &missing);
+    let ask = || scope.engine.shared(&scope.service, Some(&spec.plan));
+    let (what, hint) = refusal(ask().await);
+    let expected = format!(
+        "`db` would begin with a new, empty volume `{missing}`: the plan takes it over from the Compose \
+         project `{}`, which has `{there}` on the engine",
+        project.name
+    );
+    assert_eq!(what, expected);
+    assert!(
+        hint.ends_with(&format!("docker volume create {missing}")),
+        "{hint}"
+    );
+    let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
+    refusal(scope.engine.stand_up(&spec, &images, &Silent).await);
+    assert_eq!(scope.parts().await, [""; 0]);
+    // Of a project that was never here nothing is missed.
+    docker(&["volume", "rm", &there]);
+    assert_eq!(ask().await, Ok(Vec::new()));
 }

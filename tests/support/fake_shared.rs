@@ -347,8 +347,31 @@ impl FakeWorld {
         if let Some(volume) = wanted.find(missing) {
             return Some(format!("the external volume `{volume}` is not there"));
         }
-        let there = self.left_aside(plan)?;
-        Some(format!("the project has its data in `{there}`"))
+        if let Some(there) = self.left_aside(plan) {
+            return Some(format!("the project has its data in `{there}`"));
+        }
+        let former = self.former(plan)?;
+        Some(format!("the former shared role `{former}` still runs"))
+    }
+
+    /// A role that was shared, still runs, and would get company by this plan.
+    fn former(&self, plan: &Plan) -> Option<RoleName> {
+        let of_service = self.shared.iter();
+        let of_service = of_service.filter(|one| one.service == plan.service && one.is_ours());
+        let stands = |name: &RoleName| {
+            let mut all = of_service.clone();
+            all.any(|one| one.container.fixed.role == *name)
+        };
+        let absent = plan.shared.iter().filter(|(name, _)| !stands(name));
+        let made: Vec<_> = absent.flat_map(|(_, role)| volumes(role)).collect();
+        let mut former = of_service.clone().filter(|one| {
+            let (role, state) = (&one.container.fixed.role, one.container.now().state);
+            let beside = one.volumes.iter().any(|volume| made.contains(volume));
+            state == ContainerState::Running
+                && !plan.shared.contains_key(role)
+                && (plan.roles.contains_key(role) || beside)
+        });
+        former.next().map(|one| one.container.fixed.role.clone())
     }
 
     /// A Compose project's volume that the plan would leave aside for a new one.

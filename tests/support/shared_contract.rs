@@ -40,6 +40,25 @@ impl Fixture<'_> {
         self.engine.shared(&self.service, plan).await.unwrap()
     }
 
+    /// Holds that a plan is refused before anything of it is made, and what is said of it.
+    async fn refused(&self, spec: &Spec) -> Vec<String> {
+        let (shared, inspected) = (
+            self.shared(None).await,
+            self.engine.inspect(&self.service).await,
+        );
+        let images = self.engine.prepare(spec, &Silent).await.unwrap();
+        let told = self.engine.shared(&self.service, Some(&spec.plan)).await;
+        let stood_up = self.engine.stand_up(spec, &images, &Silent).await;
+        assert_eq!(ids(&self.shared(None).await), ids(&shared));
+        assert_eq!(self.engine.inspect(&self.service).await, inspected);
+        let both = [told.map(drop), stood_up.map(drop)].into_iter();
+        let said = both.map(|refused| match refused {
+            Err(EngineError::Failed(failure)) => failure.what,
+            other => panic!("not refused: {other:?}"),
+        });
+        said.collect()
+    }
+
     async fn down(&self, releases: &[u64]) -> Vec<String> {
         self.clean(releases).await;
         let kept = self.engine.tear_down_shared(&self.service).await;
@@ -69,6 +88,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     settings_are_applied_once_and_only_where_they_differ(fixture).await;
     volumes_outlive_everything(fixture).await;
     an_external_volume_is_never_made(fixture).await;
+    what_was_shared_is_not_stood_up_beside_itself(fixture).await;
     a_release_that_waits_for_what_has_ended_is_refused(fixture).await;
 }
 
@@ -171,20 +191,10 @@ pub async fn an_external_volume_is_never_made(f: &Fixture<'_>) {
     for given in [&of_shared, &of_release] {
         let mut spec = given.clone();
         spec.plan.external_volumes.insert(volume.clone());
-        let images = f.engine.prepare(&spec, &Silent).await.unwrap();
-        // Whoever asks twice finds that nothing was made by the first time.
-        for _ in 0..2 {
-            let told = f.engine.shared(&f.service, Some(&spec.plan)).await;
-            let stood_up = f.engine.stand_up(&spec, &images, &Silent).await;
-            for refused in [told.map(drop), stood_up.map(drop)] {
-                let Err(EngineError::Failed(failure)) = refused else {
-                    panic!("not refused: {refused:?}");
-                };
-                assert!(failure.what.contains(&volume), "{failure:?}");
-            }
+        // Who asks twice finds that the first time has made nothing.
+        for said in [f.refused(&spec).await, f.refused(&spec).await].concat() {
+            assert!(said.contains(&volume), "{said}");
         }
-        assert_eq!(f.shared(None).await, []);
-        assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
     }
     // Once it is there, it is as any other.
     f.up(&of_shared).await;
@@ -194,6 +204,38 @@ pub async fn an_external_volume_is_never_made(f: &Fixture<'_>) {
         f.up(&spec).await;
         f.down(&[1]).await;
     }
+}
+
+/// Of two databases on one directory neither knows of the other.
+pub async fn what_was_shared_is_not_stood_up_beside_itself(f: &Fixture<'_>) {
+    let volume = format!("{}_db", f.service);
+    let (db, other) = (sample::role_name("db"), sample::role_name("store"));
+    let mut before = spec(f, 1);
+    keeps(before.plan.shared.get_mut(&db).unwrap(), &volume);
+    f.up(&before).await;
+    let mut of_release = spec(f, 2);
+    let mut role = of_release.plan.shared.remove(&db).unwrap();
+    (role.run, role.depends_on) = (Run::Always, std::collections::BTreeMap::new());
+    keeps(&mut role, &volume);
+    of_release.plan.roles.insert(db.clone(), role);
+    let mut renamed = before.clone();
+    let role = renamed.plan.shared.remove(&db).unwrap();
+    renamed.plan.shared.insert(other, role);
+    renamed.release = Release(2);
+    let web = renamed.plan.roles.get_mut(&sample::role_name("web"));
+    web.unwrap().depends_on.clear();
+    for spec in [&of_release, &renamed] {
+        for said in f.refused(spec).await {
+            assert!(said.contains("`db`"), "{said}");
+        }
+    }
+    // One that is left out is nobody's concern, and neither is one that has gone.
+    let mut without = renamed.clone();
+    without.plan.shared.remove(&sample::role_name("store"));
+    f.up(&without).await;
+    f.down(&[1, 2]).await;
+    f.up(&of_release).await;
+    f.down(&[2]).await;
 }
 
 pub async fn volumes_outlive_everything(f: &Fixture<'_>) {

@@ -19,13 +19,14 @@ use super::{Docker, LAG, health, inspect, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Condition, Plan, Role};
-use crate::core::shared::{Owner, Shared, awaited, in_order};
+use crate::core::shared::{Owner, Shared, awaited, in_order, is_alone};
 use crate::core::world::ContainerState;
 use crate::docker::{found, label_filter, refused, refused_hint};
 use crate::engine::{EngineError, Images, Settings};
 
 mod apply;
 mod external;
+mod former;
 mod look;
 mod make;
 mod volumes;
@@ -53,7 +54,7 @@ pub(super) async fn shared(
     if let Some(plan) = plan {
         let absent = plan.shared.iter();
         let absent = absent.filter(|(name, _)| looked.of(name).next().is_none());
-        check(engine, plan, absent).await?;
+        check(engine, plan, &looked, absent).await?;
     }
     let told = looked.standing.iter().map(|one| {
         let role = plan.and_then(|plan| plan.shared.get(&one.container.role));
@@ -81,13 +82,15 @@ pub(super) async fn shared(
 async fn check<'a>(
     engine: &Docker,
     plan: &'a Plan,
+    looked: &Looked,
     absent: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
 ) -> Result<(), EngineError> {
     let made = roles(plan).chain(absent.clone());
     external::check(engine, plan).await?;
     external::check_taken_over(engine, plan, made.clone()).await?;
     volumes::check(engine, plan, made).await?;
-    volumes::check_unused(engine, plan, absent).await
+    volumes::check_unused(engine, plan, absent).await?;
+    former::check(engine, plan, looked).await
 }
 
 /// The shared roles of a plan for which nothing stands.
@@ -123,14 +126,18 @@ pub(super) async fn stand_up(
     plan: &Plan,
     images: &Images,
 ) -> Result<(), EngineError> {
-    if plan.shared.is_empty() {
-        return check(engine, plan, std::iter::empty()).await;
+    if is_alone(plan) {
+        return Ok(());
     }
-    let own = network(engine, plan).await?;
+    if plan.shared.is_empty() {
+        let looked = look::look(engine, &plan.service, Some(plan)).await?;
+        return check(engine, plan, &looked, std::iter::empty()).await;
+    }
     let looked = look::look(engine, &plan.service, Some(plan)).await?;
     let missing = |name: &&RoleName| looked.of(name).all(is_new);
     let absent = plan.shared.iter().filter(|(name, _)| missing(name));
-    check(engine, plan, absent).await?;
+    check(engine, plan, &looked, absent).await?;
+    let own = network(engine, plan).await?;
     let mut taken: Vec<_> = looked.addresses().collect();
     for name in in_order(plan) {
         let role = &plan.shared[name];

@@ -18,7 +18,7 @@ use crate::engine::EngineError;
 
 /// The labels by which Compose finds its own again.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
-const ROLE: &str = "com.docker.compose.service";
+pub(super) const ROLE: &str = "com.docker.compose.service";
 /// On a container of `docker compose run`.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
