@@ -7,6 +7,7 @@ mod external;
 mod former;
 mod kills;
 mod made;
+mod networks;
 mod project;
 mod removal;
 

@@ -10,7 +10,7 @@ use crate::real_verbs::kit::free_port;
 use crate::support::docker::Scope;
 use crate::support::sample::{role, role_name, set, spec};
 
-fn with_db(scope: &Scope, change: impl FnOnce(&mut flipside::core::plan::Role)) -> Spec {
+pub(super) fn with_db(scope: &Scope, change: impl FnOnce(&mut flipside::core::plan::Role)) -> Spec {
     let web = role(scope.image.clone());
     let mut spec = spec(&scope.service, 1, vec![("web", web)]);
     let mut db = role(scope.image.clone());
@@ -20,12 +20,12 @@ fn with_db(scope: &Scope, change: impl FnOnce(&mut flipside::core::plan::Role)) 
     spec
 }
 
-async fn up(scope: &Scope, spec: &Spec) {
+pub(super) async fn up(scope: &Scope, spec: &Spec) {
     let images = scope.engine.prepare(spec, &Silent).await.unwrap();
     scope.engine.stand_up(spec, &images, &Silent).await.unwrap();
 }
 
-fn name(scope: &Scope) -> String {
+pub(super) fn name(scope: &Scope) -> String {
     format!("{}-shared-db", scope.service)
 }
 

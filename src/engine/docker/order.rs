@@ -3,14 +3,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bollard::models::Network;
-
-use super::{Docker, names};
+use super::{Docker, network};
 use crate::core::names::RoleName;
 use crate::core::plan::{Condition, Plan, Role, Run};
 use crate::core::words::count;
 use crate::docker::{refused, refused_hint};
-use crate::engine::{EngineError, Spec};
+use crate::engine::EngineError;
 
 /// The roles that have containers.
 pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = (&RoleName, &Role)> + Clone {
@@ -94,16 +92,24 @@ fn check_network_of(plan: &Plan, name: &RoleName, role: &Role) -> Result<(), Eng
     ))
 }
 
-/// External networks must be there; on old engines they must not come before the environment's own
-/// by name, because the default route goes to the first.
-pub(super) fn check_external(
+/// External networks of `roles` must be there; on old engines they must not come before `own`, the
+/// network that these are made in, by name, because the default route goes to the first.
+pub(super) async fn check_external<'a>(
     engine: &Docker,
-    spec: &Spec,
-    networks: &[Network],
+    plan: &Plan,
+    roles: impl Iterator<Item = (&'a RoleName, &'a Role)>,
+    own: &str,
 ) -> Result<(), EngineError> {
-    let own = names::network(&spec.plan.service, spec.release);
-    for (role, key) in roles(&spec.plan).flat_map(|(n, r)| r.networks.iter().map(move |k| (n, k))) {
-        let Some(name) = spec.plan.external_networks.get(key) else {
+    // Who uses another's network, or the host's, joins none besides.
+    let joining = roles.filter(|(_, role)| role.network_of.is_none() && !role.host.network);
+    let joined = joining.flat_map(|(n, r)| r.networks.iter().map(move |k| (n, k)));
+    let joined: Vec<_> = joined.collect();
+    if joined.is_empty() {
+        return Ok(());
+    }
+    let networks = network::list(&engine.client).await?;
+    for (role, key) in joined {
+        let Some(name) = plan.external_networks.get(key) else {
             return Err(refused(format!(
                 "role `{role}` joins the network `{key}`, which the plan does not name as external"
             )));
@@ -117,7 +123,7 @@ pub(super) fn check_external(
                 format!("make it with `docker network create {name}`"),
             ));
         }
-        if *name < own && engine.client.api() < (1, 48) {
+        if name.as_str() < own && engine.client.api() < (1, 48) {
             return Err(refused_hint(
                 format!(
                     "the network `{name}` would take the default route: this engine gives it to the first name, before `{own}`"

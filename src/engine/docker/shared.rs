@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 
 use super::equip::join;
 use super::network::{self, Own, Unasked};
-use super::order::roles;
+use super::order::{self, roles};
 use super::stand_up::about;
 use super::tear_down::{self, gone};
 use super::{Docker, LAG, health, inspect, logs, names};
@@ -89,8 +89,10 @@ async fn check<'a>(
     external::check(engine, plan).await?;
     external::check_taken_over(engine, plan, made.clone()).await?;
     volumes::check(engine, plan, made).await?;
-    volumes::check_unused(engine, plan, absent).await?;
-    former::check(engine, plan, looked).await
+    volumes::check_unused(engine, plan, absent.clone()).await?;
+    former::check(engine, plan, looked).await?;
+    let own = names::shared_network(&plan.service);
+    order::check_external(engine, plan, absent, &own).await
 }
 
 /// The shared roles of a plan for which nothing stands.

@@ -69,6 +69,8 @@ pub(super) async fn stand_up(
     let (plan, release) = (&spec.plan, spec.release);
     files::check(plan)?;
     order::check(plan)?;
+    let own = names::network(&plan.service, release);
+    order::check_external(engine, plan, roles(plan), &own).await?;
     shared::stand_up(engine, plan, images)
         .await
         .map_err(acted)?;
@@ -78,7 +80,6 @@ pub(super) async fn stand_up(
         inspect::containers(engine, filters),
         network::list(&engine.client),
     )?;
-    order::check_external(engine, spec, &networks)?;
     let at_a_time = at_a_time(engine.client.is_local(), available_parallelism().ok());
     let work = Work {
         engine,

@@ -11,6 +11,7 @@ use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum}
 use bollard::query_parameters::RenameContainerOptions;
 
 use super::super::demands;
+use super::super::order;
 use super::super::stand_up::acted;
 use super::super::{Docker, files, names, prepare};
 use super::look::{self, Looked, Mounted, Replaced, Standing, Trial};
@@ -68,6 +69,8 @@ pub(in super::super) async fn apply(
     volumes::check(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_unused(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_kept(role, &standing)?;
+    let ours = names::shared_network(service);
+    order::check_external(engine, plan, std::iter::once((name, role)), &ours).await?;
     let images = prepare::images(engine, service, &[(name, role)], sink).await?;
     let own = network(engine, plan).await?;
     let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();

@@ -1,0 +1,84 @@
+//! The networks that a shared role joins, and what is called how in the one that releases join as well.
+
+use flipside::core::names::Release;
+use flipside::core::plan::{FileContent, FileMount, Run};
+use flipside::core::progress::Silent;
+use flipside::engine::{Engine, Spec};
+
+use super::made::{name, up, with_db};
+use super::project::refusal;
+use super::{docker, inspect, life};
+use crate::real_verbs::kit::Stage;
+use crate::support::docker::Scope;
+use crate::support::sample::role_name;
+
+/// A network outside, which goes with what else is of the service.
+fn outer(scope: &Scope, before: &str) -> String {
+    let name = format!("{before}-{}", scope.service);
+    let label = format!("flipside.service={}", scope.service);
+    docker(&["network", "create", "--label", &label, &name]);
+    name
+}
+
+fn joins(scope: &Scope, outer: &str) -> Spec {
+    let mut spec = with_db(scope, |db| db.networks = vec!["edge".into()]);
+    let networks = &mut spec.plan.external_networks;
+    networks.insert("edge".into(), outer.to_owned());
+    spec
+}
+
+#[tokio::test]
+async fn an_external_network_is_looked_for_before_anything_is_made() {
+    let scope = Scope::new().await;
+    let missing = format!("zz-{}", scope.service);
+    let spec = joins(&scope, &missing);
+    let (what, hint) = refusal(scope.engine.shared(&scope.service, Some(&spec.plan)).await);
+    let expected = format!("role `db` joins the network `{missing}`, which is not on the engine");
+    assert_eq!(what, expected);
+    assert_eq!(
+        hint,
+        format!("make it with `docker network create {missing}`")
+    );
+    let images = scope.engine.prepare(&spec, &Silent).await.unwrap();
+    assert_eq!(
+        refusal(scope.engine.stand_up(&spec, &images, &Silent).await).0,
+        expected
+    );
+    // One of a release's role is as well, before shared roles are stood up.
+    let mut of_release = with_db(&scope, |_| {});
+    let web = of_release.plan.roles.get_mut(&role_name("web")).unwrap();
+    web.networks = vec!["edge".into()];
+    of_release
+        .plan
+        .external_networks
+        .clone_from(&spec.plan.external_networks);
+    let stood_up = scope.engine.stand_up(&of_release, &images, &Silent).await;
+    assert!(refusal(stood_up).0.starts_with("role `web` joins"));
+    assert_eq!(scope.parts().await, [""; 0]);
+    outer(&scope, "zz");
+    up(&scope, &spec).await;
+    let networks = inspect(&name(&scope))["NetworkSettings"]["Networks"].clone();
+    let aliases = networks[&missing]["Aliases"].as_array().unwrap();
+    assert!(aliases.contains(&"db".into()), "{networks}");
+}
+
+#[tokio::test]
+async fn one_that_would_take_the_default_route_is_refused_and_what_stands_goes_on() {
+    let scope = Scope::new().await;
+    up(&scope, &with_db(&scope, |_| {})).await;
+    let before = life(&name(&scope));
+    let spec = joins(&scope, &outer(&scope, "aa"));
+    let db = role_name("db");
+    let applied = scope.engine.apply_shared(&spec.plan, &db, &Silent).await;
+    if scope.engine.client().api() < (1, 48) {
+        let (what, _) = refusal(applied);
+        assert!(what.contains("would take the default route"), "{what}");
+        assert_eq!(life(&name(&scope)), before);
+    } else {
+        applied.unwrap();
+    }
+    let missing = joins(&scope, "zz-no-such");
+    refusal(scope.engine.apply_shared(&missing.plan, &db, &Silent).await);
+    let stands = scope.engine.shared(&scope.service, None).await.unwrap();
+    assert_eq!(stands.len(), 1, "{stands:?}");
+}
