@@ -15,8 +15,8 @@ use sha2::Sha256;
 
 use super::EngineError;
 use crate::core::plan::{
-    Build, FileContent, FileSource, Healthcheck, Host, ImageSource, MountSource, Restart, Role,
-    Text,
+    Build, FileContent, FileSource, Healthcheck, Host, ImageSource, MountSource, Plan, Restart,
+    Role, Text,
 };
 use crate::core::shared::Difference;
 use crate::core::words::hex;
@@ -26,6 +26,8 @@ use crate::docker::refused;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     places: BTreeMap<String, Vec<u8>>,
+    /// Those that the first labels do not have.
+    later: BTreeMap<String, Vec<u8>>,
     image: String,
 }
 
@@ -35,23 +37,42 @@ struct Sealed {
     salt: String,
     image: String,
     digests: BTreeMap<String, String>,
+    /// Apart, so that a label without them says nothing of them, instead of that all of them are new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    later: Option<BTreeMap<String, String>>,
 }
 
 impl Settings {
-    /// Reads the settings of a role, the files that are copied for it included.
+    /// Reads the settings of a role of `plan`, the files that are copied for it included.
     ///
     /// # Errors
     /// Where such a file cannot be read.
-    pub fn of(role: &Role) -> Result<Self, EngineError> {
+    pub fn of(plan: &Plan, role: &Role) -> Result<Self, EngineError> {
         let mut settings = Self::default();
         settings.image(&role.image)?;
         settings.process(role);
         settings.reach(role);
         settings.host(&role.host);
         for file in &role.files {
-            let bytes = content(&file.content)
-                .map_err(|error| refused(format!("`{}`: {error}", file.target)))?;
-            settings.set(format!("files.{}", file.target), bytes);
+            let unread = |error| refused(format!("`{}`: {error}", file.target));
+            let place = format!("files.{}", file.target);
+            settings.set(&place, content(&file.content).map_err(unread)?);
+            if let FileContent::Directory(path) = &file.content {
+                let mut bytes = Vec::new();
+                modes(path, &mut bytes).map_err(unread)?;
+                settings.later.insert(place, bytes);
+            }
+        }
+        for key in &role.networks {
+            if let Some(name) = plan.external_networks.get(key) {
+                settings
+                    .later
+                    .insert(format!("networks.{key}"), name.clone().into());
+            }
+        }
+        if !role.expose.is_empty() {
+            let ports = format!("{:?}", role.expose);
+            settings.later.insert("expose".into(), ports.into());
         }
         Ok(settings)
     }
@@ -59,12 +80,16 @@ impl Settings {
     /// The label's text: a digest of each setting, all with one random salt.
     #[must_use]
     pub fn sealed(&self, salt: &[u8]) -> String {
-        let digests = self.places.iter();
-        let digests = digests.map(|(place, bytes)| (place.clone(), digest(salt, place, bytes)));
+        let digests = |places: &BTreeMap<String, Vec<u8>>| {
+            let places = places.iter();
+            let digests = places.map(|(place, bytes)| (place.clone(), digest(salt, place, bytes)));
+            digests.collect()
+        };
         let sealed = Sealed {
             salt: hex(salt),
             image: self.image.clone(),
-            digests: digests.collect(),
+            digests: digests(&self.places),
+            later: Some(digests(&self.later)),
         };
         // Maps of text can always be written.
         serde_json::to_string(&sealed).unwrap_or_default()
@@ -81,17 +106,15 @@ impl Settings {
             }];
         };
         let salt = unhex(&sealed.salt);
-        let places: BTreeSet<&String> = self.places.keys().chain(sealed.digests.keys()).collect();
-        let differs = places.into_iter().filter(|place| {
-            let now = self.places.get(*place);
-            let now = now.map(|bytes| digest(&salt, place, bytes));
-            now.as_ref() != sealed.digests.get(*place)
-        });
+        let mut places = differing(&self.places, &sealed.digests, &salt);
+        if let Some(later) = &sealed.later {
+            places.extend(differing(&self.later, later, &salt));
+        }
         let difference = |place: &String| Difference {
             place: place.clone(),
             change: (place == "image").then(|| (sealed.image.clone(), self.image.clone())),
         };
-        differs.map(difference).collect()
+        places.into_iter().map(difference).collect()
     }
 
     /// Where the image is another than `made_of`; no more is known of what others have made.
@@ -264,6 +287,20 @@ impl Settings {
     }
 }
 
+/// The places whose values now are others than those of which these digests were made.
+fn differing<'a>(
+    now: &'a BTreeMap<String, Vec<u8>>,
+    then: &'a BTreeMap<String, String>,
+    salt: &[u8],
+) -> BTreeSet<&'a String> {
+    let places = now.keys().chain(then.keys());
+    let differs = |place: &&String| {
+        let now = now.get(*place).map(|bytes| digest(salt, place, bytes));
+        now.as_ref() != then.get(*place)
+    };
+    places.filter(differs).collect()
+}
+
 fn health(check: &Healthcheck) -> String {
     let test: Vec<_> = check.test.iter().map(Text::reveal).collect();
     let mut said = format!("{test:?}");
@@ -328,6 +365,28 @@ fn directory(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+/// Who may read and enter what is in a directory. Who may write there says nothing: it is mounted
+/// read-only, and it is what differs between the checkouts of two people.
+fn modes(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const WRITABLE: u32 = 0o222;
+    let metadata = path.metadata()?;
+    let mode = metadata.permissions().mode() & 0o7777 & !WRITABLE;
+    bytes.extend(format!("{mode:o}\0").into_bytes());
+    if !metadata.is_dir() {
+        return Ok(());
+    }
+    let mut entries: Vec<_> = path.read_dir()?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        // A link has no mode of its own.
+        if !entry.file_type()?.is_symlink() {
+            modes(&entry.path(), bytes)?;
+        }
+    }
+    Ok(())
+}
+
 fn digest(salt: &[u8], place: &str, bytes: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(salt).expect("any key length");
@@ -357,6 +416,7 @@ mod tests {
             places: places
                 .map(|(place, value)| ((*place).to_owned(), value.as_bytes().to_vec()))
                 .collect(),
+            later: BTreeMap::new(),
         }
     }
 
@@ -395,6 +455,33 @@ mod tests {
         let differs = settings(&[("image", "postgres:16")]).differences("newer");
         let places: Vec<_> = differs.iter().map(|one| one.place.as_str()).collect();
         assert_eq!(places, ["flipside.settings"]);
+    }
+
+    /// The line is what the first version wrote: it says nothing of what later ones look at, and an
+    /// update of flipside alone is no difference.
+    #[test]
+    fn a_label_of_the_first_version_differs_only_in_what_it_speaks_of() {
+        let label = include_str!("../../tests/golden/label-settings-v1.jsonl").trim_end();
+        let same = [
+            ("image", "postgres:16"),
+            ("command", "[\"postgres\"]"),
+            ("networks", "[\"edge\"]"),
+        ];
+        let mut now = settings(&same);
+        let expose = |ports: &str| [("expose".to_owned(), ports.as_bytes().to_vec())];
+        now.later.extend(expose("[5432]"));
+        assert_eq!(now.differences(label), []);
+        let places = |now: &Settings, label: &str| {
+            let all = now.differences(label).into_iter();
+            all.map(|one| one.place).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&settings(&same[..2]), label), ["networks"]);
+        let label = now.sealed(&[7; 16]);
+        assert_eq!(now.differences(&label), []);
+        now.later.extend(expose("[5433]"));
+        assert_eq!(places(&now, &label), ["expose"]);
+        now.later.clear();
+        assert_eq!(places(&now, &label), ["expose"]);
     }
 
     #[test]

@@ -82,3 +82,42 @@ async fn one_that_would_take_the_default_route_is_refused_and_what_stands_goes_o
     let stands = scope.engine.shared(&scope.service, None).await.unwrap();
     assert_eq!(stands.len(), 1, "{stands:?}");
 }
+
+/// What is set outside the role and yet reaches its container is a setting of it.
+#[tokio::test]
+async fn what_reaches_the_container_from_elsewhere_is_compared() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scope = Scope::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.conf");
+    std::fs::write(&file, "same").unwrap();
+    let allow = |mode: u32| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(0o644);
+    let (one, two) = (outer(&scope, "yy"), outer(&scope, "zz"));
+    let spec = |outer: &str, port: u16| {
+        let mut spec = joins(&scope, outer);
+        let db = spec.plan.shared.get_mut(&role_name("db")).unwrap();
+        db.expose = vec![port];
+        db.files = vec![FileMount {
+            target: "/etc/all".into(),
+            content: FileContent::Directory(dir.path().to_owned()),
+        }];
+        spec
+    };
+    up(&scope, &spec(&one, 5432)).await;
+    let differs = async |spec: &Spec| {
+        let told = scope.engine.shared(&scope.service, Some(&spec.plan)).await;
+        let told = told.unwrap().remove(0).differs.into_iter();
+        told.map(|one| one.place).collect::<Vec<_>>()
+    };
+    assert_eq!(differs(&spec(&one, 5432)).await, [""; 0]);
+    assert_eq!(differs(&spec(&two, 5432)).await, ["networks.edge"]);
+    assert_eq!(differs(&spec(&one, 5433)).await, ["expose"]);
+    // It is mounted read-only: only who may read is a setting, not whose umask made the checkout.
+    allow(0o664);
+    assert_eq!(differs(&spec(&one, 5432)).await, [""; 0]);
+    allow(0o600);
+    assert_eq!(differs(&spec(&one, 5432)).await, ["files./etc/all"]);
+}

@@ -68,8 +68,10 @@ impl FakeShared {
     }
 
     fn told(&self, plan: Option<&Plan>, halfway: bool) -> Shared {
-        let role = plan.and_then(|plan| plan.shared.get(&self.container.fixed.role));
-        let settings = role.map(|role| Settings::of(role).unwrap());
+        let settings = plan.and_then(|plan| {
+            let role = plan.shared.get(&self.container.fixed.role)?;
+            Some(Settings::of(plan, role).unwrap())
+        });
         Shared {
             container: self.container.now(),
             since: Some(0),
@@ -83,8 +85,8 @@ impl FakeShared {
         }
     }
 
-    fn is_as(&self, role: &Role) -> bool {
-        let settings = Settings::of(role).unwrap();
+    fn is_as(&self, plan: &Plan, role: &Role) -> bool {
+        let settings = Settings::of(plan, role).unwrap();
         self.is_ours() && settings.differences(&self.settings).is_empty()
     }
 
@@ -130,7 +132,7 @@ impl FakeWorld {
             service: plan.service.clone(),
             owner: Owner::Flipside,
             container: FakeContainer::of(fixed, self.behaviour(Release(0), name, 1)),
-            settings: Settings::of(role).unwrap().sealed(&[1; 16]),
+            settings: Settings::of(plan, role).unwrap().sealed(&[1; 16]),
             volumes: volumes(role),
             connected: true,
             old: None,
@@ -467,7 +469,7 @@ impl SharedRoles for FakeEngine {
         let begun = self.call(Op::ApplyShared, move |world, limit| {
             let service = own.service.clone();
             let there = world.find_shared(&service, &name);
-            let halfway = there.is_some_and(|one| one.old.is_some() && !one.is_as(&wanted));
+            let halfway = there.is_some_and(|one| one.old.is_some() && !one.is_as(&own, &wanted));
             if halfway {
                 world.end_trial(&service, &name);
             }
@@ -476,7 +478,7 @@ impl SharedRoles for FakeEngine {
                 if one.old.is_some() && one.container.started.is_none() {
                     one.container.start();
                 }
-                (one.is_as(&wanted), one.old.is_some())
+                (one.is_as(&own, &wanted), one.old.is_some())
             });
             let stands = !world.shared_of(&service, Some(&own)).is_empty();
             match there {

@@ -57,10 +57,14 @@ pub(super) async fn shared(
         check(engine, plan, &looked, absent).await?;
     }
     let told = looked.standing.iter().map(|one| {
-        let role = plan.and_then(|plan| plan.shared.get(&one.container.role));
+        let role = plan.and_then(|plan| Some((plan, plan.shared.get(&one.container.role)?)));
         let differs = match (role, &one.owner) {
-            (Some(role), Owner::Flipside) => Settings::of(role)?.differences(&one.settings),
-            (Some(role), Owner::Project(_)) => Settings::of(role)?.image_differs(&one.image),
+            (Some((plan, role)), Owner::Flipside) => {
+                Settings::of(plan, role)?.differences(&one.settings)
+            }
+            (Some((plan, role)), Owner::Project(_)) => {
+                Settings::of(plan, role)?.image_differs(&one.image)
+            }
             (None, _) => Vec::new(),
         };
         Ok(Shared {

@@ -42,7 +42,7 @@ pub(in super::super) async fn apply(
     let role = plan.shared.get(name);
     let role = role.ok_or_else(|| refused(format!("the plan has no shared role `{name}`")))?;
     files::check(plan)?;
-    let settings = Settings::of(role)?;
+    let settings = Settings::of(plan, role)?;
     let mut looked = look::look(engine, service, Some(plan)).await?;
     if let Some(trial) = looked.trial(name).cloned() {
         // One that was never started may lack its files.

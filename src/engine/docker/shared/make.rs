@@ -156,7 +156,10 @@ impl Make<'_> {
             false => None,
         };
         let mut labels = names::of_service(&self.plan.service, Kind::Shared);
-        labels.insert(names::SETTINGS.into(), Settings::of(role)?.sealed(salt));
+        labels.insert(
+            names::SETTINGS.into(),
+            Settings::of(self.plan, role)?.sealed(salt),
+        );
         if !self.replaces.is_empty() {
             let replaces = serde_json::to_string(self.replaces).unwrap_or_default();
             labels.insert(names::REPLACES.into(), replaces);
