@@ -268,7 +268,7 @@ pub struct Role {
     pub dns: Vec<IpAddr>,
     /// External networks joined, by their key in [`Plan::external_networks`].
     pub networks: Vec<String>,
-    /// `hostname:`.
+    /// `hostname:`; of a release's role a name in its own network alone, as [`Role::aliases`] are.
     pub hostname: Option<String>,
     /// `expose:`: documentation of the ports a role listens on.
     pub expose: Vec<u16>,

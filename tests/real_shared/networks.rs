@@ -121,3 +121,37 @@ async fn what_reaches_the_container_from_elsewhere_is_compared() {
     allow(0o600);
     assert_eq!(differs(&spec(&one, 5432)).await, ["files./etc/all"]);
 }
+
+/// The engine makes a host name an alias on every network.
+#[tokio::test]
+async fn a_releases_host_name_leads_to_it_from_its_own_release_alone() {
+    let scope = Scope::new().await;
+    let shared = format!("flipside.{}.shared", scope.service);
+    for release in [1, 2] {
+        let mut spec = with_db(&scope, |db| db.hostname = Some("the-db".into()));
+        spec.release = Release(release);
+        let web = spec.plan.roles.get_mut(&role_name("web")).unwrap();
+        web.hostname = Some("the-host".into());
+        up(&scope, &spec).await;
+        let now = inspect(&format!("{}-{release}-web-1", scope.service));
+        let called = |network: &str| {
+            let aliases = now["NetworkSettings"]["Networks"][network]["Aliases"].clone();
+            aliases.as_array().unwrap().contains(&"the-host".into())
+        };
+        assert!(called(&format!("0-flipside.{}.{release}", scope.service)));
+        assert!(!called(&shared), "{}", now["NetworkSettings"]);
+        let own = format!("the-host.{release}-1");
+        assert_eq!(now["Config"]["Hostname"], own.as_str());
+    }
+    let db = inspect(&name(&scope));
+    assert_eq!(db["Config"]["Hostname"], "the-db");
+    // Where there is no other network, it is as the plan has it.
+    let mut alone = with_db(&scope, |_| {});
+    alone.release = Release(3);
+    alone.plan.shared.clear();
+    let web = alone.plan.roles.get_mut(&role_name("web")).unwrap();
+    (web.hostname, web.run) = (Some("the-host".into()), Run::Always);
+    up(&scope, &alone).await;
+    let web = inspect(&format!("{}-3-web-1", scope.service));
+    assert_eq!(web["Config"]["Hostname"], "the-host");
+}

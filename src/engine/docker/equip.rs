@@ -1,11 +1,17 @@
 //! What a container needs between its creation and its start, whoever it is made for.
 
-use bollard::models::{EndpointSettings, NetworkConnectRequest};
+use std::collections::HashMap;
 
+use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkConnectRequest};
+
+use super::create::Wanted;
 use super::{Docker, files, names};
 use crate::core::plan::Role;
 use crate::docker::refused;
 use crate::engine::{EngineError, Spec};
+
+/// In bytes, of Linux (`sethostname(2)`).
+const LONGEST_HOST_NAME: usize = 64;
 
 /// The entrypoint of an image; none is an empty one.
 pub(super) async fn image_entrypoint(
@@ -45,6 +51,23 @@ pub(super) async fn equip(
         join(engine, &network, name, &[]).await?;
     }
     Ok(())
+}
+
+/// Keeps a role's `hostname` to the release: the engine makes it an alias on every network that the
+/// container is in, and on that of the shared roles it would name the containers of all releases alike.
+/// The name as it is leads to it in its own network; its containers call themselves by one with a second
+/// part that no other release has.
+pub(super) fn keep_host_name(spec: &Spec, wanted: &Wanted<'_>, body: &mut ContainerCreateBody) {
+    let Some(name) = body.hostname.take_if(|_| !spec.plan.shared.is_empty()) else {
+        return;
+    };
+    let unique = format!("{name}.{}-{}", spec.release, wanted.replica);
+    body.hostname = Some(unique).filter(|unique| unique.len() <= LONGEST_HOST_NAME);
+    let networks = body.networking_config.as_mut();
+    let networks = networks.and_then(|config| config.endpoints_config.as_mut());
+    for own in networks.into_iter().flat_map(HashMap::values_mut) {
+        own.aliases.get_or_insert_default().push(name.clone());
+    }
 }
 
 /// Connects a container to a network, where it is not; under `aliases` besides its own name.

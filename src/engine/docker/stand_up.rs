@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::try_join;
 
 use super::create::{self, Wanted};
-use super::equip::{equip, image_entrypoint};
+use super::equip::{equip, image_entrypoint, keep_host_name};
 use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own, Unasked};
@@ -286,9 +286,13 @@ impl<'a> Work<'a> {
             name: Some(name.to_owned()),
             platform: wanted.role.platform.clone().unwrap_or_default(),
         };
+        let mut body = wanted.body();
+        keep_host_name(self.spec, wanted, &mut body);
         loop {
-            let options = Some(options.clone());
-            match client.docker.create_container(options, wanted.body()).await {
+            let created = client
+                .docker
+                .create_container(Some(options.clone()), body.clone());
+            match created.await {
                 Ok(_) => return Ok(()),
                 Err(error) if status(&error) == Some(409) => {
                     if self.is_there(wanted, name).await? {
