@@ -121,8 +121,8 @@ async fn while_held(
         left = operator.settle_shared().await?;
     }
     let foreseen = operator.foresee_shared(&plan).await?;
-    for stopped in foreseen.stopped {
-        operator.report.warn(&stopped);
+    for caution in foreseen.cautions {
+        operator.report.warn(&caution);
     }
 
     let world = restore_marks(operator, &runs, world).await?;
@@ -258,7 +258,7 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     for role in &foreseen.absent {
         lines.push(format!("would stand up the shared role `{role}`"));
     }
-    lines.extend(foreseen.stopped);
+    lines.extend(foreseen.cautions);
     let workers = Foretold::of(&world, &with_workers(plan, &world, release), release);
     lines.extend(workers.words(service));
     // The standby of now is one older once the new release is live.

@@ -7,7 +7,9 @@ use crate::cli;
 use crate::core::event::{Event, Verb};
 use crate::core::names::{RoleName, Slot};
 use crate::core::plan::Plan;
-use crate::core::shared::{Owner, Shared, awaited, differences, in_order, is_alone, stopped};
+use crate::core::shared::{
+    ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, stopped,
+};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, list};
@@ -220,8 +222,9 @@ fn quoted(roles: &[RoleName]) -> String {
 pub(super) struct Foreseen {
     /// Those that would be stood up.
     pub(super) absent: Vec<RoleName>,
-    /// Those that have stopped and that no release waits for; with what starts them.
-    pub(super) stopped: Vec<String>,
+    /// What a person should know and no deploy mends, with what does: those that have stopped and that
+    /// no release waits for, and those that were joined under fewer names than they have now.
+    pub(super) cautions: Vec<String>,
 }
 
 impl Operator {
@@ -262,9 +265,12 @@ impl Operator {
                 });
             }
             foreseen
-                .stopped
+                .cautions
                 .push(format!("{what}; start it: docker start {name}"));
         }
+        foreseen
+            .cautions
+            .extend(standing.iter().filter_map(unnamed));
         let stands = |role: &RoleName| standing.iter().any(|one| one.container.role == *role);
         let absent = in_order(plan).into_iter().filter(|role| !stands(role));
         foreseen.absent = absent.cloned().collect();
@@ -289,6 +295,24 @@ impl Operator {
         let standing = self.engine.shared(&self.service, None).await;
         standing.map_err(|error| Error::of_engine(error, Touched::Nothing))
     }
+}
+
+/// What is to be said of a Compose project's container that releases do not reach by all its names.
+fn unnamed(one: &Shared) -> Option<String> {
+    let Owner::Project(project) = &one.owner else {
+        return None;
+    };
+    let names = one.differs.iter().find(|differs| differs.place == ALIASES);
+    let (had, has) = names?.change.as_ref()?;
+    Some(format!(
+        "`{}` of the Compose project `{}`, which stands for the shared role `{}`, was joined as {} and \
+         not as {}; to add a name means a downtime: flipside shared apply",
+        clean(&one.container.name),
+        clean(project),
+        one.container.role,
+        clean(had),
+        clean(has)
+    ))
 }
 
 /// The shared roles of which flipside's own containers stand, in words.

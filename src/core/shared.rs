@@ -20,7 +20,8 @@ pub struct Shared {
     /// Whether it is one of the two that a `shared apply` has left which was cut short.
     pub halfway: bool,
     /// Where the plan asks for something else than what it was made with; empty where no plan was
-    /// given. Of what is a Compose project's, only the image is known.
+    /// given. Of what is a Compose project's, only the image is known, and its names on the shared network
+    /// once it is in that.
     pub differs: Vec<Difference>,
 }
 
@@ -33,12 +34,15 @@ pub enum Owner {
     Project(String),
 }
 
+/// The place of a [`Difference`] in the names by which a role is reached.
+pub const ALIASES: &str = "aliases";
+
 /// A setting of a shared role that is not as the plan has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Difference {
     /// Its place in the role: `image`, `environment.POSTGRES_PASSWORD`.
     pub place: String,
-    /// What it was and what it is to be, of what is no secret: images.
+    /// What it was and what it is to be, of what is no secret: images, names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<(String, String)>,
 }

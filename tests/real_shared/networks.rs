@@ -155,3 +155,29 @@ async fn a_releases_host_name_leads_to_it_from_its_own_release_alone() {
     let web = inspect(&format!("{}-3-web-1", scope.service));
     assert_eq!(web["Config"]["Hostname"], "the-host");
 }
+
+/// A deploy goes on, since nothing that ran before needs the name, and says so.
+#[test]
+fn a_deploy_says_which_name_a_projects_container_lacks() {
+    let stage = Stage::new();
+    let (project, image) = (format!("{}-proj", stage.service), &stage.image);
+    let name = format!("{project}-db-1");
+    let of = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
+    let (of_project, of_role) = (of("project", &project), of("service", "db"));
+    let labels = ["--label", &of_project, "--label", &of_role];
+    docker(&[&["run", "-d", "--name", &name], &labels[..], &[image]].concat());
+    let before = life(&name);
+    let plan = stage.plan() + &format!("compose: compose.yaml\nproject: {project}\n");
+    let services = "services:\n  db: { run: shared }\n";
+    stage.write("flipside.yaml", plan.replacen("services:\n", services, 1));
+    let compose = |more: &str| format!("services: {{ db: {{ image: \"{image}\"{more} }} }}\n");
+    stage.write("compose.yaml", compose(""));
+    stage.deploy(&[]).never_says("was joined as");
+    stage.write("compose.yaml", compose(", container_name: store"));
+    stage.deploy(&[]).says(&[
+        &format!("warning: `{name}` of the Compose project `{project}`"),
+        "was joined as db and not as db, store",
+        "flipside shared apply",
+    ]);
+    assert_eq!(life(&name), before);
+}

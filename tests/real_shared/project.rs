@@ -317,3 +317,35 @@ async fn a_volume_that_is_taken_over_by_name_is_there() {
     docker(&["volume", "rm", &there]);
     assert_eq!(ask().await, Ok(Vec::new()));
 }
+
+/// The engine adds no name to one that is connected: what it is not called yet is told.
+#[tokio::test]
+async fn a_name_that_came_later_is_told() {
+    let scope = Scope::new().await;
+    let project = Project::new(&scope);
+    let name = project.run(1);
+    let before = life(&name);
+    let volume = format!("{}_data", project.name);
+    project.up(&project.spec(1, &volume)).await;
+    let mut spec = project.spec(2, &volume);
+    let differs = async |spec: &Spec| {
+        let told = scope.engine.shared(&scope.service, Some(&spec.plan)).await;
+        let told = told.unwrap().remove(0).differs.into_iter();
+        told.map(|one| one.words()).collect::<Vec<_>>()
+    };
+    assert_eq!(differs(&spec).await, [""; 0]);
+    let db = spec.plan.shared.get_mut(&role_name("db")).unwrap();
+    db.aliases = vec!["store".into()];
+    project.up(&spec).await;
+    assert_eq!(differs(&spec).await, ["`aliases` (db → db, store)"]);
+    assert_eq!(life(&name), before);
+    let db = role_name("db");
+    scope
+        .engine
+        .apply_shared(&spec.plan, &db, &Silent)
+        .await
+        .unwrap();
+    assert_eq!(differs(&spec).await, [""; 0]);
+    let new = format!("{}-shared-db", scope.service);
+    assert!(aliases(&scope, &new).contains(&"store".to_owned()));
+}

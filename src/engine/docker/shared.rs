@@ -19,7 +19,7 @@ use super::{Docker, LAG, health, inspect, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Condition, Plan, Role};
-use crate::core::shared::{Owner, Shared, awaited, in_order, is_alone};
+use crate::core::shared::{ALIASES, Difference, Owner, Shared, awaited, in_order, is_alone};
 use crate::core::world::ContainerState;
 use crate::docker::{found, label_filter, refused, refused_hint};
 use crate::engine::{EngineError, Images, Settings};
@@ -63,7 +63,9 @@ pub(super) async fn shared(
                 Settings::of(plan, role)?.differences(&one.settings)
             }
             (Some((plan, role)), Owner::Project(_)) => {
-                Settings::of(plan, role)?.image_differs(&one.image)
+                let mut differs = Settings::of(plan, role)?.image_differs(&one.image);
+                differs.extend(unnamed(plan, role, one));
+                differs
             }
             (None, _) => Vec::new(),
         };
@@ -79,6 +81,23 @@ pub(super) async fn shared(
     let key = |one: &Shared| (one.container.role.clone(), one.container.name.clone());
     told.sort_by_key(key);
     Ok(told)
+}
+
+/// Whether a Compose project's container was joined before the plan gave its role all its names. The
+/// engine gives one that is connected no more of them, and connecting it anew would cut off who uses it.
+fn unnamed(plan: &Plan, role: &Role, one: &Standing) -> Option<Difference> {
+    let network = names::shared_network(&plan.service);
+    let has = one.networks.get(&network)?;
+    let wanted = make::aliases(&one.container.role, role);
+    let known: Vec<_> = wanted
+        .iter()
+        .filter(|name| has.contains(name))
+        .cloned()
+        .collect();
+    (known.len() < wanted.len()).then(|| Difference {
+        place: ALIASES.into(),
+        change: Some((known.join(", "), wanted.join(", "))),
+    })
 }
 
 /// Refuses a plan that would begin with other data than is meant, or beside who has it open: nothing

@@ -1,6 +1,6 @@
 //! What stands for the shared roles of a service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{ContainerInspectResponse, RestartPolicy};
 use bollard::query_parameters::ListContainersOptions;
@@ -54,8 +54,8 @@ pub(super) struct Standing {
     pub(super) restarts: i64,
     /// Its image, as it was asked for.
     pub(super) image: String,
-    /// The networks it is in, by name.
-    networks: Vec<String>,
+    /// The networks it is in, by name, and what it is called there besides its own name.
+    pub(super) networks: BTreeMap<String, Vec<String>>,
 }
 
 /// A new container and what it takes the place of.
@@ -119,7 +119,10 @@ impl Standing {
             policy: host.restart_policy.unwrap_or_default(),
             restarts,
             image: config.image.unwrap_or_default(),
-            networks: networks.into_keys().collect(),
+            networks: networks
+                .into_iter()
+                .map(|(name, endpoint)| (name, endpoint.aliases.unwrap_or_default()))
+                .collect(),
         }
     }
 
@@ -219,8 +222,7 @@ async fn trials(
             let Some(found) = one(engine, &replaced.id).await? else {
                 continue;
             };
-            let left = found.owner != Owner::Flipside
-                && !found.networks.iter().any(|name| name == network);
+            let left = found.owner != Owner::Flipside && !found.networks.contains_key(network);
             if !left {
                 old.push((found, replaced.clone()));
             }
