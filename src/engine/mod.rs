@@ -297,7 +297,9 @@ pub trait Engine: Send + Sync {
     ///
     /// Fails where a volume is not there that the plan says is external, and where standing the plan up
     /// would make one that outlives releases though its Compose project has it, under that name or
-    /// another. So does [`Engine::stand_up`], before anything is made.
+    /// another; where a container runs of a role that was shared, or had another name, or is the
+    /// project's, and what the plan has instead would be at work beside it; and where a network that
+    /// an absent role joins is not there. So does [`Engine::stand_up`], before anything is made.
     async fn shared(
         &self,
         service: &ServiceName,
