@@ -93,12 +93,13 @@ fn check_network_of(plan: &Plan, name: &RoleName, role: &Role) -> Result<(), Eng
 }
 
 /// External networks of `roles` must be there; on old engines they must not come before `own`, the
-/// network that these are made in, by name, because the default route goes to the first.
+/// network that these are made in, by name, because the default route goes to the first. `None` where
+/// it may: a shared role, which is asked more than it asks, stays reachable all the same.
 pub(super) async fn check_external<'a>(
     engine: &Docker,
     plan: &Plan,
     roles: impl Iterator<Item = (&'a RoleName, &'a Role)>,
-    own: &str,
+    own: Option<&str>,
 ) -> Result<(), EngineError> {
     // Who uses another's network, or the host's, joins none besides.
     let joining = roles.filter(|(_, role)| role.network_of.is_none() && !role.host.network);
@@ -123,7 +124,9 @@ pub(super) async fn check_external<'a>(
                 format!("make it with `docker network create {name}`"),
             ));
         }
-        if name.as_str() < own && engine.client.api() < (1, 48) {
+        if let Some(own) = own.filter(|own| name.as_str() < *own)
+            && engine.client.api() < (1, 48)
+        {
             return Err(refused_hint(
                 format!(
                     "the network `{name}` would take the default route: this engine gives it to the first name, before `{own}`"

@@ -114,8 +114,7 @@ async fn check<'a>(
     volumes::check(engine, plan, made).await?;
     volumes::check_unused(engine, plan, absent.clone()).await?;
     former::check(engine, plan, looked).await?;
-    let own = names::shared_network(&plan.service);
-    order::check_external(engine, plan, absent, &own).await
+    order::check_external(engine, plan, absent, None).await
 }
 
 /// The shared roles of a plan for which nothing stands.

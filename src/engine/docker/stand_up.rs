@@ -70,7 +70,7 @@ pub(super) async fn stand_up(
     files::check(plan)?;
     order::check(plan)?;
     let own = names::network(&plan.service, release);
-    order::check_external(engine, plan, roles(plan), &own).await?;
+    order::check_external(engine, plan, roles(plan), Some(&own)).await?;
     shared::stand_up(engine, plan, images)
         .await
         .map_err(acted)?;

@@ -69,8 +69,7 @@ pub(in super::super) async fn apply(
     volumes::check(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_unused(engine, plan, std::iter::once((name, role))).await?;
     volumes::check_kept(role, &standing)?;
-    let ours = names::shared_network(service);
-    order::check_external(engine, plan, std::iter::once((name, role)), &ours).await?;
+    order::check_external(engine, plan, std::iter::once((name, role)), None).await?;
     let images = prepare::images(engine, service, &[(name, role)], sink).await?;
     let own = network(engine, plan).await?;
     let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();
