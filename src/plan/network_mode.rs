@@ -134,6 +134,11 @@ pub(super) fn check(reader: &mut Reader<'_>, roles: &Roles) {
             continue;
         };
         match kind.get(other) {
+            None if role.run != Run::Shared && roles.shared.contains_key(other) => reader.wrong(
+                place(name),
+                format!("`{name}` uses the network of `{other}`, which outlives releases: two of them would take each other's ports there"),
+                format!("{}, and reach `{other}` by its name; or write `services: {{{name}: {{run: shared}}}}`", take_away(place(name), &format!("services.{name}"), "network_mode")),
+            ),
             // That it is not there was said where it is waited for.
             None => {}
             Some(owner) if owner.network_of.is_some() => reader.wrong(
