@@ -2,6 +2,7 @@
 //! lost by a kill.
 
 mod applies;
+mod cut_short;
 mod deploys;
 mod external;
 mod former;
@@ -9,7 +10,11 @@ mod kills;
 mod made;
 mod networks;
 mod project;
+mod reach;
 mod removal;
+mod secrets;
+mod taken;
+mod together;
 
 use serde_json::Value;
 
@@ -71,6 +76,18 @@ fn inspect(container: &str) -> Value {
 fn life(container: &str) -> (Value, Value) {
     let now = inspect(container);
     (now["Id"].clone(), now["State"]["StartedAt"].clone())
+}
+
+/// When the engine starts it again by itself.
+fn policy(container: &str) -> String {
+    let now = inspect(container);
+    let name = now["HostConfig"]["RestartPolicy"]["Name"].as_str();
+    name.unwrap_or_default().to_owned()
+}
+
+fn exists(container: &str) -> bool {
+    let all = docker(&["ps", "-a", "--format", "{{.Names}}"]);
+    all.lines().any(|name| name == container)
 }
 
 fn runs(container: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What `prune`, `down` and a hand-over of workers share: runs that have no plan of their own.
 
-use crate::core::event::{Event, Verb};
+use crate::core::event::Verb;
 use crate::core::plan::Policy;
 use crate::core::survey::{View, survey};
 use crate::core::world::World;
@@ -9,12 +9,10 @@ use crate::error::Error;
 use super::operator::{Held, Operator, Runs, highest};
 use super::run::{Ended, Opening};
 
-/// Begins a run that goes by what the live release's plan says, and drives it to its end. `seen` was
-/// found without a record.
+/// Begins a run that goes by what the live release's plan says, and drives it to its end.
 pub(super) async fn by_live_plan(
     operator: &Operator,
     verb: Verb,
-    seen: Vec<Event>,
     runs: &Runs,
     world: &World,
     held: &mut Held,
@@ -32,7 +30,7 @@ pub(super) async fn by_live_plan(
         run,
         opened,
         spec: None,
-        seen,
+        seen: Vec::new(),
         unread: None,
     };
     operator.begin(opening, world, held).await

@@ -116,9 +116,11 @@ async fn while_held(
         refuse_drift(operator, &world, &runs, drift)?;
     }
     let known = last_move(&runs);
-    let mut left = Vec::new();
     if !plan.shared.is_empty() {
-        left = operator.settle_shared().await?;
+        if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
+            return Ok(ended);
+        }
+        runs = operator.need_runs().await?;
     }
     let foreseen = operator.foresee_shared(&plan).await?;
     for caution in foreseen.cautions {
@@ -140,8 +142,7 @@ async fn while_held(
     let spec = spec_of(plan, release, slot, &opened);
     warn_of_outlived(operator, &world, &spec.plan);
     let run = runs.next;
-    let mut seen = unrecorded(known.as_ref(), world.routing.as_ref());
-    seen.extend(left);
+    let seen = unrecorded(known.as_ref(), world.routing.as_ref());
     let opening = Opening {
         run,
         opened,

@@ -124,18 +124,21 @@ async fn while_held(operator: &Operator, shared: Shared, held: &mut Held) -> Res
         };
         operator.supersede(log, None, outcome, held).await?;
     }
+    let mut runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
+    // What a `shared apply` has left halfway would stop an old container for good.
+    if shared == Shared::Stay {
+        if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
+            return Ok(ended);
+        }
+        runs = operator.need_runs().await?;
+    }
     let releases = world
         .environments
         .iter()
         .map(|environment| environment.release)
         .collect();
-    // What a `shared apply` has left halfway would stop an old container for good.
-    let seen = match shared {
-        Shared::Stay => operator.settle_shared().await?,
-        Shared::Also => Vec::new(),
-    };
     let shared = shared == Shared::Also;
     let verb = Verb::Down { releases, shared };
-    by_live_plan(operator, verb, seen, &runs, &world, held).await
+    by_live_plan(operator, verb, &runs, &world, held).await
 }

@@ -67,7 +67,12 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(exit_of(ended.outcome));
     }
-    let seen = operator.settle_shared().await?;
+    let runs = operator.need_runs().await?;
+    let world = operator.look_or_absent().await?;
+    if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
+        return Ok(exit_of(ended.outcome));
+    }
+    operator.sweep_shared().await?;
     let mut runs = operator.need_runs().await?;
     let mut world = operator.look().await?;
     let astray = workers::astray(&world);
@@ -80,10 +85,10 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     };
     let to = astray.filter(|_| handed == Outcome::Done);
     let found = look(operator, &world, &runs).await?;
-    if !(found.is_empty() && seen.is_empty()) {
+    if !found.is_empty() {
         let releases = found.releases.clone();
         let verb = Verb::Prune { releases };
-        let ended = by_live_plan(operator, verb, seen, &runs, &world, held).await?;
+        let ended = by_live_plan(operator, verb, &runs, &world, held).await?;
         if ended.outcome != Outcome::Done {
             return Ok(exit_of(ended.outcome));
         }

@@ -85,8 +85,7 @@ impl Operator {
         let Some(to) = workers::astray(world) else {
             return Ok(None);
         };
-        let ended =
-            by_live_plan(self, Verb::HandOver { to }, Vec::new(), runs, world, held).await?;
+        let ended = by_live_plan(self, Verb::HandOver { to }, runs, world, held).await?;
         (*runs, *world) = (self.need_runs().await?, self.look().await?);
         Ok(Some(ended))
     }

@@ -1,23 +1,26 @@
 //! `flipside shared apply`: give the shared roles the plan's settings; and what `deploy` asks of them
 //! before it begins, and `prune` and `down` beside the releases.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::core::event::{Event, Verb};
+use crate::core::event::Verb;
 use crate::core::names::{RoleName, Slot};
 use crate::core::plan::Plan;
 use crate::core::shared::{
-    ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, stopped,
+    ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, stopped, unreached,
 };
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, list};
+use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 
-use super::clear::hold;
+use super::clear::{by_live_plan, hold};
 use super::context::{Answer, Context, Digests, Told};
-use super::operator::{Held, Operator, highest};
+use super::operator::{Held, Operator, Runs, highest};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
 
@@ -101,7 +104,8 @@ async fn while_held(
     }
     let world = operator.look_or_absent().await?;
     let (_, newest) = highest(&runs, &world, &survey(&world));
-    let (verb, policy) = (Verb::Apply { roles }, plan.policy.clone());
+    let settles = false;
+    let (verb, policy) = (Verb::Apply { roles, settles }, plan.policy.clone());
     let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), newest);
     opened.plan = Some(record);
     let release = opened.live.unwrap_or_default();
@@ -138,13 +142,16 @@ async fn look(operator: &Operator, plan: &Plan) -> Result<Found, Error> {
             .iter()
             .filter(|one| one.container.role == *name)
             .collect();
-        found.take(name, &of);
+        let owner = plan.shared[name].network_of.as_ref();
+        let owner = owner.filter(|owner| found.roles.contains(owner));
+        found.take(name, &of, owner);
     }
     Ok(found)
 }
 
 impl Found {
-    fn take(&mut self, name: &RoleName, of: &[&Shared]) {
+    /// `owner` is the role whose network it uses, where that one's container is made anew.
+    fn take(&mut self, name: &RoleName, of: &[&Shared], owner: Option<&RoleName>) {
         let differs = of.iter().find(|one| !one.differs.is_empty());
         let project = of.iter().find_map(|one| match &one.owner {
             Owner::Project(project) => Some(project),
@@ -152,6 +159,7 @@ impl Found {
         });
         let differs = differs.map_or(&[][..], |one| &one.differs);
         let halfway = of.iter().any(|one| one.halfway);
+        let with_owner = owner.filter(|_| differs.is_empty());
         let line = match (of, project) {
             ([], _) => format!("`{name}` is not there yet: the next deploy stands it up"),
             (_, Some(project)) => {
@@ -172,10 +180,15 @@ impl Found {
                 line
             }
             _ if halfway => format!("`{name}` is halfway: a `shared apply` was cut short"),
+            _ if with_owner.is_some() => {
+                let owner = with_owner.map_or("", RoleName::as_str);
+                format!("`{name}` uses the network of `{owner}`, and is made anew with it")
+            }
             _ if differs.is_empty() => format!("`{name}` is as the plan has it"),
             _ => format!("`{name}` differs in {}", differences(differs)),
         };
-        if project.is_some() || halfway || !differs.is_empty() {
+        let with_owner = owner.is_some() && !of.is_empty();
+        if project.is_some() || halfway || !differs.is_empty() || with_owner {
             self.roles.push(name.clone());
         }
         self.lines.push(line);
@@ -223,7 +236,8 @@ pub(super) struct Foreseen {
     /// Those that would be stood up.
     pub(super) absent: Vec<RoleName>,
     /// What a person should know and no deploy mends, with what does: those that have stopped and that
-    /// no release waits for, and those that were joined under fewer names than they have now.
+    /// no release waits for, those that releases do not reach, and those that were joined under fewer
+    /// names than they have now.
     pub(super) cautions: Vec<String>,
 }
 
@@ -249,7 +263,8 @@ impl Operator {
         }
         let awaited = awaited(plan);
         let mut foreseen = Foreseen::default();
-        for one in stopped(&standing) {
+        // What is halfway is brought to an end before this counts.
+        for one in stopped(&standing).filter(|one| !one.halfway) {
             let (role, name) = (&one.container.role, clean(&one.container.name));
             let what = format!(
                 "the shared role `{role}` does not run: `{name}` {}",
@@ -259,15 +274,17 @@ impl Operator {
                 return Err(Error::Stuck {
                     service: self.service.to_string(),
                     what: format!("{what}; nothing was touched"),
-                    next: Some(format!(
-                        "see why: docker logs {name}; then start it: docker start {name}"
-                    )),
+                    next: Some(match &one.taker {
+                        None => format!("see why: docker logs {name}; then {}", one.way_on()),
+                        Some(_) => one.way_on(),
+                    }),
                 });
             }
-            foreseen
-                .cautions
-                .push(format!("{what}; start it: docker start {name}"));
+            foreseen.cautions.push(format!("{what}; {}", one.way_on()));
         }
+        let network = format!("flipside.{}.shared", self.service);
+        let unreached = unreached(plan, &standing, &network);
+        foreseen.cautions.extend(unreached);
         foreseen
             .cautions
             .extend(standing.iter().filter_map(unnamed));
@@ -277,17 +294,36 @@ impl Operator {
         Ok(foreseen)
     }
 
-    /// Ends what a `shared apply` has left of which no journal here knows. Says what it did.
-    pub(super) async fn settle_shared(&self) -> Result<Vec<Event>, Error> {
-        let of_engine = |error| Error::of_engine(error, Touched::Something);
-        let did = self.engine.settle_shared(&self.service).await;
-        let did = did.map_err(of_engine)?.into_iter();
-        let told = did.map(|what| {
-            let what = format!("a `shared apply` that was cut short: {what}");
-            self.report.say(&what);
-            Event::Seen { what }
-        });
-        Ok(told.collect())
+    /// Ends, in a run of its own, what a `shared apply` has left of which no journal here knows. Answers
+    /// how that ended, unless all is well.
+    pub(super) async fn settle_shared(
+        &self,
+        runs: &Runs,
+        world: &World,
+        held: &mut Held,
+    ) -> Result<Option<Ended>, Error> {
+        let standing = self.shared().await?;
+        let halfway = standing.iter().filter(|one| one.halfway);
+        let roles: BTreeSet<_> = halfway.map(|one| one.container.role.clone()).collect();
+        if roles.is_empty() {
+            return Ok(None);
+        }
+        let verb = Verb::Apply {
+            roles: roles.into_iter().collect(),
+            settles: true,
+        };
+        let ended = by_live_plan(self, verb, runs, world, held).await?;
+        Ok(match ended.outcome {
+            Outcome::Done => stops(ended),
+            _ => Some(ended),
+        })
+    }
+
+    /// Removes what was only made on the way to a container that nobody has.
+    pub(super) async fn sweep_shared(&self) -> Result<(), Error> {
+        let swept = self.engine.settle_shared(&self.service).await;
+        swept.map_err(|error| Error::of_engine(error, Touched::Something))?;
+        Ok(())
     }
 
     /// What stands for shared roles, whatever the plan.

@@ -21,7 +21,7 @@ pub(super) fn next(state: &State, applying: Applying) -> Next {
 
 /// What is to be done next, if anything is left.
 pub(super) fn due(state: &State, applying: Applying) -> Option<Action> {
-    let Verb::Apply { roles } = &state.opened.verb else {
+    let Verb::Apply { roles, .. } = &state.opened.verb else {
         return None;
     };
     let role = roles.get(applying.done)?.clone();

@@ -367,6 +367,7 @@ mod tests {
                 role: role.clone(),
                 kept: Vec::new(),
                 as_it_was: false,
+                settled: Vec::new(),
             },
             Action::RemoveShared => Event::SharedRemoved { kept: Vec::new() },
             Action::TearDown { release } => Event::TornDown { release: *release },
@@ -400,7 +401,8 @@ mod tests {
 
     fn apply() -> Event {
         let roles = vec![role("db"), role("queue")];
-        opened(Verb::Apply { roles }, Some(2), 0)
+        let settles = false;
+        opened(Verb::Apply { roles, settles }, Some(2), 0)
     }
 
     #[test]

@@ -136,6 +136,9 @@ pub enum Event {
         /// Whether it had them before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         as_it_was: bool,
+        /// What became of what was cut short, a sentence each, where that was only brought to an end.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        settled: Vec<String>,
     },
     /// The shared roles have been removed.
     SharedRemoved {
@@ -264,6 +267,10 @@ pub enum Verb {
     Apply {
         /// Which, each after those that it depends on.
         roles: Vec<RoleName>,
+        /// Whether that was begun before, by one of whom this journal knows nothing, and is only
+        /// brought to an end: no settings are known.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        settles: bool,
     },
 }
 

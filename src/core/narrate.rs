@@ -177,6 +177,9 @@ impl Narrator {
             },
             Action::Wake { release } => format!("waking {}", self.name(*release)),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
+            Action::Apply { role } if self.settles() => {
+                format!("ending the `shared apply` to `{role}`")
+            }
             Action::Apply { role } => format!("applying the plan to the shared role `{role}`"),
             Action::RemoveShared => "removing the shared roles".into(),
             Action::TearDown { release } => format!("removing {}", self.name(*release)),
@@ -212,13 +215,14 @@ impl Narrator {
             Verb::Down { .. } => {
                 told.step(format!("take `{}` down, begun by `{by}`", self.service));
             }
-            Verb::Apply { roles } => {
-                let roles: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
-                told.step(format!(
-                    "apply the plan to the shared {} {}, begun by `{by}`",
-                    if roles.len() == 1 { "role" } else { "roles" },
-                    list(&roles)
-                ));
+            Verb::Apply { roles, settles } => {
+                let named: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
+                let what = match (settles, roles.len()) {
+                    (true, _) => "end the `shared apply` that was cut short, to",
+                    (false, 1) => "apply the plan to the shared role",
+                    (false, _) => "apply the plan to the shared roles",
+                };
+                told.step(format!("{what} {}, begun by `{by}`", list(&named)));
             }
         }
     }
@@ -272,6 +276,7 @@ impl Narrator {
             | Action::Disconnect
             | Action::RemoveShared
             | Action::TearDown { .. } => {}
+            Action::Apply { .. } if self.settles() => {}
             Action::Apply { role } => told.warn(format!(
                 "`{role}` is about to stop, for as long as it takes to start again"
             )),
@@ -388,10 +393,12 @@ impl Narrator {
                 self.name(*release),
                 micros(*took_us)
             )),
+            Event::Applied { settled, .. } if self.settles() => told.settled(settled),
             Event::Applied {
                 role,
                 kept,
                 as_it_was,
+                ..
             } => told.applied(role, kept, *as_it_was, &after(took)),
             Event::SharedRemoved { kept } => told.shared_removed(kept),
             Event::TornDown { release } => told.step(format!("removed {}", self.name(*release))),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, RoleName};
-use super::plan::{Condition, Mount, MountSource, Plan, Run};
+use super::plan::{Condition, Mount, MountSource, Plan, Role, Run};
 use super::words::{clean, list};
 use super::world::{Container, ContainerState, Health};
 
@@ -17,12 +17,27 @@ pub struct Shared {
     pub since: Option<Millis>,
     /// Whose it is.
     pub owner: Owner,
+    /// On whose network it is.
+    pub reach: Reach,
+    /// What has its data open, where it has stopped itself and another service has taken its place.
+    pub taker: Option<Taker>,
     /// Whether it is one of the two that a `shared apply` has left which was cut short.
     pub halfway: bool,
     /// Where the plan asks for something else than what it was made with; empty where no plan was
     /// given. Of what is a Compose project's, only the image is known, and its names on the shared network
     /// once it is in that.
     pub differs: Vec<Difference>,
+}
+
+/// A running container of another service's shared role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taker {
+    /// Its name.
+    pub container: String,
+    /// Whose it is.
+    pub service: String,
+    /// The volume that it has open.
+    pub volume: String,
 }
 
 /// Whose the container of a shared role is.
@@ -36,6 +51,20 @@ pub enum Owner {
 
 /// The place of a [`Difference`] in the names by which a role is reached.
 pub const ALIASES: &str = "aliases";
+
+/// On whose network a container is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// On those that it has been connected to, and it can be connected to more.
+    #[default]
+    Own,
+    /// On the host's.
+    Host,
+    /// On another container's, by its id, and under that one's names.
+    Of(String),
+    /// On none.
+    Nowhere,
+}
 
 /// A setting of a shared role that is not as the plan has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,6 +125,24 @@ impl Shared {
         }
     }
 
+    /// What a person does with one that has stopped: starts it, but not beside another that has its
+    /// data open.
+    #[must_use]
+    pub fn way_on(&self) -> String {
+        let name = clean(&self.container.name);
+        let Some(taker) = &self.taker else {
+            return format!("start it: docker start {name}");
+        };
+        let (other, service) = (clean(&taker.container), clean(&taker.service));
+        let (role, volume) = (&self.container.role, clean(&taker.volume));
+        format!(
+            "do not start it: `{other}`, a shared role of `{service}`, has its volume `{volume}` open, \
+             and both would write to it; use that one, with `run: never` at `{role}` and its network \
+             `flipside.{service}.shared` as an external one, or take it back: flipside down {service} \
+             --shared, then docker start {name}"
+        )
+    }
+
     /// Whether a person has to start it: the engine does not by itself, and a deploy does not
     /// either.
     #[must_use]
@@ -103,6 +150,66 @@ impl Shared {
         let ended = matches!(self.container.state, ContainerState::Exited { .. });
         let theirs = matches!(self.owner, Owner::Project(_));
         ended || theirs && self.container.state == ContainerState::Created
+    }
+}
+
+/// What keeps releases from reaching shared roles by their names, each with what a person can do:
+/// the engine connects a container to no second network that uses the host's, another one's or none.
+/// `network` is the shared one.
+#[must_use]
+pub fn unreached(plan: &Plan, standing: &[Shared], network: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    for (name, role) in &plan.shared {
+        let of: Vec<_> = standing
+            .iter()
+            .filter(|one| one.container.role == *name)
+            .collect();
+        let on_host = match of.as_slice() {
+            [] => role.host.network,
+            all => all.iter().any(|one| one.reach == Reach::Host),
+        };
+        if on_host && !is_named(plan, name) {
+            told.push(format!(
+                "the shared role `{name}` uses the host's network and is reached through the host \
+                 alone; name it for each role that uses it: `extra_hosts: [\"{name}=host-gateway\"]`"
+            ));
+        }
+        for one in of {
+            let container = clean(&one.container.name);
+            match &one.reach {
+                Reach::Of(owner) if !standing.iter().any(|other| other.container.id == *owner) => {
+                    let owner = owner.get(..12).unwrap_or(owner);
+                    told.push(format!(
+                        "`{container}`, which stands for the shared role `{name}`, uses the network \
+                         of a container that stands for none; releases reach it once that is \
+                         connected: docker network connect --alias {name} {network} {owner}"
+                    ));
+                }
+                Reach::Nowhere => told.push(format!(
+                    "`{container}`, which stands for the shared role `{name}`, is on no network, \
+                     and no release reaches it; a container of flipside's own is: flipside shared \
+                     apply"
+                )),
+                Reach::Of(_) | Reach::Host | Reach::Own => {}
+            }
+        }
+    }
+    told
+}
+
+/// Whether the roles that wait for a shared one, or where none does, one at all, have an address for
+/// its name.
+fn is_named(plan: &Plan, name: &RoleName) -> bool {
+    let named = |role: &&Role| {
+        role.extra_hosts
+            .iter()
+            .any(|(host, _)| host == name.as_str())
+    };
+    let roles = || plan.roles.values();
+    let mut waiting = roles().filter(|role| role.depends_on.contains_key(name));
+    match roles().any(|role| role.depends_on.contains_key(name)) {
+        true => waiting.all(|role| named(&role)),
+        false => roles().any(|role| named(&role)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::{LOOK, PREPARE, Performer, REMOVE};
-use crate::core::event::{Event, Failure, ReplicaReport};
+use crate::core::event::{Event, Failure, ReplicaReport, Verb};
 use crate::core::names::{Fence, RoleName};
 use crate::core::plan::Condition;
 use crate::core::shared::{Shared, awaited};
@@ -30,6 +30,15 @@ impl Performer {
             self.not_late(fence).await?;
         }
         let (engine, service) = (&self.with.engine, &self.with.service);
+        if let Verb::Apply { settles: true, .. } = state.opened.verb {
+            let settled = self.settle_shared().await?;
+            return Ok(Event::Applied {
+                role: role.clone(),
+                kept: Vec::new(),
+                as_it_was: settled.is_empty(),
+                settled,
+            });
+        }
         let Ok(spec) = self.spec() else {
             let did = self.settle_shared().await?;
             let mut what = "the plan could not be read again".to_owned();
@@ -42,13 +51,13 @@ impl Performer {
                 replicas: Vec::new(),
             }));
         };
-        let grace = spec
-            .plan
-            .shared
-            .get(role)
-            .map_or(0, |role| role.stop_grace_ms);
+        // With those that use its network, which are made anew with it.
+        let together = spec.plan.shared.iter();
+        let together = together
+            .filter(|(name, other)| *name == role || other.network_of.as_ref() == Some(role));
         let up = Duration::from_millis(state.opened.policy.stand_up_ms);
-        let limit = PREPARE + up * 2 + Duration::from_millis(grace);
+        let each = together.map(|(_, one)| up * 2 + Duration::from_millis(one.stop_grace_ms));
+        let limit = PREPARE + each.sum::<Duration>();
         let apply = engine.apply_shared(&spec.plan, role, self.with.sink.as_ref());
         match tokio::time::timeout(limit, apply).await {
             Ok(applied) => {
@@ -57,6 +66,7 @@ impl Performer {
                     role: role.clone(),
                     kept: applied.kept,
                     as_it_was: applied.as_it_was,
+                    settled: Vec::new(),
                 })
             }
             Err(_) => {

@@ -35,7 +35,7 @@ pub(super) fn text(all: &[Shared], now: Millis, width: u16) -> String {
     }
     for one in all.iter().filter(|one| one.has_stopped() && !one.halfway) {
         let name = clean(&one.container.name);
-        text += &format!("`{name}` has stopped; start it: docker start {name}\n");
+        text += &format!("`{name}` has stopped; {}\n", one.way_on());
     }
     text
 }

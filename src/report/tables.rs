@@ -446,9 +446,13 @@ fn what(service: &str, verb: &Verb) -> String {
             format!("prune {}", list(&names))
         }
         Verb::Down { .. } => "down".into(),
-        Verb::Apply { roles } => {
+        Verb::Apply { roles, settles } => {
             let names: Vec<_> = roles.iter().map(ToString::to_string).collect();
-            format!("shared apply {}", names.join(", "))
+            let what = match settles {
+                true => "end of shared apply",
+                false => "shared apply",
+            };
+            format!("{what} {}", names.join(", "))
         }
         Verb::Rollback { from, to, .. } => {
             let ends = [*from, *to].map(|release| release_name(service, release));

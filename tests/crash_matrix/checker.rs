@@ -36,6 +36,8 @@ pub enum Act {
     DropImage,
     Remove,
     Apply(RoleName),
+    /// Ends what a `shared apply` has left.
+    EndApply,
     RemoveShared,
     /// Runs a hook.
     Hook(String),
@@ -377,6 +379,7 @@ impl Checker {
             (Some(Action::Disconnect), Act::Remove)
             | (Some(Action::RemoveShared), Act::RemoveShared) => true,
             (Some(Action::Apply { role }), Act::Apply(applied)) => role == applied,
+            (Some(Action::Apply { .. }), Act::EndApply) => true,
             (Some(Action::Hook { name, .. }), Act::Hook(hook)) => name == hook,
             _ => false,
         };
@@ -473,6 +476,7 @@ impl Checker {
         let environments = world.environments(&self.service);
         let routing = world.routings.get(&self.service).cloned();
         self.begun(&world);
+        self.one_each(&world);
         if environments == self.seen && routing == self.last {
             return;
         }
@@ -497,6 +501,23 @@ impl Checker {
             .chain(jobs.map(|(name, _)| name));
         for name in twice {
             self.breaks(5, format!("`{name}` was begun more than once"));
+        }
+    }
+
+    /// 5: never do two containers of a shared role have its data open.
+    fn one_each(&mut self, world: &FakeWorld) {
+        let mut running: BTreeMap<&RoleName, usize> = BTreeMap::new();
+        for one in world
+            .shared
+            .iter()
+            .filter(|one| one.service == self.service)
+        {
+            *running.entry(&one.container.fixed().role).or_default() += one.running();
+        }
+        let two = running.iter().filter(|(_, running)| **running > 1);
+        let two: Vec<_> = two.map(|(role, _)| role.to_string()).collect();
+        for role in two {
+            self.breaks(5, format!("two containers of `{role}` run"));
         }
     }
 

@@ -26,6 +26,7 @@ use super::checker::Act;
 use super::stage::{Flaw, Stage};
 use crate::support::fake_engine::FakeEngine;
 use crate::support::fake_pointer::{FakePointer, FakeVantage};
+use crate::support::fake_shared::FakeShared;
 use crate::support::fake_world::lock;
 use crate::support::faults::Op;
 use crate::support::hooks::FakeHooks;
@@ -208,7 +209,10 @@ impl Engine for Door {
 
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
         let inner = self.engine.settle_shared(service);
-        self.through(Op::SettleShared, None, inner).await
+        let halfway = |one: &FakeShared| one.service == *service && one.old.is_some();
+        let ends = lock(&self.stage.world).shared.iter().any(halfway);
+        let act = ends.then_some(Act::EndApply);
+        self.through(Op::SettleShared, act, inner).await
     }
 
     async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {

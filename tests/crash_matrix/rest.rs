@@ -64,6 +64,20 @@ impl Case {
                 return Err(format!("promise 5: in the end `{role}` is {of:?}"));
             }
         }
+        let taken_down = self.ways.iter().any(|(_, verb)| *verb == Verb::DownShared);
+        for role in stage.plan.shared.keys().filter(|_| !taken_down) {
+            let of = world.shared.iter();
+            let of = of.filter(|one| one.service == stage.service);
+            let of: Vec<_> = of
+                .filter(|one| one.container.fixed().role == *role)
+                .collect();
+            let running: usize = of.iter().map(|one| one.running()).sum();
+            if !of.is_empty() && running != 1 {
+                return Err(format!(
+                    "promise 5: in the end {running} containers of `{role}` run"
+                ));
+            }
+        }
         let environments = world.environments(&stage.service);
         let routing = world.routings.get(&stage.service).cloned();
         let live = routing.as_ref().and_then(Routing::live);

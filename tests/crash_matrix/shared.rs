@@ -7,18 +7,19 @@ use flipside::core::action::{Action, Ask};
 use flipside::core::decide::{Next, decide};
 use flipside::core::event::Event;
 use flipside::core::plan::{Condition, Plan, Run};
+use flipside::core::shared::Owner;
 use flipside::core::state::{Course, Illegal, State};
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::engine::Settings;
 
-use super::cases::{Case, Next as Way, PLAIN, Scenario, Trouble, WAYS};
-use super::doors::Moment;
-use super::stage::{Machine, Verb};
+use super::cases::{Case, Next as Way, PLAIN, Scenario, Trouble, WAYS, paused, verdict};
+use super::doors::{Blow, Moment};
+use super::stage::{Flaw, Machine, Verb};
 use super::sweep::{Course as Learnt, calls, cuts, full_disks, learn, play};
 use super::tape::Slip;
-use crate::support::facts::some_role;
-use crate::support::fake_world::{Behaviour, FakeWorld};
+use crate::support::facts::{shop, some_role};
+use crate::support::fake_world::{Behaviour, FakeWorld, lock};
 use crate::support::faults::{Fault, Op};
 use crate::support::sample::{depends, role_name};
 
@@ -45,7 +46,21 @@ fn does_not_come_up(world: &mut FakeWorld) {
     world.behave(0, "queue", None, Behaviour::exits(3, Duration::ZERO));
 }
 
-fn scenarios() -> [Scenario; 4] {
+fn of_a_project(plan: &mut Plan) {
+    with_shared(plan);
+    plan.project = Some("old".into());
+}
+
+/// A Compose project runs, before flipside has done anything.
+fn project_runs(world: &mut FakeWorld) {
+    if world.shared.is_empty() {
+        for role in ["db", "queue"] {
+            world.run_project(&shop(), "old", role, "any");
+        }
+    }
+}
+
+fn scenarios() -> [Scenario; 5] {
     let plain = Scenario {
         plan: with_shared,
         ..PLAIN
@@ -73,6 +88,13 @@ fn scenarios() -> [Scenario; 4] {
             verb: Verb::ApplyShared,
             wrong: does_not_come_up,
             ends: &[Outcome::Refused],
+            ..plain
+        },
+        Scenario {
+            name: "shared apply that takes over a Compose project",
+            verb: Verb::ApplyShared,
+            wrong: project_runs,
+            plan: of_a_project,
             ..plain
         },
     ]
@@ -203,6 +225,44 @@ fn killed_halfway() -> Case {
         }
     };
     case
+}
+
+/// Who comes next knows nothing of it from a journal, and ends it on an intent of its own.
+#[test]
+fn what_was_begun_halfway_is_ended_by_whoever_comes_next() {
+    for verb in [Verb::Deploy, Verb::Prune, Verb::Down, Verb::ApplyShared] {
+        let mut case = killed_halfway();
+        case.ways = vec![(Machine::Elsewhere, verb)];
+        assert_eq!(case.play(), Ok(()), "{verb:?}");
+    }
+}
+
+/// A take-over is cut short with the new container made and the old one stopped, and the shared roles are
+/// taken down: the Compose project has its container back.
+#[test]
+fn what_was_not_taken_over_yet_is_given_back_by_down() {
+    paused(async {
+        let stage = scenarios()[4].stage(Core::default(), Flaw::None);
+        let faults = [Fault::Partial(1)];
+        lock(&stage.world).faults.plan(Op::ApplyShared, faults);
+        let first = stage.actor("ann@build", Machine::Here);
+        let (life, after) = (&first.life, Moment::After);
+        life.strike(Op::ApplyShared, 0, after, Blow::Dies);
+        assert_eq!(first.until_struck(Verb::ApplyShared).await, None);
+        drop(first);
+        tokio::task::yield_now().await;
+        let next = stage.actor("bob@desk", Machine::Elsewhere);
+        let down = next.perform(Verb::DownShared).await;
+        assert_eq!(down.outcome(), Some(Outcome::Done), "{down:?}");
+        assert_eq!(verdict(&stage), Ok(()));
+        let world = lock(&stage.world);
+        let standing = world.shared.iter();
+        let theirs = Owner::Project("old".into());
+        let standing: Vec<_> = standing
+            .map(|one| (one.owner == theirs, one.running()))
+            .collect();
+        assert_eq!(standing, [(true, 1), (true, 1)]);
+    });
 }
 
 /// Sound, the case passes; broken, it fails and names the promise.

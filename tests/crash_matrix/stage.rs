@@ -79,6 +79,8 @@ pub enum Verb {
     Abort,
     Prune,
     Down,
+    /// The same, with `--shared`.
+    DownShared,
     ApplyShared,
     /// No command: part of an environment that somebody left, of a release with this number.
     Leftover(u64),
@@ -444,6 +446,7 @@ impl Actor {
                 }
             }
             Verb::Down => down::down(operator, down::Shared::Stay).await,
+            Verb::DownShared => down::down(operator, down::Shared::Also).await,
             Verb::Leftover(release) => {
                 let images = Default::default();
                 lock(world).stand_up(&facts::spec(release, plan), &images, 3);

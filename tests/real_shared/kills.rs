@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{apply, containers, db, inspect, runs, stage, variable};
+use super::{apply, containers, db, inspect, policy, runs, stage, variable};
 use crate::real_verbs::kit::{LONG, Stage};
 
 /// Kills an apply as soon as `when` is true of the containers.
@@ -94,10 +94,16 @@ fn prune_puts_the_old_one_back_where_the_journal_is_gone() {
     let stage = stage();
     stage.deploy(&[]);
     killed(&stage, &["DB=2", "DB_DELAY=60000"], renamed);
+    // Until it is put back, the engine does not start it by itself beside the new one.
+    let old = format!("{}.old", db(&stage));
+    assert!(!runs(&old));
+    assert_eq!(policy(&old), "no");
     std::fs::remove_dir_all(stage.state()).unwrap();
     let status = stage.expect(0, &["status", &stage.service]);
     status.says(&["halfway", "flipside shared apply"]);
     let pruned = stage.expect(0, &["prune", &stage.service]);
     pruned.says(&["the old container of the shared role `db` was put back"]);
     is_whole(&stage, "1");
+    let history = stage.expect(0, &["history", &stage.service]);
+    history.says(&["end of shared apply db", "done"]);
 }

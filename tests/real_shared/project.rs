@@ -10,18 +10,18 @@ use super::{docker, inspect, life, runs};
 use crate::support::docker::Scope;
 use crate::support::sample::{depends, role, role_name, set, spec};
 
-pub(super) struct Project<'a> {
-    scope: &'a Scope,
-    pub(super) name: String,
+pub struct Project<'a> {
+    pub scope: &'a Scope,
+    pub name: String,
 }
 
 impl<'a> Project<'a> {
-    pub(super) fn new(scope: &'a Scope) -> Self {
+    pub fn new(scope: &'a Scope) -> Self {
         let name = format!("{}-proj", scope.service);
         Self { scope, name }
     }
 
-    fn image(&self) -> &str {
+    pub fn image(&self) -> &str {
         match &self.scope.image {
             ImageSource::Pull(image) => image,
             ImageSource::Build(_) => unreachable!("a pulled image"),
@@ -29,11 +29,19 @@ impl<'a> Project<'a> {
     }
 
     /// Runs container `number` of the project's `db`, with its volume `data`.
-    pub(super) fn run(&self, number: u32) -> String {
+    pub fn run(&self, number: u32) -> String {
+        self.run_as("db", number, &[])
+    }
+
+    /// The same of another role, with more words for the engine.
+    pub fn run_as(&self, role: &str, number: u32, more: &[&str]) -> String {
         let volume = format!("{}_data", self.name);
         let of = |key: &str| format!("com.docker.compose.{key}");
         let project = format!("{}={}", of("project"), self.name);
-        let called = format!("{}-db-{number}", self.name);
+        let called = format!("{}-{role}-{number}", self.name);
+        let service = format!("{}={role}", of("service"));
+        let one_off = format!("{}=False", of("oneoff"));
+        let mount = format!("{volume}:/data");
         docker(&[
             "volume",
             "create",
@@ -43,28 +51,19 @@ impl<'a> Project<'a> {
             &format!("{}=data", of("volume")),
             &volume,
         ]);
-        docker(&[
-            "run",
-            "-d",
-            "--name",
-            &called,
-            "--label",
-            &project,
-            "--label",
-            &format!("{}=db", of("service")),
-            "--label",
-            &format!("{}=False", of("oneoff")),
-            "--restart",
-            "always",
-            "-v",
-            &format!("{volume}:/data"),
-            self.image(),
-        ]);
+        let mut words = vec!["run", "-d", "--name", &called, "--restart", "always"];
+        for label in [&project, &service, &one_off] {
+            words.extend(["--label", label]);
+        }
+        words.extend(["-v", &mount]);
+        words.extend(more);
+        words.push(self.image());
+        docker(&words);
         called
     }
 
     /// A plan read from the project's file; `volume` is the name that its volume has there.
-    pub(super) fn spec(&self, release: u64, volume: &str) -> Spec {
+    pub fn spec(&self, release: u64, volume: &str) -> Spec {
         let mut web = role(self.scope.image.clone());
         depends(&mut web, "db", Condition::Started);
         let mut spec = spec(&self.scope.service, release, vec![("web", web)]);
@@ -82,14 +81,14 @@ impl<'a> Project<'a> {
         spec
     }
 
-    async fn up(&self, spec: &Spec) {
+    pub async fn up(&self, spec: &Spec) {
         let engine = &self.scope.engine;
         let images = engine.prepare(spec, &Silent).await.unwrap();
         engine.stand_up(spec, &images, &Silent).await.unwrap();
     }
 }
 
-fn aliases(scope: &Scope, container: &str) -> Vec<String> {
+pub fn aliases(scope: &Scope, container: &str) -> Vec<String> {
     let network = format!("flipside.{}.shared", scope.service);
     let now = inspect(container);
     let all = &now["NetworkSettings"]["Networks"][&network]["Aliases"];

@@ -4,7 +4,7 @@ use flipside::core::action::Action;
 use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
 use flipside::core::names::{Release, RoleName};
 use flipside::core::plan::Run;
-use flipside::core::shared::{Owner, Shared};
+use flipside::core::shared::{Owner, Reach, Shared, Taker};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Health};
 use flipside::report::tables::{status_json, status_text};
@@ -18,7 +18,8 @@ fn role(name: &str) -> RoleName {
 
 fn apply(roles: &[&str]) -> Event {
     let roles = roles.iter().map(|name| role(name)).collect();
-    opened(Verb::Apply { roles }, Some(2))
+    let settles = false;
+    opened(Verb::Apply { roles, settles }, Some(2))
 }
 
 #[test]
@@ -30,6 +31,7 @@ fn an_apply_is_told_in_words() {
             role: role("db"),
             kept: vec!["proj-db-1".into()],
             as_it_was: false,
+            settled: vec![],
         },
         intended(Action::Apply {
             role: role("queue"),
@@ -38,6 +40,7 @@ fn an_apply_is_told_in_words() {
             role: role("queue"),
             kept: vec![],
             as_it_was: true,
+            settled: vec![],
         },
         Event::Closed {
             outcome: Outcome::Done,
@@ -117,6 +120,60 @@ fn what_stays_of_removed_shared_roles_is_named() {
     );
 }
 
+#[test]
+fn what_was_cut_short_is_told_to_be_at_its_end() {
+    let verb = Verb::Apply {
+        roles: vec![role("db")],
+        settles: true,
+    };
+    let settled = "the old container of the shared role `db` was put back";
+    let events = [
+        opened(verb, Some(2)),
+        intended(Action::Apply { role: role("db") }),
+        Event::Applied {
+            role: role("db"),
+            kept: vec![],
+            as_it_was: false,
+            settled: vec![settled.into()],
+        },
+        Event::Closed {
+            outcome: Outcome::Done,
+        },
+    ];
+    check(
+        &told(&events),
+        r#"
+        . end the `shared apply` that was cut short, to `db`, begun by `ana@ci`
+        . the old container of the shared role `db` was put back
+    "#,
+    );
+}
+
+#[test]
+fn one_whose_place_another_has_taken_is_not_to_be_started() {
+    let ended = ContainerState::Exited {
+        code: 0,
+        oom: false,
+    };
+    let project = Owner::Project("old".into());
+    let mut one = standing("db", ended, Health::None, project);
+    one.container.name = "old-db-1".into();
+    assert_eq!(one.way_on(), "start it: docker start old-db-1");
+    one.taker = Some(Taker {
+        container: "blog-shared-db".into(),
+        service: "blog".into(),
+        volume: "old_data".into(),
+    });
+    let mut view = view();
+    view.shared = vec![one];
+    let text = status_text(&view, NOON, 100);
+    let told = "`old-db-1` has stopped; do not start it: `blog-shared-db`, a shared role of `blog`, has \
+                its volume `old_data` open, and both would write to it; use that one, with `run: never` \
+                at `db` and its network `flipside.blog.shared` as an external one, or take it back: \
+                flipside down blog --shared, then docker start old-db-1";
+    assert!(text.contains(told), "{text}");
+}
+
 fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> Shared {
     Shared {
         container: Container {
@@ -132,6 +189,8 @@ fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> 
         },
         since: Some(NOON - 7_200_000),
         owner,
+        reach: Reach::Own,
+        taker: None,
         halfway: false,
         differs: Vec::new(),
     }

@@ -545,17 +545,20 @@ fn of_shared() -> Vec<Event> {
     vec![
         begun(Verb::Apply {
             roles: vec![db(), role("queue")],
+            settles: false,
         }),
         Event::Intended { action },
         Event::Applied {
             role: db(),
             kept: vec![],
             as_it_was: false,
+            settled: vec![],
         },
         Event::Applied {
             role: role("queue"),
             kept: vec!["old-queue-1".into()],
             as_it_was: true,
+            settled: vec![],
         },
         begun(Verb::Down {
             releases: vec![Release(42)],

@@ -8,7 +8,7 @@ use flipside::core::event::Failure;
 use flipside::core::event::ReplicaReport;
 use flipside::core::names::{Release, RoleName, ServiceName};
 use flipside::core::plan::{Condition, MountSource, Plan, Role, Run};
-use flipside::core::shared::{Applied, Owner, Shared, awaited, in_order};
+use flipside::core::shared::{Applied, Owner, Reach, Shared, awaited, in_order};
 use flipside::core::world::{Container, ContainerState, Health};
 use flipside::engine::{EngineError, Images, Settings};
 
@@ -62,6 +62,12 @@ impl FakeShared {
         self.container.stop();
     }
 
+    /// How many containers run of its role: itself, and what it takes the place of.
+    pub fn running(&self) -> usize {
+        let runs = self.container.now().state == ContainerState::Running;
+        usize::from(runs) + self.old.as_ref().map_or(0, |old| old.running())
+    }
+
     fn start(&mut self) {
         self.starts += 1;
         self.container.start();
@@ -76,6 +82,8 @@ impl FakeShared {
             container: self.container.now(),
             since: Some(0),
             owner: self.owner.clone(),
+            reach: Reach::Own,
+            taker: None,
             halfway,
             differs: match (settings, self.is_ours()) {
                 (Some(settings), true) => settings.differences(&self.settings),
@@ -327,6 +335,18 @@ impl FakeWorld {
     }
 
     fn tear_down_shared(&mut self, service: &ServiceName) -> Vec<String> {
+        // What was to take the place of a Compose project's, and has not, gives it back.
+        for one in self.shared.iter_mut().filter(|one| one.service == *service) {
+            if one.old.as_ref().is_some_and(|old| !old.is_ours()) {
+                one.stop();
+            }
+        }
+        let halfway = self.shared.iter().filter(|one| one.service == *service);
+        let theirs = halfway.filter(|one| one.old.as_ref().is_some_and(|old| !old.is_ours()));
+        let theirs: Vec<_> = theirs.map(|one| one.container.fixed.role.clone()).collect();
+        for role in theirs {
+            self.end_trial(service, &role);
+        }
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.shared)
             .into_iter()
             .partition(|one| one.service == *service && one.is_ours());

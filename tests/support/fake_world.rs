@@ -118,6 +118,11 @@ impl FakeContainer {
         }
     }
 
+    /// What never changes of it.
+    pub fn fixed(&self) -> &Container {
+        &self.fixed
+    }
+
     /// What it has logged.
     pub(super) fn logs(&self) -> Vec<String> {
         self.behaviour.logs.clone()

@@ -16,6 +16,8 @@ impl Narrator {
             Serving::Unknown => "what served before serves".into(),
         };
         match outcome {
+            // What it did has been told.
+            Outcome::Done if self.settles() => {}
             Outcome::Done if matches!(self.verb, Some(Verb::Apply { .. })) => {
                 told.good(format!(
                     "the shared roles are as the plan has them, {took} after the start"
@@ -36,6 +38,9 @@ impl Narrator {
                     "the hand-over of workers was given up after {took}"
                 ));
             }
+            Outcome::Refused if self.settles() => told.bad(format!(
+                "what was cut short was not brought to an end, after {took}; {serves}"
+            )),
             Outcome::Refused if matches!(self.verb, Some(Verb::Apply { .. })) => {
                 told.bad(format!(
                     "not all of the plan was applied, after {took}; {serves}"

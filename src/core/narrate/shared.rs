@@ -1,10 +1,25 @@
 //! What became of shared roles.
 
-use super::Told;
+use super::{Narrator, Told};
+use crate::core::event::Verb;
 use crate::core::names::RoleName;
 use crate::core::words::{clean, list};
 
+impl Narrator {
+    /// Whether the run only brings to an end what was cut short.
+    pub(super) fn settles(&self) -> bool {
+        matches!(self.verb, Some(Verb::Apply { settles: true, .. }))
+    }
+}
+
 impl Told {
+    /// What became of what was cut short.
+    pub(super) fn settled(&mut self, settled: &[String]) {
+        for what in settled {
+            self.step(clean(what));
+        }
+    }
+
     pub(super) fn applied(
         &mut self,
         role: &RoleName,

@@ -27,6 +27,8 @@ pub(super) const AFTER: &str = "flipside.after";
 pub(super) const SETTINGS: &str = "flipside.settings";
 /// What a shared container takes the place of, until it has done so.
 pub(super) const REPLACES: &str = "flipside.replaces";
+/// The restart policy that such a one gets with its first start: until then it has none.
+pub(super) const RESTART: &str = "flipside.restart";
 const SLOT: &str = "flipside.slot";
 const EXPECTED: &str = "flipside.expected";
 const EXPOSED: &str = "flipside.exposed";

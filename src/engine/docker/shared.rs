@@ -19,20 +19,22 @@ use super::{Docker, LAG, health, inspect, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Condition, Plan, Role};
-use crate::core::shared::{ALIASES, Difference, Owner, Shared, awaited, in_order, is_alone};
+use crate::core::shared::{ALIASES, Difference, Owner, Reach, Shared, awaited, in_order, is_alone};
 use crate::core::world::ContainerState;
-use crate::docker::{found, label_filter, refused, refused_hint};
+use crate::docker::{found, label_filter, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Settings};
 
+mod along;
 mod apply;
 mod external;
 mod former;
 mod look;
 mod make;
+mod steps;
 mod volumes;
 
 pub(super) use apply::{apply, settle};
-use look::{Looked, Standing};
+use look::{Looked, Standing, Trial};
 use make::Make;
 
 /// How often a container that shall become something is looked at.
@@ -58,7 +60,7 @@ pub(super) async fn shared(
     }
     let told = looked.standing.iter().map(|one| {
         let role = plan.and_then(|plan| Some((plan, plan.shared.get(&one.container.role)?)));
-        let differs = match (role, &one.owner) {
+        let mut differs = match (role, &one.owner) {
             (Some((plan, role)), Owner::Flipside) => {
                 Settings::of(plan, role)?.differences(&one.settings)
             }
@@ -69,10 +71,20 @@ pub(super) async fn shared(
             }
             (None, _) => Vec::new(),
         };
+        if let (Some((_, role)), Owner::Flipside, true) = (role, &one.owner, differs.is_empty())
+            && looked.is_astray(role, one)
+        {
+            differs.push(Difference {
+                place: "network_mode".into(),
+                change: None,
+            });
+        }
         Ok(Shared {
             container: one.container.clone(),
             since: one.since,
             owner: one.owner.clone(),
+            reach: one.reach.clone(),
+            taker: None,
             halfway: looked.is_halfway(one),
             differs,
         })
@@ -80,6 +92,13 @@ pub(super) async fn shared(
     let mut told: Vec<_> = told.collect::<Result<_, EngineError>>()?;
     let key = |one: &Shared| (one.container.role.clone(), one.container.name.clone());
     told.sort_by_key(key);
+    for one in told.iter_mut().filter(|one| one.has_stopped()) {
+        let standing = looked.standing.iter();
+        let mut standing = standing.filter(|other| other.container.id == one.container.id);
+        if let Some(standing) = standing.next() {
+            one.taker = volumes::taker(engine, service, standing).await?;
+        }
+    }
     Ok(told)
 }
 
@@ -157,6 +176,7 @@ pub(super) async fn stand_up(
         let looked = look::look(engine, &plan.service, Some(plan)).await?;
         return check(engine, plan, &looked, std::iter::empty()).await;
     }
+    let service = &plan.service;
     let looked = look::look(engine, &plan.service, Some(plan)).await?;
     let missing = |name: &&RoleName| looked.of(name).all(is_new);
     let absent = plan.shared.iter().filter(|(name, _)| missing(name));
@@ -166,14 +186,9 @@ pub(super) async fn stand_up(
     for name in in_order(plan) {
         let role = &plan.shared[name];
         let theirs: Vec<_> = looked.theirs(name).collect();
-        for one in &theirs {
-            join(
-                engine,
-                &own.name,
-                &one.container.name,
-                &make::aliases(name, role),
-            )
-            .await?;
+        for one in theirs.iter().filter(|one| one.reach == Reach::Own) {
+            let aliases = reached_by(plan, &looked, one, name);
+            join(engine, &own.name, &one.container.name, &aliases).await?;
         }
         if !theirs.is_empty() || !looked.of(name).all(is_new) || looked.trial(name).is_some() {
             continue;
@@ -196,7 +211,8 @@ pub(super) async fn stand_up(
             image,
             network: &own,
             address,
-            called: names::shared_container(&plan.service, name),
+            uses: uses(&looked, service, role),
+            called: names::shared_container(service, name),
             replaces: &[],
             carried: Vec::new(),
         };
@@ -209,6 +225,30 @@ pub(super) async fn stand_up(
     Ok(())
 }
 
+/// The container whose network a role is to use: what stands for that one, else what will.
+fn uses(looked: &Looked, service: &ServiceName, role: &Role) -> Option<String> {
+    let owner = role.network_of.as_ref()?;
+    let stands = looked.of(owner).find(|one| !is_new(one));
+    Some(stands.map_or_else(
+        || names::shared_container(service, owner),
+        |one| one.container.id.clone(),
+    ))
+}
+
+/// The names by which a Compose project's container is reached that stands for `role`: also those of
+/// what uses its network, unless the plan says that too, and it is reached by this one's as in Compose.
+fn reached_by(plan: &Plan, looked: &Looked, one: &Standing, role: &RoleName) -> Vec<String> {
+    let on_it = |(name, role): &(&RoleName, &Role)| {
+        let mut theirs = looked.theirs(name);
+        let uses = Reach::Of(one.container.id.clone());
+        role.network_of.is_none() && theirs.any(|other| other.reach == uses)
+    };
+    let own = plan.shared.get_key_value(role).into_iter();
+    let all = own.chain(plan.shared.iter().filter(on_it));
+    all.flat_map(|(name, role)| make::aliases(name, role))
+        .collect()
+}
+
 /// Whether a container of ours was made and never started: what a killed call has left.
 fn is_new(one: &Standing) -> bool {
     one.owner == Owner::Flipside && one.container.state == ContainerState::Created
@@ -216,8 +256,12 @@ fn is_new(one: &Standing) -> bool {
 
 async fn start(engine: &Docker, name: &str) -> Result<(), EngineError> {
     let client = &engine.client;
-    let started = client.docker.start_container(name, None).await;
-    started.map_err(|error| about(name, "did not start", client.fault(error)))
+    match client.docker.start_container(name, None).await {
+        Ok(()) => Ok(()),
+        // It runs.
+        Err(error) if status(&error) == Some(304) => Ok(()),
+        Err(error) => Err(about(name, "did not start", client.fault(error))),
+    }
 }
 
 /// Waits until what is asked of a shared role is true of one of its containers. None that could
@@ -255,20 +299,30 @@ async fn comes_about(
             None if all
                 .iter()
                 .any(|one| one.container.state == ContainerState::Running) => {}
-            None => return Err(not_running(engine, role, all.first().copied()).await),
+            None => {
+                return Err(not_running(engine, &plan.service, role, all.first().copied()).await);
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn not_running(engine: &Docker, role: &RoleName, one: Option<&Standing>) -> EngineError {
+async fn not_running(
+    engine: &Docker,
+    service: &ServiceName,
+    role: &RoleName,
+    one: Option<&Standing>,
+) -> EngineError {
     let Some(one) = one else {
         return refused(format!(
             "nothing stands for the shared role `{role}` any more"
         ));
     };
     let name = &one.container.name;
-    let does = one.told().does();
+    let mut told = one.told();
+    let taker = volumes::taker(engine, service, one).await;
+    told.taker = taker.ok().flatten();
+    let does = told.does();
     // What happened is worth more than the logs: an engine that withholds them hides nothing.
     let logs = logs::tail(engine, name, LOG_LINES)
         .await
@@ -277,7 +331,10 @@ async fn not_running(engine: &Docker, role: &RoleName, one: Option<&Standing>) -
         what: format!(
             "the shared role `{role}`, which others wait for, does not run: `{name}` {does}"
         ),
-        hint: Some(format!("see why, then start it: docker start {name}")),
+        hint: Some(match told.taker {
+            None => format!("see why, then {}", told.way_on()),
+            Some(_) => told.way_on(),
+        }),
         replicas: vec![ReplicaReport {
             container: name.clone(),
             reasons: vec![does],
@@ -382,6 +439,22 @@ pub(super) async fn tear_down(
 ) -> Result<Vec<String>, EngineError> {
     let client = &engine.client;
     let looked = look::look(engine, service, None).await?;
+    // What was to take the place of a Compose project's, and has not, gives it back.
+    let theirs = |trial: &Trial| {
+        trial
+            .old
+            .iter()
+            .any(|(old, _)| old.owner != Owner::Flipside)
+    };
+    let begun = looked.all_together();
+    let begun: Vec<_> = begun.iter().filter(|all| all.iter().any(theirs)).collect();
+    for together in &begun {
+        steps::put_back(engine, service, together).await?;
+    }
+    let looked = match begun.is_empty() {
+        true => looked,
+        false => look::look(engine, service, None).await?,
+    };
     let network = names::shared_network(service);
     let (ours, theirs): (Vec<_>, Vec<_>) = looked
         .standing
@@ -403,7 +476,7 @@ pub(super) async fn tear_down(
     try_join_all(ends).await?;
     sweep_helpers(engine, service).await?;
     volumes::sweep(engine, service).await?;
-    for one in theirs {
+    for one in theirs.iter().filter(|one| one.reach == Reach::Own) {
         disconnect(engine, &network, &one.container.id).await?;
     }
     // An engine lets racers make two of one name.

@@ -4,28 +4,33 @@
 //! before the old one is touched. Names say nothing, and every step can be done twice: whoever finds
 //! the two goes on from where a killed call was.
 
+//! A shared role's container made anew: the old one is stopped and kept until the new one is well.
+//!
+//! Which is the old one, and what it was like, stands in the new one's label from its creation on,
+//! before the old one is touched. Names say nothing, and every step can be done twice: whoever finds
+//! the two goes on from where a killed call was.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
-use bollard::query_parameters::RenameContainerOptions;
+use bollard::models::RestartPolicyNameEnum;
 
 use super::super::demands;
 use super::super::order;
 use super::super::stand_up::acted;
 use super::super::{Docker, files, names, prepare};
-use super::look::{self, Looked, Mounted, Replaced, Standing, Trial};
-use super::make::Make;
-use super::{
-    LOG_LINES, LOOK, disconnect, external, free_address, gone, network, remove, start, volumes,
-};
+use super::along::along;
+use super::look::{self, Mounted, Replaced, Standing, Trial};
+use super::make::{Make, taken};
+use super::steps::{finish, new_name, put_back, started, stop_old};
+use super::{LOG_LINES, LOOK, external, free_address, network, volumes};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
 use crate::core::progress::Sink;
-use crate::core::shared::{Applied, Owner};
+use crate::core::shared::{Applied, Owner, Reach};
 use crate::core::world::{ContainerState, Health};
-use crate::docker::{refused, status};
+use crate::docker::refused;
 use crate::engine::{EngineError, Settings};
 
 /// How long one without a health check must have run, without an end, to be kept.
@@ -44,19 +49,22 @@ pub(in super::super) async fn apply(
     files::check(plan)?;
     let settings = Settings::of(plan, role)?;
     let mut looked = look::look(engine, service, Some(plan)).await?;
-    if let Some(trial) = looked.trial(name).cloned() {
+    let begun = looked.together(name);
+    if let Some(first) = begun.first() {
         // One that was never started may lack its files.
-        let was_started = trial.new.container.state != ContainerState::Created;
-        if was_started && settings.differences(&trial.new.settings).is_empty() {
-            return go_on(engine, plan, &trial).await.map_err(acted);
+        let was_started = first.new.container.state != ContainerState::Created;
+        if was_started && are_as_planned(plan, &begun)? {
+            return go_on(engine, plan, &begun).await.map_err(acted);
         }
-        end(engine, service, &trial).await.map_err(acted)?;
+        end(engine, service, &begun).await.map_err(acted)?;
         looked = look::look(engine, service, Some(plan)).await?;
     }
     let standing: Vec<&Standing> = looked.of(name).collect();
-    let as_planned = standing
-        .iter()
-        .all(|one| one.owner == Owner::Flipside && settings.differences(&one.settings).is_empty());
+    let as_planned = standing.iter().all(|one| {
+        one.owner == Owner::Flipside
+            && settings.differences(&one.settings).is_empty()
+            && !looked.is_astray(role, one)
+    });
     if as_planned {
         return Ok(Applied {
             as_it_was: true,
@@ -64,42 +72,76 @@ pub(in super::super) async fn apply(
         });
     }
     demands::check(plan, engine.client.api()).map_err(EngineError::Failed)?;
+    let mut roles = vec![(name, role)];
+    roles.extend(along(engine, plan, &looked, &standing).await?);
     external::check(engine, plan).await?;
-    external::check_taken_over(engine, plan, std::iter::once((name, role))).await?;
-    volumes::check(engine, plan, std::iter::once((name, role))).await?;
-    volumes::check_unused(engine, plan, std::iter::once((name, role))).await?;
-    volumes::check_kept(role, &standing)?;
-    order::check_external(engine, plan, std::iter::once((name, role)), None).await?;
-    let images = prepare::images(engine, service, &[(name, role)], sink).await?;
+    external::check_taken_over(engine, plan, roles.iter().copied()).await?;
+    volumes::check(engine, plan, roles.iter().copied()).await?;
+    volumes::check_unused(engine, plan, roles.iter().copied()).await?;
+    for (name, role) in &roles {
+        let standing: Vec<_> = looked.of(name).collect();
+        volumes::check_kept(role, &standing)?;
+        check_name(engine, service, name, &standing).await?;
+    }
+    order::check_external(engine, plan, roles.iter().copied(), None).await?;
+    let images = prepare::images(engine, service, &roles, sink).await?;
     let own = network(engine, plan).await?;
-    let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();
-    let make = Make {
-        engine,
-        plan,
-        name,
-        role,
-        image: &images[name],
-        network: &own,
-        address: address(&looked, &own, &standing)?,
-        called: format!("{}.new", names::shared_container(service, name)),
-        replaces: &replaces,
-        carried: nameless(&standing),
-    };
-    for one in &standing {
-        if one.owner != Owner::Flipside {
+    for (name, role) in &roles {
+        let theirs = looked.theirs(name).filter(|one| one.reach == Reach::Own);
+        for one in theirs {
             // From here on that it is connected says that it is yet to be replaced.
             let aliases = super::make::aliases(name, role);
             super::join(engine, &own.name, &one.container.id, &aliases).await?;
         }
     }
-    make.make().await.map_err(acted)?;
-    let looked = look::look(engine, service, Some(plan))
-        .await
-        .map_err(acted)?;
-    let trial = looked
-        .trial(name)
-        .ok_or_else(|| refused(format!("`{}` has vanished", make.called)))?;
-    go_on(engine, plan, trial).await.map_err(acted)
+    let mut taken: Vec<_> = looked.addresses().collect();
+    for (at, &(name, role)) in roles.iter().enumerate() {
+        let standing: Vec<_> = looked.of(name).collect();
+        let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();
+        let with_it = at > 0 && role.network_of.as_ref() == Some(roles[0].0);
+        let address = address(&taken, &own, &standing)?;
+        taken.push(address);
+        let make = Make {
+            engine,
+            plan,
+            name,
+            role,
+            image: &images[name],
+            network: &own,
+            address,
+            uses: match with_it {
+                true => Some(new_name(service, roles[0].0)),
+                false => super::uses(&looked, service, role),
+            },
+            called: new_name(service, name),
+            replaces: &replaces,
+            carried: nameless(&standing),
+        };
+        make.make().await.map_err(acted)?;
+    }
+    let looked = look::look(engine, service, Some(plan)).await;
+    let begun = looked.map_err(acted)?.together(name);
+    if begun.is_empty() {
+        let what = format!("`{}` has vanished", new_name(service, name));
+        return Err(acted(refused(what)));
+    }
+    go_on(engine, plan, &begun).await.map_err(acted)
+}
+
+/// Whether what was begun is what the plan asks for.
+fn are_as_planned(plan: &Plan, begun: &[Trial]) -> Result<bool, EngineError> {
+    for trial in begun {
+        let Some(role) = plan.shared.get(&trial.new.container.role) else {
+            return Ok(false);
+        };
+        if !Settings::of(plan, role)?
+            .differences(&trial.new.settings)
+            .is_empty()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// See [`crate::engine::Engine::settle_shared`].
@@ -109,98 +151,131 @@ pub(in super::super) async fn settle(
 ) -> Result<Vec<String>, EngineError> {
     let looked = look::look(engine, service, None).await?;
     let mut did = Vec::new();
-    for trial in &looked.trials {
-        did.push(end(engine, service, trial).await.map_err(acted)?);
+    for begun in looked.all_together() {
+        did.extend(end(engine, service, &begun).await.map_err(acted)?);
     }
     super::sweep_helpers(engine, service).await.map_err(acted)?;
     volumes::sweep(engine, service).await.map_err(acted)?;
     Ok(did)
 }
 
-/// Ends a trial by what its new container is now.
-async fn end(engine: &Docker, service: &ServiceName, trial: &Trial) -> Result<String, EngineError> {
-    let role = &trial.new.container.role;
-    let new = &trial.new.container;
-    let may_be = new.state == ContainerState::Running && new.health != Health::Starting;
-    if may_be
-        && verdict(engine, &new.id, trial.new.restarts)
-            .await?
-            .is_none()
-    {
-        finish(engine, service, trial).await?;
-        return Ok(format!(
-            "the new container of the shared role `{role}` was kept"
-        ));
+/// Ends what was begun by what the new containers are now; says what became of each role.
+async fn end(
+    engine: &Docker,
+    service: &ServiceName,
+    begun: &[Trial],
+) -> Result<Vec<String>, EngineError> {
+    let role = |trial: &Trial| trial.new.container.role.clone();
+    if are_well(engine, begun).await? {
+        finish(engine, service, begun).await?;
+        let kept = |trial| {
+            format!(
+                "the new container of the shared role `{}` was kept",
+                role(trial)
+            )
+        };
+        return Ok(begun.iter().map(kept).collect());
     }
-    put_back(engine, service, trial).await?;
-    Ok(format!(
-        "the old container of the shared role `{role}` was put back"
-    ))
+    put_back(engine, service, begun).await?;
+    let back = |trial| {
+        format!(
+            "the old container of the shared role `{}` was put back",
+            role(trial)
+        )
+    };
+    Ok(begun.iter().map(back).collect())
+}
+
+async fn are_well(engine: &Docker, begun: &[Trial]) -> Result<bool, EngineError> {
+    for Trial { new, .. } in begun {
+        let now = &new.container;
+        let may_be = now.state == ContainerState::Running && now.health != Health::Starting;
+        if !may_be || verdict(engine, &now.id, new.restarts).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Every step of the exchange that has not been done.
-async fn go_on(engine: &Docker, plan: &Plan, trial: &Trial) -> Result<Applied, EngineError> {
+async fn go_on(engine: &Docker, plan: &Plan, begun: &[Trial]) -> Result<Applied, EngineError> {
     let service = &plan.service;
-    let (client, new) = (&engine.client, &trial.new.container);
-    let called = names::shared_container(service, &new.role);
-    for (old, _) in &trial.old {
-        let id = &old.container.id;
-        restart(engine, id, RestartPolicyNameEnum::NO, None).await?;
-        gone(client, client.docker.stop_container(id, None).await)?;
-        if old.owner == Owner::Flipside {
-            rename(engine, &old.container.name, id, &format!("{called}.old")).await?;
+    let first = &begun[0].new.container;
+    let failed = match exchange(engine, plan, begun).await {
+        Ok(None) => {
+            finish(engine, service, begun).await?;
+            let old = begun.iter().flat_map(|trial| &trial.old);
+            let kept = old.filter(|(old, _)| old.owner != Owner::Flipside);
+            return Ok(Applied {
+                kept: kept.map(|(old, _)| old.container.name.clone()).collect(),
+                as_it_was: false,
+            });
         }
-    }
-    rename(engine, &new.name, &new.id, &called).await?;
-    let failed = match started(engine, &new.id).await? {
-        None => in_time(engine, plan, &new.id).await?,
-        why => why,
+        Ok(Some(failed)) => failed,
+        Err(EngineError::Failed(failure)) => Unwell {
+            role: first.role.clone(),
+            container: first.name.clone(),
+            why: failure.what,
+            logs: Vec::new(),
+        },
+        Err(error) => return Err(error),
     };
-    if let Some(why) = failed {
-        // What happened is worth more than the logs: an engine that withholds them hides nothing.
-        let logs = super::logs::tail(engine, &new.id, LOG_LINES).await;
-        let found = look::look(engine, service, Some(plan)).await?;
-        let trial = found.trial(&new.role).unwrap_or(trial);
-        put_back(engine, service, trial).await?;
-        return Err(EngineError::Failed(Failure {
-            what: format!(
-                "the shared role `{}` did not come up with its new settings, and the old container \
-                 was put back: {why}",
-                new.role
-            ),
-            hint: None,
-            replicas: vec![ReplicaReport {
-                container: called,
-                reasons: vec![why],
-                logs: logs.unwrap_or_default(),
-            }],
-        }));
-    }
-    finish(engine, service, trial).await?;
-    let kept = trial
-        .old
-        .iter()
-        .filter(|(old, _)| old.owner != Owner::Flipside);
-    Ok(Applied {
-        kept: kept.map(|(old, _)| old.container.name.clone()).collect(),
-        as_it_was: false,
-    })
+    let found = look::look(engine, service, Some(plan)).await?;
+    let found = found.together(&first.role);
+    let begun = if found.is_empty() { begun } else { &found };
+    let (role, why) = (&failed.role, &failed.why);
+    let (back, hint) = match put_back(engine, service, begun).await {
+        Ok(()) if begun.len() > 1 => ("and the old containers were put back".to_owned(), None),
+        Ok(()) => ("and the old container was put back".to_owned(), None),
+        Err(EngineError::Failed(failure)) => (failure.what, failure.hint),
+        Err(error) => return Err(error),
+    };
+    Err(EngineError::Failed(Failure {
+        what: format!(
+            "the shared role `{role}` did not come up with its new settings, {back}: {why}"
+        ),
+        hint,
+        replicas: vec![ReplicaReport {
+            container: failed.container,
+            reasons: vec![failed.why],
+            logs: failed.logs,
+        }],
+    }))
 }
 
-/// Starts the new one; why it does not, where the engine says no.
-async fn started(engine: &Docker, id: &str) -> Result<Option<String>, EngineError> {
-    match start(engine, id).await {
-        Ok(()) => Ok(None),
-        Err(EngineError::Failed(failure)) => Ok(Some(
-            failure
-                .replicas
-                .into_iter()
-                .flat_map(|replica| replica.reasons)
-                .next()
-                .unwrap_or(failure.what),
-        )),
-        Err(error) => Err(error),
+/// A new container that cannot be kept.
+struct Unwell {
+    role: RoleName,
+    container: String,
+    why: String,
+    logs: Vec<String>,
+}
+
+/// Stops the old ones and starts the new ones; answers the first that is not well in time.
+async fn exchange(
+    engine: &Docker,
+    plan: &Plan,
+    begun: &[Trial],
+) -> Result<Option<Unwell>, EngineError> {
+    stop_old(engine, &plan.service, begun).await?;
+    for trial in begun {
+        let new = &trial.new.container;
+        let failed = match started(engine, &trial.new).await? {
+            None => in_time(engine, plan, &new.id).await?,
+            why => why,
+        };
+        if let Some(why) = failed {
+            // What happened is worth more than the logs: an engine that withholds them hides nothing.
+            let logs = super::logs::tail(engine, &new.id, LOG_LINES).await;
+            return Ok(Some(Unwell {
+                role: new.role.clone(),
+                container: names::shared_container(&plan.service, &new.role),
+                why,
+                logs: logs.unwrap_or_default(),
+            }));
+        }
     }
+    Ok(None)
 }
 
 /// Why a new container is not well, once that is known; `None` where it is. The engine has started it
@@ -241,54 +316,6 @@ async fn in_time(engine: &Docker, plan: &Plan, id: &str) -> Result<Option<String
     }
 }
 
-/// The new one stays. What it has replaced is removed, or left where it is not ours.
-async fn finish(engine: &Docker, service: &ServiceName, trial: &Trial) -> Result<(), EngineError> {
-    let called = names::shared_container(service, &trial.new.container.role);
-    let network = names::shared_network(service);
-    for (old, _) in &trial.old {
-        match old.owner {
-            Owner::Flipside => remove(engine, &old.container.id).await?,
-            Owner::Project(_) => disconnect(engine, &network, &old.container.id).await?,
-        }
-    }
-    rename(
-        engine,
-        &trial.new.container.name,
-        &trial.new.container.id,
-        &called,
-    )
-    .await?;
-    volumes::sweep(engine, service).await
-}
-
-/// The old one has its name, its restart policy and its work again, and the new one goes.
-async fn put_back(
-    engine: &Docker,
-    service: &ServiceName,
-    trial: &Trial,
-) -> Result<(), EngineError> {
-    let client = &engine.client;
-    let new = &trial.new.container;
-    let called = names::shared_container(service, &new.role);
-    // From here on only the old one is started again by the engine itself.
-    restart(engine, &new.id, RestartPolicyNameEnum::NO, None).await?;
-    gone(client, client.docker.stop_container(&new.id, None).await)?;
-    rename(engine, &new.name, &new.id, &format!("{called}.new")).await?;
-    for (old, was) in &trial.old {
-        let id = &old.container.id;
-        if old.owner == Owner::Flipside {
-            rename(engine, &old.container.name, id, &called).await?;
-        }
-        let policy = was.policy.parse().unwrap_or(RestartPolicyNameEnum::NO);
-        restart(engine, id, policy, Some(was.most)).await?;
-        if was.ran {
-            start(engine, id).await?;
-        }
-    }
-    remove(engine, &new.id).await?;
-    volumes::sweep(engine, service).await
-}
-
 fn replaced(one: &Standing) -> Replaced {
     let name = one.policy.name.unwrap_or(RestartPolicyNameEnum::NO);
     Replaced {
@@ -299,9 +326,25 @@ fn replaced(one: &Standing) -> Replaced {
     }
 }
 
+/// Refuses to take the place of a Compose project's containers where the name that a new one gets in
+/// the end is taken.
+async fn check_name(
+    engine: &Docker,
+    service: &ServiceName,
+    role: &RoleName,
+    standing: &[&Standing],
+) -> Result<(), EngineError> {
+    let called = names::shared_container(service, role);
+    let is_own = standing.iter().any(|one| one.owner == Owner::Flipside);
+    match is_own || look::one(engine, &called).await?.is_none() {
+        true => Ok(()),
+        false => Err(taken(&called)),
+    }
+}
+
 /// The address of the one that is replaced, where it has one that was asked for.
 fn address(
-    looked: &Looked,
+    taken: &[Ipv4Addr],
     own: &super::Own,
     standing: &[&Standing],
 ) -> Result<Ipv4Addr, EngineError> {
@@ -312,7 +355,7 @@ fn address(
     });
     match had.next() {
         Some(address) => Ok(address),
-        None => free_address(own, &looked.addresses().collect::<Vec<_>>()),
+        None => free_address(own, taken),
     }
 }
 
@@ -323,43 +366,4 @@ fn nameless(standing: &[&Standing]) -> Vec<Mounted> {
     let mounts = standing.iter().flat_map(|one| &one.mounts);
     let nameless = mounts.filter(|mount| is_nameless(&mount.volume));
     nameless.cloned().collect()
-}
-
-async fn rename(engine: &Docker, from: &str, id: &str, to: &str) -> Result<(), EngineError> {
-    if from == to {
-        return Ok(());
-    }
-    let client = &engine.client;
-    let options = RenameContainerOptions {
-        name: to.to_owned(),
-    };
-    match client.docker.rename_container(id, options).await {
-        Ok(()) => Ok(()),
-        // The engine refuses the name that it has: a killed call has given it.
-        Err(error) if status(&error) == Some(400) || status(&error) == Some(409) => {
-            match look::one(engine, id).await? {
-                Some(now) if now.container.name == to => Ok(()),
-                _ => Err(client.fault(error)),
-            }
-        }
-        Err(error) => Err(client.fault(error)),
-    }
-}
-
-/// Sets the restart policy; of a container that is gone none is needed.
-async fn restart(
-    engine: &Docker,
-    id: &str,
-    name: RestartPolicyNameEnum,
-    most: Option<i64>,
-) -> Result<(), EngineError> {
-    let body = ContainerUpdateBody {
-        restart_policy: Some(RestartPolicy {
-            name: Some(name),
-            maximum_retry_count: most.filter(|_| name == RestartPolicyNameEnum::ON_FAILURE),
-        }),
-        ..ContainerUpdateBody::default()
-    };
-    let client = &engine.client;
-    gone(client, client.docker.update_container(id, body).await)
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::super::names::{self, Kind};
 use super::super::{Docker, inspect};
 use crate::core::names::{Millis, RoleName, ServiceName};
-use crate::core::plan::{Plan, Run};
-use crate::core::shared::{Owner, Shared};
+use crate::core::plan::{Plan, Role, Run};
+use crate::core::shared::{Owner, Reach, Shared};
 use crate::core::world::{Container, ContainerState};
 use crate::docker::{found, label_filter};
 use crate::engine::EngineError;
@@ -27,6 +27,16 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 pub(super) struct Mounted {
     pub(super) target: String,
     pub(super) volume: String,
+}
+
+/// What an engine calls a container's network, in our words.
+fn reach(mode: &str) -> Reach {
+    match mode.split_once(':') {
+        Some(("container", id)) => Reach::Of(id.to_owned()),
+        _ if mode == "host" => Reach::Host,
+        _ if mode == "none" => Reach::Nowhere,
+        _ => Reach::Own,
+    }
 }
 
 /// What a container takes the place of, as its label says.
@@ -46,10 +56,13 @@ pub(super) struct Standing {
     pub(super) container: Container,
     pub(super) since: Option<Millis>,
     pub(super) owner: Owner,
+    pub(super) reach: Reach,
     pub(super) settings: String,
     pub(super) replaces: Vec<Replaced>,
     pub(super) mounts: Vec<Mounted>,
     pub(super) policy: RestartPolicy,
+    /// The restart policy that it is to have while it runs.
+    pub(super) planned: RestartPolicy,
     /// How often the engine has started it again by itself.
     pub(super) restarts: i64,
     /// Its image, as it was asked for.
@@ -109,14 +122,18 @@ impl Standing {
             }
         };
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+        let policy = host.restart_policy.unwrap_or_default();
+        let planned = serde_json::from_str(&label(names::RESTART));
         Self {
             container,
             since: since.as_deref().and_then(inspect::instant),
             owner,
+            reach: reach(host.network_mode.as_deref().unwrap_or_default()),
             settings: label(names::SETTINGS),
             replaces: serde_json::from_str(&label(names::REPLACES)).unwrap_or_default(),
             mounts: mounts.collect(),
-            policy: host.restart_policy.unwrap_or_default(),
+            planned: planned.unwrap_or_else(|_| policy.clone()),
+            policy,
             restarts,
             image: config.image.unwrap_or_default(),
             networks: networks
@@ -132,6 +149,8 @@ impl Standing {
             container: self.container.clone(),
             since: self.since,
             owner: self.owner.clone(),
+            reach: self.reach.clone(),
+            taker: None,
             halfway: false,
             differs: Vec::new(),
         }
@@ -142,6 +161,17 @@ impl Standing {
             self.container.state,
             ContainerState::Running | ContainerState::Paused | ContainerState::Restarting
         )
+    }
+}
+
+impl Trial {
+    /// Whether it cannot end without the other: its container uses the network of that one's, or did.
+    fn needs(&self, other: &Self) -> bool {
+        let uses =
+            |one: &Standing, owner: &Standing| one.reach == Reach::Of(owner.container.id.clone());
+        let mut olds = self.old.iter().map(|(old, _)| old);
+        uses(&self.new, &other.new)
+            || olds.any(|old| other.old.iter().any(|(owner, _)| uses(old, owner)))
     }
 }
 
@@ -163,6 +193,35 @@ impl Looked {
         trials.find(|trial| trial.new.container.role == *role)
     }
 
+    /// The trials that end together with a role's: first the one whose network the others use.
+    pub(super) fn together(&self, role: &RoleName) -> Vec<Trial> {
+        let Some(asked) = self.trial(role) else {
+            return Vec::new();
+        };
+        let first = self.trials.iter().find(|other| asked.needs(other));
+        let first = first.unwrap_or(asked);
+        let others = self.trials.iter().filter(|other| other.needs(first));
+        std::iter::once(first).chain(others).cloned().collect()
+    }
+
+    /// All trials, together where they end together.
+    pub(super) fn all_together(&self) -> Vec<Vec<Trial>> {
+        let trials = self.trials.iter();
+        let firsts = trials.filter(|one| !self.trials.iter().any(|other| one.needs(other)));
+        let roles = firsts.map(|one| &one.new.container.role);
+        roles.map(|role| self.together(role)).collect()
+    }
+
+    /// Whether a container uses the network of one that does not stand, or not any more, for the
+    /// role whose network it is to use.
+    pub(super) fn is_astray(&self, role: &Role, one: &Standing) -> bool {
+        let Some(owner) = &role.network_of else {
+            return false;
+        };
+        let uses = |owner: &Standing| one.reach == Reach::Of(owner.container.id.clone());
+        self.trial(owner).is_none() && !self.of(owner).any(uses)
+    }
+
     pub(super) fn is_halfway(&self, one: &Standing) -> bool {
         self.trial(&one.container.role).is_some()
     }
@@ -179,7 +238,7 @@ pub(super) async fn look(
     let ours = ids(inspect::containers(engine, filter).await?);
     let mut standing = each(engine, &ours).await?;
     let network = names::shared_network(service);
-    let trials = trials(engine, &standing, &network).await?;
+    let trials = trials(engine, service, &standing).await?;
     let is_ours = |role: &RoleName| standing.iter().any(|one| one.container.role == *role);
     let theirs = of_project(engine, &network, plan).await?.into_iter();
     let theirs: Vec<_> = theirs
@@ -209,12 +268,13 @@ fn ids(listed: Vec<bollard::models::ContainerSummary>) -> Vec<String> {
 }
 
 /// New containers of which what they take the place of is still there: an own one, or a Compose
-/// project's that has not been disconnected.
+/// project's that has not been left.
 async fn trials(
     engine: &Docker,
+    service: &ServiceName,
     ours: &[Standing],
-    network: &str,
 ) -> Result<Vec<Trial>, EngineError> {
+    let network = names::shared_network(service);
     let mut trials = Vec::new();
     for new in ours.iter().filter(|one| !one.replaces.is_empty()) {
         let mut old = Vec::new();
@@ -222,7 +282,16 @@ async fn trials(
             let Some(found) = one(engine, &replaced.id).await? else {
                 continue;
             };
-            let left = found.owner != Owner::Flipside && !found.networks.contains_key(network);
+            // The last thing that is done to it says that it has been left: it is disconnected. One that
+            // cannot be connected has been left when the new one has its name.
+            let left = match (&found.owner, &found.reach) {
+                (Owner::Flipside, _) => false,
+                (Owner::Project(_), Reach::Own) => !found.networks.contains_key(&network),
+                (Owner::Project(_), _) => {
+                    let role = &new.container.role;
+                    new.container.name == names::shared_container(service, role)
+                }
+            };
             if !left {
                 old.push((found, replaced.clone()));
             }

@@ -3,13 +3,17 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use bollard::models::{ContainerCreateBody, Mount as ApiMount, MountType, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, Mount as ApiMount, MountType, RestartPolicy, RestartPolicyNameEnum,
+    VolumeCreateRequest,
+};
 use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
 
 use super::super::Docker;
 use super::super::create::{self, Access, Wanted, filled_volume};
 use super::super::equip::{image_entrypoint, join};
 use super::super::files::{self, Helper};
+use super::super::host;
 use super::super::names::{self, Kind};
 use super::super::network::Own;
 use super::super::stand_up::about;
@@ -32,6 +36,8 @@ pub(super) struct Make<'a> {
     pub(super) image: &'a str,
     pub(super) network: &'a Own,
     pub(super) address: Ipv4Addr,
+    /// The container whose network it uses, by name or id.
+    pub(super) uses: Option<String>,
     /// The container's name.
     pub(super) called: String,
     pub(super) replaces: &'a [Replaced],
@@ -101,13 +107,7 @@ impl Make<'_> {
                 .remove_container(&there.container.id, Some(options));
             return super::gone(client, removed.await);
         }
-        Err(refused_hint(
-            format!("the name `{}` is taken by another container", self.called),
-            format!(
-                "`docker rm {}` removes it, if nothing needs it",
-                self.called
-            ),
-        ))
+        Err(taken(&self.called))
     }
 
     fn directories(&self, turn: &str) -> Vec<(String, String, PathBuf)> {
@@ -163,6 +163,9 @@ impl Make<'_> {
         if !self.replaces.is_empty() {
             let replaces = serde_json::to_string(self.replaces).unwrap_or_default();
             labels.insert(names::REPLACES.into(), replaces);
+            let policy = serde_json::to_string(&host::of(role).restart_policy);
+            let policy = policy.unwrap_or_default();
+            labels.insert(names::RESTART.into(), policy);
         }
         let wanted = Wanted {
             service: &self.plan.service,
@@ -181,9 +184,15 @@ impl Make<'_> {
         let mut body = wanted.body();
         let mounts = self.mounts(turn);
         let host = body.host_config.get_or_insert_default();
+        if !self.replaces.is_empty() {
+            // Else a daemon that comes back would start it beside the one whose place it is to take.
+            host.restart_policy = Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                ..RestartPolicy::default()
+            });
+        }
         host.mounts = (!mounts.is_empty()).then_some(mounts);
-        if let Some(owner) = &role.network_of {
-            let owner = names::shared_container(&self.plan.service, owner);
+        if let Some(owner) = &self.uses {
             host.network_mode = Some(format!("container:{owner}"));
         }
         Ok(body)
@@ -219,6 +228,14 @@ impl Make<'_> {
         }
         mounts
     }
+}
+
+/// That a name is another container's.
+pub(super) fn taken(name: &str) -> EngineError {
+    refused_hint(
+        format!("the name `{name}` is taken by another container"),
+        format!("`docker rm {name}` removes it, if nothing needs it"),
+    )
 }
 
 fn salt() -> Result<[u8; 16], EngineError> {

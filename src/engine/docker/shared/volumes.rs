@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::{self, Kind};
 use super::super::{Docker, inspect, tear_down};
-use super::look::{PROJECT, Standing};
+use super::look::{Mounted, PROJECT, Standing};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{MountSource, Plan, Role};
-use crate::core::shared::Owner;
+use crate::core::shared::{Owner, Taker};
 use crate::docker::{found, label_filter, refused_hint};
 use crate::engine::EngineError;
 
@@ -108,6 +108,35 @@ pub(super) async fn check_unused(
         }
     }
     Ok(())
+}
+
+/// The shared container of another service that runs and has a volume of one that does not.
+pub(super) async fn taker(
+    engine: &Docker,
+    service: &ServiceName,
+    one: &Standing,
+) -> Result<Option<Taker>, EngineError> {
+    for Mounted { volume, .. } in one.mounts.iter().filter(|_| !one.runs()) {
+        let kind = format!("{}={}", names::KIND, Kind::Shared.as_str());
+        let filter = [
+            ("volume", volume.clone()),
+            ("status", "running".into()),
+            ("label", kind),
+        ];
+        let filter = filter.map(|(key, value)| (key.to_owned(), vec![value]));
+        for container in inspect::containers(engine, filter.into()).await? {
+            let labels = container.labels.clone().unwrap_or_default();
+            let other = labels.get(names::SERVICE).cloned().unwrap_or_default();
+            if other != service.as_str() {
+                return Ok(Some(Taker {
+                    container: inspect::container_name(&container),
+                    service: other,
+                    volume: volume.clone(),
+                }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Refuses to take the place of containers whose data is in other volumes than the plan names.
