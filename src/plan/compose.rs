@@ -147,8 +147,15 @@ fn alone(plan: Node, kind: Kind) -> Whole {
 fn chosen(reader: &mut Reader<'_>, fields: &mut Fields<'_>) {
     const MAY_BE_IGNORED: [&str; 1] = ["start_interval"];
     if let Some(field) = fields.take_full(reader, "profiles") {
-        let words = reader.words(field.node, "a profile, or a list of them");
-        reader.profiles.extend(words);
+        let items = match &field.node.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(field.node),
+        };
+        for item in items {
+            if let Some(name) = reader.public(item, "a profile, or a list of them") {
+                reader.profiles.insert(name, item.span);
+            }
+        }
     }
     if let Some(field) = fields.take_full(reader, "ignore") {
         let items = match &field.node.value {

@@ -45,8 +45,8 @@ pub(super) struct Reader<'a> {
     pub proposals: Proposals,
     /// Whether the plan stands up under another name than its own.
     pub renamed: bool,
-    /// Profiles that are chosen.
-    pub profiles: BTreeSet<String>,
+    /// Profiles that are chosen, and where.
+    pub profiles: BTreeMap<String, Span>,
     pub problems: Vec<Problem>,
     pub notes: Vec<Note>,
     pub public: BTreeMap<String, String>,
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
             proposals: Proposals::default(),
             project: None,
             said_project: None,
-            profiles: BTreeSet::new(),
+            profiles: BTreeMap::new(),
             problems: Vec::new(),
             notes: Vec::new(),
             public: BTreeMap::new(),

@@ -177,12 +177,22 @@ pub(super) fn roles(
     Some(found)
 }
 
+/// Stands for all profiles.
+pub(super) const ALL: &str = "*";
+
 /// The profile for want of which a role is off.
 fn off(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<String> {
     let field = fields.take("profiles")?;
-    let mut wanted = reader.words(field.node, "a profile, or a list of them");
-    let chosen = wanted.is_empty() || wanted.iter().any(|name| reader.profiles.contains(name));
-    (!chosen).then(|| wanted.swap_remove(0))
+    let all = reader.words(field.node, "a profile, or a list of them");
+    let is_chosen = |name: &str| match name {
+        // In Compose the empty one is chosen where no other is.
+        "" => reader.profiles.is_empty(),
+        name => reader.profiles.contains_key(name) || reader.profiles.contains_key(ALL),
+    };
+    if all.iter().any(|name| is_chosen(name)) {
+        return None;
+    }
+    all.into_iter().find(|name| !name.is_empty())
 }
 
 fn role_name(
