@@ -7,13 +7,24 @@ use super::again;
 use super::files::{self, Found};
 use super::mounted::{Mounted, Shape};
 use super::read::Reader;
+use super::store::Decided;
 use super::tree::Node;
 use super::volumes::{Context, Wish};
 use crate::core::RoleName;
 use crate::core::plan::{FileContent, FileMount, FileSource, Mount, MountSource, Run};
 
-/// Where the engine may be asked for anything.
-const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+/// What the sockets are called at which an engine may be asked for anything.
+const SOCKETS: [&str; 3] = ["docker.sock", "podman.sock", "containerd.sock"];
+
+/// Where they usually are: with the first user for all users, and `/run` for `/var/run`.
+const USUAL: [&str; 6] = [
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/containerd/containerd.sock",
+    "/run/user/0/docker.sock",
+    "/run/user/0/podman/podman.sock",
+    "/var/run/docker.sock",
+];
 
 /// How mounts below a bound path may spread.
 pub(super) const PROPAGATIONS: [&str; 6] = [
@@ -43,6 +54,31 @@ pub(super) fn is_beside(project: &Path, path: &str) -> bool {
     project.parent().is_some() && files::is_below(path, &project.display().to_string())
 }
 
+fn is_socket(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|last| SOCKETS.contains(&last))
+}
+
+/// Whether who has the host's `path` at `target` may ask an engine for anything.
+pub(super) fn reaches_engine(path: &str, target: &str) -> bool {
+    let mut path = path.trim_end_matches('/').to_owned();
+    if let Some(rest) = path.strip_prefix("/var/run")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        path = format!("/run{rest}");
+    }
+    if let Some(rest) = path.strip_prefix("/run/user/") {
+        let (_, below) = rest.split_once('/').unwrap_or((rest, ""));
+        path = format!("/run/user/0/{below}");
+    }
+    let above = match path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    is_socket(&path) || is_socket(target) || USUAL.iter().any(|usual| files::is_below(usual, above))
+}
+
 /// Reads a bind.
 pub(super) fn bind(
     reader: &mut Reader<'_>,
@@ -63,8 +99,11 @@ pub(super) fn bind(
         refuse_propagation(reader, (node, whole), context.at.name);
     }
     let declared = context.at.declared;
-    let covered =
-        |paths: &[String], path: &str| paths.iter().any(|above| files::is_below(path, above));
+    let home = reader.home();
+    let covered = |paths: &[Decided], path: &str| {
+        let mut paths = paths.iter();
+        paths.any(|entry| entry.decides_on(path, &home))
+    };
     if source.starts_with('~') {
         reader.wrong(
             node.span,
@@ -73,26 +112,31 @@ pub(super) fn bind(
         );
         return None;
     }
-    let absolute = files::absolute(&source);
-    let is_socket = absolute
-        .as_ref()
-        .is_some_and(|path| SOCKETS.contains(&path.as_str()));
+    let absolute = reader.resolve(node.span, &source).display().to_string();
+    if context.at.run != Run::Shared && reaches_engine(&absolute, &target) {
+        let role = context.at.name;
+        let (what, first) = match is_socket(&absolute) || is_socket(&target) {
+            true => ("the engine itself".to_owned(), ""),
+            false => (
+                format!("`{source}`, and in it the engine itself"),
+                "bind what it needs there alone; ",
+            ),
+        };
+        reader.wrong(
+            node.span,
+            format!("`{role}` wants {what}, with which it could change every release"),
+            format!("{first}if it outlives releases: `services: {{{role}: {{run: shared}}}}` and `shared_paths: [{source}]`; if it is left out: `{role}: {{run: never}}`"),
+        );
+        return None;
+    }
+    let given = files::absolute(&source);
     let beside = node.span.is_compose()
-        && !is_socket
-        && absolute
+        && !is_socket(&absolute)
+        && given
             .as_ref()
             .is_some_and(|path| is_beside(&reader.project_directory, path));
     if source.starts_with('/') && !beside {
-        if is_socket && context.at.run != Run::Shared {
-            let role = context.at.name;
-            reader.wrong(
-                node.span,
-                format!("`{role}` wants the engine itself, with which it could change every release"),
-                format!("if it outlives releases: `services: {{{role}: {{run: shared}}}}` and `shared_paths: [{source}]`; if it is left out: `{role}: {{run: never}}`"),
-            );
-            return None;
-        }
-        let Some(path) = absolute.filter(|path| covered(&declared.shared_paths, path)) else {
+        let Some(path) = given.filter(|path| covered(&declared.shared_paths, path)) else {
             reader.wrong(
                 node.span,
                 format!("`{source}` is a path of the engine's host, shared by every release"),
@@ -109,9 +153,11 @@ pub(super) fn bind(
             mounted,
         );
     }
-    let path = reader.resolve(node.span, &source);
-    let absolute = path.display().to_string();
+    let holds_home = files::is_below(&home, &absolute);
     if covered(&declared.shared_paths, &absolute) {
+        if holds_home && context.at.run != Run::Shared {
+            reader.note(node.span, format!("`{source}` holds the Compose file: every release of `{}` runs on the files that stand here, blue and green on the same ones, and a change to them changes both", context.at.name));
+        }
         return host(
             reader,
             (node, target, read_only, propagation),
@@ -121,23 +167,8 @@ pub(super) fn bind(
     }
     if !read_only && !covered(&declared.copied_paths, &absolute) {
         let (message, help) = match node.span.is_compose() {
-            false => (
-                format!(
-                    "`{source}` would be written to, and a release keeps no path of the deployer"
-                ),
-                format!(
-                    "add `:ro` (or `read_only: true`) to copy it into the release; use a named volume; or, if every release writes there, on this machine: `shared_paths: [{source}]`"
-                ),
-            ),
-            true => (
-                format!(
-                    "`{}` may write to `{source}`, and nothing says what becomes of that",
-                    context.at.name
-                ),
-                format!(
-                    "at the top level of the plan: `copied_paths: [{source}]` if it is only read, so that it is copied into each release; `shared_paths: [{source}]` if it is written to, on this machine, by every release"
-                ),
-            ),
+            false => unasked(&source),
+            true => undecided(&source, context.at.name.as_str(), holds_home),
         };
         reader.wrong(node.span, message, help);
         return None;
@@ -162,6 +193,42 @@ pub(super) fn bind(
     };
     mounted.files.push(FileMount { target, content });
     Some(())
+}
+
+/// `source` as an entry of the plan's paths.
+fn entry(source: &str) -> String {
+    match source.starts_with(['.', '/']) {
+        true => source.to_owned(),
+        false => format!("./{source}"),
+    }
+}
+
+/// What is wrong in a plan that lets a role write to a path, and what to write.
+fn unasked(source: &str) -> (String, String) {
+    let entry = entry(source);
+    (
+        format!("`{source}` would be written to, and a release keeps no path of the deployer"),
+        format!(
+            "add `:ro` (or `read_only: true`) to copy it into the release; use a named volume; or, if every release writes there, on this machine: `shared_paths: [{entry}]`"
+        ),
+    )
+}
+
+/// The same of a Compose file; `holds_home` is where it is in that path itself.
+fn undecided(source: &str, role: &str, holds_home: bool) -> (String, String) {
+    let entry = entry(source);
+    let decide = format!(
+        "`copied_paths: [{entry}]` if it is only read, so that it is copied into each release; `shared_paths: [{entry}]` if it is written to, on this machine, by every release"
+    );
+    (
+        format!("`{role}` may write to `{source}`, and nothing says what becomes of that"),
+        match holds_home {
+            false => format!("at the top level of the plan: {decide}"),
+            true => format!(
+                "it holds the Compose file, and most likely the source that the image has already: write the list without it in the plan, `services: {{{role}: {{volumes: !override […]}}}}`; else, at its top level: {decide}, so that blue and green run on the same files"
+            ),
+        },
+    )
 }
 
 fn host(

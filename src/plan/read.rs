@@ -235,6 +235,11 @@ impl<'a> Reader<'a> {
         plan.is_some_and(|name| self.directory.join(name) == path)
     }
 
+    /// The directory of the Compose files; without any, the plan's.
+    pub(super) fn home(&self) -> String {
+        clean(&self.project_directory).display().to_string()
+    }
+
     /// As [`Self::resolve`], where the Compose files' paths begin; without any, the plan's.
     pub(super) fn resolve_in_project(&self, path: &str) -> PathBuf {
         clean(&self.project_directory.join(path))

@@ -18,11 +18,28 @@ pub(super) struct Declared {
     pub secrets: BTreeMap<String, FileSource>,
     pub configs: BTreeMap<String, FileSource>,
     pub networks: BTreeMap<String, Network>,
-    /// Absolute host paths that roles may bind, themselves and what is below them.
-    pub shared_paths: Vec<String>,
-    /// Absolute paths of this machine that are copied into each release although the file would let
-    /// roles write to them, themselves and what is below them.
-    pub copied_paths: Vec<String>,
+    /// Host paths that roles may bind.
+    pub shared_paths: Vec<Decided>,
+    /// Paths of this machine that are copied into each release although the file would let roles
+    /// write to them.
+    pub copied_paths: Vec<Decided>,
+}
+
+/// A path that the plan decides on.
+pub(super) struct Decided {
+    /// As the plan has it, its variables substituted.
+    pub written: String,
+    /// The same, absolute.
+    pub path: String,
+    pub span: Span,
+}
+
+impl Decided {
+    /// Whether it decides on `path`: on its own and on what is below it; where it holds `home`, the
+    /// directory of the Compose files, on its own alone, since it would decide on everything else.
+    pub(super) fn decides_on(&self, path: &str, home: &str) -> bool {
+        path == self.path || files::is_below(path, &self.path) && !files::is_below(home, &self.path)
+    }
 }
 
 /// A named volume.
@@ -347,27 +364,36 @@ pub(super) fn contents(
 
 /// The top level's `shared_paths` or `copied_paths`: relative ones begin where those of the Compose
 /// files do, else at the plan's directory.
-pub(super) fn paths(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+pub(super) fn paths(reader: &mut Reader<'_>, node: &Node) -> Vec<Decided> {
     let Some(items) = reader.list(node, "a list of paths") else {
         return Vec::new();
     };
     let mut found = Vec::new();
     for item in items {
-        let Some(text) = reader.public(item, "a path") else {
+        let Some(mut text) = reader.public(item, "a path") else {
             continue;
         };
-        if let Some(path) = files::absolute(&text) {
-            found.push(path);
-        } else if text.starts_with('.') {
-            let path = reader.resolve_in_project(&text);
-            found.push(path.display().to_string());
-        } else {
-            reader.wrong(
-                item.span,
-                format!("`{text}` is not a path"),
-                "write one that begins with `/`, without `..`, or with `./`",
-            );
+        // What is written as a variable may be a whole mount, of which this is the source.
+        if let Some(end) = text.find(":/") {
+            text.truncate(end);
         }
+        let path = match files::absolute(&text) {
+            Some(path) => path,
+            None if text.starts_with('.') => reader.resolve_in_project(&text).display().to_string(),
+            None => {
+                reader.wrong(
+                    item.span,
+                    format!("`{text}` is not a path"),
+                    "write one that begins with `/`, without `..`, or with `./`",
+                );
+                continue;
+            }
+        };
+        found.push(Decided {
+            written: text,
+            path,
+            span: item.span,
+        });
     }
     found
 }

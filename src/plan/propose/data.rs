@@ -168,7 +168,7 @@ pub(super) fn paths(known: &Known<'_>) -> Paths {
             let Some(source) = &mount.source else {
                 continue;
             };
-            if source.ends_with("/docker.sock") && run(service) == Run::Always {
+            if mount.has_socket() && run(service) == Run::Always {
                 continue;
             }
             let name = &service.name;
@@ -205,10 +205,16 @@ pub(super) fn paths(known: &Known<'_>) -> Paths {
                     ),
                     false => (
                         &mut found.shared,
-                        format!(
-                            "`{name}` writes to it at {}: it stays on this machine, for every release",
-                            mount.target
-                        ),
+                        match is_the_source(source) {
+                            false => format!(
+                                "`{name}` writes to it at {}: it stays on this machine, for every release",
+                                mount.target
+                            ),
+                            true => format!(
+                                "`{name}` has the source itself at {}: blue and green run on the same files. If the image has them, drop the mount: `services: {{{name}: {{volumes: !override [...]}}}}`",
+                                mount.target
+                            ),
+                        },
                     ),
                 };
                 let project = known.directory.display().to_string();
@@ -234,6 +240,13 @@ fn last_part(path: &str) -> &str {
 /// Whether a path is known to be data by its name, also where a role only reads it.
 fn is_written(source: &str) -> bool {
     WRITTEN.contains(&last_part(source))
+}
+
+/// Whether a path holds the Compose file, and so most likely the source of what is built beside it.
+fn is_the_source(source: &str) -> bool {
+    source
+        .split('/')
+        .all(|part| matches!(part, "" | "." | ".."))
 }
 
 /// Whether a path that a role may write to looks like settings, which are read, and not like data.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::bind::reaches_engine;
 use super::super::merge::colon_separated;
 use super::super::ports::range;
 use super::super::tmpfs::unknown_option;
@@ -82,6 +83,14 @@ pub(super) struct Mounted {
     pub is_added: bool,
 }
 
+impl Mounted {
+    /// Whether the engine's socket is in it.
+    pub(super) fn has_socket(&self) -> bool {
+        let source = self.source.as_deref().filter(|_| self.is_bind);
+        source.is_some_and(|source| reaches_engine(source, &self.target))
+    }
+}
+
 impl Service {
     /// The image's name without registry, organisation and tag.
     pub(super) fn image_name(&self) -> String {
@@ -129,10 +138,7 @@ impl Service {
 
     /// Whether it has the engine's socket.
     pub(super) fn has_socket(&self) -> bool {
-        let source = |mount: &Mounted| mount.source.clone().unwrap_or_default();
-        self.mounts
-            .iter()
-            .any(|mount| source(mount).ends_with("/docker.sock"))
+        self.mounts.iter().any(Mounted::has_socket)
     }
 }
 

@@ -161,15 +161,11 @@ fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String
         return None;
     }
     let anew = may_drop && (is_foreign || drops_socket);
-    let is_socket = |mount: &facts::Mounted| {
-        let source = mount.source.as_deref().unwrap_or("");
-        source.ends_with("/docker.sock")
-    };
     let listed: Vec<_> = service
         .mounts
         .iter()
         .filter(|mount| match anew {
-            true => !(drops_socket && is_socket(mount)),
+            true => !(drops_socket && mount.has_socket()),
             false => mount.is_added,
         })
         .map(|mount| always_quoted(&mount.short))
