@@ -311,7 +311,8 @@ pub(super) fn normalised(name: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn key_of<'t>(map: &'t Node, name: &str) -> Option<(&'t Key, &'t Node)> {
+/// The entry of a map at `name`.
+pub(super) fn key_of<'t>(map: &'t Node, name: &str) -> Option<(&'t Key, &'t Node)> {
     let Value::Map(entries) = &map.value else {
         return None;
     };

@@ -68,6 +68,7 @@ mod typed;
 mod units;
 mod variables;
 mod volumes;
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::source::Span;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Value};
-use super::{expose, files, hooks, networks, pointer, probes, service};
+use super::{expose, files, hooks, networks, pointer, probes, service, unused};
 use crate::core::plan::{Hook, Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
 
@@ -78,6 +78,7 @@ pub(super) fn plan(
     };
     let roles =
         services.and_then(|field| service::roles(reader, field.node, &declared, service.as_ref()));
+    unused::check(reader, whole, &declared, roles.as_ref());
     let missing = (
         "this plan has no `pointer`, so nothing would send it traffic",
         "add `pointer: {proxy: {listen: \":8080\"}}`",

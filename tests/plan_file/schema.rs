@@ -285,7 +285,8 @@ const RICH: &[&str] = &[
      pull_policy: missing, command: [a, b], entrypoint: [c], environment: {A: '1', B: 2}, \
      env_file: [{path: app.env, required: true}], expose: [8080], \
      volumes: [{type: volume, source: data, target: /d, read_only: true}, \
-     {type: tmpfs, target: /t, tmpfs: {size: 1m, mode: '0700'}}], tmpfs: [/x], \
+     {type: tmpfs, target: /t, tmpfs: {size: 1m, mode: '0700'}}, \
+     {type: bind, source: ./site, target: /s}], tmpfs: [/x], \
      secrets: [{source: key, target: k, uid: 1, gid: 2, mode: '0400'}], configs: [conf], \
      healthcheck: {test: [CMD, a], interval: 1s, timeout: 1s, start_period: 2s, retries: 3, \
      disable: false}, depends_on: {job: {condition: service_completed_successfully, \
@@ -311,7 +312,9 @@ const RICH: &[&str] = &[
      volumes: {data: {keep: across-releases}}, networks: {inner: {driver: bridge, ipam: {}, labels: {a: b}}}, \
      secrets: {key: {file: tls.key}}, configs: {conf: {content: x}}, \
      probes: none, pointer: {proxy: {listen: ':80'}}}",
-    "{name: shop, compose: [base.yaml], project: shop, services: {worker: {run: live-only}, \
+    "{name: shop, compose: [base.yaml], project: shop, services: {worker: {run: live-only, \
+     volumes: ['data:/d', './site:/s', '/srv/a:/sa'], networks: [a, c], configs: [a], secrets: [b], \
+     labels: {a: b}, environment: {C: d}, command: [a, b], stop_grace_period: 3s}, \
      debug: {run: never}, db: {ports: null}}, volumes: {data: {keep: per-release}}, \
      expose: 'web:8080', probes: none, pointer: {proxy: {listen: ':80'}}, shared_paths: [/srv], \
      copied_paths: [./site, /srv/a], profiles: debug, ignore: start_interval, bake: 1s, \
