@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Field, Fields, instead};
+use super::fields::{Field, Fields, instead, take_away};
 use super::read::Reader;
+use super::role::At;
+use super::source::Span;
 use super::tree::{Node, Value};
-use crate::core::plan::Limits;
+use crate::core::plan::{Limits, Run};
 
 /// How many containers one role may have.
 const MOST_REPLICAS: u32 = 1000;
@@ -14,8 +16,12 @@ const MOST_REPLICAS: u32 = 1000;
 const LEAST_CPUS: f64 = 0.01;
 
 /// What is for Swarm, and what holds here.
-const SWARMS: [(&str, &str); 6] = [
+const SWARMS: [(&str, &str); 7] = [
     ("mode", "`replicas` says how many there are"),
+    (
+        "labels",
+        "they are a Swarm service's, and no container has them",
+    ),
     (
         "restart_policy",
         "containers are restarted unless they are stopped",
@@ -27,7 +33,7 @@ const SWARMS: [(&str, &str); 6] = [
 ];
 
 /// Replicas, at least 1, and the limits of each.
-pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Limits) {
+pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>, at: &At<'_>) -> (u32, Limits) {
     let mut limits = Limits::default();
     let mut replicas = 1;
     let memory = role.take("mem_limit");
@@ -41,9 +47,6 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
     limits.memory_reservation = role
         .take("mem_reservation")
         .and_then(|field| memory_limit(reader, field.node));
-    if let Some(field) = role.take("memswap_limit") {
-        limits.memory_swap = memory_and_swap(reader, field.node, limits.memory);
-    }
     if let Some(field) = role.take("cpus") {
         limits.nano_cpus = nano_cpus(reader, field.node);
     }
@@ -59,25 +62,66 @@ pub(super) fn limits(reader: &mut Reader<'_>, role: &mut Fields<'_>) -> (u32, Li
         if let Some(field) = fields.take("replicas") {
             let found = replica_count(reader, field.node, &role.path);
             if scale.is_some_and(|scale| scale != found) {
-                reader.wrong(
-                    field.node.span,
-                    "this differs from the role's `scale`",
-                    "remove one of them: `scale` or this line",
-                );
+                differs(reader, field.node.span, at.name.as_str(), "scale");
             }
             replicas = found;
         }
         if let Some(field) = fields.take("resources") {
-            resources(reader, field.node, &fields.below("resources"), &mut limits);
+            resources(
+                reader,
+                field.node,
+                (at.name.as_str(), &fields.below("resources")),
+                &mut limits,
+            );
         }
+        job_of_a_swarm(reader, &fields, at);
         for (name, why) in SWARMS {
             if let Some(field) = fields.take(name) {
                 reader.translated(field, format!("`deploy.{name}` means nothing here: {why}"));
             }
         }
-        fields.finish(reader, &[("labels", "write `labels` on the role itself")]);
+        fields.finish(reader, &[]);
+    }
+    // Which counts the memory, wherever that is said.
+    if let Some(field) = role.take("memswap_limit") {
+        limits.memory_swap = memory_and_swap(reader, field, &role.path, limits.memory);
     }
     (replicas, limits)
+}
+
+/// What Swarm runs to its end is a job here, which the plan has to say.
+fn job_of_a_swarm(reader: &mut Reader<'_>, deploy: &Fields<'_>, at: &At<'_>) {
+    let Some(field) = deploy.peek("mode") else {
+        return;
+    };
+    let Value::Scalar { text, .. } = &field.node.value else {
+        return;
+    };
+    if !matches!(text.as_str(), "replicated-job" | "global-job") || at.run == Run::Once {
+        return;
+    }
+    let (name, away) = (at.name, take_away(field.key, &deploy.path, "mode"));
+    reader.wrong(
+        field.node.span,
+        format!(
+            "`{name}` runs to its end in a Swarm, and `run: {}` goes on running",
+            at.run.as_str()
+        ),
+        format!("write `services: {{{name}: {{run: once}}}}`; if it does go on running, {away}"),
+    );
+}
+
+/// Two lines of one role that say different things.
+fn differs(reader: &mut Reader<'_>, span: Span, role: &str, other: &str) {
+    let help = match span.is_compose() {
+        false => format!("remove one of them: `{other}` or this line"),
+        true => {
+            let away = take_away(span, &format!("services.{role}"), other);
+            format!("let this line hold: {away}")
+        }
+    };
+    let message = format!("this differs from the role's `{other}`");
+    reader.wrong(span, message, help);
 }
 
 fn replica_count(reader: &mut Reader<'_>, node: &Node, path: &str) -> u32 {
@@ -94,7 +138,12 @@ fn replica_count(reader: &mut Reader<'_>, node: &Node, path: &str) -> u32 {
     reader.count(node, 1, MOST_REPLICAS).unwrap_or(1)
 }
 
-fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Limits) {
+fn resources(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    (role, place): (&str, &str),
+    limits: &mut Limits,
+) {
     let Some(mut fields) = reader.fields(node, place, "`limits:` and `reservations:`") else {
         return;
     };
@@ -107,15 +156,21 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
     {
         if let Some(field) = inner.take("cpus") {
             let found = nano_cpus(reader, field.node);
-            agree(reader, field, "cpus", &mut limits.nano_cpus, found);
+            agree(reader, field, (role, "cpus"), &mut limits.nano_cpus, found);
         }
         if let Some(field) = inner.take("memory") {
             let found = memory_limit(reader, field.node);
-            agree(reader, field, "mem_limit", &mut limits.memory, found);
+            agree(
+                reader,
+                field,
+                (role, "mem_limit"),
+                &mut limits.memory,
+                found,
+            );
         }
         if let Some(field) = inner.take("pids") {
             let found = pids(reader, field.node);
-            agree(reader, field, "pids_limit", &mut limits.pids, found);
+            agree(reader, field, (role, "pids_limit"), &mut limits.pids, found);
         }
         inner.finish(reader, &[("devices", "remove it")]);
     }
@@ -128,7 +183,7 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
             agree(
                 reader,
                 field,
-                "mem_reservation",
+                (role, "mem_reservation"),
                 &mut limits.memory_reservation,
                 found,
             );
@@ -152,7 +207,7 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
         inner.finish(
             reader,
             &[
-                ("devices", "remove it"),
+                ("devices", "remove it: GPUs are not handed out"),
                 ("pids", "write it under `limits`"),
             ],
         );
@@ -164,23 +219,25 @@ fn resources(reader: &mut Reader<'_>, node: &Node, place: &str, limits: &mut Lim
 fn agree(
     reader: &mut Reader<'_>,
     field: Field<'_>,
-    other: &str,
+    (role, other): (&str, &str),
     slot: &mut Option<i64>,
     found: Option<i64>,
 ) {
     if slot.is_some() && found.is_some() && *slot != found {
-        reader.wrong(
-            field.node.span,
-            format!("this differs from the role's `{other}`"),
-            format!("remove one of them: `{other}` or this line"),
-        );
+        differs(reader, field.node.span, role, other);
     } else if found.is_some() {
         *slot = found;
     }
 }
 
 /// Memory and swap together, which is no less than the memory; -1 for as much swap as there is.
-fn memory_and_swap(reader: &mut Reader<'_>, node: &Node, memory: Option<i64>) -> Option<i64> {
+fn memory_and_swap(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+    role: &str,
+    memory: Option<i64>,
+) -> Option<i64> {
+    let node = field.node;
     if matches!(&node.value, Value::Scalar { text, .. } if text == "-1") {
         reader.used(node);
         return Some(-1);
@@ -190,7 +247,13 @@ fn memory_and_swap(reader: &mut Reader<'_>, node: &Node, memory: Option<i64>) ->
         None => reader.wrong(
             node.span,
             "`memswap_limit` is memory and swap together, and there is no `mem_limit`",
-            "add `mem_limit`, or remove this line",
+            match node.span.is_compose() {
+                false => "add `mem_limit`, or remove this line".to_owned(),
+                true => format!(
+                    "add `mem_limit`, or {}",
+                    take_away(field.key, role, "memswap_limit")
+                ),
+            },
         ),
         Some(memory) if both < memory => reader.wrong(
             node.span,

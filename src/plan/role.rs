@@ -100,7 +100,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
     let read_only_place = read_only.and_then(|(place, on)| (on == Some(true)).then_some(place));
     let mounted = volumes::mounted(reader, &mut fields, at, read_only_place);
     let replicas_place = job::replicas_place(&fields);
-    let (replicas, limits) = limits::limits(reader, &mut fields);
+    let (replicas, limits) = limits::limits(reader, &mut fields, at);
     if matches!(at.run, Run::Once | Run::Shared) {
         job::check_replicas(reader, replicas_place, replicas, (at.name, at.run));
     }
