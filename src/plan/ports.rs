@@ -6,12 +6,12 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::fields::Field;
+use super::fields::{Field, take_away};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
 use crate::core::RoleName;
-use crate::core::plan::Port;
+use crate::core::plan::{Port, Run};
 
 /// How many ports one range may have.
 const MOST_PORTS: usize = 256;
@@ -20,15 +20,20 @@ const MOST_PORTS: usize = 256;
 const WHAT: &str = "a port such as `8080:80`, `127.0.0.1:8080:80` or `80`";
 
 /// Every port that a role publishes, ranges written out, each once and with its place.
-pub(super) fn ports(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<(Span, Port)> {
+pub(super) fn ports(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+    run: Run,
+) -> Vec<(Span, Port)> {
     let Some(items) = reader.list(node, "a list of ports") else {
         return Vec::new();
     };
     let mut found = Vec::new();
     for item in items {
         let read = match &item.value {
-            Value::Map(_) => long(reader, item, place),
-            _ => short(reader, item),
+            Value::Map(_) => long(reader, item, place, run),
+            _ => short(reader, item, place, run),
         };
         for port in read.into_iter().flatten() {
             if !found.iter().any(|(_, known)| *known == port) {
@@ -39,7 +44,7 @@ pub(super) fn ports(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<(S
     found
 }
 
-fn short(reader: &mut Reader<'_>, item: &Node) -> Option<Vec<Port>> {
+fn short(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<Vec<Port>> {
     let text = reader.public(item, WHAT)?;
     let wrong = |reader: &mut Reader<'_>| {
         reader.wrong(
@@ -84,14 +89,32 @@ fn short(reader: &mut Reader<'_>, item: &Node) -> Option<Vec<Port>> {
         }
     };
     let published = published.filter(|published| !published.is_empty());
-    let both = pairs(target, published, address, udp);
-    if both.is_none() {
-        wrong(reader);
+    match pairs((target, published), address, udp, run) {
+        Ok(both) => Some(both),
+        Err(Unfit::NoPorts) => {
+            wrong(reader);
+            None
+        }
+        Err(Unfit::TooMany(count)) => {
+            too_many(reader, item.span, place, count);
+            None
+        }
     }
-    both
 }
 
-fn long(reader: &mut Reader<'_>, item: &Node, place: &str) -> Option<Vec<Port>> {
+fn too_many(reader: &mut Reader<'_>, span: Span, place: &str, count: usize) {
+    let away = match span.is_compose() {
+        false => String::new(),
+        true => format!("; {}", take_away(span, place, "ports")),
+    };
+    reader.wrong(
+        span,
+        format!("this is a range of {count} ports, and one may have {MOST_PORTS} at most"),
+        format!("publish the ports that are needed{away}"),
+    );
+}
+
+fn long(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<Vec<Port>> {
     let mut fields = reader.fields(item, place, "`target` and `published`")?;
     let target = fields.take("target").map(|field| field.node);
     let published = fields.take("published").map(|field| field.node);
@@ -135,54 +158,83 @@ fn long(reader: &mut Reader<'_>, item: &Node, place: &str) -> Option<Vec<Port>> 
         },
         None => None,
     };
-    let both = pairs(&text, host.as_deref(), address, protocol == Some("udp"));
-    if both.is_none() {
-        reader.wrong(
-            target.span,
-            "these ports do not fit together",
-            "write one port from 1 to 65535, or ranges of the same length",
-        );
+    let is_udp = protocol == Some("udp");
+    match pairs((&text, host.as_deref()), address, is_udp, run) {
+        Ok(both) => Some(both),
+        Err(Unfit::NoPorts) => {
+            reader.wrong(
+                target.span,
+                "these ports do not fit together",
+                "write one port from 1 to 65535, or ranges of the same length",
+            );
+            None
+        }
+        Err(Unfit::TooMany(count)) => {
+            too_many(reader, target.span, place, count);
+            None
+        }
     }
-    both
 }
 
-/// Target ports with the host's: `None` where they are no ports or ranges of different lengths.
+/// Why ports cannot be published.
+enum Unfit {
+    /// They are no ports, or ranges of different lengths.
+    NoPorts,
+    /// A range of so many.
+    TooMany(usize),
+}
+
+/// Target ports with the host's.
 fn pairs(
-    target: &str,
-    published: Option<&str>,
+    (target, published): (&str, Option<&str>),
     address: Option<IpAddr>,
     udp: bool,
-) -> Option<Vec<Port>> {
-    let targets = range(target)?;
+    run: Run,
+) -> Result<Vec<Port>, Unfit> {
+    let targets = any_range(target).ok_or(Unfit::NoPorts)?;
     let port = |target, published| Port {
         address,
         published,
         target,
         udp,
     };
-    let Some(published) = published else {
-        return Some(targets.map(|target| port(target, None)).collect());
+    let hosts = match published {
+        Some(published) => Some(any_range(published).ok_or(Unfit::NoPorts)?),
+        None => None,
     };
-    let hosts = range(published)?;
-    match (targets.len(), hosts.len()) {
-        (targets_len, hosts_len) if targets_len == hosts_len => Some(
-            targets
-                .zip(hosts)
-                .map(|(target, host)| port(target, Some(host)))
-                .collect(),
-        ),
+    let first = |hosts: &Option<RangeInclusive<u16>>| hosts.as_ref().map(|hosts| *hosts.start());
+    match &hosts {
         // One port and a range to choose from: the first of it.
-        (1, _) => Some(vec![port(*targets.start(), Some(*hosts.start()))]),
-        _ => None,
+        Some(_) if targets.len() == 1 => return Ok(vec![port(*targets.start(), first(&hosts))]),
+        Some(hosts) if hosts.len() != targets.len() => return Err(Unfit::NoPorts),
+        _ => {}
     }
+    if targets.len() > MOST_PORTS {
+        return match udp && run != Run::Shared {
+            // None of them goes, however many there are.
+            true => Ok(vec![port(*targets.start(), first(&hosts))]),
+            false => Err(Unfit::TooMany(targets.len())),
+        };
+    }
+    Ok(match hosts {
+        Some(hosts) => targets
+            .zip(hosts)
+            .map(|(target, host)| port(target, Some(host)))
+            .collect(),
+        None => targets.map(|target| port(target, None)).collect(),
+    })
 }
 
-/// One port, or a range of them.
+/// One port, or a range of no more than may be published.
 pub(super) fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    any_range(text).filter(|found| found.len() <= MOST_PORTS)
+}
+
+fn any_range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     let found = port(first)?..=port(last)?;
-    (!found.is_empty() && found.len() <= MOST_PORTS).then_some(found)
+    (!found.is_empty()).then_some(found)
 }
 
 /// `ports` of a role of a release: the TCP ports that may be the exposed one.
@@ -193,7 +245,7 @@ pub(super) fn candidates(
     role: &RoleName,
 ) -> Vec<u16> {
     let mut targets = Vec::new();
-    let all = ports(reader, field.node, place);
+    let all = ports(reader, field.node, place, Run::Always);
     let is_own = |port: &Port| !port.udp && !matches!(port.published, Some(80 | 443));
     let good = all.iter().find(|(_, port)| is_own(port));
     let without_udp = match good.or_else(|| all.iter().find(|(_, port)| !port.udp)) {

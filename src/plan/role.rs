@@ -346,7 +346,7 @@ fn published(
         return Vec::new();
     };
     if at.run == Run::Shared {
-        let ports = ports::ports(reader, field.node, &place).into_iter();
+        let ports = ports::ports(reader, field.node, &place, at.run).into_iter();
         host.ports = ports.map(|(_, port)| port).collect();
         return Vec::new();
     }
