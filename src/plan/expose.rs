@@ -74,6 +74,10 @@ pub(super) fn exposed(
     };
     let role = role(reader, node.span, name, roles)?;
     if let Some(other) = &roles.roles[&role].network_of {
+        // What is wrong with another has been said.
+        if !roles.roles.contains_key(other) {
+            return None;
+        }
         reader.wrong(
             node.span,
             format!("`{role}` has no address of its own: it uses the network of `{other}`"),

@@ -21,6 +21,8 @@ pub(super) fn network_mode(
     let span = field.node.span;
     let away = take_away(field.key, &role_path(role), "network_mode");
     match text.split_once(':').unwrap_or((&text, "")) {
+        // As if it were not written.
+        ("", "") => None,
         ("bridge" | "default", "") => {
             reader.translated(
                 field,
@@ -136,8 +138,11 @@ pub(super) fn check(reader: &mut Reader<'_>, roles: &Roles) {
         match kind.get(other) {
             None if role.run != Run::Shared && roles.shared.contains_key(other) => reader.wrong(
                 place(name),
-                format!("`{name}` uses the network of `{other}`, which outlives releases: two of them would take each other's ports there"),
-                format!("{}, and reach `{other}` by its name; or write `services: {{{name}: {{run: shared}}}}`", take_away(place(name), &format!("services.{name}"), "network_mode")),
+                format!("`{name}` uses the network of `{other}`, which is shared: two releases would take each other's ports there"),
+                format!(
+                    "if `{name}` outlives releases too, write `services: {{{name}: {{run: shared}}}}`; if `{other}` belongs to each release, `{other}: {{run: always}}`; if `{name}` does without, {}",
+                    take_away(place(name), &format!("services.{name}"), "network_mode")
+                ),
             ),
             // That it is not there was said where it is waited for.
             None => {}

@@ -271,10 +271,17 @@ pub(super) fn port(
     {
         Some([port]) => Some(*port),
         _ => {
+            let published = at.around.roles.published.get(role);
+            let beside = at.around.exposed.filter(|exposed| {
+                let role = at.around.roles.roles.get(role);
+                role.is_some_and(|role| role.network_of.as_ref() == Some(&exposed.role))
+            });
+            let known = published.and_then(|ports| ports.first().copied());
+            let known = known.or(beside.map(|exposed| exposed.port));
             reader.wrong(
                 at.span,
                 format!("this {} probe of `{role}` does not say which port", at.name),
-                "add `port: 8080`",
+                format!("add `port: {}`", known.unwrap_or(8080)),
             );
             None
         }
