@@ -1,5 +1,5 @@
-//! Files of variables (`env_file`, `.env`) in Compose's syntax: `NAME=value`, quotes, comments,
-//! `export`, values over several lines in quotes.
+//! Files of variables (`env_file`, `.env`) in Compose's syntax: `NAME=value`, `NAME: value`, quotes,
+//! comments, `export`, values over several lines in quotes.
 //!
 //! Their values are secrets: a problem names file and line and never shows the line.
 
@@ -88,7 +88,7 @@ pub(super) fn parse(
         }
         let line = line.strip_prefix("export ").map_or(line, str::trim_start);
         let name_end = line
-            .find(|c: char| c == '=' || c.is_whitespace())
+            .find(|c: char| c == '=' || c == ':' || c.is_whitespace())
             .unwrap_or(line.len());
         let name = &line[..name_end];
         let good = !name.is_empty()
@@ -102,7 +102,7 @@ pub(super) fn parse(
                 "write `NAME=value`",
             ));
         }
-        let Some(value) = line[name_end..].trim_start().strip_prefix('=') else {
+        let Some(value) = line[name_end..].trim_start().strip_prefix(['=', ':']) else {
             if line.len() > name_end {
                 return Err(at(
                     "this line has no `=` after its name",
@@ -143,11 +143,9 @@ pub(super) fn parse(
                     ));
                 }
                 body.truncate(end);
-                let body = if quote == '"' { unescape(&body) } else { body };
-                let value = if quote == '"' {
-                    expand(&body, &found, lookup, &at)?
-                } else {
-                    body
+                let value = match quote {
+                    '"' => expand(&unescape(&body), &found, lookup, &at)?,
+                    _ => body.replace("\\'", "'"),
                 };
                 found.push(name, Some(value));
                 number += lines;
@@ -226,7 +224,7 @@ fn closing(part: &str, quote: char, escaped: &mut bool) -> Option<usize> {
         if c == quote && !*escaped {
             return Some(index);
         }
-        *escaped = c == '\\' && !*escaped && quote == '"';
+        *escaped = c == '\\' && !*escaped;
     }
     None
 }

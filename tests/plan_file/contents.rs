@@ -69,7 +69,7 @@ fn env_files_are_read_as_compose_reads_them() {
     let fixture = Fixture::new();
     let text = "\u{feff}# c\n\nPLAIN=a b # c\nHASH=a#b\nEMPTY_VALUE=\nSINGLE='a $X # \\n'\nDOUBLE=\"a\\tb\\\"c\\\\\" # c\n\
                 MANY=\"one\ntwo\"\nREF=${PLAIN}!\nCALLER=${TAG}\nESCAPED=\"\\$HOME\"\nexport  SPACED = x \r\nTAG\nUNKNOWN\n\
-                LATER=$MANY\n";
+                LATER=$MANY\nYAML: a:b\nQUOTE : 'it\\'s \\\\'\n";
     std::fs::write(fixture.file("all.env"), text).unwrap();
     let role = fixture.role("env_file: all.env");
     let found: BTreeMap<_, _> = role
@@ -88,6 +88,8 @@ fn env_files_are_read_as_compose_reads_them() {
         ("CALLER", "1.2"),
         ("ESCAPED", "$HOME"),
         ("SPACED", "x"),
+        ("YAML", "a:b"),
+        ("QUOTE", "it's \\\\"),
         ("TAG", "1.2"),
         ("LATER", "one\ntwo"),
     ]);
