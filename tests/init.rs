@@ -184,7 +184,11 @@ fn a_file_that_is_none_is_refused_before_anything_is_written() {
             "- a list\n",
             "a Compose file is a map of keys, and this is a list",
         ),
-        ("services: {}\n", "has no `services`"),
+        ("services: {}\n", "compose.yaml: has no `services`"),
+        (
+            "services: [web]\n",
+            "compose.yaml: has `services` that are a list",
+        ),
         (
             "include: [other.yaml]\nservices: {web: {image: 'a:1'}}\n",
             "`include` is not followed",
@@ -198,10 +202,23 @@ fn a_file_that_is_none_is_refused_before_anything_is_written() {
         assert_eq!(shop.plan(), None);
     }
     let nowhere = tempfile::tempdir().unwrap();
-    let ran = flipside(nowhere.path(), &["init", "--from", "nope.yaml", "--yes"]);
-    assert_eq!(ran.status.code(), Some(2));
-    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(err.contains("nope.yaml` cannot be read"), "{err}");
+    for (named, said) in [
+        ("nope.yaml", "error: nope.yaml: cannot be read: "),
+        (".", "error: .: cannot be read: "),
+    ] {
+        let ran = flipside(nowhere.path(), &["init", "--from", named, "--yes"]);
+        assert_eq!(ran.status.code(), Some(2));
+        let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(err.contains(said), "{err}");
+        assert!(err.contains("`--from compose.yaml`"), "{err}");
+    }
+    let shop = Shop::new("services: {web: {image: 'a:1'}}\n");
+    let variables = shop.0.path().join(".env");
+    std::fs::write(variables, "COMPOSE_PROJECT_NAME=My Proj\n").unwrap();
+    let (code, _, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 2, "{err}");
+    let said = "compose.yaml: the variable `COMPOSE_PROJECT_NAME` is `My Proj`";
+    assert!(err.contains(said), "{err}");
 }
 
 #[test]

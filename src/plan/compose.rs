@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use super::account::Fate;
+use super::error::Problem;
 use super::fields::{Field, Fields};
 use super::nearest::{listed, nearest};
 use super::read::Reader;
@@ -271,17 +272,17 @@ fn project_name(
     let said = match given {
         Some(field) => Some((
             reader.public(field.node, "a project's name")?,
-            field.node.span,
+            Some(field.node.span),
         )),
         None => reader
             .public_variable(PROJECT)
             .filter(|name| !name.is_empty())
-            .map(|name| (name, Span::default())),
+            .map(|name| (name, None)),
     };
     let own = key_of(merged, "name").map(|(key, node)| (key.span, node));
     let written = own.and_then(|(_, node)| {
         let text = reader.public(node, "a project's name")?;
-        Some((text, node.span))
+        Some((text, Some(node.span)))
     });
     let (name, span) = match said.or(written) {
         Some(found) => found,
@@ -292,11 +293,22 @@ fn project_name(
         }
     };
     if normalised(&name).as_deref() != Some(name.as_str()) {
-        reader.wrong(
-            span,
-            format!("`{name}` is not the name of a Compose project"),
-            "use a-z, 0-9, `-` and `_`, with a letter or digit first",
-        );
+        const HELP: &str = "use a-z, 0-9, `-` and `_`, with a letter or digit first";
+        match span {
+            Some(span) => reader.wrong(
+                span,
+                format!("`{name}` is not the name of a Compose project"),
+                HELP,
+            ),
+            None => {
+                let first = reader.sources[usize::from(PLAN) + 1].file.clone();
+                let message = format!(
+                    "the variable `COMPOSE_PROJECT_NAME` is `{name}`, which is not the name of a Compose project"
+                );
+                let problem = Problem::whole(&first, message);
+                reader.problems.push(problem.help(HELP));
+            }
+        }
         return None;
     }
     reader.said_project = Some(name.clone());

@@ -21,8 +21,8 @@ use super::error::Problem;
 use super::read::Reader;
 use super::source::{PLAN, Source};
 use super::substitute;
-use super::tree::Node;
-use super::{Inputs, PlanError, root};
+use super::tree::{Node, Value};
+use super::{Inputs, PlanError, dotenv, root};
 use crate::core::ServiceName;
 use facts::Service;
 use named::Names;
@@ -114,9 +114,15 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     let profiles = choose_profiles(&mut services);
     if services.is_empty() {
         let shown = names.first().map_or("", String::as_str);
-        return Err(Problem::whole(shown, "has no `services`")
-            .help("name the file that has them")
-            .into());
+        let problem = match facts::get(&whole.root, "services") {
+            Some(node) if !node.is_null() && !matches!(node.value, Value::Map(_)) => {
+                let message = format!("has `services` that are {}", node.kind());
+                Problem::whole(shown, message)
+                    .help("write `ROLE:` with its keys below, for each role")
+            }
+            _ => Problem::whole(shown, "has no `services`").help("name the file that has them"),
+        };
+        return Err(problem.into());
     }
     let named = Names::new(&whole.root, &services);
     named.take_over(&mut services);
@@ -165,9 +171,16 @@ fn names(files: &[PathBuf], directory: &Path) -> Result<Vec<String>, Problem> {
     if let [only] = files.as_slice() {
         files.extend(override_beside(only));
     }
-    let named = files
-        .iter()
-        .map(|file| Ok(relative(&absolute(file)?, directory)));
+    let named = files.iter().map(|file| {
+        dotenv::read(file).map_err(|error| {
+            Problem::whole(
+                &file.display().to_string(),
+                format!("cannot be read: {error}"),
+            )
+            .help("name the Compose file: `--from compose.yaml`")
+        })?;
+        Ok(relative(&absolute(file)?, directory))
+    });
     named.collect()
 }
 
