@@ -24,8 +24,7 @@ const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "conf
 const MOST_FILES: usize = 32;
 
 /// How to have a file without what flipside does not follow.
-const CONFIG: &str =
-    "pass the output of `docker compose config --no-interpolate`, which has it all in one file";
+const CONFIG: &str = "pass the output of `docker compose config --no-interpolate --no-path-resolution`, which has it all in one file";
 
 /// What a plan is read from.
 pub(super) struct Whole {
@@ -236,7 +235,7 @@ fn file(
     };
     if let Some(message) = wrong {
         let problem = source.problem(tree.span, message);
-        let help = "name the file that has `services:`, or pass the output of `docker compose config --no-interpolate`";
+        let help = format!("name the file that has `services:`, or {CONFIG}");
         return Err(problem.help(help).into());
     }
     reader.sources.push(source);

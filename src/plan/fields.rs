@@ -116,8 +116,13 @@ impl<'t> Fields<'t> {
         }
         for (name, (span, _)) in &self.left {
             if let Some((_, advice)) = advised.iter().find(|(key, _)| key == name) {
+                let away = take_away(*span, &self.path, name);
                 let help = match advice.strip_prefix("remove it") {
-                    Some(why) => format!("{}{why}", take_away(*span, &self.path, name)),
+                    Some(why) => format!("{away}{why}"),
+                    // Beside what is written in its place the key would still be there.
+                    None if span.is_compose() && !advice.contains("!reset") => {
+                        format!("{advice}, and {away}")
+                    }
                     None => (*advice).to_owned(),
                 };
                 reader.wrong(

@@ -1,5 +1,6 @@
 //! `healthcheck`.
 
+use super::fields::take_away;
 use super::read::Reader;
 use super::tree::{Node, Value};
 use crate::core::plan::{Healthcheck, Text};
@@ -34,10 +35,11 @@ pub(super) fn healthcheck(
         if let Some(field) = fields.take(name) {
             *slot = reader.duration(field.node);
             if *slot == Some(0) && name != "start_period" {
+                let away = take_away(field.key, place, name);
                 reader.wrong(
                     field.node.span,
                     format!("`{name}` is shorter than the engine can count"),
-                    "write `1ms` or more, or remove it to keep the image's",
+                    format!("write `1ms` or more; or, to keep the image's, {away}"),
                 );
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use super::advice;
 use super::environment;
 use super::fields::Fields;
 use super::networks::is_host;
@@ -150,32 +151,20 @@ fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
     let args = fields.take("args");
     let stage = fields.take("target");
     let span = fields.span;
-    fields.finish(
-        reader,
-        &[
-            ("dockerfile_inline", "write the Dockerfile as a file"),
-            ("cache_from", "remove it"),
-            ("cache_to", "remove it"),
-            (
-                "secrets",
-                "build secrets need BuildKit: build the image outside and name it under `image:`",
-            ),
-            ("ssh", "build the image outside and name it under `image:`"),
-            (
-                "platforms",
-                "remove it: images are built for the engine they run on",
-            ),
-            ("network", "remove it"),
-            ("labels", "write `LABEL` in the Dockerfile"),
-            ("tags", "write the tag as `image:` beside `build:`"),
-            (
-                "additional_contexts",
-                "build the image outside and name it under `image:`",
-            ),
-            ("no_cache", "remove it"),
-            ("pull", "write `pull_policy: always` on the role"),
-        ],
-    );
+    let outside = match span.is_compose() {
+        false => "build the image outside and name it under `image:`".to_owned(),
+        true => {
+            let role = place
+                .trim_start_matches("services.")
+                .trim_end_matches(".build");
+            format!(
+                "build the image outside and name it in the plan: `services: {{{role}: {{build: !reset null, image: \"NAME:TAG\"}}}}`"
+            )
+        }
+    };
+    let outside = ["secrets", "ssh", "additional_contexts"].map(|key| (key, outside.as_str()));
+    let advice: Vec<_> = advice::OF_A_BUILD.iter().copied().chain(outside).collect();
+    fields.finish(reader, &advice);
     let args = args
         .map(|field| environment::arguments(reader, field.node, &args_place))
         .unwrap_or_default();

@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `volumes: {uploads: {keep: across-releases}}` | one volume for all releases (`SERVICE_uploads`, or its `name:`); `per-release`: a new one each; undecided is an error, and so is one without a name |
 //! | `shared_paths: [/srv/media]` | host paths that roles may bind, with what is below them; all others are refused |
-//! | `copied_paths: [./nginx.conf]` | paths that are copied into each release although a Compose file would let roles write to them |
+//! | `copied_paths: [./nginx.conf]` | paths that are copied into each release although a Compose file would let roles write to them, with what is below them |
 //! | `compose: compose.yaml` | Compose files to read the roles from, the plan being the last word on them |
 //! | `profiles: [worker]`, `project: shop`, `ignore: [start_interval]` | which of their profiles are on, what their project is called, which keys an old engine may go without |
 //! | `services: {debug: {run: never}}` | left out |
@@ -21,6 +21,7 @@
 //! A role with `run: never` is not read beyond that word and is no part of the plan.
 
 mod account;
+mod advice;
 mod again;
 mod bind;
 mod body;
@@ -66,9 +67,9 @@ mod top;
 mod tree;
 mod typed;
 mod units;
+mod unused;
 mod variables;
 mod volumes;
-mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

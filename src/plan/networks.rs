@@ -191,7 +191,13 @@ pub(super) fn joined(reader: &mut Reader<'_>, node: &Node, place: &str, at: &At<
                         );
                     }
                 }
-                fields.finish(reader, &[]);
+                fields.finish(
+                    reader,
+                    &[
+                        ("driver_opts", "remove it"),
+                        ("interface_name", "remove it"),
+                    ],
+                );
             }
         }
         _ => reader.expected(node, "a list of networks"),

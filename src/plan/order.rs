@@ -25,6 +25,9 @@ pub(super) struct Wish {
     pub key: &'static str,
 }
 
+/// Where a dependency is written, and by which key.
+type Place = (Span, &'static str);
+
 /// A role's `depends_on`.
 pub(super) fn wishes(reader: &mut Reader<'_>, node: &Node, place: &str) -> Wishes {
     let mut found = Wishes::new();
@@ -107,7 +110,7 @@ pub(super) fn settle(
         ..
     } = found;
     let known: Vec<RoleName> = roles.keys().chain(shared.keys()).cloned().collect();
-    let mut edges: BTreeMap<&RoleName, Vec<(RoleName, Span)>> = BTreeMap::new();
+    let mut edges: BTreeMap<&RoleName, Vec<(RoleName, Place)>> = BTreeMap::new();
     for (role, wanted) in wishes {
         for Wish {
             name,
@@ -194,18 +197,26 @@ pub(super) fn settle(
                 ),
                 Condition::Completed | Condition::Healthy | Condition::Started => {}
             }
-            edges.entry(role).or_default().push((other.clone(), *span));
+            let edge = (other.clone(), (*span, *key));
+            edges.entry(role).or_default().push(edge);
             if let Some(role) = roles.get_mut(role).or_else(|| shared.get_mut(role)) {
                 role.depends_on.insert(other.clone(), *condition);
             }
         }
     }
-    if let Some((path, span)) = circle(&edges) {
+    if let Some((path, (span, key))) = circle(&edges) {
         let names: Vec<_> = path.iter().map(|role| role.as_str()).collect();
+        let help = match path.as_slice() {
+            [.., role, other] if span.is_compose() => {
+                let away = away((span, key), role, other.as_str());
+                format!("remove one of the dependencies: {away}")
+            }
+            _ => "remove one of the dependencies".to_owned(),
+        };
         reader.wrong(
             span,
             format!("these roles wait for each other: {}", names.join(" → ")),
-            "remove one of the dependencies",
+            help,
         );
     }
 }
@@ -234,20 +245,20 @@ fn away((span, key): (Span, &str), role: &RoleName, name: &str) -> String {
 
 /// A way from a role back to itself, first and last the same, and where its last step is written.
 fn circle<'a>(
-    edges: &'a BTreeMap<&RoleName, Vec<(RoleName, Span)>>,
-) -> Option<(Vec<&'a RoleName>, Span)> {
+    edges: &'a BTreeMap<&RoleName, Vec<(RoleName, Place)>>,
+) -> Option<(Vec<&'a RoleName>, Place)> {
     let mut done: BTreeSet<&RoleName> = BTreeSet::new();
     for start in edges.keys() {
         let mut path: Vec<(&RoleName, usize)> = vec![(start, 0)];
         while let Some((role, next)) = path.pop() {
-            let Some((other, span)) = edges.get(role).and_then(|others| others.get(next)) else {
+            let Some((other, place)) = edges.get(role).and_then(|others| others.get(next)) else {
                 done.insert(role);
                 continue;
             };
             path.push((role, next + 1));
             if let Some(index) = path.iter().position(|(role, _)| *role == other) {
                 let around = path[index..].iter().map(|(role, _)| *role);
-                return Some((around.chain([other]).collect(), *span));
+                return Some((around.chain([other]).collect(), *place));
             }
             if !done.contains(other) {
                 path.push((other, 0));

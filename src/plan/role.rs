@@ -10,53 +10,11 @@ use super::source::Span;
 use super::store::Declared;
 use super::tree::Node;
 use super::{
-    command, environment, expose, healthcheck, host, image, job, labels, limits, logging,
+    advice, command, environment, expose, healthcheck, host, image, job, labels, limits, logging,
     network_mode, networks, ports, process, volumes,
 };
 use crate::core::plan::{Condition, Host, Restart, Role, Run};
 use crate::core::{RoleName, ServiceName};
-
-/// Compose's keys that mean something here is expected which this version does not do.
-const ADVICE: &[(&str, &str)] = &[
-    (
-        "external_links",
-        "join an external network under `networks`",
-    ),
-    (
-        "extends",
-        "pass the output of `docker compose config --no-interpolate`, or use an anchor (`&name`, `<<: *name`)",
-    ),
-    ("domainname", "write the whole name as `hostname`"),
-    ("mac_address", "remove it"),
-    (
-        "volumes_from",
-        "remove it, and name the volumes under `volumes`: a container of another role is of another release",
-    ),
-    ("dns_opt", "remove it"),
-    ("userns_mode", "remove it"),
-    ("runtime", "remove it"),
-    ("oom_score_adj", "remove it"),
-    ("annotations", "write `labels`"),
-    (
-        "post_start",
-        "write `hooks: {before_switch: […]}` at the top level",
-    ),
-    (
-        "pre_stop",
-        "write `hooks: {after_switch: […]}` at the top level",
-    ),
-    ("gpus", "remove it"),
-    ("cpuset", "write `cpus`"),
-    ("cpu_shares", "write `cpus`"),
-    ("cpu_quota", "write `cpus`"),
-    ("cpu_period", "write `cpus`"),
-    ("cgroup", "remove it"),
-    ("cgroup_parent", "remove it"),
-    ("label_file", "write `labels`"),
-    ("oom_kill_disable", "remove it"),
-    ("mem_swappiness", "remove it"),
-    ("blkio_config", "remove it"),
-];
 
 /// Where a role stands, when it runs, and what is around it.
 pub(super) struct At<'a> {
@@ -243,7 +201,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
             reader.translated(field, why);
         }
     }
-    fields.finish(reader, ADVICE);
+    fields.finish(reader, advice::OF_A_ROLE);
     let role = Role {
         run: at.run,
         image: image?,
