@@ -314,7 +314,7 @@ const RICH: &[&str] = &[
      probes: none, pointer: {proxy: {listen: ':80'}}}",
     "{name: shop, compose: [base.yaml], project: shop, services: {worker: {run: live-only, \
      volumes: ['data:/d', './site:/s', '/srv/a:/sa'], networks: [a, c], configs: [a], secrets: [b], \
-     labels: {a: b}, environment: {C: d}, command: [a, b], stop_grace_period: 3s}, \
+     labels: {a: b}, environment: {C: d}}, \
      debug: {run: never}, db: {ports: null}}, volumes: {data: {keep: per-release}}, \
      expose: 'web:8080', probes: none, pointer: {proxy: {listen: ':80'}}, shared_paths: [/srv], \
      copied_paths: [./site, /srv/a], profiles: debug, ignore: start_interval, bake: 1s, \
