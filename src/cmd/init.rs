@@ -63,8 +63,12 @@ fn accept(context: &Context, draft: &mut Draft, out: &str) -> Result<(), Error> 
         });
     }
     for line in draft.lines.iter_mut().filter(|line| is_asked(line)) {
-        let question = format!("{}\n  ({})\n  write it? [Y/n] ", line.text, line.why);
-        line.accepted = context.confirm_or(&context.report, &question, Answer::Yes)? == Answer::Yes;
+        let (usual, choice) = match line.accepted {
+            true => (Answer::Yes, "[Y/n]"),
+            false => (Answer::No, "[y/N]"),
+        };
+        let question = format!("{}\n  ({})\n  write it? {choice} ", line.text, line.why);
+        line.accepted = context.confirm_or(&context.report, &question, usual)? == Answer::Yes;
     }
     Ok(())
 }
