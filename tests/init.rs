@@ -21,6 +21,18 @@ fn proposed(compose: &str) -> String {
     std::fs::create_dir_all(directory.join("conf")).unwrap();
     std::fs::write(directory.join("nginx.conf"), "events {}").unwrap();
     std::fs::write(directory.join("Dockerfile"), "FROM scratch\n").unwrap();
+    std::fs::create_dir(directory.join("php")).unwrap();
+    std::fs::write(
+        directory.join("php/Dockerfile"),
+        "FROM php:8.3-fpm AS run\nFROM run\n",
+    )
+    .unwrap();
+    std::fs::create_dir(directory.join("traefik")).unwrap();
+    std::fs::write(
+        directory.join("traefik/Dockerfile"),
+        "FROM traefik:v3\nCOPY . .\n",
+    )
+    .unwrap();
     let file = directory.join("compose.yaml");
     std::fs::write(&file, compose).unwrap();
     let nothing = BTreeMap::new();
@@ -231,9 +243,8 @@ fn a_plan_in_another_directory_names_the_file_from_there() {
     assert!(plan.contains("\ncompose: ../compose.yaml\n"), "{plan}");
 }
 
-#[test]
-fn on_a_terminal_each_decision_is_asked_and_a_no_leaves_a_comment() {
-    let shop = Shop::new(COMPOSE);
+/// What `flipside init` shows on a terminal where that is answered.
+fn answered(shop: &Shop, answers: &[u8]) -> String {
     let line = format!(
         "{} init --from compose.yaml",
         env!("CARGO_BIN_EXE_flipside")
@@ -246,10 +257,42 @@ fn on_a_terminal_each_decision_is_asked_and_a_no_leaves_a_comment() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // No to the first, its database; yes to its volume and its way in.
-    std::io::Write::write_all(script.stdin.as_mut().unwrap(), b"n\n\ny\n").unwrap();
+    std::io::Write::write_all(script.stdin.as_mut().unwrap(), answers).unwrap();
     let ran = script.wait_with_output().unwrap();
-    let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+#[test]
+fn what_is_left_open_is_written_only_where_a_person_says_so() {
+    let asked = "environment: {QUEUE: 'http://queue:7000/'}";
+    let compose = format!(
+        "services:\n  web: {{image: 'shop:1', ports: ['8000'], depends_on: [queue], {asked}}}\n  queue: {{image: 'a:1'}}\n"
+    );
+    for (answers, line, sum) in [
+        (
+            "\ny\n",
+            "\n  # queue: {run: live-only}\n",
+            "1 left as comments",
+        ),
+        ("y\ny\n", "\n  queue: {run: live-only}\n", "5 decisions\r\n"),
+    ] {
+        let shop = Shop::new(&compose);
+        let shown = answered(&shop, answers.as_bytes());
+        assert_eq!(shown.matches("write it? [y/N]").count(), 1, "{shown}");
+        assert!(shown.contains(sum), "{shown}");
+        assert!(shop.plan().unwrap().contains(line), "{:?}", shop.plan());
+    }
+    let shop = Shop::new(&compose);
+    let (code, out, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("1 left as comments"), "{out}");
+}
+
+#[test]
+fn on_a_terminal_each_decision_is_asked_and_a_no_leaves_a_comment() {
+    let shop = Shop::new(COMPOSE);
+    // No to the first, its database; yes to its volume and its way in.
+    let shown = answered(&shop, b"n\n\ny\n");
     assert!(shown.contains("db: {run: shared}"), "{shown}");
     assert!(shown.contains("a known data image"), "{shown}");
     assert_eq!(shown.matches("write it? [Y/n]").count(), 3, "{shown}");
@@ -298,6 +341,38 @@ fn ten_thousand_variables_without_a_value_are_no_trouble() {
     assert_eq!(shop.init(&["--yes"]).0, 4);
     let check = flipside(shop.0.path(), &["check"]);
     assert_eq!(check.status.code(), Some(2));
+}
+
+/// Each role changes twice at most, however long the chain is that it stands in.
+#[test]
+fn two_thousand_roles_in_a_row_are_settled_in_a_moment() {
+    let chain = |name: &str| {
+        let role = |at: usize| {
+            let next = at + 1;
+            format!(
+                "  {name}-{at:04}: {{image: 'acme/{name}-{at}:1', depends_on: [{name}-{next:04}]}}\n"
+            )
+        };
+        let last = format!("  {name}-2000: {{image: 'acme/{name}-last:1'}}\n");
+        (0..2000).map(role).collect::<String>() + &last
+    };
+    let db = "  db: {image: 'postgres:16', depends_on: [part-0000]}\n";
+    let compose = format!("services:\n{db}{}{}", chain("part"), chain("worker"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("compose.yaml");
+    std::fs::write(&file, compose).unwrap();
+    let nothing = BTreeMap::new();
+    let inputs = Inputs {
+        overrides: &nothing,
+        vars: &nothing,
+        name: None,
+        digest_key: &[0; 32],
+    };
+    let began = std::time::Instant::now();
+    let text = draft(&[file], directory.path(), &inputs).unwrap().text();
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    assert!(text.contains("  part-2000: {run: shared}"), "{text}");
+    assert_eq!(text.matches("run: live-only").count(), 2001);
 }
 
 #[test]

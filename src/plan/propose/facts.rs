@@ -16,6 +16,14 @@ pub(super) struct Service {
     /// As written, `None` where it is built.
     pub image: Option<String>,
     pub is_built: bool,
+    /// Whether a variable is in its image's name or tag.
+    pub image_varies: bool,
+    /// Where it is built.
+    pub build: Build,
+    /// The image that it is built on.
+    pub base: Option<String>,
+    /// What its Dockerfile exposes.
+    pub built_to_expose: Vec<u16>,
     /// The command's words, and the entrypoint's.
     pub command: String,
     pub restart: Option<String>,
@@ -46,6 +54,15 @@ pub(super) struct Service {
     pub volumes_from: Vec<String>,
     /// Those of `volumes_from` that are only read.
     pub reads_from: Vec<String>,
+}
+
+/// What is said of a build, as far as it leads to a Dockerfile.
+#[derive(Debug, Default)]
+pub(super) struct Build {
+    pub context: Option<String>,
+    pub dockerfile: Option<String>,
+    pub inline: Option<String>,
+    pub target: Option<String>,
 }
 
 /// Keys that a deployment tool puts into mounts, to make what is mounted.
@@ -91,13 +108,17 @@ impl Mounted {
     }
 }
 
+/// An image's name without registry, organisation and tag.
+pub(super) fn bare_image(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let name = last.split([':', '@']).next().unwrap_or(last);
+    name.to_ascii_lowercase()
+}
+
 impl Service {
     /// The image's name without registry, organisation and tag.
     pub(super) fn image_name(&self) -> String {
-        let image = self.image.as_deref().unwrap_or("");
-        let last = image.rsplit('/').next().unwrap_or(image);
-        let name = last.split([':', '@']).next().unwrap_or(last);
-        name.to_ascii_lowercase()
+        bare_image(self.image.as_deref().unwrap_or(""))
     }
 
     /// Volumes of the top level that it mounts.
@@ -220,6 +241,8 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     let mut found = Service {
         name: name.to_owned(),
         is_built: get(node, "build").is_some(),
+        image_varies: get(node, "image").is_some_and(has_variables),
+        build: get(node, "build").map_or_else(Build::default, |node| build(node, expand)),
         environment: pairs(get(node, "environment"), expand),
         labels: pairs(get(node, "labels"), expand),
         ..Service::default()
@@ -295,6 +318,18 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     found
 }
 
+fn build(node: &Node, expand: &mut Expand<'_>) -> Build {
+    let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
+    let (dockerfile, inline) = (one("dockerfile"), one("dockerfile_inline"));
+    let (target, context) = (one("target"), one("context"));
+    Build {
+        context: context.or_else(|| text(node, expand)),
+        dockerfile,
+        inline,
+        target,
+    }
+}
+
 /// Whether any of it is a variable that has no default, or one that a value of today would replace.
 fn has_variables(node: &Node) -> bool {
     let mut found = false;
@@ -353,7 +388,10 @@ fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
         let target = range(&one("target")?)?;
         let host = one("published").and_then(|text| range(&text));
         return Some(Published {
-            address: one("host_ip"),
+            address: one("host_ip").map(|ip| match ip.contains(':') && !ip.starts_with('[') {
+                true => format!("[{ip}]"),
+                false => ip,
+            }),
             host: host.map(|range| *range.start()),
             target: *target.start(),
             is_udp: one("protocol").as_deref() == Some("udp"),

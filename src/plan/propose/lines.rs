@@ -39,38 +39,43 @@ pub(super) fn role(
     }
     if run != Run::Shared {
         let udp = service.ports.iter().any(|port| port.is_udp);
-        let taken = service
-            .ports
-            .iter()
-            .any(|port| matches!(port.host, Some(80 | 443)));
+        let publishes = |host| service.ports.iter().any(|port| port.host == Some(host));
+        let (plain, tls) = (publishes(80), publishes(443));
         let targets: BTreeSet<u16> = service
             .ports
             .iter()
             .filter(|port| !port.is_udp)
             .map(|port| port.target)
             .collect();
-        if udp || taken {
+        if udp || plain || tls {
             let listed: Vec<_> = targets.iter().map(|port| format!("\"{port}\"")).collect();
             parts.push(match targets.is_empty() {
                 true => "ports: !reset null".to_owned(),
                 false => format!("ports: !override [{}]", listed.join(", ")),
             });
-            whys.push(match (udp, taken) {
-                (true, false) => {
-                    "the pointer moves no UDP: what comes there is not served".to_owned()
-                }
-                (true, true) => "the pointer listens on 80 and 443, and moves no UDP".to_owned(),
-                _ => "the pointer listens there now".to_owned(),
-            });
+            if tls {
+                whys.push(
+                    "nothing serves 443 then: the pointer ends no TLS, so put what does in front of it"
+                        .to_owned(),
+                );
+            } else if plain {
+                whys.push("80 is left to the pointer".to_owned());
+            }
+            if udp {
+                whys.push("the pointer moves no UDP: what comes there is not served".to_owned());
+            }
         }
     }
+    let is_later =
+        |other: &str| run_of(other) == Run::LiveOnly && matches!(run, Run::Always | Run::Once);
     let gone: Vec<&String> = service
         .depends_on
         .keys()
         .filter(|other| {
             !known.services.contains_key(*other)
                 || run_of(other) == Run::Never
-                || run == Run::Shared && run_of(other) == Run::Once
+                || run == Run::Shared && run_of(other) != Run::Shared
+                || is_later(other)
         })
         .collect();
     if !gone.is_empty() && service.keys.contains_key("depends_on") {
@@ -79,13 +84,18 @@ pub(super) fn role(
             .map(|other| format!("{}: !reset null", quoted(other)))
             .collect();
         parts.push(format!("depends_on: {{{}}}", listed.join(", ")));
-        let names: Vec<_> = gone.iter().map(|name| format!("`{name}`")).collect();
-        let one = gone.len() == 1;
-        whys.push(format!(
-            "{} {} no part of what it may wait for",
-            names.join(", "),
-            if one { "is" } else { "are" }
-        ));
+        let (later, never): (Vec<_>, Vec<_>) = gone.iter().partition(|other| is_later(other));
+        let names = |names: &[&String]| {
+            let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            format!("{} {verb}", quoted.join(", "))
+        };
+        if !never.is_empty() {
+            whys.push(format!("{} no part of what it may wait for", names(&never)));
+        }
+        if !later.is_empty() {
+            whys.push(format!("{} started only after the switch", names(&later)));
+        }
     }
     if service.links.iter().any(|other| gone.contains(&other)) {
         parts.push("links: !reset null".to_owned());
@@ -121,6 +131,14 @@ pub(super) fn role(
     {
         parts.push(format!("{key}: !reset null"));
         whys.push(format!("`{key}` is another tool's"));
+    }
+    if let Some(open) = known.proposals.open(&service.name) {
+        let run = format!("run: {}", open.run.as_str());
+        if parts.is_empty() {
+            let line = line_of(service, vec![run], &[open.why.to_owned()]);
+            return Some(line.left_open());
+        }
+        whys.push(format!("perhaps `{run}` as well: {}", open.why));
     }
     (!parts.is_empty()).then(|| line_of(service, parts, &whys))
 }

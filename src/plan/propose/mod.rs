@@ -4,12 +4,18 @@
 //! comment. Whether the plan is good is the reader's to say.
 
 mod data;
+mod dockerfile;
 mod facts;
+mod images;
 mod lines;
 mod named;
+mod proxies;
 mod roles;
+mod settle;
+mod tasks;
 mod text;
 mod way_in;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -112,6 +118,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
     let mut services = facts::services(&whole.root, &mut expand);
     let profiles = choose_profiles(&mut services);
+    dockerfile::read(&mut services, &project_directory);
     if services.is_empty() {
         let shown = names.first().map_or("", String::as_str);
         let problem = match facts::get(&whole.root, "services") {
@@ -286,7 +293,7 @@ fn choose_profiles(services: &mut BTreeMap<String, Service>) -> Vec<String> {
     };
     let suffices = |services: &BTreeMap<String, Service>, chosen: &[String]| {
         services.values().any(|service| {
-            on(service, chosen) && service.is_reachable() && !roles::is_data(service)
+            on(service, chosen) && service.is_reachable() && !images::is_data(service)
         })
     };
     let mut all: Vec<String> = Vec::new();
@@ -324,7 +331,8 @@ fn override_beside(file: &Path) -> Option<PathBuf> {
 /// What is proposed for each role of a merged tree.
 pub(super) fn proposals(reader: &mut Reader<'_>, root: &Node) -> Proposals {
     let mut unset = BTreeSet::new();
-    let services = facts::services(root, &mut |text| expanded(reader, text, &mut unset));
+    let mut services = facts::services(root, &mut |text| expanded(reader, text, &mut unset));
+    dockerfile::read(&mut services, &reader.project_directory);
     roles::proposals(&services)
 }
 
@@ -347,6 +355,14 @@ impl Line {
             text,
             why: why.into(),
             accepted: true,
+        }
+    }
+
+    /// The same, not to be written unless a person wants it.
+    fn left_open(self) -> Self {
+        Self {
+            accepted: false,
+            ..self
         }
     }
 }
@@ -388,6 +404,9 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
     if !others.is_empty() {
         why += &format!("; or is it {}?", others.join(", "));
     }
+    if way_in::speaks_tls(&services[&way.role], way.port) {
+        why += "; it seems to speak TLS there, which neither the pointer nor a probe does: name a plain port";
+    }
     let place = format!("{}:{}", way.role, way.port);
     let expose = Line::new(Section::Expose, format!("expose: {}", quoted(&place)), why);
     let service = &services[&way.role];
@@ -416,12 +435,20 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
 fn pointer(way: Option<&WayIn>, services: &BTreeMap<String, Service>) -> Line {
     let published = way.and_then(|way| {
         let ports = &services[&way.role].ports;
-        let mut fitting = ports
+        let fitting = ports
             .iter()
             .filter(|port| port.target == way.port && !port.is_udp);
-        fitting.find_map(|port| Some((port.address.clone().unwrap_or_default(), port.host?)))
+        let mut placed: Vec<_> = fitting
+            .filter_map(|port| Some((port.address.clone().unwrap_or_default(), port.host?)))
+            .collect();
+        placed.sort_by_key(|(_, port)| *port == 443);
+        placed.into_iter().next()
     });
     let (listen, why) = match published {
+        Some((_, 443)) => (
+            ":8080".to_owned(),
+            "where flipside's proxy listens; it ends no TLS: put what does in front of it",
+        ),
         Some((address, port)) => (
             format!("{address}:{port}"),
             "where Compose publishes it today: stop it there before the first deploy",

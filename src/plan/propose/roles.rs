@@ -1,159 +1,40 @@
 //! When each role should run, as far as its file gives it away. A proposal, with its reason: a person
-//! decides.
+//! decides. What the file does not give away is left open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Service;
+use super::images::{self, is_data};
+use super::proxies;
+use super::settle::settle;
+use super::tasks::{self, Task};
+use super::way_in;
+use super::words::has;
 use crate::core::plan::Run;
-
-/// Images that hold data, by the last part of their names or a word of it.
-const DATA: &[&str] = &[
-    "arangodb",
-    "cassandra",
-    "chroma",
-    "clickhouse",
-    "cockroach",
-    "consul",
-    "couchdb",
-    "crate",
-    "dragonfly",
-    "elasticsearch",
-    "etcd",
-    "gel",
-    "edgedb",
-    "garage",
-    "influxdb",
-    "kafka",
-    "keydb",
-    "loki",
-    "mariadb",
-    "meilisearch",
-    "memcached",
-    "milvus",
-    "minio",
-    "mongo",
-    "mongodb",
-    "mssql",
-    "mysql",
-    "nats",
-    "neo4j",
-    "opensearch",
-    "openldap",
-    "percona",
-    "pgvector",
-    "pgvecto",
-    "postgis",
-    "postgres",
-    "postgresql",
-    "qdrant",
-    "questdb",
-    "rabbitmq",
-    "redis",
-    "redpanda",
-    "rethinkdb",
-    "seaweedfs",
-    "solr",
-    "surrealdb",
-    "timescaledb",
-    "typesense",
-    "valkey",
-    "vault",
-    "vectorchord",
-    "weaviate",
-    "zookeeper",
-];
-
-/// Where databases keep their data.
-const DATA_DIRECTORIES: &[&str] = &[
-    "/bitnami/mariadb",
-    "/bitnami/postgresql",
-    "/data/db",
-    "/var/lib/clickhouse",
-    "/var/lib/mysql",
-    "/var/lib/postgresql",
-    "/var/lib/rabbitmq",
-];
-
-/// Words of an image's name that make it a tool beside such a one.
-const TOOLS: &[&str] = &[
-    "admin",
-    "adminer",
-    "backup",
-    "cli",
-    "client",
-    "commander",
-    "console",
-    "dump",
-    "exporter",
-    "express",
-    "insight",
-    "mcli",
-    "mc",
-    "migrate",
-    "proxy",
-    "sentinel",
-    "ui",
-    "web",
-];
-
-/// Reverse proxies, by the last part of their images' names.
-const PROXIES: &[&str] = &[
-    "acme-companion",
-    "caddy",
-    "caddy-docker-proxy",
-    "docker-letsencrypt-nginx-proxy-companion",
-    "envoy",
-    "haproxy",
-    "letsencrypt-nginx-proxy-companion",
-    "nginx-proxy",
-    "nginx-proxy-manager",
-    "swag",
-    "traefik",
-];
-
-/// Web servers that are a proxy where they stand before another role.
-const WEB_SERVERS: &[&str] = &[
-    "angie",
-    "apache",
-    "httpd",
-    "nginx",
-    "nginx-unprivileged",
-    "openresty",
-];
-
-const MIGRATIONS: &[&str] = &[
-    "bootstrap",
-    "bucket",
-    "buckets",
-    "createbucket",
-    "createbuckets",
-    "create-bucket",
-    "init",
-    "initdb",
-    "initializer",
-    "install",
-    "migrate",
-    "migration",
-    "migrations",
-    "migrator",
-    "prestart",
-    "seed",
-    "setup",
-    "upgrade",
-];
 
 const TIMED: &[&str] = &[
     "beat",
+    "celerybeat",
+    "clockwork",
     "cron",
     "crond",
     "crontab",
     "scheduler",
     "schedule",
     "ofelia",
+    "supercronic",
 ];
 
+const BACKUPS: &[&str] = &["backup", "backups"];
+
 const WORKERS: &[&str] = &[
-    "celery", "consumer", "queue", "sidekiq", "worker", "workers",
+    "celery",
+    "celeryworker",
+    "consumer",
+    "queue",
+    "sidekiq",
+    "worker",
+    "workers",
 ];
 
 const TEMPLATES: &[&str] = &["base", "common", "default", "defaults", "template"];
@@ -167,12 +48,20 @@ pub(in super::super) struct Proposal {
 
 /// What is proposed for roles, by name; the others simply run always.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in super::super) struct Proposals(BTreeMap<String, Proposal>);
+pub(in super::super) struct Proposals {
+    proposed: BTreeMap<String, Proposal>,
+    open: BTreeMap<String, Proposal>,
+}
 
 impl Proposals {
     /// What is proposed for a role.
     pub(in super::super) fn get(&self, role: &str) -> Option<&Proposal> {
-        self.0.get(role)
+        self.proposed.get(role)
+    }
+
+    /// What a person may want for a role, where the file says too little to propose it.
+    pub(super) fn open(&self, role: &str) -> Option<&Proposal> {
+        self.open.get(role)
     }
 
     /// How a role would run.
@@ -180,131 +69,297 @@ impl Proposals {
         self.get(role).map_or(Run::Always, |proposal| proposal.run)
     }
 
-    fn insert(&mut self, role: &str, run: Run, why: &'static str) {
-        self.0.insert(role.to_owned(), Proposal { run, why });
+    pub(super) fn is_open(&self, role: &str) -> bool {
+        self.open.contains_key(role)
     }
-}
 
-/// The words of a name: what stands between `-`, `_` and `.`.
-fn words(name: &str) -> Vec<String> {
-    let lower = name.to_ascii_lowercase();
-    let words = lower.split(['-', '_', '.', ' ', '/', ':']);
-    words
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
+    pub(super) fn insert(&mut self, role: &str, run: Run, why: &'static str) {
+        self.proposed.insert(role.to_owned(), Proposal { run, why });
+    }
 
-fn has(name: &str, known: &[&str]) -> bool {
-    known.contains(&name)
-        || words(name)
-            .iter()
-            .any(|word| known.contains(&word.as_str()))
+    pub(super) fn leave_open(&mut self, role: &str, run: Run, why: &'static str) {
+        self.take_back(role);
+        self.open.insert(role.to_owned(), Proposal { run, why });
+    }
+
+    pub(super) fn take_back(&mut self, role: &str) {
+        self.proposed.remove(role);
+    }
 }
 
 /// Proposals for all roles but those that simply run always.
 pub(super) fn proposals(services: &BTreeMap<String, Service>) -> Proposals {
+    let sights = Sights::new(services);
     let mut found = Proposals::default();
     for (name, service) in services {
-        if let Some(Proposal { run, why }) = first_sight(service, services) {
-            found.insert(name, run, why);
+        match sights.first(service) {
+            Some(Sight::Clear(run, why)) => found.insert(name, run, why),
+            Some(Sight::Open(run, why)) => found.leave_open(name, run, why),
+            None => {}
         }
     }
-    settle(&mut found, services);
+    settle(&mut found, &sights);
     found
 }
 
-fn first_sight(service: &Service, all: &BTreeMap<String, Service>) -> Option<Proposal> {
-    let name = service.name.as_str();
-    let dependants: Vec<&Service> = all
-        .values()
-        .filter(|other| other.depends_on.contains_key(name))
-        .collect();
-    let propose = |run, why| Some(Proposal { run, why });
-    let lends = all
-        .values()
-        .any(|other| other.volumes_from.contains(&service.name));
-    if lends && service.ports.is_empty() && dependants.is_empty() && does_nothing(service) {
-        return propose(Run::Never, "a container only for its volumes");
+/// What a look at a role says.
+enum Sight {
+    /// It is proposed.
+    Clear(Run, &'static str),
+    /// It is left to a person.
+    Open(Run, &'static str),
+}
+
+/// The roles, and what they have to do with each other.
+pub(super) struct Sights<'a> {
+    pub all: &'a BTreeMap<String, Service>,
+    dependants: BTreeMap<&'a str, Vec<&'a Service>>,
+    /// Roles whose volumes others mount.
+    lenders: BTreeSet<&'a str>,
+    /// How many roles an image has.
+    images: BTreeMap<Option<&'a str>, usize>,
+}
+
+impl<'a> Sights<'a> {
+    fn new(all: &'a BTreeMap<String, Service>) -> Self {
+        let mut dependants: BTreeMap<&str, Vec<&Service>> = BTreeMap::new();
+        let mut lenders = BTreeSet::new();
+        let mut images = BTreeMap::new();
+        for service in all.values() {
+            for other in service.depends_on.keys() {
+                dependants.entry(other).or_default().push(service);
+            }
+            lenders.extend(service.volumes_from.iter().map(String::as_str));
+            *images.entry(service.image.as_deref()).or_default() += 1;
+        }
+        Self {
+            all,
+            dependants,
+            lenders,
+            images,
+        }
     }
-    if is_proxy(service, all) {
-        return propose(
-            Run::Never,
-            "the file's own reverse proxy: flipside's pointer is that",
+
+    /// The roles that depend on one.
+    pub(super) fn dependants(&self, name: &str) -> &[&'a Service] {
+        self.dependants.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether others wait for a role until it is in that condition.
+    fn is_awaited(&self, name: &str, condition: &str) -> bool {
+        let mut dependants = self.dependants(name).iter();
+        dependants.any(|other| other.depends_on.get(name).is_some_and(|c| c == condition))
+    }
+
+    /// Whether a role is, or may be, what is released: it is built, or its tag is given from outside,
+    /// or other roles are of its image, or its name or port is one that users reach, or a web server
+    /// speaks FastCGI to it.
+    pub(super) fn is_application(&self, service: &Service) -> bool {
+        service.is_built
+            || service.image_varies
+            || service.image.is_some() && self.shares_its_image(service)
+            || way_in::is_named_like_one(service)
+            || proxies::speaks_fastcgi(service)
+            || serves_users(service)
+    }
+
+    fn shares_its_image(&self, service: &Service) -> bool {
+        let same = self.images.get(&service.image.as_deref());
+        same.is_some_and(|roles| *roles > 1)
+    }
+
+    fn first(&self, service: &Service) -> Option<Sight> {
+        let name = service.name.as_str();
+        let dependants = self.dependants(name);
+        let clear = |run, why| Some(Sight::Clear(run, why));
+        let lends = self.lenders.contains(name);
+        if lends && service.ports.is_empty() && dependants.is_empty() && does_nothing(service) {
+            return clear(Run::Never, "a container only for its volumes");
+        }
+        if images::replaces_containers(service) {
+            let why = "it replaces containers by itself, those of releases too: only a deploy does that here";
+            return clear(Run::Never, why);
+        }
+        if proxies::is_proxy(service, self.all) {
+            let why = "the file's own reverse proxy: flipside's pointer is that";
+            return clear(Run::Never, why);
+        }
+        if images::gets_certificates(service) && service.ports.is_empty() {
+            return match tasks::of(service) {
+                Some(Task::Rounds) => clear(
+                    Run::LiveOnly,
+                    "it gets certificates, which two would do twice",
+                ),
+                _ => clear(
+                    Run::Never,
+                    "it gets certificates and ends: run it by hand, beside what ends TLS",
+                ),
+            };
+        }
+        if let Some(job) = self.job(service) {
+            return Some(job);
+        }
+        if is_data(service) {
+            let why = match images::is_data_image(service) {
+                true => "a known data image: its data outlives releases",
+                false => "it keeps a database, which outlives releases",
+            };
+            return clear(Run::Shared, why);
+        }
+        self.kept(service).or_else(|| self.lively(service))
+    }
+
+    /// What ends.
+    fn job(&self, service: &Service) -> Option<Sight> {
+        let name = service.name.as_str();
+        let clear = |why| Some(Sight::Clear(Run::Once, why));
+        if self.is_awaited(name, "service_completed_successfully") {
+            return clear("others wait for it to complete");
+        }
+        if !service.ports.is_empty()
+            || images::keeps_a_database(service)
+            || self.is_awaited(name, "service_healthy")
+        {
+            return None;
+        }
+        let restarts = matches!(
+            service.restart.as_deref(),
+            Some("always" | "unless-stopped")
         );
+        let task = tasks::of(service);
+        match task {
+            Some(Task::Job) => return clear("its command prepares something, and ends"),
+            Some(Task::Client) if restarts => {
+                let why =
+                    "its command is a client's, which ends; yet it is restarted: is it a job?";
+                return Some(Sight::Open(Run::Once, why));
+            }
+            Some(Task::Client) => return clear("its command is a client's, which ends"),
+            _ => {}
+        }
+        let starts = !service.command.is_empty() && !service.command.starts_with('-');
+        let is_server = is_data(service) && (!starts || task == Some(Task::Server));
+        if restarts || is_server || !has(name, tasks::PREPARING) {
+            return None;
+        }
+        clear("it ends, and its name says that it prepares something")
     }
-    let awaited = dependants.iter().any(|other| {
-        other
+
+    /// What outlives releases without a known image.
+    fn kept(&self, service: &Service) -> Option<Sight> {
+        let name = service.name.as_str();
+        let dependants = self.dependants(name);
+        if images::keeps_one_file(service) && self.all.len() > 1 {
+            let why = "it keeps a database in one file, which two cannot both have open";
+            return Some(Sight::Clear(Run::Shared, why));
+        }
+        let mut needed = service
             .depends_on
-            .get(name)
-            .is_some_and(|c| c == "service_completed_successfully")
-    });
-    if awaited {
-        return propose(Run::Once, "others wait for it to complete");
+            .keys()
+            .filter_map(|other| self.all.get(other));
+        let on_data = needed.any(is_data);
+        let mut others = dependants.iter();
+        let serves_files = others.any(|other| proxies::shares_files(service, other));
+        let task = tasks::of(service);
+        let works = has(name, WORKERS)
+            || has(name, TIMED)
+            || matches!(task, Some(Task::Timed | Task::Rounds | Task::Worker));
+        if !dependants.is_empty()
+            && !on_data
+            && !serves_files
+            && !works
+            && !service.is_built
+            && service.volumes().next().is_some()
+        {
+            if !self.is_application(service) {
+                let why = "others depend on it, and it keeps data in a volume";
+                return Some(Sight::Clear(Run::Shared, why));
+            }
+            if !way_in::is_named_like_one(service) && !service.wants_the_host() {
+                let why = "others depend on it, and it keeps data in a volume; yet it may be what is released";
+                return Some(Sight::Open(Run::Shared, why));
+            }
+        }
+        let udp_alone = !service.ports.is_empty() && service.ports.iter().all(|port| port.is_udp);
+        let users = way_in::is_named_like_a_page(service) && !service.ports.is_empty();
+        ((service.wants_the_host() || udp_alone) && self.all.len() > 1 && !users).then_some(
+            Sight::Clear(
+                Run::Shared,
+                "it needs what two releases side by side cannot both have",
+            ),
+        )
     }
-    let ends = matches!(service.restart.as_deref(), None | Some("no"))
-        || service
-            .restart
-            .as_deref()
-            .is_some_and(|restart| restart.starts_with("on-failure"));
-    if ends && has(name, MIGRATIONS) && service.ports.is_empty() && !is_data(service) {
-        return propose(
-            Run::Once,
-            "it ends, and its name says that it prepares something",
-        );
+
+    /// What acts by itself.
+    fn lively(&self, service: &Service) -> Option<Sight> {
+        let name = service.name.as_str();
+        let timed = "it does things at their times, which two would do twice";
+        let works = "it works by itself, which only the live release's should";
+        let open = |why| Some(Sight::Open(Run::LiveOnly, why));
+        let hidden = service.ports.is_empty();
+        match tasks::of(service) {
+            Some(Task::Timed | Task::Rounds) if hidden => {
+                return Some(Sight::Clear(Run::LiveOnly, timed));
+            }
+            Some(Task::Worker) if hidden => return Some(Sight::Clear(Run::LiveOnly, works)),
+            _ => {}
+        }
+        let is_timed = has(name, TIMED) || has(&service.image_name(), TIMED);
+        let by_name = match (is_timed, hidden && has(name, WORKERS)) {
+            (true, _) => Some((
+                timed,
+                "its name says that it does things at their times; yet others ask it",
+            )),
+            (false, true) => Some((
+                works,
+                "its name says that it works by itself; yet others ask it",
+            )),
+            (false, false) => None,
+        };
+        if let Some((why, doubt)) = by_name {
+            return match self.is_asked(service) {
+                false => Some(Sight::Clear(Run::LiveOnly, why)),
+                true => open(doubt),
+            };
+        }
+        if hidden && has(name, BACKUPS) {
+            return open("its name says that it makes backups: at their times, and not twice?");
+        }
+        let is_template = has(name, TEMPLATES) && hidden && self.dependants(name).is_empty();
+        (is_template && self.all.len() > 1 && self.shares_its_image(service)).then_some(
+            Sight::Clear(Run::Never, "a template that other roles are made from"),
+        )
     }
-    if is_data(service) {
-        return propose(
-            Run::Shared,
-            "a known data image: its data outlives releases",
-        );
-    }
-    let on_data = service
-        .depends_on
-        .keys()
-        .filter_map(|other| all.get(other))
-        .any(is_data);
-    let serves_files = dependants.iter().any(|other| shares_files(service, other));
-    if !dependants.is_empty()
-        && !on_data
-        && !serves_files
-        && !service.is_built
-        && service.volumes().next().is_some()
-        && service
-            .ports
+
+    /// Whether others that depend on a role seem to send it requests.
+    fn is_asked(&self, service: &Service) -> bool {
+        let dependants = self.dependants(&service.name);
+        let named = dependants
             .iter()
-            .all(|port| !matches!(port.host, Some(80 | 443)))
-        && !looks_like_the_way_in(service)
-    {
-        return propose(
-            Run::Shared,
-            "others depend on it, and it keeps data in a volume",
-        );
+            .flat_map(|other| other.environment.values())
+            .any(|value| is_host_of(&service.name, value));
+        named
+            || !dependants.is_empty() && (!service.exposed.is_empty() || !service.ports.is_empty())
     }
-    let udp_alone = !service.ports.is_empty() && service.ports.iter().all(|port| port.is_udp);
-    if (service.wants_the_host() || udp_alone) && all.len() > 1 && !looks_like_the_way_in(service) {
-        return propose(
-            Run::Shared,
-            "it needs what two releases side by side cannot both have",
-        );
-    }
-    if has(name, TIMED) || has(&service.image_name(), TIMED) || is_timed(&service.command) {
-        return propose(
-            Run::LiveOnly,
-            "it does things at their times, which two would do twice",
-        );
-    }
-    if has(name, WORKERS) && service.ports.is_empty() {
-        return propose(
-            Run::LiveOnly,
-            "it works by itself, which only the live release's should",
-        );
-    }
-    let template = has(name, TEMPLATES) && service.ports.is_empty() && dependants.is_empty();
-    if template && all.len() > 1 && shares_its_image(service, all) {
-        return propose(Run::Never, "a template that other roles are made from");
-    }
-    None
+}
+
+/// Whether a variable's value names a role as the host of a URL or of a port.
+fn is_host_of(name: &str, value: &str) -> bool {
+    value.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&value[..at], &value[at + name.len()..]);
+        let starts = before.is_empty() || before.ends_with(['/', '@', ',', ' ']);
+        let port = after.strip_prefix(':');
+        let has_port = port.is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
+        let ends = after.is_empty() || after.starts_with('/');
+        starts && (has_port || before.ends_with("//") && ends)
+    })
+}
+
+/// Whether it publishes a port that applications have.
+fn serves_users(service: &Service) -> bool {
+    const USUAL: &[u16] = &[80, 443, 3000, 3001, 4000, 5000, 8000, 8080, 8443];
+    let mut tcp = service.ports.iter().filter(|port| !port.is_udp);
+    tcp.any(|port| USUAL.contains(&port.target) || matches!(port.host, Some(80 | 443)))
 }
 
 /// Whether a container is there only to be: it runs nothing that goes on.
@@ -314,134 +369,4 @@ fn does_nothing(service: &Service) -> bool {
     let idle = matches!(command, "true" | "echo" | "sleep" | "tail");
     idle || service.command.is_empty()
         && matches!(service.image_name().as_str(), "busybox" | "alpine")
-}
-
-fn is_timed(command: &str) -> bool {
-    let words = words(command);
-    words.iter().any(|word| word == "beat" || word == "crond") || command.contains("schedule:work")
-}
-
-fn shares_its_image(service: &Service, all: &BTreeMap<String, Service>) -> bool {
-    let same = |other: &&Service| other.name != service.name && other.image == service.image;
-    all.values().any(|other| same(&other))
-}
-
-/// Whether a person would open it in a browser.
-fn looks_like_the_way_in(service: &Service) -> bool {
-    const WAYS_IN: &[&str] = &["app", "front", "frontend", "web", "www", "server", "ui"];
-    has(&service.name, WAYS_IN) && !service.ports.is_empty()
-}
-
-pub(super) fn is_data(service: &Service) -> bool {
-    let image = service.image_name();
-    let words = words(&image);
-    let known = DATA.contains(&image.as_str())
-        || words.iter().any(|word| {
-            let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
-            DATA.contains(&word.as_str()) || DATA.contains(&bare)
-        });
-    let organisation = service.image.as_deref().unwrap_or("");
-    let mssql = organisation.contains("mssql");
-    let tool = words.iter().any(|word| TOOLS.contains(&word.as_str()));
-    let by_image = (known || mssql) && !service.is_built;
-    (by_image || keeps_a_database(service)) && !tool
-}
-
-/// Whether what it mounts is where a database keeps its data, whatever it is built from.
-fn keeps_a_database(service: &Service) -> bool {
-    let known = |target: &str| {
-        let target = target.trim_end_matches('/');
-        DATA_DIRECTORIES
-            .iter()
-            .any(|known| target == *known || target.starts_with(&format!("{known}/")))
-    };
-    service
-        .mounts
-        .iter()
-        .any(|mount| !mount.is_read_only && known(&mount.target))
-}
-
-/// Whether both mount one volume: then they are two sides of one application.
-fn shares_files(one: &Service, other: &Service) -> bool {
-    one.volumes()
-        .any(|volume| other.volumes().any(|theirs| theirs == volume))
-}
-
-/// A reverse proxy of the file's own: a proxy's image, or a web server that others are behind. One
-/// that speaks FastCGI to what is behind it is part of the application.
-fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bool {
-    if all.len() < 2 {
-        return false;
-    }
-    let image = service.image_name();
-    if PROXIES.contains(&image.as_str()) {
-        return true;
-    }
-    if !WEB_SERVERS.contains(&image.as_str()) || service.is_built {
-        return false;
-    }
-    let behind: Vec<_> = service
-        .depends_on
-        .keys()
-        .filter_map(|name| all.get(name))
-        .filter(|other| !is_data(other))
-        .collect();
-    let speaks_fastcgi = |other: &&Service| {
-        let image = other.image.as_deref().unwrap_or("");
-        image.contains("fpm") || other.command.contains("fpm")
-    };
-    let is_way_in = service.ports.iter().any(|port| !port.is_udp);
-    is_way_in
-        && !behind.is_empty()
-        && !all.values().any(|other| speaks_fastcgi(&other))
-        && !behind.iter().any(|other| shares_files(service, other))
-}
-
-/// Takes back what could not stand beside what others need.
-fn settle(found: &mut Proposals, services: &BTreeMap<String, Service>) {
-    // Each turn settles a role for good; more turns than there are pairs would go in circles.
-    for _ in 0..=services.len() * services.len() {
-        let mut changed = false;
-        for (name, service) in services {
-            let own = found.run(name);
-            for other in service
-                .depends_on
-                .keys()
-                .filter(|other| services.contains_key(*other))
-            {
-                let theirs = found.run(other);
-                // What runs before the switch cannot wait for what runs after it.
-                if theirs == Run::LiveOnly && !matches!(own, Run::LiveOnly | Run::Never) {
-                    found.0.remove(other);
-                    changed = true;
-                }
-                // What outlives releases cannot depend on a part of one.
-                if own == Run::Shared && matches!(theirs, Run::Always | Run::LiveOnly) {
-                    if is_data(service) || !services[other].is_built {
-                        found.insert(other, Run::Shared, "a shared role depends on it");
-                    } else {
-                        found.0.remove(name);
-                    }
-                    changed = true;
-                    break;
-                }
-            }
-        }
-        if !changed {
-            break;
-        }
-    }
-    // Something that users reach must be left to release.
-    let mut left = services
-        .values()
-        .filter(|service| found.run(&service.name) == Run::Always);
-    if !left.any(Service::is_reachable) {
-        let candidates = services.values().filter(|service| !is_data(service));
-        let way_in = candidates
-            .filter(|service| service.is_reachable())
-            .find(|service| matches!(found.run(&service.name), Run::Shared | Run::LiveOnly));
-        if let Some(service) = way_in {
-            found.0.remove(&service.name);
-        }
-    }
 }

@@ -1,9 +1,11 @@
 //! Which role and port users reach, and how it could be proved fit, as far as a file gives it away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Service;
+use super::images::is_looked_into;
 use super::roles::Proposals;
+use super::words::has;
 use crate::core::plan::Run;
 
 /// A role and its port, and how that is known.
@@ -62,10 +64,20 @@ pub(super) fn way_in(
     project: Option<&str>,
 ) -> (Option<WayIn>, Vec<WayIn>) {
     let mut found: Vec<(u32, WayIn)> = Vec::new();
-    for service in services
+    let candidates = || {
+        let all = services.values();
+        all.filter(|service| proposals.run(&service.name) == Run::Always)
+    };
+    let needed: BTreeSet<&String> = candidates()
+        .flat_map(|service| service.depends_on.keys())
+        .collect();
+    // What the file's own proxy stands before is what users reach.
+    let fronted: BTreeSet<&String> = services
         .values()
-        .filter(|service| proposals.run(&service.name) == Run::Always)
-    {
+        .filter(|service| proposals.run(&service.name) == Run::Never && service.is_reachable())
+        .flat_map(|service| service.depends_on.keys())
+        .collect();
+    for service in candidates() {
         let mut seen: Vec<u16> = Vec::new();
         for (weight, port, why) in ports(service) {
             if seen.contains(&port) {
@@ -73,19 +85,21 @@ pub(super) fn way_in(
             }
             seen.push(port);
             let name = name_weight(service, project);
-            let needed = services
-                .values()
-                .filter(|other| other.depends_on.contains_key(&service.name))
-                .filter(|other| proposals.run(&other.name) == Run::Always)
-                .count();
             // What others depend on is behind them.
-            let behind = if needed > 0 { 0 } else { 5 };
+            let behind = if needed.contains(&service.name) { 0 } else { 5 };
+            let front = if fronted.contains(&service.name) {
+                15
+            } else {
+                0
+            };
+            let looked_into = if is_looked_into(service) { 30 } else { 0 };
             let way = WayIn {
                 role: service.name.clone(),
                 port,
                 why,
             };
-            found.push((weight + name + behind, way));
+            let weight = (weight + name + behind + front).saturating_sub(looked_into);
+            found.push((weight, way));
         }
     }
     if found.is_empty() {
@@ -130,8 +144,57 @@ fn name_weight(service: &Service, project: Option<&str>) -> u32 {
         }
 }
 
+/// Whether a role has a name that one has which users reach.
+pub(super) fn is_named_like_one(service: &Service) -> bool {
+    has(&service.name, NAMES)
+}
+
+/// Whether a person would open it in a browser, by its name.
+pub(super) fn is_named_like_a_page(service: &Service) -> bool {
+    const PAGES: &[&str] = &["app", "front", "frontend", "web", "www", "server", "ui"];
+    has(&service.name, PAGES)
+}
+
+/// Ports of protocols other than HTTP.
+const NO_HTTP: &[u16] = &[
+    21, 22, 25, 53, 110, 143, 465, 587, 993, 995, 1025, 1143, 1883, 2222, 3306, 3389, 4317, 5432,
+    5672, 6379, 8883, 9229, 11211, 27017,
+];
+
+/// Whether a role seems to speak TLS at a port.
+pub(super) fn speaks_tls(service: &Service, port: u16) -> bool {
+    let mut published = service.ports.iter().filter(|own| own.target == port);
+    port == 443 || port == 8443 && published.any(|port| port.host == Some(443))
+}
+
 /// The ports that something in the file names, with how much that says.
 fn ports(service: &Service) -> Vec<(u32, u16, String)> {
+    let mut found = named_ports(service);
+    let labels = service.labels.keys();
+    let mut routers = labels.filter(|key| key.starts_with("traefik.http.routers."));
+    // Another proxy is told to send users there.
+    let told = match service.environment.contains_key("VIRTUAL_HOST") {
+        true => Some("VIRTUAL_HOST"),
+        false => routers.next().map(String::as_str),
+    };
+    if let Some(told) = told {
+        if found.is_empty() {
+            found.push((20, 80, format!("its `{told}`, and no other port")));
+        }
+        for (weight, ..) in &mut found {
+            *weight += 30;
+        }
+    }
+    for (weight, port, _) in &mut found {
+        if NO_HTTP.contains(port) {
+            *weight = weight.saturating_sub(35);
+        }
+    }
+    found.sort_by_key(|(weight, ..)| std::cmp::Reverse(*weight));
+    found
+}
+
+fn named_ports(service: &Service) -> Vec<(u32, u16, String)> {
     let mut found = Vec::new();
     for (at, port) in service.ports.iter().filter(|port| !port.is_udp).enumerate() {
         let first = if at == 0 { 3 } else { 0 };
@@ -140,13 +203,12 @@ fn ports(service: &Service) -> Vec<(u32, u16, String)> {
             Some(8080 | 8000 | 3000 | 5000) => 4,
             _ => 0,
         };
-        let tls = if port.target == 443 || port.target == 8443 {
-            -5
+        let tls = if speaks_tls(service, port.target) {
+            25
         } else {
-            0_i32
+            0
         };
-        let weight: u32 = 40 + first + well_known;
-        let weight = weight.saturating_add_signed(tls);
+        let weight: u32 = 40 + first + well_known - tls;
         let why = match port.host {
             Some(host) => format!("published as {host}"),
             None => "published".to_owned(),
@@ -172,11 +234,15 @@ fn ports(service: &Service) -> Vec<(u32, u16, String)> {
             Ok(port),
         ) = (key.as_str(), value.parse())
         {
-            found.push((30, port, format!("its variable `{key}` says so")));
+            let weight = if key == "VIRTUAL_PORT" { 45 } else { 30 };
+            found.push((weight, port, format!("its variable `{key}` says so")));
         }
     }
     for port in &service.exposed {
         found.push((28, *port, "it exposes it".to_owned()));
+    }
+    for port in &service.built_to_expose {
+        found.push((26, *port, "its Dockerfile exposes it".to_owned()));
     }
     if let Some(port) = service
         .healthcheck
@@ -195,7 +261,6 @@ fn ports(service: &Service) -> Vec<(u32, u16, String)> {
             format!("`{image}` listens there unless told otherwise"),
         ));
     }
-    found.sort_by_key(|(weight, ..)| std::cmp::Reverse(*weight));
     found
 }
 
