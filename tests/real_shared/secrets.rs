@@ -66,7 +66,7 @@ fn options_of_its_log_are_kept_to_themselves_and_its_name_is_said() {
     let mut words = vec!["deploy"];
     words.extend(next.iter().flat_map(|pair| ["--set", pair]));
     let differs = stage.expect(4, &words);
-    differs.says(&["`db`: `logging.tag`"]);
+    differs.says(&["`db`: `logging.options.tag`"]);
     unsaid(&differs);
     let applied = apply(&stage, 0, &next);
     applied.says(&["the shared role `db` runs with the plan's settings"]);
