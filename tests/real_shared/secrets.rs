@@ -84,6 +84,7 @@ fn options_of_its_log_are_kept_to_themselves_and_its_name_is_said() {
     unsaid(&stage.expect(0, &["history", &stage.service]));
     unsaid(&stage.expect(0, &["status", &stage.service]));
     unrecorded(&stage);
-    assert_eq!(life(&container), before);
+    // The engine looks at it only when the new one starts: the old one was put back.
+    assert_eq!(life(&container).0, before.0);
     assert!(runs(&container));
 }
