@@ -9,6 +9,7 @@ mod former;
 mod kills;
 mod made;
 mod networks;
+mod open;
 mod project;
 mod reach;
 mod removal;

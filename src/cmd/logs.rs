@@ -47,7 +47,16 @@ pub async fn run(context: &Context, args: &cli::Logs) -> Result<Exit, Error> {
             what: format!("{}@{release} does not stand", operator.service),
             instead: Some(format!("--release, one of: {}", stands.join(", "))),
         })?;
-    let containers = wanted(&operator, environment, args)?;
+    let containers = match wanted(&operator, environment, args) {
+        Ok(containers) => containers,
+        Err(error) => {
+            let shared = of_shared(&operator, args).await?;
+            if shared.is_empty() {
+                return Err(error);
+            }
+            shared
+        }
+    };
     let mask = operator.mask(release).await;
     let showing = Showing {
         operator: &operator,
@@ -85,6 +94,16 @@ pub async fn run(context: &Context, args: &cli::Logs) -> Result<Exit, Error> {
         true => showing.follow(&readable, args.tail).await,
         false => Ok(Exit::Done),
     }
+}
+
+/// What stands for the shared role that is asked for, by name; a shared role is of no release.
+async fn of_shared(operator: &Operator, args: &cli::Logs) -> Result<Vec<String>, Error> {
+    let (Some(role), None) = (&args.role, args.release) else {
+        return Ok(Vec::new());
+    };
+    let standing = operator.shared().await?.into_iter();
+    let of_role = standing.filter(|one| one.container.role.as_str() == role);
+    Ok(of_role.map(|one| one.container.name).collect())
 }
 
 /// The containers that are asked for, by name: those of roles, jobs among them, then those of hooks.

@@ -103,3 +103,18 @@ fn one_that_has_stopped_is_said_and_not_started() {
     docker(&["start", &db]);
     stage.deploy(&["VERSION=two"]);
 }
+
+#[test]
+fn the_log_of_a_shared_role_is_shown_by_its_name() {
+    let stage = stage();
+    stage.deploy(&[]);
+    let (service, db) = (stage.service.clone(), db(&stage));
+    let told = stage.expect(0, &["logs", &service, "--role", "db"]);
+    assert!(!told.out.is_empty(), "{told:?}");
+    for line in told.out.lines() {
+        assert!(line.contains(&db), "{line}");
+    }
+    // It is of no release.
+    let refused = stage.expect(2, &["logs", &service, "--role", "db", "--release", "1"]);
+    assert!(refused.err.contains("has no role `db`"), "{}", refused.err);
+}

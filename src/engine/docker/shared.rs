@@ -30,6 +30,7 @@ mod external;
 mod former;
 mod look;
 mod make;
+mod open;
 mod steps;
 mod volumes;
 
@@ -131,7 +132,7 @@ async fn check<'a>(
     external::check(engine, plan).await?;
     external::check_taken_over(engine, plan, made.clone()).await?;
     volumes::check(engine, plan, made).await?;
-    volumes::check_unused(engine, plan, absent.clone()).await?;
+    open::check(engine, plan, looked, absent.clone()).await?;
     former::check(engine, plan, looked).await?;
     order::check_external(engine, plan, absent, None).await
 }

@@ -23,7 +23,7 @@ use super::along::along;
 use super::look::{self, Mounted, Replaced, Standing, Trial};
 use super::make::{Make, taken};
 use super::steps::{finish, new_name, put_back, started, stop_old};
-use super::{LOG_LINES, LOOK, external, free_address, network, volumes};
+use super::{LOG_LINES, LOOK, external, free_address, network, open, volumes};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
@@ -77,7 +77,7 @@ pub(in super::super) async fn apply(
     external::check(engine, plan).await?;
     external::check_taken_over(engine, plan, roles.iter().copied()).await?;
     volumes::check(engine, plan, roles.iter().copied()).await?;
-    volumes::check_unused(engine, plan, roles.iter().copied()).await?;
+    open::check(engine, plan, &looked, roles.iter().copied()).await?;
     for (name, role) in &roles {
         let standing: Vec<_> = looked.of(name).collect();
         volumes::check_kept(role, &standing)?;
@@ -362,8 +362,7 @@ fn address(
 /// The volumes that the engine has given a name of its own: what an image declares. Their content is
 /// nobody's but this container's.
 fn nameless(standing: &[&Standing]) -> Vec<Mounted> {
-    let is_nameless = |name: &str| name.len() == 64 && name.bytes().all(|c| c.is_ascii_hexdigit());
     let mounts = standing.iter().flat_map(|one| &one.mounts);
-    let nameless = mounts.filter(|mount| is_nameless(&mount.volume));
+    let nameless = mounts.filter(|mount| volumes::is_nameless(&mount.volume));
     nameless.cloned().collect()
 }

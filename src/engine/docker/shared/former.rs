@@ -32,7 +32,7 @@ pub(super) async fn check(
 }
 
 /// The volumes and paths to which a role writes, and which outlive its release.
-fn written(role: &Role) -> BTreeSet<&str> {
+pub(super) fn written(role: &Role) -> BTreeSet<&str> {
     let written = role.mounts.iter().filter(|mount| !mount.read_only);
     let written = written.filter_map(|mount| match &mount.source {
         MountSource::Shared(volume) => Some(volume.as_str()),

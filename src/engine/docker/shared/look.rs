@@ -27,6 +27,15 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 pub(super) struct Mounted {
     pub(super) target: String,
     pub(super) volume: String,
+    /// Whether the container may write to it.
+    pub(super) written: bool,
+}
+
+/// A path of the engine's host that a container may write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) target: String,
+    pub(super) path: String,
 }
 
 /// What an engine calls a container's network, in our words.
@@ -60,6 +69,7 @@ pub(super) struct Standing {
     pub(super) settings: String,
     pub(super) replaces: Vec<Replaced>,
     pub(super) mounts: Vec<Mounted>,
+    pub(super) bound: Vec<Bound>,
     pub(super) policy: RestartPolicy,
     /// The restart policy that it is to have while it runs.
     pub(super) planned: RestartPolicy,
@@ -102,10 +112,23 @@ impl Standing {
             _ => state.finished_at,
         };
         let mounts = answer.mounts.clone().unwrap_or_default();
+        let bound = mounts.iter().filter(|mount| mount.rw != Some(false));
+        let bound = bound.filter_map(|mount| match mount.name.as_deref() {
+            None | Some("") => Some(Bound {
+                target: mount.destination.clone()?,
+                path: mount.source.clone()?,
+            }),
+            Some(_) => None,
+        });
+        let bound: Vec<_> = bound.collect();
         let mounts = mounts.into_iter().filter_map(|mount| {
             let target = mount.destination?;
             let volume = mount.name.filter(|name| !name.is_empty())?;
-            Some(Mounted { target, volume })
+            Some(Mounted {
+                target,
+                volume,
+                written: mount.rw != Some(false),
+            })
         });
         let restarts = answer.restart_count.unwrap_or_default();
         let mut container = inspect::full(answer);
@@ -132,6 +155,7 @@ impl Standing {
             settings: label(names::SETTINGS),
             replaces: serde_json::from_str(&label(names::REPLACES)).unwrap_or_default(),
             mounts: mounts.collect(),
+            bound,
             planned: planned.unwrap_or_else(|_| policy.clone()),
             policy,
             restarts,

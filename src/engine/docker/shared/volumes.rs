@@ -8,7 +8,7 @@ use super::super::{Docker, inspect, tear_down};
 use super::look::{Mounted, PROJECT, Standing};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{MountSource, Plan, Role};
-use crate::core::shared::{Owner, Taker};
+use crate::core::shared::Taker;
 use crate::docker::{found, label_filter, refused_hint};
 use crate::engine::EngineError;
 
@@ -61,55 +61,6 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Refuses roles that would have a volume open which a stranger's container has open: of two databases
-/// on one directory neither knows of the other.
-pub(super) async fn check_unused(
-    engine: &Docker,
-    plan: &Plan,
-    roles: impl Iterator<Item = (&RoleName, &Role)>,
-) -> Result<(), EngineError> {
-    let mut wanted = Vec::new();
-    for (name, role) in roles {
-        for mount in &role.mounts {
-            if let MountSource::Shared(volume) = &mount.source {
-                wanted.push((name, volume));
-            }
-        }
-    }
-    for (role, volume) in wanted {
-        let filter = [("volume", volume.as_str()), ("status", "running")];
-        let filter = filter.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
-        for container in inspect::containers(engine, filter.into()).await? {
-            let labels = container.labels.clone().unwrap_or_default();
-            let ours =
-                labels.get(names::SERVICE).map(String::as_str) == Some(plan.service.as_str());
-            let of_project = plan.project.is_some() && labels.get(PROJECT) == plan.project.as_ref();
-            if ours || of_project {
-                continue;
-            }
-            let name = inspect::container_name(&container);
-            let whose = match labels.get(PROJECT) {
-                Some(project) => format!(", of the Compose project `{project}`"),
-                None => String::new(),
-            };
-            return Err(refused_hint(
-                format!(
-                    "`{role}` would have the volume `{volume}` open beside the container `{name}`{whose}, which runs"
-                ),
-                match labels.get(PROJECT) {
-                    Some(project) => format!(
-                        "if that is the same role, name its project in the plan: `project: {project}`; else name another volume"
-                    ),
-                    None => {
-                        format!("name another volume in the plan, or stop it: docker stop {name}")
-                    }
-                },
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// The shared container of another service that runs and has a volume of one that does not.
 pub(super) async fn taker(
     engine: &Docker,
@@ -139,30 +90,78 @@ pub(super) async fn taker(
     Ok(None)
 }
 
-/// Refuses to take the place of containers whose data is in other volumes than the plan names.
+/// Refuses to take the place of containers whose data is elsewhere than the plan says.
 pub(super) fn check_kept(role: &Role, standing: &[&Standing]) -> Result<(), EngineError> {
-    let theirs = standing.iter().filter(|one| one.owner != Owner::Flipside);
-    for (one, had) in theirs.flat_map(|one| one.mounts.iter().map(move |had| (one, had))) {
-        let planned = role.mounts.iter().find(|mount| mount.target == had.target);
-        let Some(MountSource::Shared(volume)) = planned.map(|mount| &mount.source) else {
+    for (one, had) in standing
+        .iter()
+        .flat_map(|one| one.mounts.iter().map(move |had| (one, had)))
+    {
+        if !had.written || is_copied(&had.volume) || is_nameless(&had.volume) {
             continue;
-        };
-        if *volume != had.volume {
-            let (name, target) = (&one.container.name, &had.target);
-            return Err(refused_hint(
-                format!(
-                    "`{name}` has the volume `{}` at `{target}`, and the plan names `{volume}` there",
-                    had.volume
-                ),
-                format!(
-                    "name the one with the data in the plan: `name: {}`; or copy the data over and \
-                     remove `{name}`",
-                    had.volume
-                ),
-            ));
         }
+        let planned = planned(role, &had.target);
+        if planned == Some(had.volume.as_str()) {
+            continue;
+        }
+        let (name, target, volume) = (&one.container.name, &had.target, &had.volume);
+        return Err(refused_hint(
+            format!(
+                "`{name}` has the volume `{volume}` at `{target}`, and the plan {}",
+                there(planned)
+            ),
+            format!(
+                "name the one with the data in the plan: `name: {volume}`; or copy the data over and \
+                 remove `{name}`"
+            ),
+        ));
+    }
+    for (one, had) in standing
+        .iter()
+        .flat_map(|one| one.bound.iter().map(move |had| (one, had)))
+    {
+        let planned = planned(role, &had.target);
+        if planned.is_none_or(|planned| planned == had.path) {
+            continue;
+        }
+        let (name, target, path) = (&one.container.name, &had.target, &had.path);
+        return Err(refused_hint(
+            format!(
+                "`{name}` writes to `{path}` at `{target}`, and the plan {}",
+                there(planned)
+            ),
+            format!(
+                "write the one with the data into the plan, `{path}:{target}`, and `shared_paths: \
+                 [{path}]`; or copy the data over and remove `{name}`"
+            ),
+        ));
     }
     Ok(())
+}
+
+/// What outlives a container at a place in it, by the plan: a volume's name, or a path.
+fn planned<'a>(role: &'a Role, target: &str) -> Option<&'a str> {
+    let mount = role.mounts.iter().find(|mount| mount.target == target)?;
+    match &mount.source {
+        MountSource::Shared(data) | MountSource::Host(data) => Some(data),
+        MountSource::PerRelease(_) => None,
+    }
+}
+
+fn there(planned: Option<&str>) -> String {
+    match planned {
+        Some(data) => format!("names `{data}` there"),
+        None => "has no data there".to_owned(),
+    }
+}
+
+/// Whether flipside made it, to fill it with files.
+fn is_copied(volume: &str) -> bool {
+    volume.starts_with("flipside.")
+}
+
+/// Whether the engine gave it its name: 64 hexadecimal digits.
+pub(super) fn is_nameless(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 pub(super) async fn is_there(engine: &Docker, name: &str) -> Result<bool, EngineError> {
