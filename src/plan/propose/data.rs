@@ -57,10 +57,7 @@ pub(super) fn volumes(known: &Known<'_>, expand: &mut Expand<'_>) -> Vec<VolumeL
             .collect();
         let told = own.map(|own| facts::keys(Some(own))).unwrap_or_default();
         let says = |key: &str| told.iter().any(|told| told == key);
-        let external = own
-            .and_then(|own| get(own, "external"))
-            .and_then(|node| facts::text(node, expand));
-        if users.is_empty() || external.as_deref() == Some("true") {
+        if users.is_empty() || own.is_some_and(|own| facts::is_external(own, expand)) {
             continue;
         }
         let mut mounts = users.iter().flat_map(|user| &user.mounts);
@@ -78,7 +75,9 @@ pub(super) fn volumes(known: &Known<'_>, expand: &mut Expand<'_>) -> Vec<VolumeL
             .filter(|user| user.writes_to(&name))
             .map(|user| user.name.as_str())
             .collect();
-        if says("driver_opts") || says("driver") {
+        let driver = own.and_then(|own| get(own, "driver"));
+        let driver = driver.and_then(|node| facts::text(node, expand));
+        if says("driver_opts") || driver.is_some_and(|driver| driver != "local") {
             let mut value = format!("{{external: true{engine_name}");
             for key in ["driver", "driver_opts"] {
                 if says(key) {

@@ -149,7 +149,9 @@ impl Service {
                 .get(key)
                 .is_some_and(|said| said.as_deref() == Some(value))
         };
-        says("privileged", "true")
+        let privileged = self.keys.get("privileged");
+        let privileged = privileged.and_then(|said| said.as_deref());
+        privileged.is_some_and(is_yes)
             || self.keys.contains_key("devices")
             || says("network_mode", "host")
             || says("pid", "host")
@@ -294,8 +296,8 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     if let Some(check) = get(node, "healthcheck") {
         let words = texts(get(check, "test"), expand);
         let disabled = get(check, "disable").and_then(|node| text(node, expand));
-        found.is_checked =
-            !words.is_empty() && words[0] != "NONE" && disabled.as_deref() != Some("true");
+        let disabled = disabled.as_deref().is_some_and(is_yes);
+        found.is_checked = !words.is_empty() && words[0] != "NONE" && !disabled;
         found.healthcheck = found.is_checked.then(|| words.join(" "));
         found.checks_with_variables = get(check, "test").is_some_and(has_variables);
     }
@@ -414,6 +416,23 @@ fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
     })
 }
 
+/// Whether a scalar says yes, as the reader takes it.
+fn is_yes(text: &str) -> bool {
+    matches!(text, "true" | "True" | "TRUE")
+}
+
+/// Whether a key of a map says yes.
+pub(super) fn says_yes(map: &Node, key: &str, expand: &mut Expand<'_>) -> bool {
+    let said = get(map, key).and_then(|node| text(node, expand));
+    said.as_deref().is_some_and(is_yes)
+}
+
+/// Whether a volume or a network is there already: `external: true`, or `external: {name: NAME}`.
+pub(super) fn is_external(declared: &Node, expand: &mut Expand<'_>) -> bool {
+    let named = get(declared, "external").is_some_and(|it| matches!(it.value, Value::Map(_)));
+    named || says_yes(declared, "external", expand)
+}
+
 fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
     let as_written = |node: &Node| match &node.value {
         Value::Scalar { text, .. } => text.clone(),
@@ -426,9 +445,14 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         if kind == "tmpfs" {
             return None;
         }
-        let is_read_only = one("read_only").as_deref() == Some("true");
+        let is_read_only = one("read_only").as_deref().is_some_and(is_yes);
+        // In the short form a path without a dot would be a volume's name.
+        let source = written("source").map(|source| match kind.as_str() {
+            "bind" if !source.starts_with(['.', '/', '~', '$']) => format!("./{source}"),
+            _ => source,
+        });
         let parts = [
-            written("source"),
+            source,
             written("target"),
             is_read_only.then(|| "ro".to_owned()),
         ];

@@ -114,11 +114,7 @@ pub(super) fn role(
         let networks = facts::get(known.root, "networks");
         let mut is_external = |name: &String| {
             let network = networks.and_then(|all| facts::get(all, name));
-            let external = network.and_then(|network| facts::get(network, "external"));
-            external
-                .and_then(|node| facts::text(node, expand))
-                .as_deref()
-                == Some("true")
+            network.is_some_and(|network| facts::is_external(network, expand))
         };
         if service.networks.iter().any(&mut is_external) {
             parts.push("hostname: !reset null".to_owned());
@@ -217,14 +213,14 @@ pub(super) fn networks(root: &Node, expand: &mut facts::Expand<'_>) -> Vec<Line>
         let Some(network) = declared.and_then(|all| facts::get(all, &name)) else {
             continue;
         };
-        let mut says =
-            |key: &str| facts::get(network, key).and_then(|node| facts::text(node, expand));
         let mut parts = Vec::new();
         let mut whys = Vec::new();
-        if says("internal").as_deref() == Some("true") {
+        if facts::says_yes(network, "internal", expand) {
             parts.push("internal: !reset null");
             whys.push("an environment has one network, and what is in it may call out");
         }
+        let mut says =
+            |key: &str| facts::get(network, key).and_then(|node| facts::text(node, expand));
         if says("driver").is_some_and(|driver| driver != "bridge") && says("external").is_none() {
             parts.push("driver: !reset null");
             whys.push("an environment's network is a bridge");
