@@ -116,11 +116,10 @@ async fn while_held(
         refuse_drift(operator, &world, &runs, drift)?;
     }
     let known = last_move(&runs);
-    if !plan.shared.is_empty() {
-        if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
-            return Ok(ended);
-        }
-        runs = operator.need_runs().await?;
+    if !plan.shared.is_empty()
+        && let Some(ended) = operator.settle_shared(&mut runs, &world, held).await?
+    {
+        return Ok(ended);
     }
     let foreseen = operator.foresee_shared(&plan).await?;
     for caution in foreseen.cautions {

@@ -127,11 +127,10 @@ async fn while_held(operator: &Operator, shared: Shared, held: &mut Held) -> Res
     let mut runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
     // What a `shared apply` has left halfway would stop an old container for good.
-    if shared == Shared::Stay {
-        if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
-            return Ok(ended);
-        }
-        runs = operator.need_runs().await?;
+    if shared == Shared::Stay
+        && let Some(ended) = operator.settle_shared(&mut runs, &world, held).await?
+    {
+        return Ok(ended);
     }
     let releases = world
         .environments

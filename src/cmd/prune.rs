@@ -67,13 +67,12 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(exit_of(ended.outcome));
     }
-    let runs = operator.need_runs().await?;
+    let mut runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
-    if let Some(ended) = operator.settle_shared(&runs, &world, held).await? {
+    if let Some(ended) = operator.settle_shared(&mut runs, &world, held).await? {
         return Ok(exit_of(ended.outcome));
     }
     operator.sweep_shared().await?;
-    let mut runs = operator.need_runs().await?;
     let mut world = operator.look().await?;
     let astray = workers::astray(&world);
     let handed = operator.hand_over(&mut runs, &mut world, held).await?;

@@ -10,7 +10,7 @@ use crate::core::event::Verb;
 use crate::core::names::{RoleName, Slot};
 use crate::core::plan::Plan;
 use crate::core::shared::{
-    ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, stopped, unreached,
+    ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, network, stopped, unreached,
 };
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
@@ -282,7 +282,7 @@ impl Operator {
             }
             foreseen.cautions.push(format!("{what}; {}", one.way_on()));
         }
-        let network = format!("flipside.{}.shared", self.service);
+        let network = network(self.service.as_str());
         let unreached = unreached(plan, &standing, &network);
         foreseen.cautions.extend(unreached);
         foreseen
@@ -294,11 +294,11 @@ impl Operator {
         Ok(foreseen)
     }
 
-    /// Ends, in a run of its own, what a `shared apply` has left of which no journal here knows. Answers
-    /// how that ended, unless all is well.
+    /// Ends, in a run of its own, what a `shared apply` has left of which no journal here knows; `runs`
+    /// are looked at again after it. Answers how that ended, unless all is well.
     pub(super) async fn settle_shared(
         &self,
-        runs: &Runs,
+        runs: &mut Runs,
         world: &World,
         held: &mut Held,
     ) -> Result<Option<Ended>, Error> {
@@ -313,10 +313,14 @@ impl Operator {
             settles: true,
         };
         let ended = by_live_plan(self, verb, runs, world, held).await?;
-        Ok(match ended.outcome {
+        let stop = match ended.outcome {
             Outcome::Done => stops(ended),
             _ => Some(ended),
-        })
+        };
+        if stop.is_none() {
+            *runs = self.need_runs().await?;
+        }
+        Ok(stop)
     }
 
     /// Removes what was only made on the way to a container that nobody has.

@@ -135,10 +135,11 @@ impl Shared {
         };
         let (other, service) = (clean(&taker.container), clean(&taker.service));
         let (role, volume) = (&self.container.role, clean(&taker.volume));
+        let network = network(&service);
         format!(
             "do not start it: `{other}`, a shared role of `{service}`, has its volume `{volume}` open, \
              and both would write to it; use that one, with `run: never` at `{role}` and its network \
-             `flipside.{service}.shared` as an external one, or take it back: flipside down {service} \
+             `{network}` as an external one, or take it back: flipside down {service} \
              --shared, then docker start {name}"
         )
     }
@@ -151,6 +152,12 @@ impl Shared {
         let theirs = matches!(self.owner, Owner::Project(_));
         ended || theirs && self.container.state == ContainerState::Created
     }
+}
+
+/// The network of a service's shared roles, behind an environment's own by name.
+#[must_use]
+pub fn network(service: &str) -> String {
+    format!("flipside.{service}.shared")
 }
 
 /// What keeps releases from reaching shared roles by their names, each with what a person can do:

@@ -98,6 +98,17 @@ standby: {{ keep: 1 }}
         self.dir.path()
     }
 
+    /// None of these stands in the journal, or beside it.
+    pub fn keeps_unrecorded(&self, marks: &[&str]) {
+        let journal = std::process::Command::new("grep")
+            .args(["-rlE", &marks.join("|")])
+            .arg(self.state())
+            .output()
+            .unwrap();
+        let files = String::from_utf8_lossy(&journal.stdout);
+        assert_eq!(files, "", "a secret is in the journal");
+    }
+
     pub fn state(&self) -> PathBuf {
         self.path().join("state")
     }

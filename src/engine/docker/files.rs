@@ -57,7 +57,8 @@ pub(super) fn check(plan: &Plan) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn is_below(target: &str, directory: &str) -> bool {
+/// Whether a path is that of a directory or below it.
+pub(super) fn is_below(target: &str, directory: &str) -> bool {
     Path::new(target).starts_with(directory)
 }
 

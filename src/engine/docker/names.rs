@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Condition, Exposed, PointerPlan, Policy, ProxyPlan, Run};
+use crate::core::shared;
 use crate::core::world::Labels;
 use crate::docker::label_filter;
 
@@ -117,9 +118,9 @@ pub(super) fn shared_container(service: &ServiceName, role: &RoleName) -> String
     format!("{service}-shared-{role}")
 }
 
-/// `flipside.SERVICE.shared`: behind an environment's own network by name.
+/// `flipside.SERVICE.shared`.
 pub(super) fn shared_network(service: &ServiceName) -> String {
-    format!("flipside.{service}.shared")
+    shared::network(service.as_str())
 }
 
 /// A volume of a shared role: `flipside.SERVICE.shared.REST`.

@@ -81,13 +81,9 @@ pub(super) async fn shared(
             });
         }
         Ok(Shared {
-            container: one.container.clone(),
-            since: one.since,
-            owner: one.owner.clone(),
-            reach: one.reach.clone(),
-            taker: None,
             halfway: looked.is_halfway(one),
             differs,
+            ..one.told()
         })
     });
     let mut told: Vec<_> = told.collect::<Result<_, EngineError>>()?;
@@ -128,13 +124,25 @@ async fn check<'a>(
     looked: &Looked,
     absent: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
 ) -> Result<(), EngineError> {
-    let made = roles(plan).chain(absent.clone());
-    external::check(engine, plan).await?;
-    external::check_taken_over(engine, plan, made.clone()).await?;
-    volumes::check(engine, plan, made).await?;
-    open::check(engine, plan, looked, absent.clone()).await?;
+    let all = roles(plan).chain(absent.clone());
+    check_data(engine, plan, looked, all, absent.clone()).await?;
     former::check(engine, plan, looked).await?;
     order::check_external(engine, plan, absent, None).await
+}
+
+/// Refuses roles of which `all` would begin with other data than is meant, or that would be `made`
+/// beside who has it open.
+async fn check_data<'a>(
+    engine: &Docker,
+    plan: &'a Plan,
+    looked: &Looked,
+    all: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
+    made: impl Iterator<Item = (&'a RoleName, &'a Role)>,
+) -> Result<(), EngineError> {
+    external::check(engine, plan).await?;
+    external::check_taken_over(engine, plan, all.clone()).await?;
+    volumes::check(engine, plan, all).await?;
+    open::check(engine, plan, looked, made).await
 }
 
 /// The shared roles of a plan for which nothing stands.

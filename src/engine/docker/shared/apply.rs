@@ -4,12 +4,6 @@
 //! before the old one is touched. Names say nothing, and every step can be done twice: whoever finds
 //! the two goes on from where a killed call was.
 
-//! A shared role's container made anew: the old one is stopped and kept until the new one is well.
-//!
-//! Which is the old one, and what it was like, stands in the new one's label from its creation on,
-//! before the old one is touched. Names say nothing, and every step can be done twice: whoever finds
-//! the two goes on from where a killed call was.
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -23,7 +17,7 @@ use super::along::along;
 use super::look::{self, Mounted, Replaced, Standing, Trial};
 use super::make::{Make, taken};
 use super::steps::{finish, new_name, put_back, started, stop_old};
-use super::{LOG_LINES, LOOK, external, free_address, network, open, volumes};
+use super::{LOG_LINES, LOOK, check_data, free_address, network, volumes};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
@@ -74,16 +68,14 @@ pub(in super::super) async fn apply(
     demands::check(plan, engine.client.api()).map_err(EngineError::Failed)?;
     let mut roles = vec![(name, role)];
     roles.extend(along(engine, plan, &looked, &standing).await?);
-    external::check(engine, plan).await?;
-    external::check_taken_over(engine, plan, roles.iter().copied()).await?;
-    volumes::check(engine, plan, roles.iter().copied()).await?;
-    open::check(engine, plan, &looked, roles.iter().copied()).await?;
+    let all = roles.iter().copied();
+    check_data(engine, plan, &looked, all.clone(), all.clone()).await?;
     for (name, role) in &roles {
         let standing: Vec<_> = looked.of(name).collect();
         volumes::check_kept(role, &standing)?;
         check_name(engine, service, name, &standing).await?;
     }
-    order::check_external(engine, plan, roles.iter().copied(), None).await?;
+    order::check_external(engine, plan, all, None).await?;
     let images = prepare::images(engine, service, &roles, sink).await?;
     let own = network(engine, plan).await?;
     for (name, role) in &roles {

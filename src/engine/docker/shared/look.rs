@@ -104,7 +104,7 @@ impl Standing {
         let networks = networks.and_then(|settings| settings.networks.clone());
         let networks = networks.unwrap_or_default();
         let service = labels.get(names::SERVICE);
-        let own = service.map(|service| format!("flipside.{service}.shared"));
+        let own = service.map(|service| crate::core::shared::network(service));
         let endpoint = own.and_then(|name| networks.get(&name).cloned());
         let state = answer.state.clone().unwrap_or_default();
         let since = match state.running {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bollard::models::{ContainerSummary, MountPoint};
 
+use super::super::files::is_below;
 use super::super::{Docker, inspect, names};
 use super::former::written;
 use super::look::{Looked, PROJECT, ROLE};
@@ -84,15 +85,11 @@ fn is_on(mount: &MountPoint, data: &str) -> bool {
     let named = mount.name.as_deref().filter(|name| !name.is_empty());
     match (named, mount.source.as_deref()) {
         (Some(volume), _) => volume == data,
-        (None, Some(path)) => data.starts_with('/') && (holds(path, data) || holds(data, path)),
+        (None, Some(path)) => {
+            data.starts_with('/') && (is_below(data, path) || is_below(path, data))
+        }
         (None, None) => false,
     }
-}
-
-fn holds(above: &str, path: &str) -> bool {
-    let above = above.trim_end_matches('/');
-    let rest = path.strip_prefix(above);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A volume or a path, in words.
