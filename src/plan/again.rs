@@ -10,11 +10,8 @@ use crate::core::RoleName;
 /// A mount without what is not supported of it. Of two at one target the plan's is the one that holds.
 pub(super) fn mount(reader: &Reader<'_>, node: &Node, role: &RoleName) -> String {
     let (source, target, read_only) = match &node.value {
-        Value::Map(entries) => {
-            let value = |name: &str| {
-                let entry = entries.iter().find(|(key, _)| key.text == name);
-                entry.and_then(|(_, node)| text(node)).unwrap_or("")
-            };
+        Value::Map(_) => {
+            let value = |name: &str| node.get(name).and_then(Node::text).unwrap_or("");
             (
                 value("source"),
                 value("target"),
@@ -22,7 +19,7 @@ pub(super) fn mount(reader: &Reader<'_>, node: &Node, role: &RoleName) -> String
             )
         }
         _ => {
-            let parts = colon_separated(text(node).unwrap_or(""));
+            let parts = colon_separated(node.text().unwrap_or(""));
             let part = |at: usize| parts.get(at).copied().unwrap_or("");
             let read_only = part(2).split(',').any(|mode| mode == "ro");
             (part(0), part(1), read_only)
@@ -55,12 +52,5 @@ pub(super) fn env_file(reader: &Reader<'_>, node: &Node, written: &str) -> Strin
             let dotted = path(reader, node, &format!("./{written}"));
             dotted.strip_prefix("./").unwrap_or(&dotted).to_owned()
         }
-    }
-}
-
-fn text(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Scalar { text, .. } => Some(text),
-        _ => None,
     }
 }

@@ -181,20 +181,14 @@ fn env_files(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Unse
 
 /// The list as a plan would write it, the format of each file being Compose's own.
 fn without_formats(reader: &Reader<'_>, items: &[Node], place: &str) -> String {
-    let text = |node: &Node| match &node.value {
-        Value::Scalar { text, .. } => text.clone(),
-        _ => String::new(),
-    };
     let again = |node: &Node| {
-        let Value::Map(entries) = &node.value else {
-            return format!("\"{}\"", again::env_file(reader, node, &text(node)));
+        let Value::Map(_) = &node.value else {
+            let written = node.text().unwrap_or("");
+            return format!("\"{}\"", again::env_file(reader, node, written));
         };
-        let value = |name: &str| {
-            let entry = entries.iter().find(|(key, _)| key.text == name);
-            entry.map_or(String::new(), |(_, node)| text(node))
-        };
-        let path = again::env_file(reader, node, &value("path"));
-        match value("required").as_str() {
+        let value = |name: &str| node.get(name).and_then(Node::text).unwrap_or("");
+        let path = again::env_file(reader, node, value("path"));
+        match value("required") {
             "" | "true" => format!("\"{path}\""),
             other => format!("{{path: \"{path}\", required: {other}}}"),
         }

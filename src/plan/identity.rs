@@ -8,17 +8,9 @@ use super::tree::{Node, Value};
 /// Tells it of one entry; of those that have none, all stand side by side.
 pub(super) type Of = fn(&mut Reader<'_>, &Node) -> Option<String>;
 
-/// The one text that a node is, as it is written.
-pub(super) fn text(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Scalar { text, .. } => Some(text),
-        _ => None,
-    }
-}
-
 /// The whole of what it says.
 pub(super) fn whole(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    Some(reader.expanded_or_written(text(node)?))
+    Some(reader.expanded_or_written(node.text()?))
 }
 
 /// Where an entry of `volumes` or `devices` appears in the container.
@@ -51,25 +43,18 @@ pub(super) fn tmpfs(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 
 /// A log driver.
 pub(super) fn driver(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    let Value::Map(entries) = &node.value else {
-        return None;
-    };
-    let (_, driver) = entries.iter().find(|(key, _)| key.text == "driver")?;
-    whole(reader, driver)
+    whole(reader, node.get("driver")?)
 }
 
 /// Where an entry of `volumes`, `devices`, `secrets` or `configs` is said to appear; its name where it
 /// does not say.
 pub(super) fn written_target(node: &Node) -> Option<String> {
-    let Value::Map(entries) = &node.value else {
-        let parts = colon_separated(text(node)?);
+    let Value::Map(_) = &node.value else {
+        let parts = colon_separated(node.text()?);
         let target = parts.get(1).unwrap_or(&parts[0]);
         return Some(target.trim_end_matches('/').to_owned());
     };
-    let value = |name: &str| {
-        let entry = entries.iter().find(|(key, _)| key.text == name);
-        entry.and_then(|(_, node)| text(node))
-    };
+    let value = |name: &str| node.get(name).and_then(Node::text);
     let target = value("target").or_else(|| value("source"))?;
     Some(target.trim_end_matches('/').to_owned())
 }

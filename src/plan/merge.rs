@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::account::Fate;
-use super::identity::{self, text};
+use super::identity;
 use super::read::Reader;
 use super::tree::{Directive, Key, Node, Value};
 
@@ -293,13 +293,13 @@ impl Merge<'_, '_> {
     fn variables(&mut self, node: Node) -> Result<Node, Node> {
         let items = match &node.value {
             Value::Map(_) => return Ok(node),
-            Value::List(items) if items.iter().all(|item| text(item).is_some()) => items,
+            Value::List(items) if items.iter().all(|item| item.text().is_some()) => items,
             _ => return Err(node),
         };
         let entries = items.iter().filter_map(|item| {
-            let (name, value) = match text(item)?.split_once('=') {
+            let (name, value) = match item.text()?.split_once('=') {
                 Some((name, value)) => (name, scalar(value)),
-                None => (text(item)?, Value::Null),
+                None => (item.text()?, Value::Null),
             };
             Some(entry(item, name, value))
         });
@@ -313,7 +313,7 @@ impl Merge<'_, '_> {
     /// `[a, b]` as `{a: …, b: …}`, each with what `value` makes of it.
     fn names(&mut self, node: Node, value: fn(&Node) -> Value) -> Node {
         let items = match &node.value {
-            Value::List(items) if items.iter().all(|item| text(item).is_some()) => items,
+            Value::List(items) if items.iter().all(|item| item.text().is_some()) => items,
             _ => return node,
         };
         let mut entries = Vec::new();
@@ -407,7 +407,7 @@ fn hosts(node: Node) -> Node {
             _ => std::slice::from_ref(value),
         };
         for address in addresses {
-            items.push(match text(address) {
+            items.push(match address.text() {
                 Some(text) => Node {
                     value: scalar(&format!("{}={text}", key.text)),
                     ..address.clone()

@@ -58,6 +58,23 @@ impl Node {
         self.value == Value::Null
     }
 
+    /// The one text that it is, as it is written.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of a map at `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        let entry = entries.iter().find(|(key, _)| key.text == name);
+        entry.map(|(_, value)| value)
+    }
+
     /// What it is, for "expected X, found Y"; never its text.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

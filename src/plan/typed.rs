@@ -7,6 +7,11 @@ use super::tree::{Node, Value};
 use super::units;
 use crate::core::Millis;
 
+/// Whether a scalar says yes.
+pub(super) fn is_true(text: &str) -> bool {
+    matches!(text, "true" | "True" | "TRUE")
+}
+
 impl Reader<'_> {
     /// Whether a scalar may be read as a number or a boolean: not where it stands in quotes, unless
     /// variables are substituted there.
@@ -27,7 +32,7 @@ impl Reader<'_> {
 
     pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
         match self.typed(node, "`true` or `false`")?.as_str() {
-            "true" | "True" | "TRUE" => Some(true),
+            yes if is_true(yes) => Some(true),
             "false" | "False" | "FALSE" => Some(false),
             other => {
                 self.wrong(

@@ -8,6 +8,7 @@ use super::super::merge::colon_separated;
 use super::super::ports::range;
 use super::super::tmpfs::unknown_option;
 use super::super::tree::{Node, Value};
+use super::super::typed::is_true;
 
 /// A service, with its variables substituted where they have a value.
 #[derive(Debug, Default)]
@@ -151,7 +152,7 @@ impl Service {
         };
         let privileged = self.keys.get("privileged");
         let privileged = privileged.and_then(|said| said.as_deref());
-        privileged.is_some_and(is_yes)
+        privileged.is_some_and(is_true)
             || self.keys.contains_key("devices")
             || says("network_mode", "host")
             || says("pid", "host")
@@ -182,11 +183,7 @@ pub(super) fn services(root: &Node, expand: &mut Expand<'_>) -> BTreeMap<String,
 
 /// The value at a key of a map.
 pub(super) fn get<'t>(node: &'t Node, key: &str) -> Option<&'t Node> {
-    let Value::Map(entries) = &node.value else {
-        return None;
-    };
-    let found = entries.iter().find(|(name, _)| name.text == key);
-    found.map(|(_, node)| node).filter(|node| !node.is_null())
+    node.get(key).filter(|node| !node.is_null())
 }
 
 /// The keys of a map.
@@ -198,10 +195,7 @@ pub(super) fn keys(node: Option<&Node>) -> Vec<String> {
 }
 
 pub(super) fn text(node: &Node, expand: &mut Expand<'_>) -> Option<String> {
-    match &node.value {
-        Value::Scalar { text, .. } => Some(expand(text)),
-        _ => None,
-    }
+    node.text().map(expand)
 }
 
 /// The texts of a list, or the one text.
@@ -296,7 +290,7 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
     if let Some(check) = get(node, "healthcheck") {
         let words = texts(get(check, "test"), expand);
         let disabled = get(check, "disable").and_then(|node| text(node, expand));
-        let disabled = disabled.as_deref().is_some_and(is_yes);
+        let disabled = disabled.as_deref().is_some_and(is_true);
         found.is_checked = !words.is_empty() && words[0] != "NONE" && !disabled;
         found.healthcheck = found.is_checked.then(|| words.join(" "));
         found.checks_with_variables = get(check, "test").is_some_and(has_variables);
@@ -367,10 +361,7 @@ fn is_odd(node: &Node) -> bool {
 
 /// `type: tmpfs` in the short form of the key `tmpfs`, as it is written.
 fn tmpfs(node: &Node) -> Option<String> {
-    let as_written = |node: &Node, key: &str| match &get(node, key)?.value {
-        Value::Scalar { text, .. } => Some(text.clone()),
-        _ => None,
-    };
+    let as_written = |node: &Node, key: &str| get(node, key)?.text().map(str::to_owned);
     if as_written(node, "type").as_deref() != Some("tmpfs") {
         return None;
     }
@@ -416,15 +407,10 @@ fn port(node: &Node, expand: &mut Expand<'_>) -> Option<Published> {
     })
 }
 
-/// Whether a scalar says yes, as the reader takes it.
-fn is_yes(text: &str) -> bool {
-    matches!(text, "true" | "True" | "TRUE")
-}
-
 /// Whether a key of a map says yes.
 pub(super) fn says_yes(map: &Node, key: &str, expand: &mut Expand<'_>) -> bool {
     let said = get(map, key).and_then(|node| text(node, expand));
-    said.as_deref().is_some_and(is_yes)
+    said.as_deref().is_some_and(is_true)
 }
 
 /// Whether a volume or a network is there already: `external: true`, or `external: {name: NAME}`.
@@ -434,10 +420,7 @@ pub(super) fn is_external(declared: &Node, expand: &mut Expand<'_>) -> bool {
 }
 
 fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
-    let as_written = |node: &Node| match &node.value {
-        Value::Scalar { text, .. } => text.clone(),
-        _ => String::new(),
-    };
+    let as_written = |node: &Node| node.text().unwrap_or("").to_owned();
     if let Value::Map(_) = &node.value {
         let written = |key: &str| get(node, key).map(as_written);
         let mut one = |key: &str| get(node, key).and_then(|node| text(node, expand));
@@ -445,7 +428,7 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         if kind == "tmpfs" {
             return None;
         }
-        let is_read_only = one("read_only").as_deref().is_some_and(is_yes);
+        let is_read_only = one("read_only").as_deref().is_some_and(is_true);
         // In the short form a path without a dot would be a volume's name.
         let source = written("source").map(|source| match kind.as_str() {
             "bind" if !source.starts_with(['.', '/', '~', '$']) => format!("./{source}"),

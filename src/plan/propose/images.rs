@@ -1,5 +1,6 @@
 //! What images are known for, by their names and by what they mount.
 
+use super::super::files::is_below;
 use super::facts::Service;
 use super::tasks::{self, Task};
 use super::words::{has, words};
@@ -199,14 +200,6 @@ const REPLACERS: &[&str] = &["ouroboros", "watchtower"];
 
 const CERTIFIERS: &[&str] = &["acme.sh", "certbot", "lego"];
 
-fn is_below(target: &str, directories: &[&str]) -> bool {
-    let target = target.trim_end_matches('/');
-    directories.iter().any(|known| {
-        let rest = target.strip_prefix(known);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
-
 /// Whether a role's data outlives releases, as far as image, mounts and name say.
 pub(super) fn is_data(service: &Service) -> bool {
     let keeps = keeps_a_database(service) || is_built_data(service);
@@ -276,7 +269,7 @@ fn mounts_one_of(service: &Service, directories: &[&str]) -> bool {
     let written = service.mounts.iter().filter(|mount| !mount.is_read_only);
     written
         .map(|mount| &mount.target)
-        .any(|target| is_below(target, directories))
+        .any(|target| directories.iter().any(|known| is_below(target, known)))
 }
 
 /// Whether people look into an application with it, and no user comes to it.
