@@ -5,6 +5,7 @@ use super::merge::colon_separated;
 use super::propose::relative;
 use super::read::Reader;
 use super::tree::{Node, Value};
+use super::typed::is_true;
 use crate::core::RoleName;
 
 /// A mount without what is not supported of it. Of two at one target the plan's is the one that holds.
@@ -15,7 +16,7 @@ pub(super) fn mount(reader: &Reader<'_>, node: &Node, role: &RoleName) -> String
             (
                 value("source"),
                 value("target"),
-                value("read_only") == "true",
+                is_true(value("read_only")),
             )
         }
         _ => {

@@ -24,7 +24,7 @@ const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "conf
 const MOST_FILES: usize = 32;
 
 /// How to have a file without what flipside does not follow.
-const CONFIG: &str = "pass the output of `docker compose config --no-interpolate --no-path-resolution`, which has it all in one file";
+pub(super) const CONFIG: &str = "pass the output of `docker compose config --no-interpolate --no-path-resolution`, which has it all in one file";
 
 /// What a plan is read from.
 pub(super) struct Whole {
@@ -343,6 +343,11 @@ fn with_plan(reader: &mut Reader<'_>, merged: Node, plan: Node) -> Node {
             // Read for the project's name.
             "name" | "include" => {}
             "version" => reader.became(&node, Fate::Translated),
+            "models" => {
+                const NOTE: &str = "`models` are not run here; a role that names one is told so";
+                reader.note(key.span, NOTE);
+                reader.became(&node, Fate::Translated);
+            }
             name if name.starts_with("x-") => reader.became(&node, Fate::LeftOut),
             name => {
                 let known = SECTIONS.into_iter().chain(["name"]);

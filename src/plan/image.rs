@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use super::advice;
 use super::environment;
-use super::fields::Fields;
+use super::fields::{Fields, instead, take_away};
 use super::networks::is_host;
 use super::read::Reader;
 use super::source::Span;
@@ -311,7 +311,10 @@ pub(super) fn pull(
             reader.wrong(
                 field.node.span,
                 "a role with `build` is built for each release, and `never` forbids it",
-                "remove `pull_policy`, or name the image with `image` alone",
+                format!(
+                    "{}, or name the image with `image` alone",
+                    take_away(field.key, &role.path, "pull_policy")
+                ),
             );
             Pull::Missing
         }
@@ -320,7 +323,10 @@ pub(super) fn pull(
             reader.wrong(
                 field.node.span,
                 "this role has no `build` to build it from",
-                "add `build: DIRECTORY`, or choose `missing`",
+                format!(
+                    "{}, or add `build: DIRECTORY`",
+                    instead(field.key, &role.path, "pull_policy: missing")
+                ),
             );
             Pull::Missing
         }

@@ -97,7 +97,7 @@ fn job_of_a_swarm(reader: &mut Reader<'_>, deploy: &Fields<'_>, at: &At<'_>) {
     let Value::Scalar { text, .. } = &field.node.value else {
         return;
     };
-    if !matches!(text.as_str(), "replicated-job" | "global-job") || at.run == Run::Once {
+    if !runs_to_its_end(text) || at.run == Run::Once {
         return;
     }
     let (name, away) = (at.name, take_away(field.key, &deploy.path, "mode"));
@@ -109,6 +109,11 @@ fn job_of_a_swarm(reader: &mut Reader<'_>, deploy: &Fields<'_>, at: &At<'_>) {
         ),
         format!("write `services: {{{name}: {{run: once}}}}`; if it does go on running, {away}"),
     );
+}
+
+/// Whether a `deploy.mode` is a job's.
+pub(super) fn runs_to_its_end(mode: &str) -> bool {
+    matches!(mode, "replicated-job" | "global-job")
 }
 
 /// Two lines of one role that say different things.
@@ -258,7 +263,13 @@ fn memory_and_swap(
         Some(memory) if both < memory => reader.wrong(
             node.span,
             "memory and swap together are less than `mem_limit`",
-            "raise this one: it counts the memory too",
+            match node.span.is_compose() {
+                false => "raise this one: it counts the memory too".to_owned(),
+                true => format!(
+                    "it counts the memory too; {}",
+                    take_away(field.key, role, "memswap_limit")
+                ),
+            },
         ),
         Some(_) => return Some(both),
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
 
+use super::compose::CONFIG;
 use super::error::Problem;
 use super::source::{Source, Span};
 
@@ -196,8 +197,12 @@ pub(super) fn parse(source: &Source) -> Result<Node, Vec<Problem>> {
         let taken = match next {
             Err(error) => Err(broken(source, &error)),
             Ok((Event::DocumentStart(..), span)) if documents == 1 => {
-                let problem = source.problem(source.span(span), "a second document begins here");
-                Err(problem.help("one document is read: remove the `---` or split the file"))
+                let place = source.span(span);
+                let problem = source.problem(place, "a second document begins here");
+                Err(problem.help(match place.is_compose() {
+                    false => "one document is read: remove the `---` or split the file".to_owned(),
+                    true => format!("one document is read: {CONFIG}"),
+                }))
             }
             Ok((event, span)) => {
                 documents += usize::from(matches!(event, Event::DocumentStart(..)));

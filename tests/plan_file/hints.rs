@@ -65,6 +65,25 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "has no name",
     ),
     ("volumes: ['${WORD_DIR:-/data}']", "", "", "has no name"),
+    ("pull_policy: build", "", "", "to build it from"),
+    (
+        "build: ./app\n    pull_policy: never",
+        "",
+        "",
+        "`never` forbids it",
+    ),
+    (
+        "mem_limit: 128m\n    memswap_limit: 64m",
+        "",
+        "",
+        "less than `mem_limit`",
+    ),
+    (
+        "models: [llm]",
+        "models: {llm: {model: 'ai/small'}}",
+        "",
+        "`models`",
+    ),
     (
         "restart: sometimes",
         "",

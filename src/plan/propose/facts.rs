@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::bind::reaches_engine;
+use super::super::limits::runs_to_its_end;
 use super::super::merge::colon_separated;
 use super::super::ports::range;
 use super::super::tmpfs::unknown_option;
@@ -28,6 +29,8 @@ pub(super) struct Service {
     /// The command's words, and the entrypoint's.
     pub command: String,
     pub restart: Option<String>,
+    /// Whether a Swarm runs it to its end (`deploy.mode`).
+    pub is_swarm_job: bool,
     /// Role → condition.
     pub depends_on: BTreeMap<String, String>,
     pub ports: Vec<Published>,
@@ -295,6 +298,9 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
         found.healthcheck = found.is_checked.then(|| words.join(" "));
         found.checks_with_variables = get(check, "test").is_some_and(has_variables);
     }
+    let mode = get(node, "deploy").and_then(|deploy| get(deploy, "mode"));
+    let mode = mode.and_then(|node| text(node, expand));
+    found.is_swarm_job = mode.as_deref().is_some_and(runs_to_its_end);
     found.networks = match get(node, "networks").map(|node| &node.value) {
         Some(Value::List(_)) => texts(get(node, "networks"), expand),
         _ => keys(get(node, "networks")),

@@ -206,6 +206,15 @@ pub(super) fn is_data(service: &Service) -> bool {
     (is_data_image(service) || keeps) && !has(&service.image_name(), TOOLS)
 }
 
+/// Whether it watches over servers of data, and keeps none.
+pub(super) fn watches_data(service: &Service) -> bool {
+    let is_told_to = || {
+        let mut words = service.command.split_whitespace();
+        words.any(|word| word == "--sentinel" || word.ends_with("redis-sentinel"))
+    };
+    has(&service.image_name(), &["sentinel"]) || is_data_image(service) && is_told_to()
+}
+
 /// Whether its image is a known one that holds data, and it runs no client from it.
 pub(super) fn is_data_image(service: &Service) -> bool {
     let image = service.image_name();

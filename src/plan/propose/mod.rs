@@ -6,9 +6,11 @@
 mod data;
 mod dockerfile;
 mod facts;
+mod files;
 mod images;
 mod lines;
 mod named;
+mod profiles;
 mod proxies;
 mod roles;
 mod settle;
@@ -20,6 +22,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub(super) use files::relative;
 pub(super) use roles::{Proposal, Proposals};
 
 use super::compose::{self, Whole};
@@ -28,9 +31,10 @@ use super::read::Reader;
 use super::source::{PLAN, Source};
 use super::substitute;
 use super::tree::{Node, Value};
-use super::{Inputs, PlanError, dotenv, root};
+use super::{Inputs, PlanError, root};
 use crate::core::ServiceName;
 use facts::Service;
+use files::{absolute, names};
 use named::Names;
 use text::quoted;
 use way_in::WayIn;
@@ -108,16 +112,17 @@ struct Known<'a> {
 /// Where a file cannot be read or is no Compose file.
 pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result<Draft, PlanError> {
     let directory = absolute(directory)?;
-    let names = names(files, &directory)?;
+    let names = names(files, &directory, inputs)?;
     let (mut reader, whole) = read(&names, &directory, inputs)?;
     let project = whole.project.as_deref();
     // The plan will say it where the files do not.
     reader.said_project = whole.project.clone();
     let project_directory = reader.project_directory.clone();
     let mut unset = BTreeSet::new();
+    let today = reader.variable(profiles::VARIABLE);
     let mut expand = |text: &str| expanded(&mut reader, text, &mut unset);
     let mut services = facts::services(&whole.root, &mut expand);
-    let profiles = choose_profiles(&mut services);
+    let profiles = profiles::choose(&mut services, today.as_deref());
     dockerfile::read(&mut services, &project_directory);
     if services.is_empty() {
         let shown = names.first().map_or("", String::as_str);
@@ -147,7 +152,7 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
     };
     let lines = [
         project_line(&whole),
-        profiles_line(&profiles),
+        profiles.line().into_iter().collect(),
         role_lines(&known, &mut expand),
         volume_lines(&known, &mut expand),
         lines::networks(&whole.root, &mut expand),
@@ -160,35 +165,6 @@ pub fn draft(files: &[PathBuf], directory: &Path, inputs: &Inputs<'_>) -> Result
         lines: lines.concat(),
         unset,
     })
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Problem> {
-    let placed = std::path::absolute(path).map_err(|error| {
-        Problem::whole(
-            &path.display().to_string(),
-            format!("cannot be placed: {error}"),
-        )
-    });
-    placed.map(|path| super::read::clean(&path))
-}
-
-/// The files as a plan in `directory` names them, with the one that Compose reads by itself.
-fn names(files: &[PathBuf], directory: &Path) -> Result<Vec<String>, Problem> {
-    let mut files = files.to_vec();
-    if let [only] = files.as_slice() {
-        files.extend(override_beside(only));
-    }
-    let named = files.iter().map(|file| {
-        dotenv::read(file).map_err(|error| {
-            Problem::whole(
-                &file.display().to_string(),
-                format!("cannot be read: {error}"),
-            )
-            .help("name the Compose file: `--from compose.yaml`")
-        })?;
-        Ok(relative(&absolute(file)?, directory))
-    });
-    named.collect()
 }
 
 /// Reads them, as a plan would that says nothing else.
@@ -222,18 +198,6 @@ fn project_line(whole: &Whole) -> Vec<Line> {
         )
     });
     line.into_iter().collect()
-}
-
-fn profiles_line(profiles: &[String]) -> Vec<Line> {
-    if profiles.is_empty() {
-        return Vec::new();
-    }
-    let listed: Vec<_> = profiles.iter().map(|name| quoted(name)).collect();
-    vec![Line::new(
-        Section::Profiles,
-        format!("profiles: [{}]", listed.join(", ")),
-        "without a profile nothing is left that users reach; leave out what is for development",
-    )]
 }
 
 fn role_lines(known: &Known<'_>, expand: &mut facts::Expand<'_>) -> Vec<Line> {
@@ -272,60 +236,6 @@ fn way_in_lines(known: &Known<'_>) -> Vec<Line> {
     };
     lines.push(pointer(way_in.as_ref(), known.services));
     lines
-}
-
-/// Profiles for people who work on the application itself.
-const NOT_FOR_RELEASES: &[&str] = &[
-    "debug",
-    "deprecated",
-    "dev",
-    "development",
-    "e2e",
-    "test",
-    "tests",
-];
-
-/// The profiles without which nothing would be left that users reach; roles that are off then are
-/// taken away.
-fn choose_profiles(services: &mut BTreeMap<String, Service>) -> Vec<String> {
-    let on = |service: &Service, chosen: &[String]| {
-        service.profiles.is_empty() || service.profiles.iter().any(|name| chosen.contains(name))
-    };
-    let suffices = |services: &BTreeMap<String, Service>, chosen: &[String]| {
-        services.values().any(|service| {
-            on(service, chosen) && service.is_reachable() && !images::is_data(service)
-        })
-    };
-    let mut all: Vec<String> = Vec::new();
-    for name in services.values().flat_map(|service| &service.profiles) {
-        if !all.contains(name) && !NOT_FOR_RELEASES.contains(&name.as_str()) {
-            all.push(name.clone());
-        }
-    }
-    let chosen = if all.is_empty() || suffices(services, &[]) || !suffices(services, &all) {
-        Vec::new()
-    } else {
-        let usual = ["default", "production", "prod", "full", "all"];
-        let one = usual
-            .iter()
-            .map(|name| vec![(*name).to_owned()])
-            .find(|one| all.contains(&one[0]) && suffices(services, one));
-        one.unwrap_or(all)
-    };
-    services.retain(|_, service| on(service, &chosen));
-    chosen
-}
-
-/// The file that Compose reads by itself after one with a usual name.
-fn override_beside(file: &Path) -> Option<PathBuf> {
-    let stem = file.file_stem()?.to_str()?;
-    if !matches!(stem, "compose" | "docker-compose") {
-        return None;
-    }
-    let beside = |ending| file.with_file_name(format!("{stem}.override.{ending}"));
-    [beside("yaml"), beside("yml")]
-        .into_iter()
-        .find(|path| path.is_file())
 }
 
 /// What is proposed for each role of a merged tree.
@@ -467,17 +377,4 @@ fn service_name(project: Option<&str>) -> String {
         Ok(_) => name,
         Err(_) => "app".to_owned(),
     }
-}
-
-/// How `path` is named from `directory`; both absolute.
-pub(super) fn relative(path: &Path, directory: &Path) -> String {
-    let (from, to): (Vec<_>, Vec<_>) = (
-        directory.components().collect(),
-        path.components().collect(),
-    );
-    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    let mut parts: Vec<String> = vec!["..".to_owned(); from.len() - common];
-    let rest = to[common..].iter();
-    parts.extend(rest.map(|part| part.as_os_str().to_string_lossy().into_owned()));
-    parts.join("/")
 }

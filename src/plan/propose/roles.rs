@@ -199,6 +199,10 @@ impl<'a> Sights<'a> {
         if let Some(job) = self.job(service) {
             return Some(job);
         }
+        if images::watches_data(service) {
+            let why = "it watches over data that outlives releases";
+            return clear(Run::Shared, why);
+        }
         if is_data(service) {
             let why = match images::is_data_image(service) {
                 true => "a known data image: its data outlives releases",
@@ -215,6 +219,9 @@ impl<'a> Sights<'a> {
         let clear = |why| Some(Sight::Clear(Run::Once, why));
         if self.is_awaited(name, "service_completed_successfully") {
             return clear("others wait for it to complete");
+        }
+        if service.is_swarm_job {
+            return clear("a Swarm runs it to its end");
         }
         if !service.ports.is_empty()
             || images::keeps_a_database(service)

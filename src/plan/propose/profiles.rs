@@ -1,0 +1,103 @@
+//! Which profiles a plan should choose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::service::ALL;
+use super::facts::Service;
+use super::images;
+use super::text::quoted;
+use super::{Line, Section};
+
+/// Profiles for people who work on the application itself.
+const NOT_FOR_RELEASES: &[&str] = &[
+    "debug",
+    "deprecated",
+    "dev",
+    "development",
+    "e2e",
+    "test",
+    "tests",
+];
+
+/// The variable by which Compose chooses profiles.
+pub(super) const VARIABLE: &str = "COMPOSE_PROFILES";
+
+/// Profiles, and by what they are chosen.
+pub(super) enum Chosen {
+    /// Compose is told so by a variable.
+    Today(Vec<String>),
+    /// Without them nothing would be left that users reach.
+    Needed(Vec<String>),
+}
+
+impl Chosen {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::Today(names) | Self::Needed(names) => names,
+        }
+    }
+
+    /// `profiles`, where some are chosen.
+    pub(super) fn line(&self) -> Option<Line> {
+        let names = self.names();
+        let why = match self {
+            _ if names.is_empty() => return None,
+            Self::Today(_) => "what COMPOSE_PROFILES chooses today",
+            Self::Needed(_) => {
+                "without a profile nothing is left that users reach; leave out what is for development"
+            }
+        };
+        let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+        let text = format!("profiles: [{}]", listed.join(", "));
+        Some(Line::new(Section::Profiles, text, why))
+    }
+}
+
+/// Chooses them, by what Compose's variable says where it says something; roles that are off then
+/// are taken away.
+pub(super) fn choose(services: &mut BTreeMap<String, Service>, today: Option<&str>) -> Chosen {
+    let chosen = match of_today(services, today.unwrap_or("")) {
+        known if known.is_empty() => Chosen::Needed(needed(services)),
+        known => Chosen::Today(known),
+    };
+    services.retain(|_, service| is_on(service, chosen.names()));
+    chosen
+}
+
+fn is_on(service: &Service, chosen: &[String]) -> bool {
+    let is_chosen = |name: &String| chosen.iter().any(|one| one == name || one == ALL);
+    service.profiles.is_empty() || service.profiles.iter().any(is_chosen)
+}
+
+/// Those of a variable's value that a role has.
+fn of_today(services: &BTreeMap<String, Service>, value: &str) -> Vec<String> {
+    let all: BTreeSet<_> = services.values().flat_map(|one| &one.profiles).collect();
+    let names = value.split(',').map(|name| name.trim().to_owned());
+    names
+        .filter(|name| !all.is_empty() && name == ALL || all.contains(name))
+        .collect()
+}
+
+/// The profiles without which nothing would be left that users reach.
+fn needed(services: &BTreeMap<String, Service>) -> Vec<String> {
+    let suffices = |chosen: &[String]| {
+        services.values().any(|service| {
+            is_on(service, chosen) && service.is_reachable() && !images::is_data(service)
+        })
+    };
+    let mut all: Vec<String> = Vec::new();
+    for name in services.values().flat_map(|service| &service.profiles) {
+        if !all.contains(name) && !NOT_FOR_RELEASES.contains(&name.as_str()) {
+            all.push(name.clone());
+        }
+    }
+    if all.is_empty() || suffices(&[]) || !suffices(&all) {
+        return Vec::new();
+    }
+    let usual = ["default", "production", "prod", "full", "all"];
+    let one = usual
+        .iter()
+        .map(|name| vec![(*name).to_owned()])
+        .find(|one| all.contains(&one[0]) && suffices(one));
+    one.unwrap_or(all)
+}
