@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
     let Value::Map(entries) = &plan.value else {
         return Ok(alone(plan, Kind::Alone));
     };
-    let own = key_of(&plan, "name").map(|(_, node)| &node.value);
+    let own = plan.get("name").map(|node| &node.value);
     reader.renamed = match (reader.given_name(), own) {
         (Some(given), Some(Value::Scalar { text, .. })) => text != given,
         _ => false,
@@ -278,8 +278,7 @@ fn project_name(
             .filter(|name| !name.is_empty())
             .map(|name| (name, None)),
     };
-    let own = key_of(merged, "name").map(|(key, node)| (key.span, node));
-    let written = own.and_then(|(_, node)| {
+    let written = merged.get("name").and_then(|node| {
         let text = reader.public(node, "a project's name")?;
         Some((text, Some(node.span)))
     });
@@ -320,15 +319,6 @@ pub(super) fn normalised(name: &str) -> Option<String> {
     let name: String = name.to_lowercase().chars().filter(kept).collect();
     let name = name.trim_start_matches(['-', '_']).to_owned();
     (!name.is_empty()).then_some(name)
-}
-
-/// The entry of a map at `name`.
-pub(super) fn key_of<'t>(map: &'t Node, name: &str) -> Option<(&'t Key, &'t Node)> {
-    let Value::Map(entries) = &map.value else {
-        return None;
-    };
-    let found = entries.iter().find(|(key, _)| key.text == name);
-    found.map(|(key, node)| (key, node))
 }
 
 /// The plan laid over the files: what both have in common is merged, the rest is the plan's alone.

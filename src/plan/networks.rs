@@ -39,8 +39,7 @@ pub(super) fn declared(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String,
         let Some(mut fields) = reader.fields(value, &place, "`external: true`, or nothing") else {
             continue;
         };
-        let (external, named_there) = store::external(reader, &mut fields, "a network's name");
-        let name = fields.take("name").or(named_there.map(|(field, _)| field));
+        let (external, name) = store::external(reader, &mut fields);
         let or_external = |field: Field<'_>, option: &str| match field.key.is_compose() {
             false => "remove the line, or make the network yourself and mark it `external: true`"
                 .to_owned(),

@@ -78,7 +78,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
         ) else {
             continue;
         };
-        let (external, named_there) = external(reader, &mut fields, "a volume's name");
+        let (external, name) = external(reader, &mut fields);
         let choices = ["across-releases", "per-release"];
         let chosen = fields.take("keep").map(|field| {
             (
@@ -86,10 +86,7 @@ pub(super) fn volumes(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, 
                 reader.choice(field.node, "way to keep a volume", &choices),
             )
         });
-        let name = fields
-            .take("name")
-            .map(|field| (field, reader.public(field.node, "a volume's name")))
-            .or(named_there);
+        let name = name.map(|field| (field, reader.public(field.node, "a volume's name")));
         let made_oddly = made_oddly(reader, &mut fields, (&key.text, name.is_some()));
         if let Some(field) = fields.take("labels") {
             reader.translated(
@@ -211,27 +208,29 @@ pub(super) fn external_volumes(volumes: &BTreeMap<String, Volume>) -> BTreeSet<S
     named.collect()
 }
 
-/// `external: true`, or as Compose files had it once, `external: {name: NAME}`.
+/// `external: true`, or as Compose files had it once, `external: {name: NAME}`; and where the name
+/// stands that holds.
 pub(super) fn external<'t>(
     reader: &mut Reader<'_>,
     fields: &mut Fields<'t>,
-    what: &str,
-) -> (bool, Option<(Field<'t>, Option<String>)>) {
-    let Some(field) = fields.take("external") else {
-        return (false, None);
+) -> (bool, Option<Field<'t>>) {
+    let external = fields.take("external");
+    let name = fields.take("name");
+    let Some(field) = external else {
+        return (false, name);
     };
-    if !(field.node.span.is_compose() && matches!(field.node.value, Value::Map(_))) {
-        return (reader.boolean(field.node).unwrap_or(false), None);
-    }
+    let entries = match &field.node.value {
+        Value::Map(entries) if field.node.span.is_compose() => entries,
+        _ => return (reader.boolean(field.node).unwrap_or(false), name),
+    };
     let place = fields.below("external");
-    let Value::Map(entries) = &field.node.value else {
-        return (true, None);
-    };
     let mut inner = Fields::new(&place, field.node.span, entries);
-    let name = inner.take("name");
-    let name = name.map(|field| (field, reader.public(field.node, what)));
+    let there = inner.take("name");
     inner.finish(reader, &[]);
-    (true, name)
+    if let (Some(_), Some(there)) = (name, there) {
+        reader.became(there.node, Fate::Overridden);
+    }
+    (true, name.or(there))
 }
 
 /// Which of the two sections is read: they differ in what may give the contents.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::compose::{Kind, Whole, key_of};
+use super::compose::{Kind, Whole};
 use super::files;
 use super::merge::colon_separated;
 use super::nearest::{listed, nearest};
@@ -48,7 +48,7 @@ pub(super) fn check(
     declared: &Declared,
     roles: Option<&Roles>,
 ) {
-    let Some((_, services)) = key_of(&whole.root, "services") else {
+    let Some(services) = whole.root.get("services") else {
         return;
     };
     if !reader.is_first() || whole.kind == Kind::Unread {
@@ -76,14 +76,7 @@ pub(super) fn check(
 /// Names of the top level that are the plan's alone.
 fn names(reader: &mut Reader<'_>, root: &Node, named: &Named) {
     for (section, what) in SECTIONS {
-        let Some((
-            _,
-            Node {
-                value: Value::Map(entries),
-                ..
-            },
-        )) = key_of(root, section)
-        else {
+        let Some(Value::Map(entries)) = root.get(section).map(|node| &node.value) else {
             continue;
         };
         let theirs: Vec<&str> = entries
@@ -194,7 +187,7 @@ impl Named {
             return named;
         };
         for (key, role) in roles {
-            let at = |name: &str| key_of(role, name).map(|(_, node)| node);
+            let at = |name: &str| role.get(name);
             if let Some(node) = at("profiles") {
                 let all = named.words(reader, node);
                 named.profiles.extend(all);
@@ -221,7 +214,7 @@ impl Named {
             Value::Map(entries) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
             Value::List(items) => {
                 let words = items.iter().filter_map(|item| match item.value {
-                    Value::Map(_) => self.text(reader, key_of(item, "source")?.1),
+                    Value::Map(_) => self.text(reader, item.get("source")?),
                     _ => self.text(reader, item),
                 });
                 words.collect()
@@ -246,8 +239,8 @@ impl Named {
     fn mount(&mut self, reader: &mut Reader<'_>, role: &str, item: &Node) -> Option<()> {
         let (node, is_bind) = match &item.value {
             Value::Map(_) => {
-                let kind = key_of(item, "type").and_then(|(_, node)| self.text(reader, node));
-                (key_of(item, "source")?.1, kind.as_deref() == Some("bind"))
+                let kind = item.get("type").and_then(|node| self.text(reader, node));
+                (item.get("source")?, kind.as_deref() == Some("bind"))
             }
             _ => (item, false),
         };
