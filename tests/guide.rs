@@ -8,7 +8,9 @@ use flipside::cli::Cli;
 use flipside::core::plan::Policy;
 use flipside::error::Exit;
 use flipside::guide::PAGES;
-use flipside::plan::{Inputs, load};
+use flipside::plan::load;
+
+use super::support::sample::NO_INPUTS;
 
 use super::readme::{fenced, readme, root};
 use super::verbs_misuse::{directory, run};
@@ -232,13 +234,7 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
     let least = "name: shop\nservices: { web: { image: \"shop:1\" } }\nexpose: web:8080\n\
                  probes: [ { http: {} } ]\npointer: { proxy: { listen: \":8080\" } }\n";
     let dir = directory(&[("flipside.yaml", least.as_bytes())]);
-    let inputs = Inputs {
-        overrides: &BTreeMap::new(),
-        vars: &BTreeMap::new(),
-        name: None,
-        digest_key: &[0; 32],
-    };
-    let plan = load(&dir.path().join("flipside.yaml"), &inputs)
+    let plan = load(&dir.path().join("flipside.yaml"), &NO_INPUTS)
         .unwrap()
         .plan;
     let probe = &plan.probes[0];

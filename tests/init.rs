@@ -4,13 +4,13 @@
 //! proposed and what `flipside check` has against it. `FLIPSIDE_BLESS=1` writes the answers of the day
 //! into it, for a person to read.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use flipside::plan::propose::draft;
-use flipside::plan::{self, Inputs};
+use flipside::plan::{self, propose::draft};
+
+use super::support::sample::NO_INPUTS;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/init.txt");
 
@@ -35,19 +35,12 @@ fn proposed(compose: &str) -> String {
     .unwrap();
     let file = directory.join("compose.yaml");
     std::fs::write(&file, compose).unwrap();
-    let nothing = BTreeMap::new();
-    let inputs = Inputs {
-        overrides: &nothing,
-        vars: &nothing,
-        name: None,
-        digest_key: &[0; 32],
-    };
-    let said = match draft(&[file], &directory, &inputs) {
+    let said = match draft(&[file], &directory, &NO_INPUTS) {
         Err(error) => error.to_string(),
         Ok(draft) => {
             let path = directory.join("flipside.yaml");
             std::fs::write(&path, draft.text()).unwrap();
-            let verdict = match plan::load(&path, &inputs) {
+            let verdict = match plan::load(&path, &NO_INPUTS) {
                 Ok(_) => "good".to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -362,14 +355,7 @@ fn two_thousand_roles_in_a_row_are_settled() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("compose.yaml");
     std::fs::write(&file, compose).unwrap();
-    let nothing = BTreeMap::new();
-    let inputs = Inputs {
-        overrides: &nothing,
-        vars: &nothing,
-        name: None,
-        digest_key: &[0; 32],
-    };
-    let text = draft(&[file], directory.path(), &inputs).unwrap().text();
+    let text = draft(&[file], directory.path(), &NO_INPUTS).unwrap().text();
     assert!(text.contains("  part-2000: {run: shared}"), "{text}");
     assert_eq!(text.matches("run: live-only").count(), 2001);
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use flipside::core::plan::{FileContent, FileSource, ImageSource, MountSource, Plan, Role, Text};
 use flipside::plan::propose::draft;
-use flipside::plan::{self, Fate, Inputs};
+use flipside::plan::{self, Fate};
+
+use crate::support::sample::NO_INPUTS;
 
 const GUESTBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guestbook");
 
@@ -15,17 +17,10 @@ const GUESTBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guestbook
 fn accepted(directory: &Path, compose: &str) -> Plan {
     let file = directory.join("compose.yaml");
     std::fs::write(&file, compose).unwrap();
-    let nothing = BTreeMap::new();
-    let inputs = Inputs {
-        overrides: &nothing,
-        vars: &nothing,
-        name: None,
-        digest_key: &[0; 32],
-    };
-    let draft = draft(&[file], directory, &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let draft = draft(&[file], directory, &NO_INPUTS).unwrap_or_else(|error| panic!("{error}"));
     let path = directory.join("flipside.yaml");
     std::fs::write(&path, draft.text()).unwrap();
-    let accounted = plan::account(&path, &inputs);
+    let accounted = plan::account(&path, &NO_INPUTS);
     let loaded = accounted
         .loaded
         .unwrap_or_else(|error| panic!("{}\n{error}", draft.text()));

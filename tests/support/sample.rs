@@ -9,6 +9,17 @@ use flipside::core::plan::{
 };
 use flipside::core::world::Labels;
 use flipside::engine::Spec;
+use flipside::plan::Inputs;
+
+static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+
+/// What a plan is read with where nobody gives it any values.
+pub static NO_INPUTS: Inputs<'static> = Inputs {
+    overrides: &NOTHING,
+    vars: &NOTHING,
+    name: None,
+    digest_key: &[0; 32],
+};
 
 pub fn role_name(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
