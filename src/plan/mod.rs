@@ -62,6 +62,7 @@ mod service;
 mod source;
 mod store;
 mod substitute;
+mod taken;
 mod tmpfs;
 mod top;
 mod tree;

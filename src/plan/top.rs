@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::source::Span;
 use super::store::{self, Declared, Section};
 use super::tree::{Node, Value};
-use super::{expose, files, hooks, networks, pointer, probes, service, unused};
+use super::{expose, files, hooks, networks, pointer, probes, service, taken, unused};
 use crate::core::plan::{Hook, Plan, Policy, Pools, Role, Run, StandbyMode};
 use crate::core::{RoleName, ServiceName};
 
@@ -83,9 +83,8 @@ pub(super) fn plan(
         "this plan has no `pointer`, so nothing would send it traffic",
         "add `pointer: {proxy: {listen: \":8080\"}}`",
     );
-    let pointer = fields
-        .take_required(reader, "pointer", start, missing)
-        .and_then(|field| pointer::pointer(reader, field));
+    let given_pointer = fields.take_required(reader, "pointer", start, missing);
+    let pointer = given_pointer.and_then(|field| pointer::pointer(reader, field));
     let expose = fields.take_full(reader, "expose");
     let wanted = fields.take_required(reader, "probes", start, probes::MISSING);
     let mut policy = policy(reader, &mut fields);
@@ -98,6 +97,9 @@ pub(super) fn plan(
     let pools = pools(reader, given_pools);
     fields.finish(reader, ADVICE);
     let roles = roles?;
+    if let (Some(field), Some(pointer)) = (given_pointer, &pointer) {
+        taken::listener(reader, field.key, pointer, &roles.shared);
+    }
     let hooks = given_hooks.map(|field| hooks::hooks(reader, field, Some(&roles)));
     let hidden = declared.secrets.values().filter_map(files::hidden);
     let hidden = hidden.collect();
