@@ -286,6 +286,10 @@ fn on_a_terminal_each_decision_is_asked_and_a_no_leaves_a_comment() {
     let shop = Shop::new(COMPOSE);
     // No to the first, its database; yes to its volume and its way in.
     let shown = answered(&shop, b"n\n\ny\n");
+    assert!(
+        shown.contains("services:\r\n  db: {run: shared}\r\n"),
+        "{shown}"
+    );
     assert!(shown.contains("db: {run: shared}"), "{shown}");
     assert!(shown.contains("a known data image"), "{shown}");
     assert_eq!(shown.matches("write it? [Y/n]").count(), 3, "{shown}");
@@ -411,6 +415,15 @@ fn what_compose_is_told_by_variables_holds_for_the_plan_too() {
         notes.contains("`bug` is off") && !notes.contains("`mail` is off"),
         "{notes}"
     );
+    let shop = Shop::new(COMPOSE);
+    std::fs::write(
+        shop.0.path().join(".env"),
+        "COMPOSE_FILE=compose.yaml:gone.yaml\n",
+    )
+    .unwrap();
+    let (code, _, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("`COMPOSE_FILE` names it"), "{err}");
     let (plan, _) = told("prod.yaml");
     assert!(
         plan.contains("\ncompose: [compose.yaml, compose.override.yaml]\n"),

@@ -67,7 +67,7 @@ fn accept(context: &Context, draft: &mut Draft, out: &str) -> Result<(), Error> 
             true => (Answer::Yes, "[Y/n]"),
             false => (Answer::No, "[y/N]"),
         };
-        let question = format!("{}\n  ({})\n  write it? {choice} ", line.text, line.why);
+        let question = format!("{}\n  ({})\n  write it? {choice} ", line.whole(), line.why);
         line.accepted = context.confirm_or(&context.report, &question, usual)? == Answer::Yes;
     }
     Ok(())

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::super::bind::is_beside;
+use super::super::files::is_below;
 use super::Known;
-use super::facts::{self, Expand, Service, get};
+use super::facts::{self, Expand, Mounted, Service, get};
+use super::images::locks_its_data;
 use crate::core::plan::Run;
 
 /// A line under `volumes`.
@@ -125,8 +127,9 @@ pub(super) fn volumes(known: &Known<'_>, expand: &mut Expand<'_>) -> Vec<VolumeL
             }
             ([], true) => "read by releases, and written elsewhere".to_owned(),
             (writers, _) => format!(
-                "{} may write to it; two releases have it open while both stand{}",
+                "{} may write to it{}{}",
                 crate::core::words::list(writers),
+                both_have_it(&users, known),
                 match invented {
                     Some(_) => "; it had no name, so that its data has to be copied",
                     None => "",
@@ -140,6 +143,24 @@ pub(super) fn volumes(known: &Known<'_>, expand: &mut Expand<'_>) -> Vec<VolumeL
         });
     }
     found
+}
+
+/// What it means for what is open that blue and green both stand for a while.
+fn both_have_it(users: &[&Service], known: &Known<'_>) -> String {
+    let of_release = users
+        .iter()
+        .filter(|user| known.proposals.run(&user.name) != Run::Shared);
+    if of_release.clone().next().is_none() {
+        return String::new();
+    }
+    let open = "two releases have it open while both stand";
+    match of_release.clone().find(|user| locks_its_data(user)) {
+        None => format!("; {open}"),
+        Some(user) => format!(
+            "; {open}, and `{}` SEEMS TO KEEP A DATABASE IN IT, which then breaks",
+            user.name
+        ),
+    }
 }
 
 /// A path that roles bind.
@@ -161,71 +182,98 @@ pub(super) fn paths(known: &Known<'_>) -> Paths {
     let mut found = Paths::default();
     let mut seen = BTreeSet::new();
     let run = |service: &Service| known.proposals.run(&service.name);
-    let services = known.services.values();
-    for service in services.filter(|service| run(service) != Run::Never) {
+    let services = || {
+        let services = known.services.values();
+        services.filter(move |service| run(service) != Run::Never)
+    };
+    for service in services() {
         for mount in service.mounts.iter().filter(|mount| mount.is_bind) {
             let Some(source) = &mount.source else {
                 continue;
             };
-            if mount.has_socket() && run(service) == Run::Always {
+            if mount.has_socket() && matches!(run(service), Run::Always | Run::LiveOnly) {
                 continue;
             }
-            let name = &service.name;
             let beside = is_beside(known.directory, source);
-            if source.starts_with('/') && !beside {
-                if seen.insert(source.clone()) {
-                    found.shared.push(PathLine {
-                        path: mount.written.clone(),
-                        why: format!(
-                            "`{name}` has it at {}; every release shares it",
-                            mount.target
-                        ),
-                    });
-                }
-            } else if (beside || source.starts_with('.'))
-                && (!mount.is_read_only || is_written(source))
-                && seen.insert(source.clone())
-            {
-                let read = is_read(source, &mount.target);
-                let (lines, why) = match read {
-                    _ if mount.is_read_only => (
-                        &mut found.shared,
-                        format!(
-                            "`{name}` reads it at {}, and its name says that another writes to it",
-                            mount.target
-                        ),
-                    ),
-                    true => (
-                        &mut found.copied,
-                        format!(
-                            "`{name}` has it at {}, and seems only to read it",
-                            mount.target
-                        ),
-                    ),
-                    false => (
-                        &mut found.shared,
-                        match is_the_source(source) {
-                            false => format!(
-                                "`{name}` writes to it at {}: it stays on this machine, for every release",
-                                mount.target
-                            ),
-                            true => format!(
-                                "`{name}` has the source itself at {}: blue and green run on the same files. If the image has them, drop the mount: `services: {{{name}: {{volumes: !override [...]}}}}`",
-                                mount.target
-                            ),
-                        },
-                    ),
-                };
-                let project = known.directory.display().to_string();
-                let below = source.strip_prefix(&project).filter(|_| beside);
-                lines.push(PathLine {
-                    path: below.map_or_else(|| mount.written.clone(), |rest| format!(".{rest}")),
-                    why,
-                });
+            let is_the_hosts = source.starts_with('/') && !beside;
+            let is_decided = is_the_hosts
+                || (beside || source.starts_with('.'))
+                    && (!mount.is_read_only || is_written(source));
+            if !is_decided || !seen.insert(source.clone()) {
+                continue;
             }
+            let users: Vec<&Service> = services()
+                .filter(|other| binds(other, source, |_| true))
+                .collect();
+            let writers: Vec<&Service> = users
+                .iter()
+                .copied()
+                .filter(|other| binds(other, source, |mount| !mount.is_read_only))
+                .collect();
+            let (names, verb) = named(&users);
+            let target = &mount.target;
+            if is_the_hosts {
+                found.shared.push(PathLine {
+                    path: mount.written.clone(),
+                    why: format!("{names} {verb} it at {target}; every release shares it"),
+                });
+                continue;
+            }
+            let is_only_read = writers.iter().all(|writer| {
+                let mut mounts = writer.mounts.iter();
+                mounts.all(|mount| {
+                    mount.source.as_ref() != Some(source) || is_read(source, &mount.target)
+                })
+            });
+            let (lines, why) = match is_only_read {
+                _ if writers.is_empty() => (
+                    &mut found.shared,
+                    format!(
+                        "{names} {verb} it at {target} to read, and its name says that another writes to it"
+                    ),
+                ),
+                true => (
+                    &mut found.copied,
+                    format!("{names} {verb} it at {target}, and seems only to read it"),
+                ),
+                false => (
+                    &mut found.shared,
+                    match is_the_source(source) {
+                        false => format!(
+                            "{names} {verb} it at {target}: it stays on this machine, for every release{}",
+                            both_have_it(&writers, known)
+                        ),
+                        true => format!(
+                            "{names} {verb} the source itself at {target}: blue and green run on the same files. If the image has them, drop the mount: `services: {{{}: {{volumes: !override [...]}}}}`",
+                            service.name
+                        ),
+                    },
+                ),
+            };
+            let project = known.directory.display().to_string();
+            let below = source.strip_prefix(&project).filter(|_| beside);
+            lines.push(PathLine {
+                path: below.map_or_else(|| mount.written.clone(), |rest| format!(".{rest}")),
+                why,
+            });
         }
     }
     found
+}
+
+fn binds(service: &Service, source: &str, is_so: impl Fn(&Mounted) -> bool) -> bool {
+    let mut mounts = service.mounts.iter().filter(|mount| mount.is_bind);
+    mounts.any(|mount| mount.source.as_deref() == Some(source) && is_so(mount))
+}
+
+/// Roles, and the verb that goes with them.
+fn named(services: &[&Service]) -> (String, &'static str) {
+    let names: Vec<String> = services
+        .iter()
+        .map(|service| format!("`{}`", service.name))
+        .collect();
+    let verb = if names.len() == 1 { "has" } else { "have" };
+    (crate::core::words::list(&names), verb)
 }
 
 /// Files that look like settings and are written to: Traefik keeps its certificates in one.
@@ -276,11 +324,25 @@ fn is_read(source: &str, target: &str) -> bool {
         "initdb",
         "init-scripts",
     ];
+    const READ_AT: &[&str] = &[
+        "/etc/alertmanager",
+        "/etc/caddy",
+        "/etc/haproxy",
+        "/etc/loki",
+        "/etc/nginx",
+        "/etc/odoo",
+        "/etc/otel",
+        "/etc/otelcol",
+        "/etc/prometheus",
+        "/etc/sentry",
+        "/etc/traefik",
+    ];
     let last = last_part(source);
     if is_written(source) {
         return false;
     }
-    ENDINGS.iter().any(|ending| last.ends_with(ending))
+    READ_AT.iter().any(|known| is_below(target, known))
+        || ENDINGS.iter().any(|ending| last.ends_with(ending))
         || SETTINGS
             .iter()
             .any(|word| source.contains(word) || target.contains(word))

@@ -148,6 +148,11 @@ impl Service {
 
     /// Whether it asks for something that two releases side by side cannot have.
     pub(super) fn wants_the_host(&self) -> bool {
+        self.wants_more_than_the_socket() || self.has_socket()
+    }
+
+    /// As [`Self::wants_the_host`], the engine's socket aside.
+    pub(super) fn wants_more_than_the_socket(&self) -> bool {
         let says = |key: &str, value: &str| {
             self.keys
                 .get(key)
@@ -160,7 +165,6 @@ impl Service {
             || says("network_mode", "host")
             || says("pid", "host")
             || says("ipc", "host")
-            || self.has_socket()
     }
 
     /// Whether it has the engine's socket.
@@ -298,7 +302,12 @@ fn service(name: &str, node: &Node, expand: &mut Expand<'_>) -> Service {
         found.healthcheck = found.is_checked.then(|| words.join(" "));
         found.checks_with_variables = get(check, "test").is_some_and(has_variables);
     }
-    let mode = get(node, "deploy").and_then(|deploy| get(deploy, "mode"));
+    let deploy = get(node, "deploy");
+    found.labels.extend(pairs(
+        deploy.and_then(|deploy| get(deploy, "labels")),
+        expand,
+    ));
+    let mode = deploy.and_then(|deploy| get(deploy, "mode"));
     let mode = mode.and_then(|node| text(node, expand));
     found.is_swarm_job = mode.as_deref().is_some_and(runs_to_its_end);
     found.networks = match get(node, "networks").map(|node| &node.value) {

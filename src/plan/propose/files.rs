@@ -10,9 +10,9 @@ pub(super) fn names(
     directory: &Path,
     inputs: &Inputs<'_>,
 ) -> Result<Vec<String>, Problem> {
-    let files = match files {
+    let (files, listed) = match files {
         [only] => read_with(only, inputs)?,
-        several => several.to_vec(),
+        several => (several.to_vec(), false),
     };
     let named = files.iter().map(|file| {
         dotenv::read(file).map_err(|error| {
@@ -20,7 +20,10 @@ pub(super) fn names(
                 &file.display().to_string(),
                 format!("cannot be read: {error}"),
             )
-            .help("name the Compose file: `--from compose.yaml`")
+            .help(match listed {
+                false => "name the Compose file: `--from compose.yaml`",
+                true => "`COMPOSE_FILE` names it; where it is not meant, give that another value for this run: `--set COMPOSE_FILE=compose.yaml`",
+            })
         })?;
         Ok(relative(&absolute(file)?, directory))
     });
@@ -28,8 +31,8 @@ pub(super) fn names(
 }
 
 /// A file with those that Compose reads when it is not told which: `COMPOSE_FILE` where that names
-/// it, else the one that overrides it.
-fn read_with(file: &Path, inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, Problem> {
+/// it, else the one that overrides it; and whether it was the variable.
+fn read_with(file: &Path, inputs: &Inputs<'_>) -> Result<(Vec<PathBuf>, bool), Problem> {
     let directory = file.parent().unwrap_or(Path::new(""));
     let given = |name: &str| {
         let given = inputs.overrides.get(name);
@@ -47,12 +50,12 @@ fn read_with(file: &Path, inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, Problem> 
     let itself = absolute(file)?;
     for listed in &files {
         if absolute(listed)? == itself {
-            return Ok(files);
+            return Ok((files, true));
         }
     }
     let mut files = vec![file.to_path_buf()];
     files.extend(override_beside(file));
-    Ok(files)
+    Ok((files, false))
 }
 
 /// The file that Compose reads by itself after one with a usual name.

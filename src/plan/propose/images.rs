@@ -66,7 +66,7 @@ const DATA: &[&str] = &[
     "zookeeper",
 ];
 
-/// Those of them that are words of other things too: the name of a role that is built says nothing.
+/// Those of them that are words of other things too.
 const AMBIGUOUS: &[&str] = &[
     "artemis",
     "chroma",
@@ -131,15 +131,37 @@ const DATA_DIRECTORIES: &[&str] = &[
 /// Where applications keep a database in one file, which two of them cannot both have.
 const ONE_FILE: &[&str] = &["/var/lib/grafana"];
 
+/// Images whose data nobody else may have open, beside those of databases.
+const LOCKING: &[&str] = &[
+    "gitlab-ce",
+    "gitlab-ee",
+    "graphite-statsd",
+    "jellyfin",
+    "mimir",
+    "pgadmin4",
+    "pihole",
+    "portainer-ce",
+    "prowlarr",
+    "radarr",
+    "sonarr",
+    "tempo",
+    "uptime-kuma",
+    "vaultwarden",
+    "victoria-metrics",
+];
+
 /// Words of an image's name that make it a tool beside such a one.
 const TOOLS: &[&str] = &[
     "admin",
     "adminer",
     "api",
     "backup",
+    "box",
+    "bridge",
     "cli",
     "client",
     "commander",
+    "connect",
     "console",
     "consumer",
     "dump",
@@ -147,12 +169,23 @@ const TOOLS: &[&str] = &[
     "express",
     "indexer",
     "insight",
-    "mcli",
+    "ksql",
+    "ksqldb",
+    "maker",
     "mc",
+    "mcli",
+    "meta",
     "migrate",
+    "mirror",
+    "operator",
     "producer",
     "proxy",
+    "registry",
+    "replicator",
+    "rest",
+    "router",
     "sentinel",
+    "studio",
     "ui",
     "web",
     "worker",
@@ -222,18 +255,20 @@ pub(super) fn is_data_image(service: &Service) -> bool {
     let by_image = (names_data(&image) || organisation.contains("mssql")) && !service.is_built;
     let is_client = matches!(
         tasks::of_command(&service.command),
-        Some(Task::Client | Task::Rounds)
+        Some(Task::Client | Task::Rounds | Task::Timed)
     );
     by_image && !is_client
 }
 
-/// Whether an image's name is that of one that holds data.
+/// Whether an image's name is that of one that holds data. A word that means other things too says
+/// nothing among others.
 fn names_data(image: &str) -> bool {
-    DATA.contains(&image)
-        || words(image).iter().any(|word| {
-            let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
-            DATA.contains(&word.as_str()) || DATA.contains(&bare)
-        })
+    let is_known = |word: &str| {
+        let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        DATA.contains(&word) || DATA.contains(&bare)
+    };
+    let told = |word: &String| is_known(word) && !AMBIGUOUS.contains(&word.as_str());
+    is_known(image) || words(image).iter().any(told)
 }
 
 /// Whether a role's name is a database's and says nothing else.
@@ -272,6 +307,16 @@ pub(super) fn keeps_a_database(service: &Service) -> bool {
 /// Whether it keeps a database in one file, beside what an application may be.
 pub(super) fn keeps_one_file(service: &Service) -> bool {
     mounts_one_of(service, ONE_FILE)
+}
+
+/// Whether it keeps a database in files that nobody else may have open, as far as that can be told.
+pub(super) fn locks_its_data(service: &Service) -> bool {
+    let says = |value: &String| value.to_ascii_lowercase().contains("sqlite");
+    let writes = service.mounts.iter().any(|mount| !mount.is_read_only);
+    let by_image = LOCKING.contains(&service.image_name().as_str());
+    keeps_one_file(service)
+        || keeps_a_database(service)
+        || writes && (by_image || service.environment.values().any(says))
 }
 
 fn mounts_one_of(service: &Service, directories: &[&str]) -> bool {

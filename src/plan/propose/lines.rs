@@ -37,69 +37,15 @@ pub(super) fn role(
         parts.extend(again);
         whys.push(why);
     }
-    if run != Run::Shared {
-        let udp = service.ports.iter().any(|port| port.is_udp);
-        let publishes = |host| service.ports.iter().any(|port| port.host == Some(host));
-        let (plain, tls) = (publishes(80), publishes(443));
-        let targets: BTreeSet<u16> = service
-            .ports
-            .iter()
-            .filter(|port| !port.is_udp)
-            .map(|port| port.target)
-            .collect();
-        if udp || plain || tls {
-            let listed: Vec<_> = targets.iter().map(|port| format!("\"{port}\"")).collect();
-            parts.push(match targets.is_empty() {
-                true => "ports: !reset null".to_owned(),
-                false => format!("ports: !override [{}]", listed.join(", ")),
-            });
-            if tls {
-                whys.push(
-                    "nothing serves 443 then: the pointer ends no TLS, so put what does in front of it"
-                        .to_owned(),
-                );
-            } else if plain {
-                whys.push("80 is left to the pointer".to_owned());
-            }
-            if udp {
-                whys.push("the pointer moves no UDP: what comes there is not served".to_owned());
-            }
-        }
+    if run != Run::Shared
+        && let Some((again, why)) = ports_again(service)
+    {
+        parts.push(again);
+        whys.extend(why);
     }
-    let is_later =
-        |other: &str| run_of(other) == Run::LiveOnly && matches!(run, Run::Always | Run::Once);
-    let gone: Vec<&String> = service
-        .depends_on
-        .keys()
-        .filter(|other| {
-            !known.services.contains_key(*other)
-                || run_of(other) == Run::Never
-                || run == Run::Shared && run_of(other) != Run::Shared
-                || is_later(other)
-        })
-        .collect();
-    if !gone.is_empty() && service.keys.contains_key("depends_on") {
-        let listed: Vec<_> = gone
-            .iter()
-            .map(|other| format!("{}: !reset null", quoted(other)))
-            .collect();
-        parts.push(format!("depends_on: {{{}}}", listed.join(", ")));
-        let (later, never): (Vec<_>, Vec<_>) = gone.iter().partition(|other| is_later(other));
-        let names = |names: &[&String]| {
-            let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            let verb = if names.len() == 1 { "is" } else { "are" };
-            format!("{} {verb}", quoted.join(", "))
-        };
-        if !never.is_empty() {
-            whys.push(format!("{} no part of what it may wait for", names(&never)));
-        }
-        if !later.is_empty() {
-            whys.push(format!("{} started only after the switch", names(&later)));
-        }
-    }
-    if service.links.iter().any(|other| gone.contains(&other)) {
-        parts.push("links: !reset null".to_owned());
-        whys.push("it links to what is not there".to_owned());
+    if let Some((again, why)) = waits_again(service, run, known) {
+        parts.extend(again);
+        whys.extend(why);
     }
     if run == Run::Once
         && matches!(
@@ -139,6 +85,90 @@ pub(super) fn role(
     (!parts.is_empty()).then(|| line_of(service, parts, &whys))
 }
 
+/// The ports of a role of a release once more, without those of the host that the pointer has, or
+/// that nobody serves.
+fn ports_again(service: &Service) -> Option<(String, Vec<String>)> {
+    let udp = service.ports.iter().any(|port| port.is_udp);
+    let publishes = |host| service.ports.iter().any(|port| port.host == Some(host));
+    let (plain, tls) = (publishes(80), publishes(443));
+    if !(udp || plain || tls) {
+        return None;
+    }
+    let tcp = service.ports.iter().filter(|port| !port.is_udp);
+    let targets: BTreeSet<u16> = tcp.map(|port| port.target).collect();
+    let listed: Vec<_> = targets.iter().map(|port| format!("\"{port}\"")).collect();
+    let again = match targets.is_empty() {
+        true => "ports: !reset null".to_owned(),
+        false => format!("ports: !override [{}]", listed.join(", ")),
+    };
+    let mut whys = Vec::new();
+    if tls {
+        whys.push(
+            "nothing serves 443 then: the pointer ends no TLS, so put what does in front of it"
+                .to_owned(),
+        );
+    } else if plain {
+        whys.push("80 is left to the pointer".to_owned());
+    }
+    if udp {
+        whys.push("the pointer moves no UDP: what comes there is not served".to_owned());
+    }
+    Some((again, whys))
+}
+
+/// What a role waits for once more, without what is not there when it starts.
+fn waits_again(
+    service: &Service,
+    run: Run,
+    known: &Known<'_>,
+) -> Option<(Vec<String>, Vec<String>)> {
+    let run_of = |name: &str| known.proposals.run(name);
+    let written = facts::get(known.root, "services");
+    let (mut off, mut never, mut later) = (Vec::new(), Vec::new(), Vec::new());
+    for other in service.depends_on.keys() {
+        let is_on = known.services.contains_key(other);
+        let is_later = run_of(other) == Run::LiveOnly && matches!(run, Run::Always | Run::Once);
+        if !is_on && written.is_some_and(|all| all.get(other).is_some()) {
+            off.push(other);
+        } else if is_later {
+            later.push(other);
+        } else if !is_on
+            || run_of(other) == Run::Never
+            || run == Run::Shared && run_of(other) != Run::Shared
+        {
+            never.push(other);
+        }
+    }
+    let gone: BTreeSet<&String> = [&*off, &*never, &*later].concat().into_iter().collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let (mut parts, mut whys) = (Vec::new(), Vec::new());
+    if service.keys.contains_key("depends_on") {
+        let listed: Vec<_> = gone
+            .iter()
+            .map(|other| format!("{}: !reset null", quoted(other)))
+            .collect();
+        parts.push(format!("depends_on: {{{}}}", listed.join(", ")));
+        for (names, what) in [
+            (&off, "off: the profile is not chosen"),
+            (&never, "no part of what it may wait for"),
+            (&later, "started only after the switch"),
+        ] {
+            let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            if !names.is_empty() {
+                whys.push(format!("{} {verb} {what}", quoted.join(", ")));
+            }
+        }
+    }
+    if service.links.iter().any(|other| gone.contains(other)) {
+        parts.push("links: !reset null".to_owned());
+        whys.push("it links to what is not there".to_owned());
+    }
+    Some((parts, whys))
+}
+
 /// The mounts of a role once more, where some of them cannot stay as they are: those without a name,
 /// those of another container (`volumes_from`), those that only another tool understands, and the
 /// engine's socket in a role of a release. What is known by its target is added, the rest is written
@@ -164,7 +194,7 @@ fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String
     });
     let may_drop = !service.mounts_oddly && (beside || !relative);
     let is_foreign = service.mounts.iter().any(|mount| !mount.foreign.is_empty());
-    let drops_socket = run == Run::Always && service.has_socket();
+    let drops_socket = matches!(run, Run::Always | Run::LiveOnly) && service.has_socket();
     if may_drop && is_foreign {
         whys.push("another tool makes what is mounted: see that it is there".to_owned());
     }

@@ -33,6 +33,8 @@ use super::substitute;
 use super::tree::{Node, Value};
 use super::{Inputs, PlanError, root};
 use crate::core::ServiceName;
+use crate::core::plan::Run;
+use crate::core::words::list;
 use facts::Service;
 use files::{absolute, names};
 use named::Names;
@@ -231,10 +233,10 @@ fn path_lines(known: &Known<'_>) -> Vec<Line> {
 fn way_in_lines(known: &Known<'_>) -> Vec<Line> {
     let (way_in, others) = way_in::way_in(known.services, known.proposals, known.project);
     let mut lines = match &way_in {
-        Some(way) => ways(way, &others, known.services),
+        Some(way) => ways(way, &others, known),
         None => Vec::new(),
     };
-    lines.push(pointer(way_in.as_ref(), known.services));
+    lines.push(pointer(way_in.as_ref(), known));
     lines
 }
 
@@ -265,6 +267,15 @@ impl Line {
             text,
             why: why.into(),
             accepted: true,
+        }
+    }
+
+    /// The line with the section that it stands in.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        match self.section.is_inline() {
+            true => self.text.clone(),
+            false => format!("{}:\n  {}", self.section.key(), self.text),
         }
     }
 
@@ -303,19 +314,27 @@ fn expanded(reader: &mut Reader<'_>, text: &str, unset: &mut BTreeSet<String>) -
 }
 
 /// `expose` and `probes`.
-fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> Vec<Line> {
+fn ways(way: &WayIn, others: &[WayIn], known: &Known<'_>) -> Vec<Line> {
+    let services = known.services;
     let role = quoted(&way.role);
     let mut why = format!("the role and port that users reach: {}", way.why);
+    let unserved = way_in::unserved(way, services, known.proposals);
     let others: Vec<_> = others
         .iter()
-        .take(5)
         .map(|other| format!("{}:{}", other.role, other.port))
+        .filter(|other| !unserved.contains(other))
+        .take(5)
         .collect();
     if !others.is_empty() {
         why += &format!("; or is it {}?", others.join(", "));
     }
+    if !unserved.is_empty() {
+        why += &format!("; from outside nothing leads to {} then", list(&unserved));
+    }
     if way_in::speaks_tls(&services[&way.role], way.port) {
         why += "; it seems to speak TLS there, which neither the pointer nor a probe does: name a plain port";
+    } else if way_in::speaks_no_http(way.port) {
+        why += "; it seems to speak no HTTP there, and the pointer and the probe do";
     }
     let place = format!("{}:{}", way.role, way.port);
     let expose = Line::new(Section::Expose, format!("expose: {}", quoted(&place)), why);
@@ -323,7 +342,7 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
     let checked = service.healthcheck.as_deref().and_then(way_in::checked);
     let (text, why) = match checked {
         // What a variable holds may be a secret, and this is written down.
-        Some((port, path)) if port == way.port && !service.checks_with_variables => (
+        Some((port, Some(path))) if port == way.port && !service.checks_with_variables => (
             format!(
                 "- http: {{role: {role}, path: {}, status: 200-399}}",
                 quoted(&path)
@@ -342,7 +361,8 @@ fn ways(way: &WayIn, others: &[WayIn], services: &BTreeMap<String, Service>) -> 
     vec![expose, Line::new(Section::Probes, text, why)]
 }
 
-fn pointer(way: Option<&WayIn>, services: &BTreeMap<String, Service>) -> Line {
+fn pointer(way: Option<&WayIn>, known: &Known<'_>) -> Line {
+    let services = known.services;
     let published = way.and_then(|way| {
         let ports = &services[&way.role].ports;
         let fitting = ports
@@ -354,16 +374,25 @@ fn pointer(way: Option<&WayIn>, services: &BTreeMap<String, Service>) -> Line {
         placed.sort_by_key(|(_, port)| *port == 443);
         placed.into_iter().next()
     });
+    let shared = services
+        .values()
+        .filter(|service| known.proposals.run(&service.name) == Run::Shared);
+    let taken: Vec<u16> = shared
+        .flat_map(|service| &service.ports)
+        .filter_map(|port| port.host)
+        .collect();
+    let free = (8080..).find(|port| !taken.contains(port));
+    let free = format!(":{}", free.unwrap_or(8080));
     let (listen, why) = match published {
         Some((_, 443)) => (
-            ":8080".to_owned(),
+            free,
             "where flipside's proxy listens; it ends no TLS: put what does in front of it",
         ),
         Some((address, port)) => (
             format!("{address}:{port}"),
             "where Compose publishes it today: stop it there before the first deploy",
         ),
-        None => (":8080".to_owned(), "where flipside's proxy listens"),
+        None => (free, "where flipside's proxy listens"),
     };
     let text = format!("pointer: {{proxy: {{listen: \"{listen}\"}}}}");
     Line::new(Section::Pointer, text, why)

@@ -28,28 +28,41 @@ pub(super) enum Chosen {
     Today(Vec<String>),
     /// Without them nothing would be left that users reach.
     Needed(Vec<String>),
+    /// None; by these, what is on would find what it waits for.
+    Off(Vec<String>),
 }
 
 impl Chosen {
     fn names(&self) -> &[String] {
         match self {
             Self::Today(names) | Self::Needed(names) => names,
+            Self::Off(_) => &[],
         }
     }
 
-    /// `profiles`, where some are chosen.
+    /// `profiles`, where some are chosen or could be.
     pub(super) fn line(&self) -> Option<Line> {
-        let names = self.names();
-        let why = match self {
-            _ if names.is_empty() => return None,
-            Self::Today(_) => "what COMPOSE_PROFILES chooses today",
-            Self::Needed(_) => {
-                "without a profile nothing is left that users reach; leave out what is for development"
-            }
+        let (names, why) = match self {
+            Self::Today(names) => (names, "what COMPOSE_PROFILES chooses today"),
+            Self::Needed(names) => (
+                names,
+                "without a profile nothing is left that users reach; leave out what is for development",
+            ),
+            Self::Off(names) => (
+                names,
+                "what is on waits for roles that these would choose: are they chosen today?",
+            ),
         };
+        if names.is_empty() {
+            return None;
+        }
         let listed: Vec<_> = names.iter().map(|name| quoted(name)).collect();
         let text = format!("profiles: [{}]", listed.join(", "));
-        Some(Line::new(Section::Profiles, text, why))
+        let line = Line::new(Section::Profiles, text, why);
+        Some(match self {
+            Self::Off(_) => line.left_open(),
+            Self::Today(_) | Self::Needed(_) => line,
+        })
     }
 }
 
@@ -57,8 +70,11 @@ impl Chosen {
 /// are taken away.
 pub(super) fn choose(services: &mut BTreeMap<String, Service>, today: Option<&str>) -> Chosen {
     let chosen = match of_today(services, today.unwrap_or("")) {
-        known if known.is_empty() => Chosen::Needed(needed(services)),
-        known => Chosen::Today(known),
+        known if !known.is_empty() => Chosen::Today(known),
+        _ => match needed(services) {
+            needed if !needed.is_empty() => Chosen::Needed(needed),
+            _ => Chosen::Off(waited_for(services)),
+        },
     };
     services.retain(|_, service| is_on(service, chosen.names()));
     chosen
@@ -76,6 +92,17 @@ fn of_today(services: &BTreeMap<String, Service>, value: &str) -> Vec<String> {
     names
         .filter(|name| !all.is_empty() && name == ALL || all.contains(name))
         .collect()
+}
+
+/// The profiles of roles that are off and that others, which are on, wait for.
+fn waited_for(services: &BTreeMap<String, Service>) -> Vec<String> {
+    let on = services.values().filter(|service| is_on(service, &[]));
+    let waited_for = on.flat_map(|service| service.depends_on.keys());
+    let off = waited_for
+        .filter_map(|name| services.get(name))
+        .filter(|service| !is_on(service, &[]));
+    let profiles: BTreeSet<_> = off.filter_map(|service| service.profiles.first()).collect();
+    profiles.into_iter().cloned().collect()
 }
 
 /// The profiles without which nothing would be left that users reach.

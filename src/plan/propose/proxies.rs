@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::facts::{Mounted, Service, bare_image};
-use super::images::is_data;
+use super::images::{is_data, is_looked_into};
+use super::roles::works;
 use super::words::{has, words};
 
 /// Reverse proxies, by the last part of their images' names.
@@ -66,8 +67,10 @@ pub(super) fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bo
     }
     let image = service.image_name();
     let speaks_fastcgi = || all.values().any(speaks_fastcgi);
+    let splits = || !service.has_socket() && behind(service, all).count() > 1;
     if PROXIES.contains(&image.as_str()) {
-        return image != "caddy" || !serves_files(service) && !speaks_fastcgi();
+        let is_server = image == "caddy" && (serves_files(service) || speaks_fastcgi());
+        return !is_server && !splits();
     }
     if service.is_built {
         // What is built on a web server or on Caddy may have the application's pages in it.
@@ -78,19 +81,26 @@ pub(super) fn is_proxy(service: &Service, all: &BTreeMap<String, Service>) -> bo
     if !WEB_SERVERS.contains(&image.as_str()) {
         return false;
     }
-    let behind: Vec<_> = service
-        .depends_on
-        .keys()
-        .filter_map(|name| all.get(name))
-        .filter(|other| !is_data(other))
-        .collect();
+    let depends = service.depends_on.keys().filter_map(|name| all.get(name));
+    let on: Vec<_> = depends.filter(|other| !is_data(other)).collect();
     service.is_reachable()
-        && !behind.is_empty()
+        && !on.is_empty()
         && !serves_files(service)
-        && !behind
+        && !on
             .iter()
             .any(|other| shares_files(service, other) || service.volumes_from.contains(&other.name))
         && !speaks_fastcgi()
+        && !splits()
+}
+
+/// The roles that a proxy depends on and that may answer what it is asked: where there are several,
+/// it chooses among them, which a pointer does not.
+fn behind<'a>(
+    service: &'a Service,
+    all: &'a BTreeMap<String, Service>,
+) -> impl Iterator<Item = &'a Service> {
+    let depends = service.depends_on.keys().filter_map(|name| all.get(name));
+    depends.filter(|other| !is_data(other) && !works(other) && !is_looked_into(other))
 }
 
 /// Whether a web server has files of its own to serve.

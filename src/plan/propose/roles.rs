@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::Service;
+use super::facts::{Published, Service};
 use super::images::{self, is_data};
 use super::proxies;
 use super::settle::settle;
@@ -74,6 +74,7 @@ impl Proposals {
     }
 
     pub(super) fn insert(&mut self, role: &str, run: Run, why: &'static str) {
+        self.open.remove(role);
         self.proposed.insert(role.to_owned(), Proposal { run, why });
     }
 
@@ -181,7 +182,13 @@ impl<'a> Sights<'a> {
             return clear(Run::Never, why);
         }
         if proxies::is_proxy(service, self.all) {
-            let why = "the file's own reverse proxy: flipside's pointer is that";
+            let tls = service.ports.iter().any(|port| port.host == Some(443));
+            let why = match tls {
+                false => "the file's own reverse proxy: flipside's pointer is that",
+                true => {
+                    "the file's own reverse proxy: flipside's pointer is that, but for TLS: put what ends it in front"
+                }
+            };
             return clear(Run::Never, why);
         }
         if images::gets_certificates(service) && service.ports.is_empty() {
@@ -256,8 +263,10 @@ impl<'a> Sights<'a> {
     fn kept(&self, service: &Service) -> Option<Sight> {
         let name = service.name.as_str();
         let dependants = self.dependants(name);
-        if images::keeps_one_file(service) && self.all.len() > 1 {
-            let why = "it keeps a database in one file, which two cannot both have open";
+        let keeps_alone = images::keeps_one_file(service)
+            || images::locks_its_data(service) && !self.is_application(service);
+        if keeps_alone && self.all.len() > 1 {
+            let why = "it keeps a database in files, which two cannot both have open";
             return Some(Sight::Clear(Run::Shared, why));
         }
         let mut needed = service
@@ -267,14 +276,10 @@ impl<'a> Sights<'a> {
         let on_data = needed.any(is_data);
         let mut others = dependants.iter();
         let serves_files = others.any(|other| proxies::shares_files(service, other));
-        let task = tasks::of(service);
-        let works = has(name, WORKERS)
-            || has(name, TIMED)
-            || matches!(task, Some(Task::Timed | Task::Rounds | Task::Worker));
         if !dependants.is_empty()
             && !on_data
             && !serves_files
-            && !works
+            && !works(service)
             && !service.is_built
             && service.volumes().next().is_some()
         {
@@ -287,14 +292,33 @@ impl<'a> Sights<'a> {
                 return Some(Sight::Open(Run::Shared, why));
             }
         }
-        let udp_alone = !service.ports.is_empty() && service.ports.iter().all(|port| port.is_udp);
+        let moved = |port: &Published| !port.is_udp && !way_in::speaks_no_http(port.target);
+        let unmoved = !service.ports.is_empty() && !service.ports.iter().any(moved);
         let users = way_in::is_named_like_a_page(service) && !service.ports.is_empty();
-        ((service.wants_the_host() || udp_alone) && self.all.len() > 1 && !users).then_some(
-            Sight::Clear(
+        if users || self.all.len() < 2 {
+            return None;
+        }
+        let is_released = service.is_built
+            || service.image_varies
+            || service.image.is_some() && self.shares_its_image(service);
+        if service.wants_the_host() {
+            let why = "it needs what two releases side by side cannot both have";
+            // A part of what is released does without the engine's socket.
+            let only_socket = service.has_socket() && !service.wants_more_than_the_socket();
+            return (!is_released || !only_socket).then_some(Sight::Clear(Run::Shared, why));
+        }
+        let udp_alone = unmoved && service.ports.iter().all(|port| port.is_udp);
+        match (unmoved, is_released || works(service)) {
+            (true, false) => Some(Sight::Clear(
+                Run::Shared,
+                "what it publishes is no HTTP, which the pointer does not move",
+            )),
+            (true, true) if udp_alone => Some(Sight::Clear(
                 Run::Shared,
                 "it needs what two releases side by side cannot both have",
-            ),
-        )
+            )),
+            _ => None,
+        }
     }
 
     /// What acts by itself.
@@ -312,7 +336,8 @@ impl<'a> Sights<'a> {
             _ => {}
         }
         let is_timed = has(name, TIMED) || has(&service.image_name(), TIMED);
-        let by_name = match (is_timed, hidden && has(name, WORKERS)) {
+        let is_worker = has(name, WORKERS) && (hidden || !serves_users(service));
+        let by_name = match (is_timed, is_worker) {
             (true, _) => Some((
                 timed,
                 "its name says that it does things at their times; yet others ask it",
@@ -332,10 +357,28 @@ impl<'a> Sights<'a> {
         if hidden && has(name, BACKUPS) {
             return open("its name says that it makes backups: at their times, and not twice?");
         }
-        let is_template = has(name, TEMPLATES) && hidden && self.dependants(name).is_empty();
-        (is_template && self.all.len() > 1 && self.shares_its_image(service)).then_some(
-            Sight::Clear(Run::Never, "a template that other roles are made from"),
-        )
+        let alone = hidden && self.dependants(name).is_empty() && self.all.len() > 1;
+        if alone && has(name, TEMPLATES) && self.shares_its_image(service) {
+            let why = "a template that other roles are made from";
+            return Some(Sight::Clear(Run::Never, why));
+        }
+        if !alone || way_in::names_a_port(service) || way_in::is_named_like_one(service) {
+            return None;
+        }
+        let restart = service.restart.as_deref().unwrap_or("");
+        if restart == "no" || restart.starts_with("on-failure") {
+            let why = "it is not restarted once it has ended well: is it a job?";
+            return Some(Sight::Open(Run::Once, why));
+        }
+        let others = self
+            .all
+            .values()
+            .flat_map(|other| other.environment.values());
+        let is_named = others.clone().any(|value| is_host_of(name, value));
+        (!is_named && !is_data(service)).then_some(Sight::Open(
+            Run::LiveOnly,
+            "nothing here asks it: does it work by itself, which two would do twice?",
+        ))
     }
 
     /// Whether others that depend on a role seem to send it requests.
@@ -360,6 +403,18 @@ fn is_host_of(name: &str, value: &str) -> bool {
         let ends = after.is_empty() || after.starts_with('/');
         starts && (has_port || before.ends_with("//") && ends)
     })
+}
+
+/// Whether it acts by itself, or ends, rather than answer anybody.
+pub(super) fn works(service: &Service) -> bool {
+    let name = service.name.as_str();
+    has(name, WORKERS)
+        || has(name, TIMED)
+        || has(name, tasks::PREPARING)
+        || matches!(
+            tasks::of(service),
+            Some(Task::Timed | Task::Rounds | Task::Worker | Task::Job | Task::Client)
+        )
 }
 
 /// Whether it publishes a port that applications have.

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use super::facts::Service;
 use super::images::{gets_certificates, is_data};
 use super::roles::{Proposals, Sights};
+use super::way_in::is_told_of;
 use crate::core::plan::Run;
 
 /// Settles what first sight has found.
 pub(super) fn settle(found: &mut Proposals, sights: &Sights<'_>) {
     share_what_is_needed(found, sights);
+    share_with_their_networks(found, sights);
     leave_a_way_in(found, sights.all);
     if proxies(found, sights.all).next().is_some() {
         let certifiers = sights.all.values();
@@ -56,12 +58,26 @@ fn share_what_is_needed(found: &mut Proposals, sights: &Sights<'_>) {
     }
 }
 
+/// What uses the network of a shared role is shared with it: no release can.
+fn share_with_their_networks(found: &mut Proposals, sights: &Sights<'_>) {
+    for (name, service) in sights.all {
+        let mode = service.keys.get("network_mode").and_then(Option::as_deref);
+        let other = mode.and_then(|mode| mode.strip_prefix("service:"));
+        let is_shared = other.is_some_and(|other| found.run(other) == Run::Shared);
+        if is_shared && found.run(name) != Run::Never && !sights.is_application(service) {
+            found.insert(name, Run::Shared, "it uses the network of a shared role");
+        }
+    }
+}
+
 /// Takes back what would leave nothing that users reach.
 fn leave_a_way_in(found: &mut Proposals, services: &BTreeMap<String, Service>) {
     let behind: Vec<&String> = proxies(found, services)
         .flat_map(|proxy| proxy.depends_on.keys())
         .collect();
-    let is_way_in = |service: &&Service| service.is_reachable() || behind.contains(&&service.name);
+    let is_way_in = |service: &&Service| {
+        service.is_reachable() || is_told_of(service) || behind.contains(&&service.name)
+    };
     let mut left = services.values().filter(is_way_in);
     if left.any(|service| found.run(&service.name) == Run::Always) {
         return;

@@ -14,6 +14,7 @@ pub(super) const PREPARING: &[&str] = &[
     "createbucket",
     "createbuckets",
     "create-bucket",
+    "fixtures",
     "init",
     "initdb",
     "initializer",
@@ -24,8 +25,11 @@ pub(super) const PREPARING: &[&str] = &[
     "migrator",
     "prestart",
     "seed",
+    "seeder",
+    "seeds",
     "setup",
     "upgrade",
+    "wait",
 ];
 
 /// What a role's command is for.
@@ -87,7 +91,20 @@ const SERVERS: &[&str] = &[
 /// Images whose containers do their work and end.
 const JOB_IMAGES: &[&str] = &["dbmate", "flyway", "liquibase", "migrate", "sqitch"];
 
-const JOB_PROGRAMS: &[&str] = &["dbmate", "dbmigrate", "flyway", "liquibase", "sqitch"];
+const JOB_PROGRAMS: &[&str] = &[
+    "chmod",
+    "chown",
+    "dbmate",
+    "dbmigrate",
+    "flyway",
+    "kafka-topics",
+    "kafka-topics.sh",
+    "liquibase",
+    "mkdir",
+    "rake",
+    "seed",
+    "sqitch",
+];
 
 const JOB_WORDS: &[&str] = &[
     "collectstatic",
@@ -245,6 +262,7 @@ fn of_words(words: &[String]) -> Option<Task> {
     };
     let is_celery = program == "celery" || says(&["celery"]);
     if TIMED_PROGRAMS.contains(&program)
+        || has(program, &["backup", "backups"])
         || says(TIMED_WORDS)
         || is_celery && says(&["-B", "--beat"])
     {

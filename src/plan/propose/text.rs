@@ -29,10 +29,7 @@ impl Draft {
                     .filter(move |line| line.section == section)
             };
             text.push('\n');
-            let inline = matches!(
-                section,
-                Section::Project | Section::Profiles | Section::Expose | Section::Pointer
-            );
+            let inline = section.is_inline();
             if !inline {
                 let head = format!("{}:\n", section.key());
                 let any = lines().any(|line| line.accepted);
@@ -52,7 +49,15 @@ impl Draft {
 }
 
 impl Section {
-    fn key(self) -> &'static str {
+    /// Whether its one line has the section's key in it.
+    pub(super) fn is_inline(self) -> bool {
+        matches!(
+            self,
+            Self::Project | Self::Profiles | Self::Expose | Self::Pointer
+        )
+    }
+
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Project => "project",
             Self::Profiles => "profiles",

@@ -161,6 +161,52 @@ const NO_HTTP: &[u16] = &[
     5672, 6379, 8883, 9229, 11211, 27017,
 ];
 
+/// Ports that releases publish today and that no pointer leads to then, as `api:4000`.
+pub(super) fn unserved(
+    way: &WayIn,
+    services: &BTreeMap<String, Service>,
+    proposals: &Proposals,
+) -> Vec<String> {
+    let of_release = services
+        .values()
+        .filter(|service| matches!(proposals.run(&service.name), Run::Always | Run::LiveOnly));
+    let published = of_release.flat_map(|service| {
+        let targets: BTreeSet<u16> = service
+            .ports
+            .iter()
+            // Those have a word of their own.
+            .filter(|port| !port.is_udp && port.host != Some(443))
+            .map(|port| port.target)
+            .collect();
+        targets
+            .into_iter()
+            .map(|target| (service.name.as_str(), target))
+    });
+    published
+        .filter(|(role, port)| (*role, *port) != (way.role.as_str(), way.port))
+        .map(|(role, port)| format!("{role}:{port}"))
+        .collect()
+}
+
+/// Whether something in the file tells of a port that it listens on.
+pub(super) fn names_a_port(service: &Service) -> bool {
+    is_told_of(service) || !named_ports(service).is_empty()
+}
+
+/// Whether what usually listens at a port speaks another protocol than HTTP.
+pub(super) fn speaks_no_http(port: u16) -> bool {
+    NO_HTTP.contains(&port)
+}
+
+/// Whether labels or variables tell another proxy to send users to a role.
+pub(super) fn is_told_of(service: &Service) -> bool {
+    let mut labels = service.labels.keys();
+    service.environment.contains_key("VIRTUAL_HOST")
+        || labels.any(|key| {
+            key.starts_with("traefik.http.routers.") || key.ends_with(".loadbalancer.server.port")
+        })
+}
+
 /// Whether a role seems to speak TLS at a port.
 pub(super) fn speaks_tls(service: &Service, port: u16) -> bool {
     let mut published = service.ports.iter().filter(|own| own.target == port);
@@ -186,7 +232,7 @@ fn ports(service: &Service) -> Vec<(u32, u16, String)> {
         }
     }
     for (weight, port, _) in &mut found {
-        if NO_HTTP.contains(port) {
+        if speaks_no_http(*port) {
             *weight = weight.saturating_sub(35);
         }
     }
@@ -264,9 +310,15 @@ fn named_ports(service: &Service) -> Vec<(u32, u16, String)> {
     found
 }
 
-/// Port and path of the URL that a health check asks of its own container.
-pub(super) fn checked(words: &str) -> Option<(u16, String)> {
+/// The port that a health check asks of its own container, and the path where it asks by a URL.
+pub(super) fn checked(words: &str) -> Option<(u16, Option<String>)> {
     for host in ["localhost", "127.0.0.1", "0.0.0.0", "[::1]"] {
+        let tcp = format!("/dev/tcp/{host}/");
+        if let Some(at) = words.find(&tcp) {
+            let rest = &words[at + tcp.len()..];
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            return Some((rest[..digits].parse().ok()?, None));
+        }
         let Some(at) = words.find(&format!("http://{host}")) else {
             continue;
         };
@@ -286,7 +338,7 @@ pub(super) fn checked(words: &str) -> Option<(u16, String)> {
             path if path.starts_with('/') => path,
             _ => "/",
         };
-        return Some((port, path.to_owned()));
+        return Some((port, Some(path.to_owned())));
     }
     None
 }
