@@ -1,9 +1,11 @@
 //! A role that was shared and is not any more, and a Compose project's own container of one that is a
 //! release's: no release stands one up beside it.
 
-use flipside::core::plan::Run;
+use flipside::core::plan::{MountSource, Run};
 use flipside::engine::Engine;
 
+use super::made::{name, up, with_db};
+use super::open::mount;
 use super::project::{Project, refusal};
 use super::{containers, db, docker, life, stage};
 use crate::support::docker::Scope;
@@ -51,7 +53,7 @@ async fn a_release_does_not_write_to_what_a_projects_own_container_has_open() {
     };
     let (what, hint) = refusal(ask(&spec).await);
     let expected = format!(
-        "`db` would write to `{volume}` beside the container `{running}` of the Compose project `{}`, \
+        "`db` would write to the volume `{volume}` beside the container `{running}` of the Compose project `{}`, \
          which runs and has it open",
         project.name
     );
@@ -64,6 +66,60 @@ async fn a_release_does_not_write_to_what_a_projects_own_container_has_open() {
     db.mounts[0].read_only = true;
     assert_eq!(ask(&reads).await, Ok(Vec::new()));
     assert_eq!(life(&running), before);
+    docker(&["pause", &running]);
+    assert_eq!(refusal(ask(&spec).await).0, expected);
+    docker(&["unpause", &running]);
     docker(&["stop", "-t", "1", &running]);
     assert_eq!(ask(&spec).await, Ok(Vec::new()));
+}
+
+/// A directory is data as a volume is, also one above or below.
+#[tokio::test]
+async fn a_directory_that_a_former_container_has_open_is_not_written_to_beside_it() {
+    let scope = Scope::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("pg");
+    std::fs::create_dir(&below).unwrap();
+    let [above, below] = [directory.path(), &below].map(|path| path.display().to_string());
+    let with = |path: &str| {
+        with_db(&scope, |db| {
+            db.mounts = vec![mount(MountSource::Host(path.to_owned()), "/data")];
+        })
+    };
+    up(&scope, &with(&below)).await;
+    let (ours, db) = (name(&scope), role_name("db"));
+    let before = life(&ours);
+    let mut renamed = with(&above);
+    let role = renamed.plan.shared.remove(&db).unwrap();
+    renamed.plan.shared.insert(role_name("store"), role);
+    let ask = async || {
+        scope
+            .engine
+            .shared(&scope.service, Some(&renamed.plan))
+            .await
+    };
+    let expected = format!(
+        "`store` would write to the directory `{above}` beside `{ours}`, the container of the shared \
+         role `db`, which is not in the plan any more and still runs"
+    );
+    assert_eq!(refusal(ask().await).0, expected);
+    assert_eq!(life(&ours), before);
+    docker(&["rm", "-f", &ours]);
+    assert_eq!(ask().await, Ok(Vec::new()));
+    // The same of a Compose project's own, of a role that is a release's.
+    let project = Project::new(&scope);
+    let theirs = project.run_as("db", 1, &["-v", &format!("{below}:/files")]);
+    let mut of_release = project.spec(1, "unused");
+    let mut db = of_release.plan.shared.remove(&role_name("db")).unwrap();
+    db.run = Run::Always;
+    db.mounts = vec![mount(MountSource::Host(above.clone()), "/data")];
+    of_release.plan.roles.insert(role_name("db"), db);
+    let told = scope.engine.shared(&scope.service, Some(&of_release.plan));
+    let (what, _) = refusal(told.await);
+    assert!(
+        what.starts_with(&format!(
+            "`db` would write to the directory `{above}` beside the container `{theirs}`"
+        )),
+        "{what}"
+    );
 }

@@ -11,7 +11,7 @@ use super::project::{Project, refusal};
 use crate::support::docker::Scope;
 use crate::support::sample::role_name;
 
-fn mount(source: MountSource, target: &str) -> Mount {
+pub(super) fn mount(source: MountSource, target: &str) -> Mount {
     Mount {
         target: target.into(),
         source,

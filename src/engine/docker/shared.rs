@@ -31,12 +31,14 @@ mod former;
 mod look;
 mod make;
 mod open;
+mod running;
 mod steps;
 mod volumes;
 
 pub(super) use apply::{apply, settle};
 use look::{Looked, Standing, Trial};
 use make::Make;
+use running::{Running, running};
 
 /// How often a container that shall become something is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -124,9 +126,10 @@ async fn check<'a>(
     looked: &Looked,
     absent: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
 ) -> Result<(), EngineError> {
+    let running = running(engine).await?;
     let all = roles(plan).chain(absent.clone());
-    check_data(engine, plan, looked, all, absent.clone()).await?;
-    former::check(engine, plan, looked).await?;
+    check_data(engine, plan, looked, &running, all, absent.clone()).await?;
+    former::check(engine, plan, looked, &running).await?;
     order::check_external(engine, plan, absent, None).await
 }
 
@@ -136,13 +139,14 @@ async fn check_data<'a>(
     engine: &Docker,
     plan: &'a Plan,
     looked: &Looked,
+    running: &[Running],
     all: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
     made: impl Iterator<Item = (&'a RoleName, &'a Role)>,
 ) -> Result<(), EngineError> {
     external::check(engine, plan).await?;
     external::check_taken_over(engine, plan, all.clone()).await?;
     volumes::check(engine, plan, all).await?;
-    open::check(engine, plan, looked, made).await
+    open::check(engine, plan, looked, running, made).await
 }
 
 /// The shared roles of a plan for which nothing stands.

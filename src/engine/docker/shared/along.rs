@@ -1,8 +1,8 @@
 //! What uses the network of a shared role's container. It is left without one when that container is
 //! made anew, and so is made anew with it.
 
-use super::super::{Docker, inspect};
 use super::look::{Looked, Standing};
+use super::running::Running;
 use crate::core::names::RoleName;
 use crate::core::plan::{Plan, Role};
 use crate::core::shared::Reach;
@@ -11,10 +11,10 @@ use crate::engine::EngineError;
 
 /// The shared roles whose containers use the network of one of these. Refuses where something else
 /// that runs does.
-pub(super) async fn along<'a>(
-    engine: &Docker,
+pub(super) fn along<'a>(
     plan: &'a Plan,
     looked: &Looked,
+    running: &[Running],
     standing: &[&Standing],
 ) -> Result<Vec<(&'a RoleName, &'a Role)>, EngineError> {
     let is_one = |id: &str| standing.iter().any(|one| one.container.id == id);
@@ -24,18 +24,14 @@ pub(super) async fn along<'a>(
         .standing
         .iter()
         .filter(|one| planned(&one.container.role));
-    let running = [("status".to_owned(), vec!["running".to_owned()])];
-    for container in inspect::containers(engine, running.into()).await? {
-        let mode = container.host_config.as_ref();
-        let mode = mode.and_then(|host| host.network_mode.as_deref());
-        let owner = mode.and_then(|mode| mode.strip_prefix("container:"));
-        let is_known = known
-            .clone()
-            .any(|one| Some(&one.container.id) == container.id.as_ref());
+    for container in running {
+        let mut known = known.clone();
+        let is_known = known.any(|one| one.container.id == container.id);
+        let owner = container.network_of.as_deref();
         let Some(owner) = owner.filter(|id| is_one(id) && !is_known) else {
             continue;
         };
-        let name = inspect::container_name(&container);
+        let name = &container.name;
         let owner = standing.iter().find(|one| one.container.id == owner);
         let owner = owner.map_or("", |one| &one.container.name);
         return Err(refused_hint(

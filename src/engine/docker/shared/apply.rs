@@ -16,6 +16,7 @@ use super::super::{Docker, files, names, prepare};
 use super::along::along;
 use super::look::{self, Mounted, Replaced, Standing, Trial};
 use super::make::{Make, taken};
+use super::running::running;
 use super::steps::{finish, new_name, put_back, started, stop_old};
 use super::{LOG_LINES, LOOK, check_data, free_address, network, volumes};
 use crate::core::event::{Failure, ReplicaReport};
@@ -66,10 +67,11 @@ pub(in super::super) async fn apply(
         });
     }
     demands::check(plan, engine.client.api()).map_err(EngineError::Failed)?;
+    let running = running(engine).await?;
     let mut roles = vec![(name, role)];
-    roles.extend(along(engine, plan, &looked, &standing).await?);
+    roles.extend(along(plan, &looked, &running, &standing)?);
     let all = roles.iter().copied();
-    check_data(engine, plan, &looked, all.clone(), all.clone()).await?;
+    check_data(engine, plan, &looked, &running, all.clone(), all.clone()).await?;
     for (name, role) in &roles {
         let standing: Vec<_> = looked.of(name).collect();
         volumes::check_kept(role, &standing)?;

@@ -180,6 +180,13 @@ impl Standing {
         }
     }
 
+    /// The volumes, by name, and the paths of the host to which it may write.
+    pub(super) fn data(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.mounts.iter().filter(|mount| mount.written);
+        let volumes = volumes.map(|mount| mount.volume.as_str());
+        volumes.chain(self.bound.iter().map(|bound| bound.path.as_str()))
+    }
+
     pub(super) fn runs(&self) -> bool {
         matches!(
             self.container.state,
