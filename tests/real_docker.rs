@@ -1,12 +1,49 @@
 //! Environments on a real Docker engine.
 
+use std::path::Path;
+
+use crate::real_verbs::kit::docker;
 use crate::support::docker::Scope;
-use crate::support::engine_contract::{self, Fixture};
+use crate::support::engine_contract::{self, Compose, Fixture};
 use crate::support::{shared_contract, sleep_contract};
 use flipside::core::plan::ImageSource;
 
 fn missing() -> ImageSource {
     ImageSource::Pull("registry.invalid/none:1".into())
+}
+
+/// Compose, played by the `docker` command.
+struct Played(ImageSource);
+
+impl Compose for Played {
+    fn up(&self, project: &str, role: &str, file: &str) -> String {
+        let ImageSource::Pull(image) = &self.0 else {
+            unreachable!("a pulled image");
+        };
+        let directory = Path::new(file).parent().unwrap().display().to_string();
+        let labels = [
+            ("project", project),
+            ("service", role),
+            ("oneoff", "False"),
+            ("project.working_dir", &directory),
+            ("project.config_files", file),
+        ];
+        let labels = labels.map(|(key, said)| format!("--label=com.docker.compose.{key}={said}"));
+        let name = format!("{project}-{role}-1");
+        let mut words = vec!["run", "-d", "--name", &name];
+        words.extend(labels.iter().map(String::as_str));
+        words.push(image);
+        docker(&words);
+        name
+    }
+
+    fn stop(&self, container: &str) {
+        docker(&["stop", "-t", "1", container]);
+    }
+
+    fn remove(&self, container: &str) {
+        docker(&["rm", "-f", container]);
+    }
 }
 
 macro_rules! contract {
@@ -19,6 +56,7 @@ macro_rules! contract {
                 service: scope.service.clone(),
                 image: scope.image.clone(),
                 missing: missing(),
+                compose: &Played(scope.image.clone()),
             };
             $suite::$name(&fixture).await;
             assert_eq!(scope.parts().await, [""; 0]);
@@ -61,6 +99,7 @@ contract! {
     an_external_volume_is_never_made
     what_was_shared_is_not_stood_up_beside_itself
     a_release_that_waits_for_what_has_ended_is_refused
+    a_live_only_role_does_not_work_beside_a_projects_own
 }
 
 mod files;

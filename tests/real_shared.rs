@@ -13,6 +13,7 @@ mod open;
 mod project;
 mod reach;
 mod removal;
+mod rivals;
 mod secrets;
 mod taken;
 mod together;

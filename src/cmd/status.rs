@@ -10,7 +10,7 @@ use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
 use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
-use crate::core::workers;
+use crate::core::workers::{self, Rival};
 use crate::core::world::{Cost, Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
@@ -48,14 +48,16 @@ pub async fn run(context: &Context, arg: &ServiceArg) -> Result<Exit, Error> {
 /// # Errors
 /// As [`run`].
 pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
-    let (environments, routing, runs, holder, shared) = tokio::join!(
+    let (environments, routing, runs, holder, shared, rivals) = tokio::join!(
         operator.engine.inspect(&operator.service),
         operator.pointer.read(),
         operator.runs(),
         lease::holder(operator.engine.as_ref(), &operator.service),
         operator.shared(),
+        operator.engine.rivals(&operator.service),
     );
     let shared = shared?;
+    let rivals = rivals.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     let environments = environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
     let mut disagreements = Vec::new();
     let (routing, away) = match routing {
@@ -88,6 +90,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let holder = holder.ok().flatten();
     disagreements.extend(at_work(operator, &world, holder.is_some()));
     let agrees = disagreements.is_empty();
+    disagreements.extend(rivals.iter().map(Rival::words));
     let unfinished = unfinished(&runs).and_then(words);
     if holder.is_none() && unfinished.is_none() {
         // Whoever is at work has yet to come to it.

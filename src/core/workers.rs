@@ -4,12 +4,12 @@
 //! A pure reading; stopping and starting them is the engine's.
 
 use super::action::Action;
-use super::names::{Release, ServiceName};
+use super::names::{Release, RoleName, ServiceName};
 use super::plan::{Plan, Run};
 use super::routing::Routing;
 use super::state::State;
 use super::survey::is_drift;
-use super::words::{list, release_name};
+use super::words::{clean, list, release_name};
 use super::world::{Container, ContainerState, Environment, World};
 
 impl Container {
@@ -52,6 +52,42 @@ impl Environment {
             containers,
             ..self.clone()
         }
+    }
+}
+
+/// A container of a Compose project that runs beside a live-only role, whose work it does as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// The role of both.
+    pub role: RoleName,
+    /// Its name.
+    pub container: String,
+    /// The Compose project whose it is.
+    pub project: String,
+    /// The command that stops it for good.
+    pub stop: String,
+}
+
+impl Rival {
+    /// What it does, in words.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!(
+            "`{}` is live-only, and the container `{}` of the Compose project `{}` runs",
+            self.role,
+            clean(&self.container),
+            clean(&self.project)
+        )
+    }
+
+    /// What a person should know of it, and the way on.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!(
+            "{}: two may work at once; stop it: {}",
+            self.what(),
+            clean(&self.stop)
+        )
     }
 }
 

@@ -14,6 +14,7 @@ use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
 use crate::core::shared::{Applied, Shared};
+use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment, Labels};
 
 pub mod docker;
@@ -298,13 +299,18 @@ pub trait Engine: Send + Sync {
     /// Fails where a volume is not there that the plan says is external, and where standing the plan up
     /// would make one that outlives releases though its Compose project has it, under that name or
     /// another; where a container runs of a role that was shared, or had another name, or is the
-    /// project's, and what the plan has instead would be at work beside it; and where a network that
-    /// an absent role joins is not there. So does [`Engine::stand_up`], before anything is made.
+    /// project's, and what the plan has instead would be at work beside it, a live-only role in any
+    /// case; and where a network that an absent role joins is not there. So does
+    /// [`Engine::stand_up`], before anything is made.
     async fn shared(
         &self,
         service: &ServiceName,
         plan: Option<&Plan>,
     ) -> Result<Vec<Shared>, EngineError>;
+
+    /// The containers of a Compose project that run beside live-only roles which come from its files,
+    /// and do the same work.
+    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError>;
 
     /// Makes the container of a shared role anew where its settings differ from the plan's, or where
     /// a Compose project's stand for it; with the same volumes, those without a name included. All

@@ -16,6 +16,7 @@ use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use crate::core::shared::{Applied, Shared};
+use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment};
 use crate::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -186,6 +187,10 @@ impl Engine for BoundedEngine {
 
     async fn shared(&self, service: &ServiceName, plan: Option<&Plan>) -> Fallible<Vec<Shared>> {
         self.asks(self.0.shared(service, plan)).await
+    }
+
+    async fn rivals(&self, service: &ServiceName) -> Fallible<Vec<Rival>> {
+        self.asks(self.0.rivals(service)).await
     }
 
     async fn apply_shared(

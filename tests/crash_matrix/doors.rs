@@ -13,6 +13,7 @@ use flipside::core::plan::{Plan, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
 use flipside::core::shared::{Applied, Shared};
+use flipside::core::workers::Rival;
 use flipside::core::world::{Container, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -193,6 +194,11 @@ impl Engine for Door {
         plan: Option<&Plan>,
     ) -> Result<Vec<Shared>, EngineError> {
         self.through(Op::Shared, None, self.engine.shared(service, plan))
+            .await
+    }
+
+    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
+        self.through(Op::Shared, None, self.engine.rivals(service))
             .await
     }
 

@@ -15,6 +15,7 @@ use flipside::core::plan::{
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::shared::{Applied, Shared};
+use flipside::core::workers::Rival;
 use flipside::core::world::{Container, ContainerState, Cost, Environment, Health, Labels};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
@@ -293,6 +294,9 @@ impl Engine for Stage {
         _: &RoleName,
         _: &dyn Sink,
     ) -> Result<Applied, EngineError> {
+        unplayed()
+    }
+    async fn rivals(&self, _: &ServiceName) -> Result<Vec<Rival>, EngineError> {
         unplayed()
     }
     async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {

@@ -27,6 +27,18 @@ pub struct Fixture<'a> {
     pub image: ImageSource,
     /// An image that the engine cannot get.
     pub missing: ImageSource,
+    /// Compose on the same engine.
+    pub compose: &'a dyn Compose,
+}
+
+/// Compose, as far as an engine sees it: containers with its labels.
+pub trait Compose {
+    /// Runs a container of a project's service, from this file; answers its name.
+    fn up(&self, project: &str, role: &str, file: &str) -> String;
+    /// Stops it.
+    fn stop(&self, container: &str);
+    /// Removes it.
+    fn remove(&self, container: &str);
 }
 
 impl Fixture<'_> {

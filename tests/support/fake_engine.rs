@@ -11,11 +11,13 @@ use flipside::core::plan::{ImageSource, Plan, Role, Run, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
 use flipside::core::shared::{Applied, Shared};
+use flipside::core::workers::Rival;
 use flipside::core::world::{Container, ContainerState, Cost, Environment};
 use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 
+use super::fake_compose::Rivals;
 use super::fake_shared::SharedRoles;
 use super::fake_world::{FakeWorld, Met, Shared as World, call, lock};
 use super::faults::Op;
@@ -397,6 +399,10 @@ impl Engine for FakeEngine {
         plan: Option<&Plan>,
     ) -> Result<Vec<Shared>, EngineError> {
         self.look_shared(service, plan).await
+    }
+
+    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
+        self.look_rivals(service).await
     }
 
     async fn apply_shared(

@@ -1,6 +1,7 @@
 //! Shared roles of the fake world: containers that outlive releases, those of a Compose project
 //! included, and what an apply that was cut short leaves of two.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ pub struct FakeShared {
     pub settings: String,
     /// The volumes that outlive releases which it has.
     pub volumes: Vec<String>,
+    /// The Compose file that it comes from.
+    pub file: Option<PathBuf>,
     /// Whether it is on the shared network.
     pub connected: bool,
     /// What it takes the place of, until that is certain.
@@ -142,6 +145,7 @@ impl FakeWorld {
             container: FakeContainer::of(fixed, self.behaviour(Release(0), name, 1)),
             settings: Settings::of(plan, role).unwrap().sealed(&[1; 16]),
             volumes: volumes(role),
+            file: None,
             connected: true,
             old: None,
             starts: 1,
@@ -170,6 +174,7 @@ impl FakeWorld {
             container: FakeContainer::of(fixed, self.behaviour(Release(0), &role, 1)),
             settings: image.into(),
             volumes: Vec::new(),
+            file: None,
             connected: false,
             old: None,
             starts: 1,
@@ -372,8 +377,10 @@ impl FakeWorld {
         if let Some(there) = self.left_aside(plan) {
             return Some(format!("the project has its data in `{there}`"));
         }
-        let former = self.former(plan)?;
-        Some(format!("the former shared role `{former}` still runs"))
+        if let Some(former) = self.former(plan) {
+            return Some(format!("the former shared role `{former}` still runs"));
+        }
+        self.works_already(plan)
     }
 
     /// A role that was shared, still runs, and would get company by this plan.

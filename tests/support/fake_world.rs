@@ -213,6 +213,8 @@ pub struct FakeWorld {
     pub shared: Vec<FakeShared>,
     /// Volumes that outlive releases, by name.
     pub data: BTreeSet<String>,
+    /// The Compose project of a service's latest plan.
+    pub(super) projects: BTreeMap<ServiceName, String>,
     /// How many shared containers have been made.
     pub made_shared: u32,
     pub(super) environments: BTreeMap<(ServiceName, Release), (Environment, Vec<FakeContainer>)>,
@@ -252,6 +254,7 @@ impl FakeWorld {
             built: BTreeMap::new(),
             shared: Vec::new(),
             data: BTreeSet::new(),
+            projects: BTreeMap::new(),
             made_shared: 0,
             environments: BTreeMap::new(),
             behaviours: Vec::new(),
@@ -290,6 +293,7 @@ impl FakeWorld {
             built: self.built.clone(),
             shared: self.shared.clone(),
             data: self.data.clone(),
+            projects: self.projects.clone(),
             made_shared: self.made_shared,
             environments,
             behaviours: self.behaviours.clone(),
@@ -446,6 +450,9 @@ impl FakeWorld {
     /// Makes what is missing of an environment, at most `limit` containers of it.
     pub fn stand_up(&mut self, spec: &Spec, images: &Images, limit: usize) -> Environment {
         let service = &spec.plan.service;
+        if let Some(project) = &spec.plan.project {
+            self.projects.insert(service.clone(), project.clone());
+        }
         let key = (service.clone(), spec.release);
         let roles = spec.plan.roles.iter();
         let roles = roles.filter(|(_, role)| role.run != Run::Never);

@@ -4,6 +4,7 @@
 pub mod docker;
 pub mod engine_contract;
 pub mod facts;
+pub mod fake_compose;
 pub mod fake_engine;
 pub mod fake_pointer;
 pub mod fake_shared;

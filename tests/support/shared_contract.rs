@@ -90,6 +90,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     an_external_volume_is_never_made(fixture).await;
     what_was_shared_is_not_stood_up_beside_itself(fixture).await;
     a_release_that_waits_for_what_has_ended_is_refused(fixture).await;
+    a_live_only_role_does_not_work_beside_a_projects_own(fixture).await;
 }
 
 pub async fn shared_roles_are_stood_up_once_and_outlive_their_release(f: &Fixture<'_>) {
@@ -268,4 +269,37 @@ pub async fn a_release_that_waits_for_what_has_ended_is_refused(f: &Fixture<'_>)
     let gone = f.engine.tear_down(&f.service, Release(1)).await;
     assert_eq!(gone, Ok(()));
     f.down(&[]).await;
+}
+
+/// Never two at once, whoever has started the other.
+pub async fn a_live_only_role_does_not_work_beside_a_projects_own(f: &Fixture<'_>) {
+    let file = format!("/srv/{}/compose.yaml", f.service);
+    let project = format!("{}-proj", f.service);
+    let mut worker = sample::role(f.image.clone());
+    worker.run = Run::LiveOnly;
+    let mut spec = f.spec(1, 1);
+    spec.plan.roles.insert(sample::role_name("worker"), worker);
+    spec.plan.project = Some(project.clone());
+    let theirs = f.compose.up(&project, "worker", &file);
+    for said in f.refused(&spec).await {
+        assert!(said.contains(&theirs), "{said}");
+    }
+    let mut always = spec.clone();
+    let role = always.plan.roles.get_mut(&sample::role_name("worker"));
+    role.unwrap().run = Run::Always;
+    assert_eq!(f.shared(Some(&always)).await, []);
+    f.compose.stop(&theirs);
+    f.up(&spec).await;
+    assert_eq!(f.engine.rivals(&f.service).await, Ok(Vec::new()));
+    f.compose.remove(&theirs);
+    let again = f.compose.up(&project, "worker", &file);
+    let rivals = f.engine.rivals(&f.service).await.unwrap();
+    assert_eq!(rivals.len(), 1, "{rivals:?}");
+    assert_eq!(
+        (rivals[0].container.as_str(), rivals[0].role.as_str()),
+        (again.as_str(), "worker")
+    );
+    assert_eq!(rivals[0].stop, format!("docker stop {again}"));
+    f.compose.remove(&again);
+    f.down(&[1]).await;
 }

@@ -20,6 +20,7 @@ use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
 use crate::core::shared::{Applied, Shared};
+use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment};
 use crate::docker::{Client, label_filter};
 
@@ -261,6 +262,10 @@ impl Engine for Docker {
         plan: Option<&Plan>,
     ) -> Result<Vec<Shared>, EngineError> {
         shared::shared(self, service, plan).await
+    }
+
+    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
+        shared::rivals(self, service).await
     }
 
     async fn apply_shared(

@@ -22,6 +22,8 @@ pub(super) const KIND: &str = "flipside.kind";
 pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 /// When a container runs; only of those that do not always.
 pub(super) const RUN: &str = "flipside.run";
+/// The Compose project from whose files an environment comes.
+pub(super) const PROJECT: &str = "flipside.project";
 /// What a container is started after: `db:healthy cache:started`.
 pub(super) const AFTER: &str = "flipside.after";
 /// What a shared container was made with, see [`crate::engine::Settings`].

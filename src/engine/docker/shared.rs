@@ -31,6 +31,7 @@ mod former;
 mod look;
 mod make;
 mod open;
+mod rivals;
 mod running;
 mod steps;
 mod volumes;
@@ -38,6 +39,7 @@ mod volumes;
 pub(super) use apply::{apply, settle};
 use look::{Looked, Standing, Trial};
 use make::Make;
+pub(super) use rivals::rivals;
 use running::{Running, running};
 
 /// How often a container that shall become something is looked at.
@@ -130,6 +132,7 @@ async fn check<'a>(
     let all = roles(plan).chain(absent.clone());
     check_data(engine, plan, looked, &running, all, absent.clone()).await?;
     former::check(engine, plan, looked, &running).await?;
+    rivals::check(engine, plan, &running).await?;
     order::check_external(engine, plan, absent, None).await
 }
 

@@ -185,6 +185,8 @@ impl<'a> Work<'a> {
         let mut labels =
             names::of_environment(service, spec.release, spec.slot, self.total, &spec.labels);
         labels.insert(names::OPENED_WITH.into(), spec.opened_with.to_string());
+        let project = spec.plan.project.clone();
+        labels.extend(project.map(|project| (names::PROJECT.to_owned(), project)));
         labels
     }
 

@@ -335,6 +335,12 @@ async fn trials(
     Ok(trials)
 }
 
+/// Whether the labels are those of a container of `docker compose run`.
+pub(super) fn is_one_off(labels: &HashMap<String, String>) -> bool {
+    let said = labels.get(ONE_OFF);
+    said.is_some_and(|said| said.eq_ignore_ascii_case("true"))
+}
+
 /// What of the plan's Compose project stands; without a plan, what of any is on the network.
 async fn of_project(
     engine: &Docker,
@@ -362,9 +368,8 @@ async fn of_project(
     let listed = listed.map_err(|error| client.fault(error))?;
     let theirs = listed.into_iter().filter(|container| {
         let labels = container.labels.as_ref();
-        let label = |key: &str| labels.and_then(|labels| labels.get(key));
-        let one_off = label(ONE_OFF).is_some_and(|said| said.eq_ignore_ascii_case("true"));
-        !one_off && label(names::SERVICE).is_none()
+        let ours = |labels: &HashMap<_, _>| labels.contains_key(names::SERVICE);
+        labels.is_some_and(|labels| !is_one_off(labels) && !ours(labels))
     });
     each(engine, &ids(theirs.collect())).await
 }

@@ -9,7 +9,7 @@ use bollard::models::RestartPolicyNameEnum;
 
 use super::super::files::is_below;
 use super::super::{Docker, inspect};
-use super::look::{self, PROJECT, ROLE};
+use super::look::{self, PROJECT, ROLE, is_one_off};
 use crate::core::names::RoleName;
 use crate::core::plan::{MountSource, Role};
 use crate::engine::EngineError;
@@ -60,6 +60,12 @@ impl Running {
     /// Whether it is of that role by Compose's labels.
     pub(super) fn is_of(&self, role: &RoleName) -> bool {
         self.labels.get(ROLE).map(String::as_str) == Some(role.as_str())
+    }
+
+    /// Whether it does that role's work in a Compose project. A container of `docker compose run` does
+    /// what a person has it do.
+    pub(super) fn works_for(&self, project: &str, role: &RoleName) -> bool {
+        self.project() == Some(project) && self.is_of(role) && !is_one_off(&self.labels)
     }
 
     /// The first of these volumes and paths to which it may write as well.
