@@ -99,6 +99,7 @@ contract! {
     an_external_volume_is_never_made
     what_was_shared_is_not_stood_up_beside_itself
     a_release_that_waits_for_what_has_ended_is_refused
+    what_a_project_of_another_name_has_is_not_made_anew
     a_live_only_role_does_not_work_beside_a_projects_own
 }
 

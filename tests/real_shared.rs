@@ -4,6 +4,7 @@
 mod applies;
 mod cut_short;
 mod deploys;
+mod elsewhere;
 mod external;
 mod former;
 mod kills;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,10 @@ pub struct Plan {
     /// The Compose project from whose files the roles come: its running containers may be the shared
     /// roles.
     pub project: Option<String>,
+    /// Those files, absolute, as they are called and where they really are: their containers may
+    /// be a project's of another name. Empty where the plan calls it otherwise than Compose does by
+    /// itself: then it is decided.
+    pub compose_files: Vec<PathBuf>,
     /// Networks that exist already and that roles join beside the environment's own, by the name
     /// roles use for them → the name on the engine. Own networks of a plan are folded into the
     /// environment's one network.

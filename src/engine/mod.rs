@@ -300,8 +300,9 @@ pub trait Engine: Send + Sync {
     /// would make one that outlives releases though its Compose project has it, under that name or
     /// another; where a container runs of a role that was shared, or had another name, or is the
     /// project's, and what the plan has instead would be at work beside it, a live-only role in any
-    /// case; and where a network that an absent role joins is not there. So does
-    /// [`Engine::stand_up`], before anything is made.
+    /// case; where a project of another name has a role that is absent, or a volume, from the
+    /// [files](Plan::compose_files) of the plan; and where a network that an absent role joins is not
+    /// there. So does [`Engine::stand_up`], before anything is made.
     async fn shared(
         &self,
         service: &ServiceName,

@@ -5,7 +5,7 @@
 //! says at the top of a file and a plan does not (`version`, `name`) is settled here; everything
 //! below `services`, `volumes`, `networks`, `secrets` and `configs` is read where a plan's own is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::account::Fate;
 use super::error::Problem;
@@ -34,6 +34,8 @@ pub(super) struct Whole {
     pub files: Vec<Node>,
     /// The Compose project's name, where there are such files.
     pub project: Option<String>,
+    /// See [`crate::core::plan::Plan::compose_files`].
+    pub undecided: Vec<PathBuf>,
     pub kind: Kind,
 }
 
@@ -80,6 +82,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
         _ => vec![given.node],
     };
     let mut files: Vec<Node> = Vec::new();
+    let mut undecided = Vec::new();
     for node in paths {
         let Some(path) = reader.public(node, "the path of a Compose file, or a list of them")
         else {
@@ -87,6 +90,9 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
         };
         if let Some(file) = file(reader, node, &path, files.is_empty())? {
             files.push(file);
+            let called = reader.resolve(node.span, &path);
+            let really = called.canonicalize().ok().filter(|path| *path != called);
+            undecided.extend(std::iter::once(called).chain(really));
         }
     }
     if files.is_empty() {
@@ -103,9 +109,14 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
     for file in &files[1..] {
         merged = merge::over(reader, merged, file.clone());
     }
-    let project = project_name(reader, project, &merged);
+    let by_itself = by_itself(reader, &merged);
+    let is_said = project.is_some();
+    let project = project_name(reader, project, by_itself.clone());
     // Another name is another service: what Compose runs is not its.
     let project = project.filter(|_| !reader.renamed);
+    if is_said && project != by_itself.map(|(name, _)| name) || project.is_none() {
+        undecided.clear();
+    }
     reader.project.clone_from(&project);
     reader.proposals = propose::proposals(reader, &merged);
     let root = with_plan(reader, merged, plan.clone());
@@ -113,6 +124,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: Node) -> Result<Whole, PlanErr
         root,
         files,
         project,
+        undecided,
         kind: Kind::Read,
     })
 }
@@ -139,6 +151,7 @@ fn alone(plan: Node, kind: Kind) -> Whole {
         root: plan,
         files: Vec::new(),
         project: None,
+        undecided: Vec::new(),
         kind,
     }
 }
@@ -261,12 +274,26 @@ fn refuse_others(reader: &mut Reader<'_>, tree: &Node) {
     }
 }
 
-/// The project's name as Compose finds it: the plan's word for `-p`, the variable, `name:`, else the
-/// directory's.
+/// What Compose calls the project where nobody tells it, by `name:`, and where that stands; else by
+/// the directory.
+fn by_itself(reader: &mut Reader<'_>, merged: &Node) -> Option<(String, Option<Span>)> {
+    let own = merged.get("name").and_then(|node| {
+        let text = reader.public(node, "a project's name")?;
+        Some((text, Some(node.span)))
+    });
+    own.or_else(|| {
+        let name = reader.project_directory.file_name();
+        let name = name.map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        Some((normalised(&name)?, None))
+    })
+}
+
+/// The project's name as Compose finds it: the plan's word for `-p`, the variable, else what it calls
+/// it by itself.
 fn project_name(
     reader: &mut Reader<'_>,
     given: Option<Field<'_>>,
-    merged: &Node,
+    by_itself: Option<(String, Option<Span>)>,
 ) -> Option<String> {
     let said = match given {
         Some(field) => Some((
@@ -278,17 +305,9 @@ fn project_name(
             .filter(|name| !name.is_empty())
             .map(|name| (name, None)),
     };
-    let written = merged.get("name").and_then(|node| {
-        let text = reader.public(node, "a project's name")?;
-        Some((text, Some(node.span)))
-    });
-    let (name, span) = match said.or(written) {
-        Some(found) => found,
-        None => {
-            let name = reader.project_directory.file_name();
-            let name = name.map_or(String::new(), |name| name.to_string_lossy().into_owned());
-            return normalised(&name);
-        }
+    let written = by_itself.clone().filter(|(_, span)| span.is_some());
+    let Some((name, span)) = said.or(written) else {
+        return by_itself.map(|(name, _)| name);
     };
     if normalised(&name).as_deref() != Some(name.as_str()) {
         const HELP: &str = "use a-z, 0-9, `-` and `_`, with a letter or digit first";

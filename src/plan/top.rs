@@ -123,6 +123,7 @@ pub(super) fn plan(
         roles: roles.roles,
         shared: roles.shared,
         project: whole.project.clone(),
+        compose_files: whole.undecided.clone(),
         external_networks: networks::external(declared.networks),
         external_volumes: store::external_volumes(&declared.volumes),
         exposed: exposed?,

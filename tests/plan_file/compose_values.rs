@@ -175,6 +175,31 @@ fn external_volumes_are_known_by_their_names_on_the_engine() {
     assert_eq!(again.plan.external_volumes, expected);
 }
 
+/// What is found under another name is told only of a project that nobody has named.
+#[test]
+fn a_project_is_decided_where_the_plan_calls_it_otherwise_than_compose() {
+    let fixture = Fixture::new();
+    let compose = "services: {web: {image: 'app:1'}}\n";
+    let directory = fixture.path().parent().unwrap().canonicalize().unwrap();
+    let files = |top: &str, name: &str| {
+        let text = format!("{name}{compose}");
+        let at = "my.app/compose.yaml";
+        let loaded = loaded(&fixture, &format!("compose: {at}\n{top}"), &[(at, &text)]);
+        loaded.plan.compose_files
+    };
+    let own = directory.join("my.app/compose.yaml");
+    for (top, name) in [
+        ("", ""),
+        ("project: myapp\n", ""),
+        ("", "name: other\n"),
+        ("project: other\n", "name: other\n"),
+    ] {
+        assert!(files(top, name).contains(&own), "{top}{name}");
+    }
+    assert!(files("project: other\n", "").is_empty());
+    assert!(files("project: myapp\n", "name: other\n").is_empty());
+}
+
 #[test]
 fn the_project_is_called_as_compose_would_call_it() {
     let mut fixture = Fixture::new();

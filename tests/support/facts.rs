@@ -689,6 +689,7 @@ pub fn plan(roles: &[(&str, u32)], probes: Vec<Probe>) -> Plan {
             .collect(),
         shared: BTreeMap::new(),
         project: None,
+        compose_files: Vec::new(),
         external_networks: BTreeMap::new(),
         external_volumes: BTreeSet::new(),
         exposed: said.exposed,

@@ -64,6 +64,22 @@ impl FakeWorld {
         let one = theirs.find(is_live_only)?;
         Some(format!("`{}` runs", one.container.fixed().name))
     }
+
+    /// What another project has from the plan's own files, of a role that it would make anew.
+    pub(super) fn elsewhere(&self, plan: &Plan) -> Option<String> {
+        let standing = self.shared_of(&plan.service, Some(plan));
+        let mut others = self.shared.iter().filter(|one| {
+            let file = one.file.as_ref();
+            file.is_some_and(|file| plan.compose_files.contains(file))
+        });
+        let one = others.find(|one| {
+            let role = &one.container.fixed().role;
+            let stands = standing.iter().any(|one| one.container.role == *role);
+            plan.shared.contains_key(role) && !stands
+        })?;
+        let (name, project) = (&one.container.fixed().name, one.project()?);
+        Some(format!("`{name}` of the project `{project}`"))
+    }
 }
 
 /// What of live-only roles an engine tells.

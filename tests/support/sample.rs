@@ -100,6 +100,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             roles: roles.collect(),
             shared: BTreeMap::new(),
             project: None,
+            compose_files: Vec::new(),
             external_networks: BTreeMap::new(),
             external_volumes: BTreeSet::new(),
             exposed: exposed.clone(),

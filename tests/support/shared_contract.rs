@@ -90,6 +90,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     an_external_volume_is_never_made(fixture).await;
     what_was_shared_is_not_stood_up_beside_itself(fixture).await;
     a_release_that_waits_for_what_has_ended_is_refused(fixture).await;
+    what_a_project_of_another_name_has_is_not_made_anew(fixture).await;
     a_live_only_role_does_not_work_beside_a_projects_own(fixture).await;
 }
 
@@ -269,6 +270,44 @@ pub async fn a_release_that_waits_for_what_has_ended_is_refused(f: &Fixture<'_>)
     let gone = f.engine.tear_down(&f.service, Release(1)).await;
     assert_eq!(gone, Ok(()));
     f.down(&[]).await;
+}
+
+/// Of a project that was started with `-p`, the file's own name is another's.
+pub async fn what_a_project_of_another_name_has_is_not_made_anew(f: &Fixture<'_>) {
+    let file = format!("/srv/{}/compose.yaml", f.service);
+    let (own, other) = (f.service.to_string(), format!("{}-prod", f.service));
+    let mut spec = spec(f, 1);
+    spec.plan.project = Some(own.clone());
+    spec.plan.compose_files = vec![file.clone().into()];
+    let running = f.compose.up(&other, "db", &file);
+    let refused = async || {
+        for said in f.refused(&spec).await {
+            assert!(said.contains(&running) && said.contains(&other), "{said}");
+        }
+    };
+    refused().await;
+    f.compose.stop(&running);
+    refused().await;
+    // Named, it is found; and where the plan calls the project otherwise than Compose does, it is meant.
+    let mut named = spec.clone();
+    (named.plan.project, named.plan.compose_files) = (Some(other), Vec::new());
+    let standing = f.shared(Some(&named)).await;
+    assert_eq!(standing[0].container.name, running);
+    let mut decided = spec.clone();
+    decided.plan.compose_files.clear();
+    assert_eq!(f.shared(Some(&decided)).await, []);
+    // Of other files, of another role, or beside what stands already, it is nobody's concern.
+    let mut of_others = spec.clone();
+    of_others.plan.compose_files = vec![format!("/srv/{own}-other/compose.yaml").into()];
+    assert_eq!(f.shared(Some(&of_others)).await, []);
+    f.compose.remove(&running);
+    let without = f.compose.up(&format!("{own}-more"), "mail", &file);
+    f.up(&spec).await;
+    f.compose.remove(&without);
+    let late = f.compose.up(&format!("{own}-late"), "db", &file);
+    f.up(&spec).await;
+    f.compose.remove(&late);
+    f.down(&[1]).await;
 }
 
 /// Never two at once, whoever has started the other.

@@ -26,6 +26,7 @@ use crate::engine::{EngineError, Images, Settings};
 
 mod along;
 mod apply;
+mod elsewhere;
 mod external;
 mod former;
 mod look;
@@ -129,6 +130,7 @@ async fn check<'a>(
     absent: impl Iterator<Item = (&'a RoleName, &'a Role)> + Clone,
 ) -> Result<(), EngineError> {
     let running = running(engine).await?;
+    elsewhere::check(engine, plan, &running, absent.clone()).await?;
     let all = roles(plan).chain(absent.clone());
     check_data(engine, plan, looked, &running, all, absent.clone()).await?;
     former::check(engine, plan, looked, &running).await?;

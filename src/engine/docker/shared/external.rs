@@ -10,7 +10,7 @@ use crate::docker::{label_filter, refused_hint};
 use crate::engine::EngineError;
 
 /// The volumes of roles that outlive releases.
-fn outliving<'a>(
+pub(super) fn outliving<'a>(
     roles: impl Iterator<Item = (&'a RoleName, &'a Role)>,
 ) -> impl Iterator<Item = (&'a RoleName, &'a String)> {
     let mounts = roles.flat_map(|(name, role)| role.mounts.iter().map(move |mount| (name, mount)));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::{self, Kind};
 use super::super::{Docker, inspect, tear_down};
+use super::external::outliving;
 use super::look::{Mounted, PROJECT, Standing};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{MountSource, Plan, Role};
@@ -13,25 +14,34 @@ use crate::docker::{found, label_filter, refused_hint};
 use crate::engine::EngineError;
 
 /// The label by which Compose finds its own again.
-const VOLUME: &str = "com.docker.compose.volume";
+pub(super) const VOLUME: &str = "com.docker.compose.volume";
+
+/// The volumes of roles that outlive releases and are called as flipside or Compose calls them, with
+/// what the Compose file calls them.
+pub(super) fn named<'a>(
+    plan: &Plan,
+    project: &str,
+    roles: impl Iterator<Item = (&'a RoleName, &'a Role)>,
+) -> impl Iterator<Item = (&'a RoleName, &'a str, &'a String)> {
+    let before = [format!("{}_", plan.service), format!("{project}_")];
+    outliving(roles).filter_map(move |(role, volume)| {
+        let mut keys = before
+            .iter()
+            .filter_map(|before| volume.strip_prefix(before));
+        Some((role, keys.next()?, volume))
+    })
+}
 
 /// Refuses roles that would begin with an empty volume where the plan's Compose project has a full one.
-pub(super) async fn check(
+pub(super) async fn check<'a>(
     engine: &Docker,
     plan: &Plan,
-    roles: impl Iterator<Item = (&RoleName, &Role)>,
+    roles: impl Iterator<Item = (&'a RoleName, &'a Role)>,
 ) -> Result<(), EngineError> {
     let Some(project) = &plan.project else {
         return Ok(());
     };
-    let before = format!("{}_", plan.service);
-    let wanted: Vec<_> = roles
-        .flat_map(|(name, role)| role.mounts.iter().map(move |mount| (name, mount)))
-        .filter_map(|(role, mount)| match &mount.source {
-            MountSource::Shared(volume) => Some((role, volume.strip_prefix(&before)?, volume)),
-            MountSource::PerRelease(_) | MountSource::Host(_) => None,
-        })
-        .collect();
+    let wanted: Vec<_> = named(plan, project, roles).collect();
     if wanted.is_empty() {
         return Ok(());
     }
