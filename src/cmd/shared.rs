@@ -243,10 +243,15 @@ pub(super) struct Foreseen {
 
 impl Operator {
     /// Refuses a plan whose shared roles stand with other settings, or have stopped though its
-    /// release waits for them.
+    /// release waits for them, and one beside whose live-only roles a Compose project's own run.
     pub(super) async fn foresee_shared(&self, plan: &Plan) -> Result<Foreseen, Error> {
         if is_alone(plan) {
             return Ok(Foreseen::default());
+        }
+        let rivals = self.engine.rivals(&self.service, Some(plan)).await;
+        let rivals = rivals.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        if let Some(rival) = rivals.first() {
+            return Err(Error::EngineRefused(rival.refusal()));
         }
         let standing = self.engine.shared(&self.service, Some(plan)).await;
         let standing = standing.map_err(|error| Error::of_engine(error, Touched::Nothing))?;

@@ -54,7 +54,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         operator.runs(),
         lease::holder(operator.engine.as_ref(), &operator.service),
         operator.shared(),
-        operator.engine.rivals(&operator.service),
+        operator.engine.rivals(&operator.service, None),
     );
     let shared = shared?;
     let rivals = rivals.map_err(|error| Error::of_engine(error, Touched::Nothing))?;

@@ -4,6 +4,7 @@
 //! A pure reading; stopping and starting them is the engine's.
 
 use super::action::Action;
+use super::event::Failure;
 use super::names::{Release, RoleName, ServiceName};
 use super::plan::{Plan, Run};
 use super::routing::Routing;
@@ -69,9 +70,7 @@ pub struct Rival {
 }
 
 impl Rival {
-    /// What it does, in words.
-    #[must_use]
-    pub fn what(&self) -> String {
+    fn what(&self) -> String {
         format!(
             "`{}` is live-only, and the container `{}` of the Compose project `{}` runs",
             self.role,
@@ -83,11 +82,18 @@ impl Rival {
     /// What a person should know of it, and the way on.
     #[must_use]
     pub fn words(&self) -> String {
-        format!(
-            "{}: two may work at once; stop it: {}",
-            self.what(),
-            clean(&self.stop)
-        )
+        let stop = clean(&self.stop);
+        format!("{}: two may work at once; stop it: {stop}", self.what())
+    }
+
+    /// Why nothing begins beside it.
+    #[must_use]
+    pub fn refusal(&self) -> Failure {
+        Failure {
+            what: format!("{}: two would work at once", self.what()),
+            hint: Some(format!("stop it first: {}", self.stop)),
+            replicas: Vec::new(),
+        }
     }
 }
 

@@ -299,10 +299,10 @@ pub trait Engine: Send + Sync {
     /// Fails where a volume is not there that the plan says is external, and where standing the plan up
     /// would make one that outlives releases though its Compose project has it, under that name or
     /// another; where a container runs of a role that was shared, or had another name, or is the
-    /// project's, and what the plan has instead would be at work beside it, a live-only role in any
-    /// case; where a project of another name has a role that is absent, or a volume, from the
-    /// [files](Plan::compose_files) of the plan; and where a network that an absent role joins is not
-    /// there. So does [`Engine::stand_up`], before anything is made.
+    /// project's, and what the plan has instead would be at work beside it; where a project of another
+    /// name has a role that is absent, or a volume, from the [files](Plan::compose_files) of the plan;
+    /// and where a network that an absent role joins is not there. So does [`Engine::stand_up`], before
+    /// anything is made.
     async fn shared(
         &self,
         service: &ServiceName,
@@ -310,8 +310,13 @@ pub trait Engine: Send + Sync {
     ) -> Result<Vec<Shared>, EngineError>;
 
     /// The containers of a Compose project that run beside live-only roles which come from its files,
-    /// and do the same work.
-    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError>;
+    /// and do the same work: beside the plan's, or, without one, beside those of the releases that
+    /// stand. Beside one of its plan's [`Engine::stand_up`] fails, before anything is made.
+    async fn rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError>;
 
     /// Makes the container of a shared role anew where its settings differ from the plan's, or where
     /// a Compose project's stand for it; with the same volumes, those without a name included. All

@@ -189,8 +189,8 @@ impl Engine for BoundedEngine {
         self.asks(self.0.shared(service, plan)).await
     }
 
-    async fn rivals(&self, service: &ServiceName) -> Fallible<Vec<Rival>> {
-        self.asks(self.0.rivals(service)).await
+    async fn rivals(&self, service: &ServiceName, plan: Option<&Plan>) -> Fallible<Vec<Rival>> {
+        self.asks(self.0.rivals(service, plan)).await
     }
 
     async fn apply_shared(

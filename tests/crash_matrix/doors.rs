@@ -197,8 +197,12 @@ impl Engine for Door {
             .await
     }
 
-    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
-        self.through(Op::Shared, None, self.engine.rivals(service))
+    async fn rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError> {
+        self.through(Op::Shared, None, self.engine.rivals(service, plan))
             .await
     }
 

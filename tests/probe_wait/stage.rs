@@ -296,7 +296,7 @@ impl Engine for Stage {
     ) -> Result<Applied, EngineError> {
         unplayed()
     }
-    async fn rivals(&self, _: &ServiceName) -> Result<Vec<Rival>, EngineError> {
+    async fn rivals(&self, _: &ServiceName, _: Option<&Plan>) -> Result<Vec<Rival>, EngineError> {
         unplayed()
     }
     async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {

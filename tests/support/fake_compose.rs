@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use flipside::core::names::ServiceName;
+use flipside::core::names::{RoleName, ServiceName};
 use flipside::core::plan::{Plan, Run};
 use flipside::core::shared::Owner;
 use flipside::core::workers::Rival;
@@ -15,54 +15,35 @@ use super::fake_shared::FakeShared;
 use super::fake_world::{FakeWorld, lock};
 use super::faults::Op;
 
-impl FakeShared {
-    fn runs(&self) -> bool {
-        self.container.now().runs()
-    }
-
-    fn project(&self) -> Option<&str> {
-        match &self.owner {
-            Owner::Project(project) => Some(project),
-            Owner::Flipside => None,
-        }
-    }
-}
-
 impl FakeWorld {
-    /// What runs of a Compose project beside the live-only roles of a service.
-    fn rivals(&self, service: &ServiceName) -> Vec<Rival> {
+    /// What runs of a Compose project beside live-only roles.
+    pub(super) fn rivals(&self, service: &ServiceName, plan: Option<&Plan>) -> Vec<Rival> {
         let environments = self.environments(service);
-        let live_only = |one: &&FakeShared| {
-            let mut workers = environments.iter().flat_map(|e| e.workers());
-            workers.any(|worker| worker.role == one.container.fixed().role)
+        let live_only = |role: &RoleName| match plan {
+            Some(plan) => plan
+                .roles
+                .get(role)
+                .is_some_and(|role| role.run == Run::LiveOnly),
+            None => {
+                let mut workers = environments.iter().flat_map(|e| e.workers());
+                workers.any(|worker| worker.role == *role)
+            }
         };
-        let Some(project) = self.projects.get(service) else {
-            return Vec::new();
+        let project = match plan {
+            Some(plan) => plan.project.as_ref(),
+            None => self.projects.get(service),
         };
-        let theirs = self.shared.iter().filter(|one| one.runs());
-        let theirs = theirs.filter(|one| one.project() == Some(project));
-        theirs
-            .filter(live_only)
-            .map(|one| Rival {
-                role: one.container.fixed().role.clone(),
-                container: one.container.fixed().name.clone(),
-                project: one.project().unwrap().into(),
-                stop: format!("docker stop {}", one.container.fixed().name),
+        let rivals = self.shared.iter().filter_map(|one| {
+            let (fixed, project) = (one.container.fixed(), project?);
+            let works = one.container.now().runs() && live_only(&fixed.role);
+            (works && one.owner == Owner::Project(project.clone())).then(|| Rival {
+                role: fixed.role.clone(),
+                container: fixed.name.clone(),
+                project: project.clone(),
+                stop: format!("docker stop {}", fixed.name),
             })
-            .collect()
-    }
-
-    /// A live-only role of the plan that its Compose project has at work.
-    pub(super) fn works_already(&self, plan: &Plan) -> Option<String> {
-        let is_live_only = |one: &&FakeShared| {
-            let role = plan.roles.get(&one.container.fixed().role);
-            role.is_some_and(|role| role.run == Run::LiveOnly)
-        };
-        let project = plan.project.as_deref()?;
-        let theirs = self.shared.iter().filter(|one| one.runs());
-        let mut theirs = theirs.filter(|one| one.project() == Some(project));
-        let one = theirs.find(is_live_only)?;
-        Some(format!("`{}` runs", one.container.fixed().name))
+        });
+        rivals.collect()
     }
 
     /// What another project has from the plan's own files, of a role that it would make anew.
@@ -77,23 +58,31 @@ impl FakeWorld {
             let stands = standing.iter().any(|one| one.container.role == *role);
             plan.shared.contains_key(role) && !stands
         })?;
-        let (name, project) = (&one.container.fixed().name, one.project()?);
-        Some(format!("`{name}` of the project `{project}`"))
+        let (name, owner) = (&one.container.fixed().name, &one.owner);
+        Some(format!("`{name}` of {owner:?}"))
     }
 }
 
 /// What of live-only roles an engine tells.
 #[async_trait]
 pub(super) trait Rivals {
-    async fn look_rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError>;
+    async fn look_rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError>;
 }
 
 #[async_trait]
 impl Rivals for FakeEngine {
-    async fn look_rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
-        let service = service.clone();
-        self.call(Op::Shared, move |world, _| world.rivals(&service))
-            .await
+    async fn look_rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError> {
+        let (service, plan) = (service.clone(), plan.cloned());
+        let look = move |world: &mut FakeWorld, _| world.rivals(&service, plan.as_ref());
+        self.call(Op::Shared, look).await
     }
 }
 

@@ -135,6 +135,10 @@ impl Engine for FakeEngine {
         if let Some(why) = lock(&self.world).refuses(&spec.plan) {
             return Err(failed(why));
         }
+        let rivals = lock(&self.world).rivals(&spec.plan.service, Some(&spec.plan));
+        if let Some(rival) = rivals.first() {
+            return Err(EngineError::Failed(rival.refusal()));
+        }
         let (wanted, pinned) = (spec.clone(), images.clone());
         let begun = self.call(Op::StandUp, move |world, limit| {
             let left = Self::begin_shared(world, &wanted.plan, &pinned, limit)?;
@@ -401,8 +405,12 @@ impl Engine for FakeEngine {
         self.look_shared(service, plan).await
     }
 
-    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
-        self.look_rivals(service).await
+    async fn rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError> {
+        self.look_rivals(service, plan).await
     }
 
     async fn apply_shared(

@@ -380,7 +380,7 @@ impl FakeWorld {
         if let Some(former) = self.former(plan) {
             return Some(format!("the former shared role `{former}` still runs"));
         }
-        self.elsewhere(plan).or_else(|| self.works_already(plan))
+        self.elsewhere(plan)
     }
 
     /// A role that was shared, still runs, and would get company by this plan.

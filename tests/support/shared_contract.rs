@@ -320,19 +320,24 @@ pub async fn a_live_only_role_does_not_work_beside_a_projects_own(f: &Fixture<'_
     spec.plan.roles.insert(sample::role_name("worker"), worker);
     spec.plan.project = Some(project.clone());
     let theirs = f.compose.up(&project, "worker", &file);
-    for said in f.refused(&spec).await {
-        assert!(said.contains(&theirs), "{said}");
-    }
+    let rivals = async |plan| f.engine.rivals(&f.service, plan).await.unwrap();
+    let images = f.engine.prepare(&spec, &Silent).await.unwrap();
+    let refused = f.engine.stand_up(&spec, &images, &Silent).await;
+    let rival = rivals(Some(&spec.plan)).await.remove(0);
+    assert_eq!(refused, Err(EngineError::Failed(rival.refusal())));
+    assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
+    // What mends shared roles does not wait for that.
+    assert_eq!(f.shared(Some(&spec)).await, []);
     let mut always = spec.clone();
     let role = always.plan.roles.get_mut(&sample::role_name("worker"));
     role.unwrap().run = Run::Always;
-    assert_eq!(f.shared(Some(&always)).await, []);
+    assert_eq!(rivals(Some(&always.plan)).await, []);
     f.compose.stop(&theirs);
     f.up(&spec).await;
-    assert_eq!(f.engine.rivals(&f.service).await, Ok(Vec::new()));
+    assert_eq!(rivals(None).await, []);
     f.compose.remove(&theirs);
     let again = f.compose.up(&project, "worker", &file);
-    let rivals = f.engine.rivals(&f.service).await.unwrap();
+    let rivals = rivals(None).await;
     assert_eq!(rivals.len(), 1, "{rivals:?}");
     assert_eq!(
         (rivals[0].container.as_str(), rivals[0].role.as_str()),

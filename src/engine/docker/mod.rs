@@ -264,8 +264,12 @@ impl Engine for Docker {
         shared::shared(self, service, plan).await
     }
 
-    async fn rivals(&self, service: &ServiceName) -> Result<Vec<Rival>, EngineError> {
-        shared::rivals(self, service).await
+    async fn rivals(
+        &self,
+        service: &ServiceName,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Rival>, EngineError> {
+        shared::rivals(self, service, plan).await
     }
 
     async fn apply_shared(

@@ -134,7 +134,6 @@ async fn check<'a>(
     let all = roles(plan).chain(absent.clone());
     check_data(engine, plan, looked, &running, all, absent.clone()).await?;
     former::check(engine, plan, looked, &running).await?;
-    rivals::check(engine, plan, &running).await?;
     order::check_external(engine, plan, absent, None).await
 }
 
@@ -190,6 +189,7 @@ pub(super) async fn stand_up(
     if is_alone(plan) {
         return Ok(());
     }
+    rivals::check(engine, plan).await?;
     if plan.shared.is_empty() {
         let looked = look::look(engine, &plan.service, Some(plan)).await?;
         return check(engine, plan, &looked, std::iter::empty()).await;
