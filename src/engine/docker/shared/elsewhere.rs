@@ -1,6 +1,7 @@
-//! What a Compose project under another name has of the plan's own files: started with `-p`, with the
-//! variable in one shell alone, or from a directory that is called otherwise by now. A plan that looks
-//! for the wrong name finds nothing, and would begin anew beside it.
+//! What a Compose project under another name has of the plan's own files: started with `-p`, or with
+//! the variable in one shell alone. A plan that looks for the wrong name finds nothing, and would begin
+//! anew beside it. From a directory that is called otherwise by now only volumes that nothing has any
+//! more are known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
