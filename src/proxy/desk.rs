@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::claim::Claim;
 use super::control::{
     Code, ControlError, Done, Entry, Hello, Listed, Listener, Mark, Read, Removed, Written,
 };
 use super::count::{Stint, Tally};
-use super::refuse::{
-    bad_entry, generation_moved, refuse_stale, refuse_taken_host, store_failed, unknown,
-};
+use super::refuse::{bad_entry, generation_moved, refuse_stale, store_failed, unknown};
 use super::routes::{Routes, Service};
 use super::settle::{Ledger, Switch};
 use super::store::{BadEntry, Loaded, Store};
@@ -63,7 +62,7 @@ impl Desk {
         let mut entries: Vec<Arc<Entry>> = loaded.entries.into_values().collect();
         entries.sort_by_key(|entry| entry.at_ms);
         for entry in entries {
-            if let Err(taken) = refuse_taken_host(&routes, &entry) {
+            if let Err(taken) = Claim::of(&entry).refuse_taken_host(routes.entries()) {
                 let bad = BadEntry::of(&entry.service, taken.message);
                 tracing::error!(file = bad.file, reason = bad.reason, "entry not served");
                 books.bad.push(bad);
@@ -182,7 +181,7 @@ impl Desk {
             ));
         }
         entry.generation = expected.unwrap_or(0).saturating_add(1);
-        refuse_taken_host(&self.shared.routes.load(), &entry)?;
+        Claim::of(&entry).refuse_taken_host(self.shared.routes.load().entries())?;
         let opened = self.open_for(&books, &entry)?;
         self.keep_unreadable(&books, &entry.service)?;
         let entry = Arc::new(entry);

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::sync::oneshot;
 
+use super::claim::Claim;
 use super::control::{Code, ControlError, Entry};
 use super::desk::{Books, Desk, send};
 use super::listen::{self, Others};
-use super::refuse::{listen_failed, listen_taken};
+use super::refuse::listen_failed;
 use super::table::parse_listen;
 use super::worker::Order;
 
@@ -52,18 +53,11 @@ impl Desk {
     ) -> Result<Option<(SocketAddr, Vec<TcpListener>)>, ControlError> {
         let address = parse_listen(&entry.listen)
             .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
-        let is_open = |address: &SocketAddr| books.listeners.get(address) == Some(&None);
-        if is_open(&address) {
+        let open = books.listeners.iter().filter(|(_, why)| why.is_none());
+        let open = open.map(|(address, _)| *address);
+        let routes = self.shared.routes.load();
+        let Some(others) = Claim::of(entry).others(routes.entries(), open)? else {
             return Ok(None);
-        }
-        let mut own = books.listeners.keys().copied();
-        let own = own.find(|own| is_open(own) && overlap(*own, address));
-        let others = match own {
-            None => Others::None,
-            Some(own) => match self.listens_there(own, &entry.service) {
-                Some(other) => return Err(listen_taken(address, &other, own)),
-                None => Others::Own,
-            },
         };
         let sockets = listen::open(address, self.workers.len(), others)
             .map_err(|error| listen_failed(address, &error))?;
@@ -111,19 +105,4 @@ impl Desk {
             }
         }
     }
-
-    /// A service other than `service` that listens on `address`.
-    fn listens_there(&self, address: SocketAddr, service: &str) -> Option<String> {
-        let routes = self.shared.routes.load();
-        let mut others = routes.services.values().map(|it| &it.entry);
-        let other = others
-            .find(|other| other.service != service && parse_listen(&other.listen) == Ok(address));
-        other.map(|other| other.service.clone())
-    }
-}
-
-/// Whether sockets on both addresses would get the same clients.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && any
 }

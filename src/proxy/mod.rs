@@ -28,6 +28,7 @@ mod ask;
 mod backend;
 mod body;
 pub mod check;
+pub mod claim;
 mod client;
 pub mod control;
 mod control_client;

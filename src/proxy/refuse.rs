@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::control::{Code, ControlError, Entry};
-use super::routes::Routes;
 use super::store::BadEntry;
 
 /// Refuses a fencing number lower than the stored one.
@@ -26,23 +25,15 @@ pub fn refuse_stale(stored: &Entry, fence: u64) -> Result<(), ControlError> {
     })
 }
 
-/// Refuses a host that another service has on the same listener.
-///
-/// # Errors
-///
-/// Where it has.
-pub fn refuse_taken_host(routes: &Routes, entry: &Entry) -> Result<(), ControlError> {
-    let Some((other, host)) = routes.conflict(entry) else {
-        return Ok(());
-    };
+/// The service `other` answers for `host` on the same listener; an empty host stands for the default.
+pub fn host_taken(other: &str, host: &str, listen: &str) -> ControlError {
     let what = if host.is_empty() {
         "requests for any host".to_owned()
     } else {
         format!("host `{host}`")
     };
-    let listen = &entry.listen;
     let message = format!("service `{other}` already answers {what} on `{listen}`");
-    Err(ControlError::new(Code::HostTaken, message))
+    ControlError::new(Code::HostTaken, message)
 }
 
 /// Another service keeps the address from being opened.

@@ -99,20 +99,9 @@ impl Routes {
             .collect()
     }
 
-    /// The other service that already answers for a host of `entry` on its listener, and that
-    /// host; an empty host stands for the default.
-    pub fn conflict<'a>(&'a self, entry: &'a Entry) -> Option<(&'a str, &'a str)> {
-        let hosts = self.listeners.get(&parse_listen(&entry.listen).ok()?)?;
-        let other = |service: &'a Arc<Service>| {
-            (service.entry.service != entry.service).then_some(service.entry.service.as_str())
-        };
-        if entry.hosts.is_empty() {
-            return hosts.default.as_ref().and_then(other).map(|it| (it, ""));
-        }
-        entry.hosts.iter().find_map(|host| {
-            let taken = hosts.by_host.get(normal_host(host).as_ref())?;
-            other(taken).map(|it| (it, host.as_str()))
-        })
+    /// Every entry.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.services.values().map(|service| service.entry.as_ref())
     }
 }
 
@@ -155,7 +144,7 @@ impl Service {
 }
 
 /// `host` in lower case, without its port and without a dot at its end.
-fn normal_host(host: &str) -> Cow<'_, str> {
+pub fn normal_host(host: &str) -> Cow<'_, str> {
     let without_port = match host.rfind(':') {
         Some(colon) if host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit()) => {
             &host[..colon]
