@@ -3,6 +3,7 @@
 mod builds;
 mod deploys;
 pub mod kit;
+mod listeners;
 mod others;
 mod pulls;
 mod registry;

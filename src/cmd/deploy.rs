@@ -12,6 +12,7 @@ use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::free_slot;
+use crate::pointer::PointerError;
 
 use super::context::{Context, Digests, Told};
 use super::hooks::told;
@@ -19,6 +20,7 @@ use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, restore_marks, unfinished, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
+use super::shared::Foreseen;
 
 /// What a deploy does with a routing that somebody else has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +76,10 @@ pub async fn deploy(
     operator.journal()?;
     if unfinished(&operator.need_runs().await?).is_none() {
         // Before the pointer is made ready; what is unfinished is settled before this is known.
-        operator.foresee_shared(&plan).await?;
+        foresee(operator, &plan).await?;
     }
-    let touched = Touched::Nothing;
-    let of_pointer = |error| Error::of_pointer(operator.service.as_str(), error, touched);
-    operator
-        .pointer
-        .ready(operator.report.as_ref())
-        .await
-        .map_err(of_pointer)?;
+    let ready = operator.pointer.ready(operator.report.as_ref()).await;
+    ready.map_err(|error| of_pointer(operator, error))?;
     let mut held = operator.acquire(async || operator.floor().await).await?;
     let ended = while_held(operator, plan, record, drift, &mut held).await;
     operator.let_go(held).await;
@@ -121,7 +118,7 @@ async fn while_held(
     {
         return Ok(ended);
     }
-    let foreseen = operator.foresee_shared(&plan).await?;
+    let foreseen = foresee(operator, &plan).await?;
     for caution in foreseen.cautions {
         operator.report.warn(&caution);
     }
@@ -150,6 +147,19 @@ async fn while_held(
         unread: None,
     };
     operator.begin(opening, &world, held).await
+}
+
+/// Refuses what would fail for what stands now: before a release is begun, and long before its
+/// migration would have run.
+async fn foresee(operator: &Operator, plan: &Plan) -> Result<Foreseen, Error> {
+    let foreseen = operator.foresee_shared(plan).await?;
+    let had = operator.pointer.foresee().await;
+    had.map_err(|error| of_pointer(operator, error))?;
+    Ok(foreseen)
+}
+
+fn of_pointer(operator: &Operator, error: PointerError) -> Error {
+    Error::of_pointer(operator.service.as_str(), error, Touched::Nothing)
 }
 
 /// A role that has become live-only still runs in releases from before that.
@@ -241,7 +251,7 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     let runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
     refuse_drift(operator, &world, &runs, drift)?;
-    let foreseen = operator.foresee_shared(plan).await?;
+    let foreseen = foresee(operator, plan).await?;
     let view = survey(&world);
     let (_, newest) = highest(&runs, &world, &view);
     let release = Release(newest.0 + 1);

@@ -262,6 +262,10 @@ impl Pointer for BoundedPointer {
         self.asks(READY, self.0.ready(sink)).await
     }
 
+    async fn foresee(&self) -> Result<(), PointerError> {
+        self.asks(POINTER, self.0.foresee()).await
+    }
+
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
         self.asks(POINTER, self.0.read()).await
     }

@@ -76,6 +76,10 @@ pub trait Pointer: Send + Sync {
     /// Makes sure that it can be written: starts what is flipside's own. Touches no traffic.
     async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError>;
 
+    /// Refuses what a write of this service's would be refused for, as far as that can be seen now:
+    /// what it does not foresee, the write still refuses. Touches nothing.
+    async fn foresee(&self) -> Result<(), PointerError>;
+
     /// What it says now: asked of the real thing, never of a cache. `None`: it knows nothing of the
     /// service.
     async fn read(&self) -> Result<Option<Routing>, PointerError>;

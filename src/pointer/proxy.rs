@@ -32,6 +32,7 @@ use line::{Line, Reached, Ways};
 
 mod binary;
 mod container;
+mod foresee;
 mod line;
 mod overview;
 mod words;
@@ -269,6 +270,13 @@ impl Pointer for ProxyPointer {
             tokio::time::sleep(wait).await;
             waited += wait;
             wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn foresee(&self) -> Result<(), PointerError> {
+        match &self.plan {
+            Some(plan) => foresee::foresee(&self.line, &self.service, plan).await,
+            None => Ok(()),
         }
     }
 

@@ -82,6 +82,7 @@ groups! {
     }
     "The pointer": {
         "port-in-use" => "Another process listens where the proxy should",
+        "port-published" => "The Compose project that ran before still publishes the port",
         "proxy-strangers" => "Somebody else's container has the proxy's name",
         "proxy-killed" => "The proxy is killed, and comes back by itself",
         "proxy-killed-switch" => "The proxy is killed at the switch, and comes back by itself",

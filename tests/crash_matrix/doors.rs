@@ -460,6 +460,11 @@ impl Pointer for Door {
             .await
     }
 
+    async fn foresee(&self) -> Result<(), PointerError> {
+        let inner = self.pointer.foresee();
+        self.through(Op::Foresee, None, inner).await
+    }
+
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
         let read = self.through(Op::Read, None, self.pointer.read()).await?;
         if self.stage.flaw == Flaw::CachesPointer {

@@ -155,6 +155,7 @@ fn changes(op: Op) -> bool {
         | Op::Claim
         | Op::Tokens
         | Op::Ended
+        | Op::Foresee
         | Op::Read
         | Op::Write
         | Op::Settled

@@ -85,6 +85,7 @@ pub(super) fn only_asks(op: Op) -> bool {
         | Op::Marks
         | Op::Tokens
         | Op::Ended
+        | Op::Foresee
         | Op::Read
         | Op::Ask
         | Op::Check

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "docker",
             "engine::EngineError",
             "proxy::check",
+            "proxy::claim",
             "proxy::control",
             "proxy::table",
             "probe",

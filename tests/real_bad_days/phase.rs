@@ -74,8 +74,11 @@ impl Rig {
     /// One on a host of its own, which has the image.
     pub fn on(host: &Host, phase: Phase, wait: u32) -> Self {
         let stage = Stage::new();
-        host.door(stage.port);
-        Self::of(phase, wait, stage, &host.url())
+        let port = stage.port;
+        let rig = Self::of(phase, wait, stage, &host.url());
+        // Not before: it holds the port here, where the proxy does there.
+        host.door(port);
+        rig
     }
 
     fn of(phase: Phase, wait: u32, mut stage: Stage, url: &str) -> Self {

@@ -27,7 +27,6 @@ impl Both {
         host.load(&hello_tag());
         let mut stage = Stage::new();
         stage.engine = Some(host.url());
-        host.door(stage.port);
         let frozen = stage.another();
         let listen = format!("\"127.0.0.1:{}\"", stage.port);
         let plan = stage.plan().replace(&stage.image, &hello_tag());
@@ -47,6 +46,8 @@ impl Both {
             let set = format!("VERSION={version}");
             stage.expect(0, &["deploy", "frozen.yaml", "--set", &set]);
         }
+        // Not before: it holds the port here, where the proxy does there.
+        host.door(stage.port);
         Self {
             host,
             stage,

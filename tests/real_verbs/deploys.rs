@@ -194,26 +194,6 @@ fn a_release_that_fails_in_its_bake_is_switched_back() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_what_to_do() {
-    let stage = Stage::new();
-    let taken = std::net::TcpListener::bind(("127.0.0.1", stage.port)).unwrap();
-    let ran = stage.run(&["deploy"]);
-    ran.says(&[
-        &format!("127.0.0.1:{}", stage.port),
-        "another process listens there already",
-        "hint:",
-        "listen:",
-    ]);
-    assert_eq!(ran.code, 3, "{ran}");
-    assert_eq!(stage.parts(), [""; 0]);
-    let day = Day::of("port-in-use", &stage).saw("flipside deploy", &ran);
-    drop(taken);
-    day.serves(Serves::Nothing);
-    stage.deploy(&[]);
-    stage.serves("1");
-}
-
-#[test]
 fn what_was_in_flight_at_the_switch_is_finished_or_cut_and_counted() {
     let stage = Stage::new();
     stage.deploy(&["VERSION=one"]);

@@ -166,6 +166,10 @@ impl Pointer for FakePointer {
         self.call(Op::Ready, |_, _| Ok(())).await
     }
 
+    async fn foresee(&self) -> Result<(), PointerError> {
+        self.call(Op::Foresee, |_, _| Ok(())).await
+    }
+
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
         self.call(Op::Read, |world, service| {
             Ok(world.routings.get(service).cloned())

@@ -21,6 +21,7 @@ pub enum Op {
     DropToken,
     Ended,
     Ready,
+    Foresee,
     Read,
     Write,
     Settled,

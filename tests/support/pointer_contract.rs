@@ -52,6 +52,7 @@ impl Fixture {
 pub async fn all<F: AsyncFn() -> Fixture>(fixture: F) {
     what_is_not_known_reads_as_nothing(&fixture().await).await;
     ready_twice_is_once(&fixture().await).await;
+    a_look_ahead_moves_nothing(&fixture().await).await;
     a_write_reads_back_in_full(&fixture().await).await;
     a_write_twice_is_once(&fixture().await).await;
     a_write_over_something_else_moves_nothing(&fixture().await).await;
@@ -74,6 +75,15 @@ pub async fn ready_twice_is_once(fixture: &Fixture) {
     let generation = fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
     fixture.pointer.ready(&Silent).await.unwrap();
     fixture.pointer.ready(&Silent).await.unwrap();
+    assert_eq!(fixture.found().await.generation, generation);
+}
+
+/// [`Pointer::foresee`] changes nothing, and has nothing against what is written already.
+pub async fn a_look_ahead_moves_nothing(fixture: &Fixture) {
+    assert_eq!(fixture.pointer.foresee().await, Ok(()));
+    assert_eq!(fixture.pointer.read().await, Ok(None));
+    let generation = fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
+    assert_eq!(fixture.pointer.foresee().await, Ok(()));
     assert_eq!(fixture.found().await.generation, generation);
 }
 

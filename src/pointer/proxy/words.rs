@@ -3,10 +3,15 @@
 //! Pure. Nothing is lost on the way there and back: listener, hosts and preview, which a routing
 //! does not name, are kept from the entry that is replaced.
 
+use std::net::SocketAddr;
+
+use bollard::models::ContainerSummary;
+
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Generation, Release, ServiceName, Slot};
 use crate::core::plan::ProxyPlan;
 use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
+use crate::core::words::clean;
 use crate::proxy::check::Outcome;
 use crate::proxy::control::{self, Code, ControlError, Entry};
 use crate::proxy::table::{self, EnvironmentRoute, VERSION};
@@ -150,15 +155,8 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
         Code::StaleFence => return moved(SwitchRefusal::Fenced, refusal.entry),
         Code::GenerationMoved => return moved(SwitchRefusal::Moved, refusal.entry),
         Code::ListenFailed => {
-            let port = refusal
-                .address
-                .as_deref()
-                .and_then(|it| it.rsplit(':').next());
-            let port = port.unwrap_or("PORT");
-            Some(format!(
-                "stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or name another \
-                 address in the plan's `pointer: {{ proxy: {{ listen: … }} }}`"
-            ))
+            let address = refusal.address.as_deref();
+            Some(stop_listener(address.and_then(|it| it.rsplit(':').next())))
         }
         Code::HostTaken => Some(
             "give each service its own `host:` or `listen:` in its plan's `pointer: { proxy: … }`"
@@ -180,6 +178,54 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
     PointerError::Failed {
         what: format!("the proxy `{}` refused: {}", site.name, refusal.message),
         hint,
+    }
+}
+
+/// Where a listener may be instead.
+const ELSEWHERE: &str = "name another address in the plan's `pointer: { proxy: { listen: … } }`";
+
+/// What mends that something else listens on a port.
+fn stop_listener(port: Option<&str>) -> String {
+    let port = port.unwrap_or("PORT");
+    format!("stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or {ELSEWHERE}")
+}
+
+/// Something else listens where the proxy is to.
+pub(super) fn taken(site: &Site, address: SocketAddr) -> PointerError {
+    PointerError::Failed {
+        what: format!(
+            "the proxy `{}` cannot listen on {address}: another process listens there already; \
+             nothing was touched",
+            site.name
+        ),
+        hint: Some(stop_listener(Some(&address.port().to_string()))),
+    }
+}
+
+/// A container has published the port on which the proxy is to listen.
+pub(super) fn published(
+    site: &Site,
+    address: SocketAddr,
+    container: &ContainerSummary,
+) -> PointerError {
+    let names = container.names.iter().flatten();
+    let name = names.map(|name| name.trim_start_matches('/')).next();
+    let name = clean(name.or(container.id.as_deref()).unwrap_or_default());
+    let label = |key: &str| Some(clean(container.labels.as_ref()?.get(key)?));
+    let project = label("com.docker.compose.project").map(|project| {
+        let role = label("com.docker.compose.service").unwrap_or_default();
+        format!(" (`{role}` of the Compose project `{project}`)")
+    });
+    PointerError::Failed {
+        what: format!(
+            "the proxy `{}` cannot listen on {address}: the container `{name}`{} publishes that \
+             port; nothing was touched",
+            site.name,
+            project.unwrap_or_default()
+        ),
+        hint: Some(format!(
+            "stop it: docker update --restart=no {name} && docker stop {name}; or {ELSEWHERE}"
+        )),
     }
 }
 
