@@ -276,10 +276,8 @@ impl Narrator {
             | Action::Disconnect
             | Action::RemoveShared
             | Action::TearDown { .. } => {}
-            Action::Apply { .. } if self.settles() => {}
-            Action::Apply { role } => told.warn(format!(
-                "`{role}` is about to stop, for as long as it takes to start again"
-            )),
+            // That a role stops is told when it does.
+            Action::Apply { .. } => {}
             Action::Wake { release } => told.warn(format!(
                 "{} gets the traffic and sleeps: waking it",
                 self.name(*release)

@@ -63,6 +63,11 @@ pub enum Progress {
         /// Until its end.
         left_ms: Millis,
     },
+    /// A shared role stops, for as long as it takes to start again.
+    Stop {
+        /// The role.
+        role: String,
+    },
     /// Something is waited for that another one holds.
     Wait {
         /// What, and who holds it.

@@ -1,7 +1,7 @@
 //! What is under way, folded from [`Progress`]: at most a handful of rows, the same for a terminal's
 //! bars and for a heartbeat line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::names::Millis;
 use crate::core::progress::Progress;
@@ -46,7 +46,12 @@ pub(super) struct Track {
     drain: Option<Drain>,
     bake: Option<(Millis, Millis)>,
     wait: Option<String>,
+    stops: BTreeSet<String>,
     output: BTreeMap<String, String>,
+}
+
+fn stops(role: &str) -> String {
+    format!("`{role}` stops, for as long as it takes to start again")
 }
 
 impl Track {
@@ -98,6 +103,11 @@ impl Track {
             Progress::Output { of, line } => {
                 self.output.insert(clean(&of), clean(line.trim_end()));
             }
+            Progress::Stop { role } => {
+                let new = stops(&clean(&role));
+                let first = self.stops.insert(clean(&role));
+                return first.then_some(new);
+            }
             Progress::Wait { what } => {
                 let what = clean(&what);
                 let new = format!("waiting for {what}");
@@ -116,6 +126,9 @@ impl Track {
         let of = |done: u32, total: u32| Some((done.into(), total.into()));
         if let Some(what) = &self.wait {
             row(format!("waiting for {what}"), None);
+        }
+        for role in self.stops.iter().take(REASONS) {
+            row(stops(role), None);
         }
         let going = self
             .pulls

@@ -72,6 +72,19 @@ fn one_that_takes_too_long_is_undone() {
 }
 
 #[test]
+fn that_a_role_stops_is_said_when_it_does() {
+    let stage = stage();
+    stage.deploy(&[]);
+    let db = db(&stage);
+    let before = life(&db);
+    let failed = apply(&stage, 3, &["DB=2", "DB_IMAGE=registry.invalid/db:1"]);
+    failed.never_says("`db` stops, for as long");
+    assert_eq!(life(&db), before);
+    let done = apply(&stage, 0, &["DB=2"]);
+    done.says(&["`db` stops, for as long as it takes to start again"]);
+}
+
+#[test]
 fn data_without_a_name_is_carried_over() {
     let stage = stage();
     let plan = std::fs::read_to_string(stage.path().join("flipside.yaml")).unwrap();

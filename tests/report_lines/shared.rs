@@ -50,10 +50,8 @@ fn an_apply_is_told_in_words() {
         &told(&events),
         r#"
         . apply the plan to the shared roles `db` and `queue`, begun by `ana@ci`
-        ! `db` is about to stop, for as long as it takes to start again
         + the shared role `db` runs with the plan's settings after 100 ms
         | `proj-db-1` of the Compose project is stopped and kept; once nothing is missing: docker rm proj-db-1
-        ! `queue` is about to stop, for as long as it takes to start again
         . the shared role `queue` is as the plan has it
         + the shared roles are as the plan has them, 500 ms after the start
     "#,
@@ -82,7 +80,6 @@ fn an_apply_that_fails_is_told_with_its_logs() {
         &told(&events),
         r#"
         . apply the plan to the shared role `db`, begun by `ana@ci`
-        ! `db` is about to stop, for as long as it takes to start again
         x the shared role `db` did not come up
         | `shop-shared-db`: exited with 1
         |   its last log line:

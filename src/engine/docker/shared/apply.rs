@@ -22,7 +22,7 @@ use super::{LOG_LINES, LOOK, check_data, free_address, network, volumes};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
-use crate::core::progress::Sink;
+use crate::core::progress::{Progress, Sink};
 use crate::core::shared::{Applied, Owner, Reach};
 use crate::core::world::{ContainerState, Health};
 use crate::docker::refused;
@@ -49,7 +49,7 @@ pub(in super::super) async fn apply(
         // One that was never started may lack its files.
         let was_started = first.new.container.state != ContainerState::Created;
         if was_started && are_as_planned(plan, &begun)? {
-            return go_on(engine, plan, &begun).await.map_err(acted);
+            return go_on(engine, plan, &begun, sink).await.map_err(acted);
         }
         end(engine, service, &begun).await.map_err(acted)?;
         looked = look::look(engine, service, Some(plan)).await?;
@@ -119,7 +119,7 @@ pub(in super::super) async fn apply(
         let what = format!("`{}` has vanished", new_name(service, name));
         return Err(acted(refused(what)));
     }
-    go_on(engine, plan, &begun).await.map_err(acted)
+    go_on(engine, plan, &begun, sink).await.map_err(acted)
 }
 
 /// Whether what was begun is what the plan asks for.
@@ -192,10 +192,15 @@ async fn are_well(engine: &Docker, begun: &[Trial]) -> Result<bool, EngineError>
 }
 
 /// Every step of the exchange that has not been done.
-async fn go_on(engine: &Docker, plan: &Plan, begun: &[Trial]) -> Result<Applied, EngineError> {
+async fn go_on(
+    engine: &Docker,
+    plan: &Plan,
+    begun: &[Trial],
+    sink: &dyn Sink,
+) -> Result<Applied, EngineError> {
     let service = &plan.service;
     let first = &begun[0].new.container;
-    let failed = match exchange(engine, plan, begun).await {
+    let failed = match exchange(engine, plan, begun, sink).await {
         Ok(None) => {
             finish(engine, service, begun).await?;
             let old = begun.iter().flat_map(|trial| &trial.old);
@@ -250,7 +255,14 @@ async fn exchange(
     engine: &Docker,
     plan: &Plan,
     begun: &[Trial],
+    sink: &dyn Sink,
 ) -> Result<Option<Unwell>, EngineError> {
+    for trial in begun {
+        if trial.old.iter().any(|(old, _)| old.runs()) {
+            let role = trial.new.container.role.to_string();
+            sink.progress(Progress::Stop { role });
+        }
+    }
     stop_old(engine, &plan.service, begun).await?;
     for trial in begun {
         let new = &trial.new.container;
