@@ -186,6 +186,9 @@ impl Drive<'_> {
         if matches!(action, Action::Hook { .. }) {
             return self.hook(state, action, fence).await;
         }
+        if matches!(action, Action::Apply { .. } | Action::RemoveShared) {
+            return self.whole(state, action, fence).await;
+        }
         let performed = self.performer.perform(state, action, fence);
         if !may_be_dropped(action) {
             return Ok(performed.await);
@@ -195,6 +198,31 @@ impl Drive<'_> {
             Some((ask, by)) = self.asks.recv() => Ok(Event::Asked { ask, by }),
             event = performed => Ok(event),
             unheld = lost(self.lease) => Err(unheld.into()),
+        }
+    }
+
+    /// Does what takes its time and cannot be cut short. What is asked meanwhile is noted at once, so
+    /// that whoever asks is not left without an answer, and waits.
+    async fn whole(
+        &mut self,
+        state: &mut State,
+        action: &Action,
+        fence: Fence,
+    ) -> Result<Event, Stopped> {
+        let (begun, performer) = (state.clone(), self.performer);
+        let mut performed = pin!(performer.perform(&begun, action, fence));
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut performed => return Ok(event),
+                Some((ask, by)) = self.asks.recv() => {
+                    let noted = self.note(state, Event::Asked { ask, by }).await;
+                    if noted.is_err() {
+                        performed.as_mut().await;
+                    }
+                    noted?;
+                }
+            }
         }
     }
 

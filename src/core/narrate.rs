@@ -476,7 +476,11 @@ impl Narrator {
             Ask::Settle => "asks to bring it to an end",
             Ask::Leave => "asks to stop",
         };
-        told.warn(format!("`{}` {what}", clean(by)));
+        let first = match &self.act {
+            Some((_, Action::Apply { role })) => format!("; `{role}` is not left halfway"),
+            _ => String::new(),
+        };
+        told.warn(format!("`{}` {what}{first}", clean(by)));
     }
 
     fn target(&self) -> Option<Release> {

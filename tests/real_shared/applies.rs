@@ -1,5 +1,7 @@
 //! `shared apply`: asked for, said, done; and undone where the new container does not come up.
 
+use rustix::process::Signal;
+
 use super::{apply, containers, db, inspect, life, runs, stage, variable};
 use crate::real_verbs::kit::docker;
 
@@ -82,6 +84,29 @@ fn that_a_role_stops_is_said_when_it_does() {
     assert_eq!(life(&db), before);
     let done = apply(&stage, 0, &["DB=2"]);
     done.says(&["`db` stops, for as long as it takes to start again"]);
+}
+
+#[test]
+fn who_asks_it_to_stop_is_answered_at_once() {
+    let stage = stage();
+    stage.deploy(&[]);
+    let words = [
+        "shared",
+        "apply",
+        "--yes",
+        "--set",
+        "DB=2",
+        "--set",
+        "DB_DELAY=2000",
+    ];
+    let mut applying = stage.start(&words);
+    applying.until_shown("`db` stops, for as long as it takes to start again");
+    applying.signal(Signal::INT);
+    applying.until_shown("`SIGINT` asks to stop; `db` is not left halfway");
+    assert_ne!(variable(&db(&stage), "VERSION"), "2", "it is done already");
+    let ran = applying.end();
+    ran.says(&["the shared role `db` runs with the plan's settings"]);
+    assert_eq!(variable(&db(&stage), "VERSION"), "2");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is said of shared roles.
 
-use flipside::core::action::Action;
+use flipside::core::action::{Action, Ask};
 use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
 use flipside::core::names::{Release, RoleName};
 use flipside::core::plan::Run;
@@ -86,6 +86,28 @@ fn an_apply_that_fails_is_told_with_its_logs() {
         |     FATAL: no such option
         + shop@2 still serves
         x not all of the plan was applied, after 300 ms; shop@2 serves
+    "#,
+    );
+}
+
+#[test]
+fn who_asks_an_apply_to_stop_is_told_what_comes_first() {
+    let asked = |by: &str| Event::Asked {
+        ask: Ask::Leave,
+        by: by.into(),
+    };
+    let events = [
+        apply(&["db"]),
+        asked("SIGTERM"),
+        intended(Action::Apply { role: role("db") }),
+        asked("SIGINT"),
+    ];
+    check(
+        &told(&events),
+        r#"
+        . apply the plan to the shared role `db`, begun by `ana@ci`
+        ! `SIGTERM` asks to stop
+        ! `SIGINT` asks to stop; `db` is not left halfway
     "#,
     );
 }
