@@ -175,6 +175,11 @@ pub(crate) fn refused(what: impl Into<String>) -> EngineError {
 
 /// What mends what an engine has said, whatever it was asked for.
 pub(crate) fn way_out(said: &str) -> Option<String> {
+    if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
+        return Some(format!(
+            "make it on the engine's host (mkdir -p {path}), or bind a path that is there"
+        ));
+    }
     let mend = "make room on the engine's disk: `docker system df` shows what takes it, and \
                 `flipside prune` removes what no release needs";
     said.contains("no space left on device")

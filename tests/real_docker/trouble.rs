@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptions;
 use flipside::core::names::Release;
-use flipside::core::plan::ImageSource;
+use flipside::core::plan::{ImageSource, Mount, MountSource};
 use flipside::docker::{Endpoint, Way};
 use flipside::engine::docker::Docker;
 use flipside::engine::{Engine, EngineError};
@@ -40,6 +40,26 @@ async fn a_strangers_container_of_that_name_is_left_alone() {
     remove(&stranger).await;
     assert!(left.is_ok());
     assert!(failure(failed.unwrap_err()).what.contains("is taken"));
+}
+
+#[tokio::test]
+async fn a_bound_path_that_is_not_there_is_said_once_with_what_mends_it() {
+    let scope = Scope::new().await;
+    let mut spec = simple(&scope, 1);
+    let web = spec.plan.roles.values_mut().next().unwrap();
+    web.mounts.push(Mount {
+        source: MountSource::Host("/nowhere/of/a/test".into()),
+        target: "/mnt".into(),
+        read_only: true,
+        propagation: None,
+    });
+    let failed = failure(try_up(&scope, &spec).await.unwrap_err());
+    down(&scope, 1).await;
+    assert!(failed.what.contains("cannot be created"), "{failed:?}");
+    assert!(failed.what.ends_with(": /nowhere/of/a/test"), "{failed:?}");
+    let hint = failed.hint.clone().unwrap_or_default();
+    assert!(hint.contains("mkdir -p /nowhere/of/a/test"), "{failed:?}");
+    assert_eq!(failed.replicas, [], "the same once more");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::equip::{equip, image_entrypoint};
 use super::names::{self, Kind};
 use super::network::{self, Own};
 use super::order::roles;
-use super::stand_up::{about, acted, of_another_run};
+use super::stand_up::{about, acted, of_another_run, uncreated};
 use super::tear_down::gone;
 use super::{Docker, LAG, once};
 use crate::core::names::{Millis, Release, ServiceName};
@@ -193,7 +193,7 @@ async fn create(
                 }
                 tokio::time::sleep(LAG).await;
             }
-            Err(error) => return Err(about(name, "cannot be created", client.fault(error))),
+            Err(error) => return Err(uncreated(name, client.fault(error))),
         }
     }
 }

@@ -302,7 +302,7 @@ impl<'a> Work<'a> {
                     }
                     tokio::time::sleep(LAG).await;
                 }
-                Err(error) => return Err(about(name, "cannot be created", client.fault(error))),
+                Err(error) => return Err(uncreated(name, client.fault(error))),
             }
         }
     }
@@ -420,6 +420,17 @@ pub(super) fn of_another_run(name: &str) -> EngineError {
 /// A semaphore or channel of ours that was closed: only while everything is being dropped.
 fn closed<E>(_: E) -> EngineError {
     refused("standing up was given up")
+}
+
+/// That a container could not be made: there is nothing more to say of it.
+pub(super) fn uncreated(name: &str, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed(failure) => EngineError::Failed(Failure {
+            what: format!("container `{name}` cannot be created: {}", failure.what),
+            ..failure
+        }),
+        other => other,
+    }
 }
 
 pub(super) fn about(name: &str, did: &str, error: EngineError) -> EngineError {

@@ -16,7 +16,7 @@ use super::super::files::{self, Helper};
 use super::super::host;
 use super::super::names::{self, Kind};
 use super::super::network::Own;
-use super::super::stand_up::about;
+use super::super::stand_up::uncreated;
 use super::look::{Mounted, Replaced};
 use super::settled;
 use crate::core::names::{Release, RoleName};
@@ -70,11 +70,7 @@ impl Make<'_> {
                 Ok(_) => break,
                 Err(error) if status(&error) == Some(409) => self.make_room().await?,
                 Err(error) => {
-                    return Err(about(
-                        &self.called,
-                        "cannot be created",
-                        client.fault(error),
-                    ));
+                    return Err(uncreated(&self.called, client.fault(error)));
                 }
             }
         }
