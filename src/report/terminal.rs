@@ -20,6 +20,9 @@ use crate::core::words::{millis, wrap};
 const LASTING_MS: Millis = 250;
 /// Draws per second, at most.
 const DRAWS: u8 = 10;
+/// What tells a row from a line above the rows, where both are only written: it does nothing on a
+/// terminal, and does not come to one.
+const ROW: &str = "\x1b[m";
 
 pub(super) struct Terminal {
     screen: Arc<Buffered>,
@@ -48,6 +51,7 @@ impl Terminal {
     ) -> Self {
         let screen = Arc::new(Buffered {
             out: Mutex::new((out, String::new())),
+            cursor: Mutex::new(Cursor::Free),
             width,
         });
         let target = Handle(Arc::clone(&screen));
@@ -170,7 +174,7 @@ impl Terminal {
             Shape::Bar => "        [{bar:20}] {wide_msg}",
             Shape::Text => "        {wide_msg}",
         };
-        ProgressStyle::with_template(template)
+        ProgressStyle::with_template(&format!("{ROW}{template}"))
             .unwrap_or_else(|_| ProgressStyle::default_spinner())
             .progress_chars("=> ")
             .tick_chars("-\\|/ ")
@@ -228,14 +232,47 @@ impl Painter<Stamped> for Terminal {
     }
 }
 
+/// Where a drawing has left the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    /// Where indicatif takes it to be.
+    Free,
+    /// At the right end of the last row, as indicatif leaves it.
+    AtRow,
+    /// Alone on the line below the rows.
+    Below,
+}
+
 /// The terminal as indicatif wants it. A drawing is gathered and written at once, so that nothing
-/// flickers.
+/// flickers. While rows are shown the cursor waits below them: what a terminal echoes of a Ctrl-C then
+/// pushes none of them to where it is not cleared.
 struct Buffered {
     out: Mutex<(Out, String)>,
+    cursor: Mutex<Cursor>,
     width: Arc<dyn Fn() -> u16 + Send + Sync>,
 }
 
 impl Buffered {
+    fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the cursor back to where indicatif has left it, and clears what was echoed meanwhile.
+    fn come_back(&self) {
+        if std::mem::replace(&mut *self.cursor(), Cursor::Free) == Cursor::Below {
+            self.gather("\r\x1b[2K\x1b[1A");
+        }
+    }
+
+    /// Lets the cursor wait below a row that was drawn last.
+    fn wait_below(&self) {
+        let mut cursor = self.cursor();
+        if *cursor == Cursor::AtRow {
+            *cursor = Cursor::Below;
+            self.gather("\r\n");
+        }
+    }
+
     fn gather(&self, text: &str) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.1.push_str(text);
@@ -260,6 +297,7 @@ impl std::fmt::Debug for Handle {
 
 impl Handle {
     fn go(&self, by: usize, letter: char) -> io::Result<()> {
+        self.0.come_back();
         if by > 0 {
             self.0.gather(&format!("\x1b[{by}{letter}"));
         }
@@ -289,22 +327,32 @@ impl TermLike for Handle {
     }
 
     fn write_line(&self, s: &str) -> io::Result<()> {
+        self.0.come_back();
         self.0.gather(s);
         self.0.gather("\r\n");
         Ok(())
     }
 
     fn write_str(&self, s: &str) -> io::Result<()> {
-        self.0.gather(s);
+        let at_row = *self.0.cursor() == Cursor::AtRow;
+        self.0.come_back();
+        let row = s.strip_prefix(ROW);
+        self.0.gather(row.unwrap_or(s));
+        // A row is filled up to the right end with blanks.
+        if row.is_some() || at_row && s.trim_start_matches(' ').is_empty() {
+            *self.0.cursor() = Cursor::AtRow;
+        }
         Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
+        self.0.come_back();
         self.0.gather("\r\x1b[2K");
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
+        self.0.wait_below();
         self.0.put("");
         Ok(())
     }

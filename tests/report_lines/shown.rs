@@ -1,5 +1,6 @@
 //! What a report shows: plain lines, JSON lines, a terminal.
 
+use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use flipside::core::action::Action;
@@ -295,6 +296,32 @@ fn a_terminal_keeps_lines_and_loses_bars() {
                   shop@1 stays up as standby: flipside rollback shop
     "#,
     );
+}
+
+/// As a terminal does that is asked to stop: it writes at the cursor.
+#[test]
+fn an_echoed_ctrl_c_leaves_no_bar_behind() {
+    let desk = Desk::new(Setup {
+        width: Some(100),
+        ..PLAIN
+    });
+    let events = whole_deploy();
+    let proven = |event: &Event| matches!(event, Event::Proven { .. });
+    let proven = events.iter().position(proven).unwrap();
+    desk.show_all(&events[..proven]);
+    for done in [1, 2] {
+        desk.report.progress(Progress::Proving { done, total: 3 });
+        desk.clock.now.fetch_add(2_000, Ordering::Relaxed);
+        desk.err.wait_for(&format!("{done} of 3"));
+        desk.err.clone().write_all(b"^C").unwrap();
+    }
+    desk.report.warn("`SIGINT` asks to stop");
+    desk.show_all(&events[proven..]);
+    desk.report.close();
+    let left = screen(&desk.err.text(), 100).0.join("\n");
+    for row in ["probing", "of 3 replicas passed  ", "[=", "^C"] {
+        assert!(!left.contains(row), "{left}");
+    }
 }
 
 #[test]
