@@ -375,6 +375,9 @@ impl Performer {
         for &release in releases {
             self.remove(release, fence).await?;
         }
+        if let Verb::Prune { .. } = state.opened.verb {
+            self.settle_shared().await?;
+        }
         let what = match state.opened.verb {
             Verb::Prune { .. } | Verb::Down { .. } => images::Which::WithSteps,
             Verb::Deploy { .. }

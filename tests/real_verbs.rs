@@ -5,6 +5,7 @@ mod deploys;
 pub mod kit;
 mod listeners;
 mod others;
+mod prunes;
 mod pulls;
 mod registry;
 mod rollbacks;

@@ -7,7 +7,7 @@ use crate::core::plan::{Policy, StandbyMode};
 use crate::core::sleep;
 use crate::core::survey::{prunable, survey};
 use crate::core::verdict::Outcome;
-use crate::core::words::{count, list};
+use crate::core::words::{clean, count, list};
 use crate::core::workers;
 use crate::core::world::World;
 use crate::engine::Built;
@@ -64,6 +64,9 @@ pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
 
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
     let runs = operator.need_runs().await?;
+    let first = runs.next;
+    let mut cut_short = runs.iter().filter(|log| log.outcome().is_none());
+    let cut_short = cut_short.any(|log| log.opened().is_some());
     if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
         return Ok(exit_of(ended.outcome));
     }
@@ -72,7 +75,6 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
     if let Some(ended) = operator.settle_shared(&mut runs, &world, held).await? {
         return Ok(exit_of(ended.outcome));
     }
-    operator.sweep_shared().await?;
     let mut world = operator.look().await?;
     let astray = workers::astray(&world);
     let handed = operator.hand_over(&mut runs, &mut world, held).await?;
@@ -92,7 +94,11 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
             return Ok(exit_of(ended.outcome));
         }
     }
-    say(operator, Said::Did, &found, to);
+    let before = match cut_short || runs.next > first {
+        true => Before::Something,
+        false => Before::Nothing,
+    };
+    say(operator, Said::Did(before), &found, to);
     Ok(exit_of(handed))
 }
 
@@ -100,18 +106,22 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
 struct Found {
     releases: Vec<Release>,
     images: Vec<Built>,
+    /// What was only made on the way to a shared role.
+    of_shared: Vec<String>,
     restless: Restless,
 }
 
 impl Found {
     fn is_empty(&self) -> bool {
-        let removes = !self.releases.is_empty() || !self.images.is_empty();
-        !removes && self.restless == Restless::default()
+        let stays = self.releases.is_empty() && self.images.is_empty() && self.of_shared.is_empty();
+        stays && self.restless == Restless::default()
     }
 }
 
 async fn look(operator: &Operator, world: &World, runs: &[RunLog]) -> Result<Found, Error> {
+    let of_shared = operator.engine.left_of_shared(&operator.service).await;
     Ok(Found {
+        of_shared: of_shared.map_err(|error| Error::of_engine(error, Touched::Nothing))?,
         releases: unneeded(operator, world, runs),
         images: unneeded_images(operator, world).await?,
         restless: restless(world),
@@ -188,8 +198,17 @@ fn restless(world: &World) -> Restless {
 /// Whether it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
-    Did,
+    Did(Before),
     Would,
+}
+
+/// What was done before it was looked what there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing.
+    Nothing,
+    /// Something was settled, of which its own run has told.
+    Something,
 }
 
 /// `workers` is the release to which they are handed over, if they are.
@@ -197,10 +216,11 @@ fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>)
     let Found {
         releases,
         images,
+        of_shared,
         restless,
     } = found;
     let what = match said {
-        Said::Did => "removed",
+        Said::Did(_) => "removed",
         Said::Would => "would remove",
     };
     let steps = images.iter().filter(|image| image.step).count();
@@ -213,19 +233,21 @@ fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>)
     if steps > 0 {
         parts.push(count(steps as u64, "cached build"));
     }
+    parts.extend(of_shared.iter().map(|name| format!("`{}`", clean(name))));
     let value = serde_json::json!({
         "event": "pruned",
         "service": operator.service,
         "releases": releases,
         "images": images,
         "cached_builds": steps,
+        "of_shared": of_shared,
         "asleep": restless.awake,
         "woken": restless.asleep,
         "workers_of": workers,
         "what": what,
     });
     let would = |did: &str| match said {
-        Said::Did => did.to_owned(),
+        Said::Did(_) => did.to_owned(),
         Said::Would => format!("would be {did}"),
     };
     let mut lines = Vec::new();
@@ -245,7 +267,10 @@ fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>)
         lines.push(format!("{}: the workers, to {name}", would("handed over")));
     }
     if lines.is_empty() {
-        lines.push("nothing to remove".into());
+        lines.push(match said {
+            Said::Did(Before::Something) => "nothing else to remove".into(),
+            Said::Did(Before::Nothing) | Said::Would => "nothing to remove".into(),
+        });
     }
     let text = lines.join("\n");
     operator.report.data(&value, &text);

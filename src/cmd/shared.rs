@@ -328,13 +328,6 @@ impl Operator {
         Ok(stop)
     }
 
-    /// Removes what was only made on the way to a container that nobody has.
-    pub(super) async fn sweep_shared(&self) -> Result<(), Error> {
-        let swept = self.engine.settle_shared(&self.service).await;
-        swept.map_err(|error| Error::of_engine(error, Touched::Something))?;
-        Ok(())
-    }
-
     /// What stands for shared roles, whatever the plan.
     pub(super) async fn shared(&self) -> Result<Vec<Shared>, Error> {
         let standing = self.engine.shared(&self.service, None).await;

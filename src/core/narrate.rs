@@ -211,6 +211,9 @@ impl Narrator {
                 "hand the workers over to {}, begun by `{by}`",
                 self.name(*to)
             )),
+            Verb::Prune { releases } if releases.is_empty() => {
+                told.step("prune what nothing needs".into());
+            }
             Verb::Prune { releases } => told.step(format!("prune {}", self.names(releases))),
             Verb::Down { .. } => {
                 told.step(format!("take `{}` down, begun by `{by}`", self.service));

@@ -337,6 +337,10 @@ pub trait Engine: Send + Sync {
         sink: &dyn Sink,
     ) -> Result<Applied, EngineError>;
 
+    /// What was only made on the way to a shared role's container that nobody has, by name: copied
+    /// volumes, and the containers that fill them. [`Engine::settle_shared`] removes it.
+    async fn left_of_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+
     /// Brings to an end what killed calls of [`Engine::apply_shared`] have left: keeps the new
     /// container where that is well by now, puts the old one back where it is not, and removes what
     /// was only made on the way. Waits for no health check. Says what it did, a sentence each.

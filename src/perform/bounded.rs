@@ -202,6 +202,10 @@ impl Engine for BoundedEngine {
         self.0.apply_shared(plan, role, sink).await
     }
 
+    async fn left_of_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.asks(self.0.left_of_shared(service)).await
+    }
+
     async fn settle_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
         self.0.settle_shared(service).await
     }

@@ -85,7 +85,8 @@ impl Performer {
         }
     }
 
-    async fn settle_shared(&self) -> Result<Vec<String>, Fault> {
+    /// Ends what was begun with shared roles, and removes what is left of it.
+    pub(super) async fn settle_shared(&self) -> Result<Vec<String>, Fault> {
         let settle = self.with.engine.settle_shared(&self.with.service);
         let settled = tokio::time::timeout(REMOVE, settle).await;
         Ok(settled.map_err(|_| Fault::Lost("shared roles are still being put back".into()))??)

@@ -217,6 +217,11 @@ impl Engine for Door {
             .await
     }
 
+    async fn left_of_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.left_of_shared(service);
+        self.through(Op::Shared, None, inner).await
+    }
+
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
         let inner = self.engine.settle_shared(service);
         let halfway = |one: &FakeShared| one.service == *service && one.old.is_some();

@@ -299,6 +299,9 @@ impl Engine for Stage {
     async fn rivals(&self, _: &ServiceName, _: Option<&Plan>) -> Result<Vec<Rival>, EngineError> {
         unplayed()
     }
+    async fn left_of_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        unplayed()
+    }
     async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
         unplayed()
     }

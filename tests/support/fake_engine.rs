@@ -422,6 +422,11 @@ impl Engine for FakeEngine {
         self.apply(plan, role).await
     }
 
+    /// What it makes on the way has no parts.
+    async fn left_of_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
+
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
         self.settle(service).await
     }

@@ -281,6 +281,10 @@ impl Engine for Docker {
         shared::apply(self, plan, role, sink).await
     }
 
+    async fn left_of_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        shared::left(self, service).await
+    }
+
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
         shared::settle(self, service).await
     }

@@ -29,6 +29,7 @@ mod apply;
 mod elsewhere;
 mod external;
 mod former;
+mod left;
 mod look;
 mod make;
 mod open;
@@ -38,6 +39,7 @@ mod steps;
 mod volumes;
 
 pub(super) use apply::{apply, settle};
+pub(super) use left::left;
 use look::{Looked, Standing, Trial};
 use make::Make;
 pub(super) use rivals::rivals;
@@ -438,14 +440,9 @@ async fn disconnect(engine: &Docker, network: &str, container: &str) -> Result<(
 
 /// Containers that were only there to be filled through, for a killed call.
 async fn sweep_helpers(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
-    let kind = names::Kind::Helper.as_str();
-    let filter = label_filter(&[(names::SERVICE, service.as_str()), (names::KIND, kind)]);
-    let listed = inspect::containers(engine, filter).await?;
-    for container in listed {
-        let labels = container.labels.unwrap_or_default();
-        if let (None, Some(id)) = (names::release(&labels), container.id) {
-            remove(engine, &id).await?;
-        }
+    let helpers = left::helpers(engine, service).await?;
+    for id in helpers.into_iter().filter_map(|helper| helper.id) {
+        remove(engine, &id).await?;
     }
     Ok(())
 }

@@ -191,11 +191,14 @@ pub(super) async fn copied(
     Ok(listed.into_iter().map(|volume| volume.name).collect())
 }
 
-/// Removes those of them that no shared container has.
-pub(super) async fn sweep(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
-    let copied = copied(engine, service).await?;
+/// Those of them that no shared container has.
+pub(super) async fn unused(
+    engine: &Docker,
+    service: &ServiceName,
+) -> Result<Vec<String>, EngineError> {
+    let mut copied = copied(engine, service).await?;
     if copied.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let looked = super::look::look(engine, service, None).await?;
     let used: BTreeSet<&String> = looked
@@ -203,8 +206,14 @@ pub(super) async fn sweep(engine: &Docker, service: &ServiceName) -> Result<(), 
         .iter()
         .flat_map(|one| one.mounts.iter().map(|mount| &mount.volume))
         .collect();
-    for volume in copied.iter().filter(|volume| !used.contains(volume)) {
-        tear_down::volume(engine, volume).await?;
+    copied.retain(|volume| !used.contains(volume));
+    Ok(copied.into_iter().collect())
+}
+
+/// Removes them.
+pub(super) async fn sweep(engine: &Docker, service: &ServiceName) -> Result<(), EngineError> {
+    for volume in unused(engine, service).await? {
+        tear_down::volume(engine, &volume).await?;
     }
     Ok(())
 }
