@@ -2,6 +2,7 @@
 
 mod builds;
 mod deploys;
+mod idle;
 pub mod kit;
 mod listeners;
 mod others;

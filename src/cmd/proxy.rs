@@ -64,17 +64,16 @@ pub fn options(
     }
 }
 
-/// Takes the proxy down if no other service is on the engine and it serves nothing any more.
+/// Takes the proxy down if it serves nothing any more and no other service may be about to be served
+/// by it.
 ///
 /// # Errors
 /// Where it cannot be asked, its container is a stranger's, or the engine says no.
 pub async fn end_if_idle(context: &Context, operator: &Operator) -> Result<(), Error> {
-    let known = operator.engine.services().await;
-    let known = known.map_err(|error| Error::of_engine(error, Touched::Something))?;
-    if known.iter().any(|service| *service != operator.service) {
+    let site = connect(context).await?;
+    if is_awaited(operator, &site).await? {
         return Ok(());
     }
-    let site = connect(context).await?;
     let down = within(
         DOWN,
         &site,
@@ -86,6 +85,29 @@ pub async fn end_if_idle(context: &Context, operator: &Operator) -> Result<(), E
         context.report.say(&lines(&down));
     }
     Ok(())
+}
+
+/// Whether another service has an environment, or somebody at work on it, and no other proxy of the
+/// engine serves it: its first switch may be yet to come. What is shared needs no proxy.
+async fn is_awaited(operator: &Operator, site: &Site) -> Result<bool, Error> {
+    let engine = &operator.engine;
+    let away = |error| Error::of_engine(error, Touched::Something);
+    let mut elsewhere = None;
+    for service in engine.services().await.map_err(away)? {
+        let (stands, held) =
+            tokio::try_join!(engine.inspect(&service), engine.tokens(&service)).map_err(away)?;
+        if service == operator.service || stands.is_empty() && held.is_empty() {
+            continue;
+        }
+        if elsewhere.is_none() {
+            let asked = pointer::served_elsewhere(site);
+            elsewhere = Some(within(ANSWER, site, asked, Touched::Something).await?);
+        }
+        if elsewhere.iter().flatten().all(|it| *it != service.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `flipside proxy run`: blocks until it is told to stop, on threads and runtimes of its own, so it

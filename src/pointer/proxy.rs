@@ -38,7 +38,7 @@ mod overview;
 mod words;
 
 pub use line::Control;
-pub use overview::{Overview, TakenDown, overview, take_down, take_down_if_idle};
+pub use overview::{Overview, TakenDown, overview, served_elsewhere, take_down, take_down_if_idle};
 
 /// The directory on the engine's host with one directory per proxy, which holds its socket.
 pub const RUN_DIR: &str = "/var/lib/flipside/run";

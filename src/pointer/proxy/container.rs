@@ -13,13 +13,13 @@ use bollard::models::{
     RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, InspectContainerOptions, LogsOptions,
-    StartContainerOptions,
+    CreateContainerOptions, CreateImageOptions, InspectContainerOptions, ListContainersOptions,
+    LogsOptions, StartContainerOptions,
 };
 use futures_util::StreamExt;
 
 use crate::core::words::hex;
-use crate::docker::{ScratchFile, ScratchImage, is_missing, status};
+use crate::docker::{ScratchFile, ScratchImage, is_missing, label_filter, status};
 use crate::engine::EngineError;
 use crate::proxy::control::PROTOCOL;
 
@@ -159,6 +159,24 @@ fn ours(site: &Site, found: ContainerInspectResponse) -> Result<Found, PointerEr
         restarts: found.restart_count.unwrap_or(0),
         entrypoint: config.entrypoint.unwrap_or_default(),
     })
+}
+
+/// The names of the engine's other proxies.
+///
+/// # Errors
+/// Where the engine cannot be asked.
+pub(super) async fn others(site: &Site) -> Result<Vec<String>, PointerError> {
+    let options = ListContainersOptions {
+        filters: Some(label_filter(&[(KIND, PROXY)])),
+        ..ListContainersOptions::default()
+    };
+    let listed = site.docker.docker.list_containers(Some(options)).await;
+    let listed = listed.map_err(|error| asked(site, site.docker.fault(error)))?;
+    let names = listed
+        .into_iter()
+        .filter_map(|it| it.names?.into_iter().next());
+    let names = names.map(|name| name.trim_start_matches('/').to_owned());
+    Ok(names.filter(|name| *name != site.name).collect())
 }
 
 /// Makes the container, with its image and its volume; whoever was quicker is left alone.

@@ -61,12 +61,31 @@ pub async fn overview(site: &Site) -> Result<Option<Overview>, PointerError> {
     Ok(Some(Overview { hello, services }))
 }
 
+/// The services that other proxies of the engine serve, as far as those can be asked.
+///
+/// # Errors
+/// Where the engine cannot be asked.
+pub async fn served_elsewhere(site: &Site) -> Result<Vec<String>, PointerError> {
+    let mut served = Vec::new();
+    for name in container::others(site).await? {
+        let other = Site {
+            name,
+            ..site.clone()
+        };
+        // One that does not say what it serves is no reason to count on it.
+        if let Ok(Some(found)) = overview(&other).await {
+            served.extend(found.services.into_iter().map(|(entry, _)| entry.service));
+        }
+    }
+    Ok(served)
+}
+
 /// Takes the proxy down if it serves nothing and has nothing saved that it could not read; `None`
 /// where it does.
 ///
 /// Between the question and the end of the container another operator's first switch may come; it
-/// is then answered that the pointer is out of reach, and moves nothing. So this is for the last
-/// service of an engine.
+/// is then answered that the pointer is out of reach, and moves nothing. So this is for where nobody
+/// is known to be on the way there.
 ///
 /// # Errors
 /// Where the proxy cannot be asked, the container is a stranger's, or the engine says no.
