@@ -228,6 +228,8 @@ pub enum Error {
     Interrupted {
         /// The service.
         service: String,
+        /// Variables whose values have to be given again.
+        again: Vec<String>,
     },
     /// A run had to stop in the middle, because something it needs went out of reach.
     CutShort {
@@ -237,6 +239,8 @@ pub enum Error {
         live: Option<Release>,
         /// What serves instead, if the pointer's move that was under way took effect.
         moving: Option<Release>,
+        /// Variables whose values have to be given again.
+        again: Vec<String>,
         /// What went out of reach.
         why: Box<Error>,
     },

@@ -9,6 +9,7 @@ mod others;
 mod prunes;
 mod pulls;
 mod registry;
+mod resumes;
 mod rollbacks;
 mod secrets;
 mod streams;

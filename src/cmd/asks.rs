@@ -58,7 +58,7 @@ async fn signals(service: ServiceName, asked: mpsc::Sender<Asked>, report: Arc<d
         };
         if !first {
             report.warn(&format!(
-                "a second signal: leaving at once; go on with: flipside resume {service}"
+                "a second signal: leaving at once; how to go on: flipside status {service}"
             ));
             report.close();
             std::process::exit(i32::from(Exit::Interrupted.code()));

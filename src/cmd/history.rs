@@ -11,6 +11,7 @@ use crate::report::tables::{HistoryRow, history_json, history_text};
 
 use super::context::Context;
 use super::operator::of_journal;
+use super::run::left_to_give;
 use super::status;
 
 /// Runs the verb. Needs the journal only where a service is named.
@@ -94,6 +95,10 @@ fn row(log: &RunLog) -> Option<HistoryRow> {
         outcome,
         cut: cut(log, opened),
         trouble: log.trouble.as_ref().map(ToString::to_string),
+        again: match outcome {
+            Some(_) => Vec::new(),
+            None => left_to_give(log),
+        },
     })
 }
 

@@ -6,14 +6,14 @@ use crate::core::event::{Event, Opened, Verb};
 use crate::core::hook::{HookKind, HookPlan, HookWord, When};
 use crate::core::names::Release;
 use crate::core::state::State;
-use crate::core::words::clean;
+use crate::core::words::{clean, resume};
 use crate::error::Error;
 use crate::hook::orphan;
 use crate::journal::RunLog;
 use crate::perform::{Recall, Recalled};
 
 use super::operator::{Operator, Runs};
-use super::run::spec_of;
+use super::run::{spec_of, to_give_again};
 
 /// What a person says of a hook: its name, and what became of it.
 pub type Word = (String, HookWord);
@@ -84,11 +84,11 @@ impl Operator {
             return;
         };
         let still = self.still_runs(state, name);
-        let (service, name) = (&self.service, clean(name));
+        let resume = resume(self.service.as_str(), &to_give_again(state));
+        let name = clean(name);
         self.report.warn(&format!(
             "nobody knows what became of the hook `{name}`{still}: if it has done what it had to do, \
-             `flipside resume {service} --hook-done {name}`; if it shall begin again, \
-             `flipside resume {service} --hook-again {name}`"
+             `{resume} --hook-done {name}`; if it shall begin again, `{resume} --hook-again {name}`"
         ));
     }
 

@@ -12,6 +12,7 @@ use crate::core::routing::Drained;
 use crate::core::state::{Course, Stage, State};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
+use crate::core::words::resume;
 use crate::core::workers;
 use crate::core::world::{Labels, World};
 use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld, Written};
@@ -176,7 +177,7 @@ impl Operator {
         let outcome = match driven {
             Ok(outcome) => outcome,
             Err(Stopped::Unheld(unheld)) => {
-                return Err(self.cut_short(&state, self.unheld(unheld)));
+                return Err(self.cut_short(&state, self.unheld(&state, unheld)));
             }
             Err(Stopped::Ledger(error)) => {
                 return Err(self.cut_short(&state, self.store_away(error.why, touched)));
@@ -223,10 +224,9 @@ impl Operator {
         let Verb::Deploy { release, slot } = state.opened.verb else {
             return Ok(None);
         };
-        let stage = match state.course {
-            Course::Forward(stage) if stage < Stage::Baked => stage,
-            _ => return Ok(None),
-        };
+        if !matches!(state.course, Course::Forward(stage) if stage < Stage::Baked) {
+            return Ok(None);
+        }
         if matches!(ask, Some(Ask::Abort | Ask::Settle)) {
             return Ok(None);
         }
@@ -235,8 +235,7 @@ impl Operator {
             .and_then(|read| read.plan)
         {
             Ok(plan) => Ok(Some(spec_of(plan, release, slot, &state.opened))),
-            // Past standing up, labels say all that is needed but for secrets in probes.
-            Err(_) if stage >= Stage::Switched && !state.has_hooks(When::AfterSwitch) => Ok(None),
+            Err(_) if !needs_plan(state) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -331,7 +330,7 @@ impl Operator {
     }
 
     /// What it means that the lease cannot be relied on.
-    fn unheld(&self, unheld: Unheld) -> Error {
+    fn unheld(&self, state: &State, unheld: Unheld) -> Error {
         let service = self.service.to_string();
         match unheld {
             Unheld::Taken { .. } => Error::TakenOver { service },
@@ -342,7 +341,8 @@ impl Operator {
             },
             Unheld::Expired { why } => {
                 self.report.warn(&why);
-                Error::Interrupted { service }
+                let again = to_give_again(state);
+                Error::Interrupted { service, again }
             }
         }
     }
@@ -354,6 +354,7 @@ impl Operator {
                 service: self.service.to_string(),
                 live: state.live(),
                 moving: moving(state),
+                again: to_give_again(state),
                 why: Box::new(error),
             },
             other => other,
@@ -367,8 +368,8 @@ impl Operator {
             let service = &self.service;
             let state = &ended.state;
             let told = cut_short(service.as_str(), state.live(), moving(state));
-            self.report
-                .warn(&format!("{told}; go on with: flipside resume {service}"));
+            let resume = resume(service.as_str(), &to_give_again(state));
+            self.report.warn(&format!("{told}; go on with: {resume}"));
         }
         self.report.finished(&self.finished(ended));
     }
@@ -384,6 +385,35 @@ impl Operator {
             touched,
         }
     }
+}
+
+/// Whether the rest of a run cannot do without its plan: once the pointer has moved, labels say all
+/// that is needed but for hooks, and for secrets in probes.
+fn needs_plan(state: &State) -> bool {
+    match (&state.opened.verb, state.course) {
+        (Verb::Apply { .. }, Course::Applying(_)) => true,
+        (Verb::Deploy { .. }, Course::Forward(stage)) => {
+            let hooks = state.has_hooks(When::AfterSwitch);
+            stage < Stage::Switched || stage < Stage::Baked && hooks
+        }
+        _ => false,
+    }
+}
+
+/// The variables without whose values a run cannot go on: those that `--set` gave and that no journal
+/// holds.
+pub(super) fn to_give_again(state: &State) -> Vec<String> {
+    let record = state.opened.plan.as_ref().filter(|_| needs_plan(state));
+    let given = record.and_then(|record| record.get("given"));
+    given
+        .and_then(|given| serde_json::from_value(given.clone()).ok())
+        .unwrap_or_default()
+}
+
+/// As [`to_give_again`], of a run that has not ended.
+pub(super) fn left_to_give(log: &RunLog) -> Vec<String> {
+    let state = State::fold(log.records.iter().map(|record| &record.event));
+    state.map_or_else(|_| Vec::new(), |state| to_give_again(&state))
 }
 
 /// Where the pointer was being moved to when the run stopped.

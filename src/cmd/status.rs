@@ -24,6 +24,7 @@ use crate::report::tables::{
 use super::context::Context;
 use super::operator::{Operator, Runs};
 use super::recall::{last_move, last_wake, unfinished};
+use super::run::left_to_give;
 
 /// How long an engine elsewhere has to say what a standby holds; an old one may take a second over
 /// it, which is not waited for.
@@ -91,7 +92,9 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     disagreements.extend(at_work(operator, &world, holder.is_some()));
     let agrees = disagreements.is_empty();
     disagreements.extend(rivals.iter().map(Rival::words));
-    let unfinished = unfinished(&runs).and_then(words);
+    let unfinished = unfinished(&runs);
+    let again = unfinished.map_or_else(Vec::new, left_to_give);
+    let unfinished = unfinished.and_then(words);
     if holder.is_none() && unfinished.is_none() {
         // Whoever is at work has yet to come to it.
         disagreements.extend(wakeful(operator, &world));
@@ -146,6 +149,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         lease: holder.map(|holder| holder.to_string()),
         disagreements,
         unfinished,
+        again,
     })
 }
 

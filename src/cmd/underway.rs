@@ -14,7 +14,7 @@ use crate::lease::{self, Asked, Lease, Reply};
 use super::hooks::Word;
 use super::operator::{Held, Operator, of_journal};
 use super::recall;
-use super::run::Ended;
+use super::run::{Ended, left_to_give};
 
 /// How long the holder of the lease has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -167,7 +167,8 @@ async fn follow(
             operator
                 .report
                 .warn(&format!("{holder} has let go before the end"));
-            return Err(Error::Interrupted { service });
+            let again = log.map_or_else(Vec::new, left_to_give);
+            return Err(Error::Interrupted { service, again });
         }
         tokio::time::sleep(LOOK).await;
     }

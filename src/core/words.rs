@@ -36,6 +36,14 @@ pub fn count(number: u64, noun: &str) -> String {
     }
 }
 
+/// The command that goes on with a run of `service`; `again` are variables that must be given their
+/// values once more, since no journal holds them.
+#[must_use]
+pub fn resume(service: &str, again: &[String]) -> String {
+    let set = again.iter().map(|name| format!(" --set {}=…", clean(name)));
+    format!("flipside resume {service}{}", set.collect::<String>())
+}
+
 /// `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn list(items: &[String]) -> String {

@@ -3,7 +3,7 @@
 use super::{Error, Touched};
 use crate::core::names::Release;
 use crate::core::shared::differences;
-use crate::core::words::{clean, list, release_name};
+use crate::core::words::{clean, list, release_name, resume};
 
 impl Error {
     /// What happened, to what, why; no full stop, no colour, most often one line.
@@ -90,7 +90,7 @@ impl Error {
             Self::NothingUnderWay { service, verb } => {
                 format!("nothing is under way for `{service}` that `{verb}` could act on")
             }
-            Self::Interrupted { service } => {
+            Self::Interrupted { service, .. } => {
                 format!("interrupted; what was done to `{service}` is recorded")
             }
             Self::CutShort {
@@ -98,6 +98,7 @@ impl Error {
                 live,
                 moving,
                 why,
+                ..
             } => format!(
                 "{}\n  {}",
                 why.message(),
@@ -194,8 +195,13 @@ impl Error {
                 .clone()
                 .unwrap_or_else(|| format!("flipside status {service}")),
             Self::NothingUnderWay { service, .. } => format!("flipside status {service}"),
-            Self::Interrupted { service } => format!("flipside resume {service}"),
-            Self::CutShort { service, why, .. } => {
+            Self::Interrupted { service, again } => resume(service, again),
+            Self::CutShort {
+                service,
+                why,
+                again,
+                ..
+            } => {
                 let full = why.message().contains("no space left on device");
                 let once = match full {
                     true => {
@@ -203,7 +209,7 @@ impl Error {
                     }
                     false => "once it can be reached again",
                 };
-                format!("{once}: flipside resume {service}")
+                format!("{once}: {}", resume(service, again))
             }
             Self::UnknownService { name, known } => match nearest(name, known) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -71,7 +71,7 @@ fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsea
                 let text = match &value.value {
                     Value::Null => {
                         reader.used(value);
-                        reader.variable(&key.text).map(Text::secret)
+                        reader.secret_variable(&key.text).map(Text::secret)
                     }
                     Value::Scalar { text, .. } => reader.unsealed_part(value, text),
                     _ => {
@@ -101,7 +101,7 @@ fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsea
                     Some(value) => reader.unsealed_part(item, value),
                     None => {
                         reader.used(item);
-                        reader.variable(name).map(Text::secret)
+                        reader.secret_variable(name).map(Text::secret)
                     }
                 };
                 if let Some(text) = text {
@@ -217,11 +217,11 @@ fn env_file(
             return;
         }
     };
-    let parsed = dotenv::parse(path, &bytes, &mut |name| reader.variable(name));
+    let parsed = dotenv::parse(path, &bytes, &mut |name| reader.secret_variable(name));
     match parsed {
         Ok(entries) => {
             for (name, value) in entries {
-                if let Some(value) = value.or_else(|| reader.variable(&name)) {
+                if let Some(value) = value.or_else(|| reader.secret_variable(&name)) {
                     found.insert(name, (Text::secret(value), item.span));
                 }
             }

@@ -153,6 +153,9 @@ pub struct PlanRecord {
     /// Place of each file or directory copied (`secrets.tls.file`) → the same.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// Names of the variables that `--set` gave a value of which only a digest is kept.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub given: BTreeSet<String>,
 }
 
 /// Reads and checks the plan at `path`.
@@ -435,6 +438,7 @@ fn interpret(
                 public: reader.public,
                 secrets: reader.secrets,
                 files: reader.files,
+                given: reader.given,
             },
             notes,
         }),

@@ -58,6 +58,8 @@ pub(super) struct Reader<'a> {
     pub undecided: BTreeSet<String>,
     /// Every variable that was asked for.
     pub asked: BTreeSet<String>,
+    /// Those of which no value is kept, and that `--set` gave one.
+    pub given: BTreeSet<String>,
     pub inputs: &'a Inputs<'a>,
     /// The record that this reading must agree with, where a run is resumed.
     pub recorded: Option<&'a PlanRecord>,
@@ -93,6 +95,7 @@ impl<'a> Reader<'a> {
             declared: BTreeSet::new(),
             undecided: BTreeSet::new(),
             asked: BTreeSet::new(),
+            given: BTreeSet::new(),
             inputs,
             recorded,
             dotenv: None,
@@ -296,7 +299,7 @@ impl<'a> Reader<'a> {
     /// Like [`Self::text_part`], for a value that may yet be replaced by another at its place.
     pub(super) fn unsealed_part(&mut self, node: &Node, part: &str) -> Option<Text> {
         self.used(node);
-        match substitute::expand(part, &mut |name, _| self.variable(name)) {
+        match substitute::expand(part, &mut |name, _| self.secret_variable(name)) {
             Ok(expanded) => {
                 let value = self.without_nul(node.span, expanded.value)?;
                 Some(if expanded.outside {

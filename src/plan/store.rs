@@ -319,7 +319,7 @@ pub(super) fn contents(
                 let Some(name) = reader.public(field.node, "the name of a variable") else {
                     continue;
                 };
-                match reader.variable(&name) {
+                match reader.secret_variable(&name) {
                     Some(value) => {
                         let text = Text::secret(value);
                         reader.seal(field.node.span, &variable_place, &text);

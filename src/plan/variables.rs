@@ -25,6 +25,14 @@ impl Reader<'_> {
         Some(value)
     }
 
+    /// A variable of whose value only a digest is kept: a run that is resumed needs it once more.
+    pub(super) fn secret_variable(&mut self, name: &str) -> Option<String> {
+        if self.inputs.overrides.contains_key(name) {
+            self.given.insert(name.to_owned());
+        }
+        self.variable(name)
+    }
+
     /// The caller's value of a variable: `--set`, then the variables, then `.env` beside the plan, then
     /// that beside its Compose file.
     pub(super) fn variable(&mut self, name: &str) -> Option<String> {

@@ -17,7 +17,7 @@ use crate::core::routing::Routing;
 use crate::core::shared::Shared;
 use crate::core::sleep::word;
 use crate::core::verdict::Outcome;
-use crate::core::words::{clean, known, list, millis, release_name, wrap};
+use crate::core::words::{clean, known, list, millis, release_name, resume, wrap};
 
 /// Everything `status SERVICE` shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct StatusView {
     pub disagreements: Vec<String>,
     /// A run that has not ended: `deploy shop@3, begun by …`.
     pub unfinished: Option<String>,
+    /// Variables whose values have to be given again to go on with it.
+    pub again: Vec<String>,
 }
 
 /// One environment.
@@ -130,6 +132,8 @@ pub struct HistoryRow {
     pub cut: Option<u64>,
     /// Why it could not be read whole.
     pub trouble: Option<String>,
+    /// Variables whose values have to be given again to go on with it.
+    pub again: Vec<String>,
 }
 
 /// The status for people. `now` in milliseconds since the epoch, `width` in columns.
@@ -269,8 +273,8 @@ pub fn history_text(service: &str, rows: &[HistoryRow], width: u16) -> String {
     for (run, trouble) in troubles {
         text += &format!("warning: run {run}: {}\n", clean(trouble));
     }
-    if rows.iter().any(|row| row.outcome.is_none()) {
-        text += &format!("\ngo on with: flipside resume {service}\n");
+    if let Some(row) = rows.iter().find(|row| row.outcome.is_none()) {
+        text += &format!("\ngo on with: {}\n", resume(service, &row.again));
     }
     text
 }
@@ -335,7 +339,10 @@ fn ways_on(view: &StatusView) -> Vec<String> {
         let run = clean(run);
         ways.push(match view.lease {
             Some(_) => format!("under way: {run}"),
-            None => format!("unfinished: {run}; go on with: flipside resume {service}"),
+            None => format!(
+                "unfinished: {run}; go on with: {}",
+                resume(service, &view.again)
+            ),
         });
     }
     match (view.standby.first(), view.withdrawn.first()) {

@@ -156,11 +156,15 @@ fn all() -> Vec<Error> {
             service: shop(),
             verb: text("promote"),
         },
-        Error::Interrupted { service: shop() },
+        Error::Interrupted {
+            service: shop(),
+            again: vec![text("TOKEN")],
+        },
         Error::CutShort {
             service: shop(),
             live: Some(Release(1)),
             moving: Some(Release(2)),
+            again: Vec::new(),
             why: Box::new(Error::StoreOutOfReach {
                 store: text("state"),
                 why: text("the disk is full"),
@@ -171,6 +175,7 @@ fn all() -> Vec<Error> {
             service: shop(),
             live: Some(Release(1)),
             moving: None,
+            again: vec![text("TAG"), text("TOKEN")],
             why: Box::new(Error::EngineOutOfReach {
                 engine: text("here"),
                 why: text("connection refused"),
@@ -280,13 +285,13 @@ fn every_error_says_what_why_and_the_way_out() {
         4 nothing-under-way: nothing is under way for `shop` that `promote` could act on
           hint: flipside status shop
         6 interrupted: interrupted; what was done to `shop` is recorded
-          hint: flipside resume shop
+          hint: flipside resume shop --set TOKEN=…
         6 store-out-of-reach: the journal in `state` is out of reach: the disk is full
           cut short, and recorded as far as it came; shop@1 or shop@2 serves, flipside status shop says which
           hint: once it can be reached again: flipside resume shop
         6 engine-out-of-reach: engine `here` is out of reach: connection refused
           cut short, and recorded as far as it came; shop@1 serves
-          hint: once it can be reached again: flipside resume shop
+          hint: once it can be reached again: flipside resume shop --set TAG=… --set TOKEN=…
         2 unknown-service: no service `shpo` here; there is `blog` and `shop`
           hint: did you mean `shop`?
         2 unknown-service: no service `x` here, nor any other

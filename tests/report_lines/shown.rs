@@ -130,6 +130,7 @@ fn an_error_ends_with_its_hint() {
     let desk = Desk::new(PLAIN);
     desk.report.error(&Error::Interrupted {
         service: "shop".into(),
+        again: Vec::new(),
     });
     desk.report.close();
     check(

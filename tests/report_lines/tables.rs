@@ -66,6 +66,7 @@ pub fn view() -> StatusView {
         lease: None,
         disagreements: Vec::new(),
         unfinished: None,
+        again: Vec::new(),
     }
 }
 
@@ -241,6 +242,7 @@ fn status_of_nothing_says_how_to_begin() {
             agrees: true,
         },
         unfinished: Some("deploy shop@1, begun by `ana@ci`".into()),
+        again: vec!["TAG".into(), "TOKEN".into()],
         ..view()
     };
     check(
@@ -249,7 +251,7 @@ fn status_of_nothing_says_how_to_begin() {
         nothing is live for `shop`
         the proxy pointer knows nothing of it
 
-        unfinished: deploy shop@1, begun by `ana@ci`; go on with: flipside resume shop
+        unfinished: deploy shop@1, begun by `ana@ci`; go on with: flipside resume shop --set TAG=… --set TOKEN=…
         deploy it with: flipside deploy
     "#,
     );
@@ -329,6 +331,7 @@ fn rows() -> Vec<HistoryRow> {
         outcome: Some(Outcome::Done),
         cut: Some(0),
         trouble: None,
+        again: Vec::new(),
     };
     let deploy = |release, slot| Verb::Deploy {
         release: Release(release),
