@@ -3,7 +3,7 @@
 //! | path | answers |
 //! | --- | --- |
 //! | `/` | the text of `VERSION` |
-//! | `/up` | 200; 503 with `FAIL_UP=1`, or once `FAIL_AFTER_MS` have passed or `/break` was asked for |
+//! | `/up` | 200; 503 with `FAIL_UP=1`, or once `FAIL_AFTER_MS` have passed or `/break` was asked for, or while nobody in its networks is called `NEEDS` |
 //! | `/break` | 200; from now on `/up` is 503 |
 //! | `/fail`, `/redirect` | 500; 301 to `/` |
 //! | `/slow?ms=N` | after N milliseconds |
@@ -39,7 +39,7 @@ use hyper::header::{CONNECTION, LOCATION, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -208,7 +208,7 @@ async fn route(request: Request<Incoming>, begun: Instant) -> Result<Response<Bo
     let wait = Duration::from_millis(parameter("ms").unwrap_or(100));
     Ok(match request.uri().path() {
         "/" => text(200, variable("VERSION").unwrap_or_else(|| "hello".into())),
-        "/up" => text(if is_up(begun) { 200 } else { 503 }, ""),
+        "/up" => text(if is_up(begun).await { 200 } else { 503 }, ""),
         "/break" => {
             BROKEN.store(true, Ordering::Relaxed);
             text(200, "broken, as asked")
@@ -262,10 +262,42 @@ async fn route(request: Request<Incoming>, begun: Instant) -> Result<Response<Bo
     })
 }
 
-fn is_up(begun: Instant) -> bool {
+async fn is_up(begun: Instant) -> bool {
     let late = number("FAIL_AFTER_MS").map(Duration::from_millis);
     let broken = BROKEN.load(Ordering::Relaxed) || variable("FAIL_UP").is_some();
-    !broken && late.is_none_or(|late| begun.elapsed() < late)
+    let has = match variable("NEEDS") {
+        Some(name) => is_known(&name).await.unwrap_or(false),
+        None => true,
+    };
+    has && !broken && late.is_none_or(|late| begun.elapsed() < late)
+}
+
+/// Whether the engine's own name server has an address for a name of one part.
+async fn is_known(name: &str) -> Result<bool, Failure> {
+    let mut query = vec![
+        0,
+        1,
+        1,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        u8::try_from(name.len())?,
+    ];
+    query.extend(name.bytes());
+    // The end of the name, type A, class IN.
+    query.extend([0, 0, 1, 0, 1]);
+    let socket = UdpSocket::bind("0.0.0.0:0").await?;
+    socket.send_to(&query, "127.0.0.11:53").await?;
+    let mut answer = [0; 512];
+    let limit = Duration::from_millis(500);
+    let length = tokio::time::timeout(limit, socket.recv(&mut answer)).await??;
+    Ok(length > 12 && answer[3] & 15 == 0 && answer[6..8] != [0, 0])
 }
 
 fn text(status: u16, body: impl Into<Bytes>) -> Response<Body> {
