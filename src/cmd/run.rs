@@ -9,6 +9,7 @@ use crate::core::names::{Fence, Millis, Release, Slot};
 use crate::core::plan::{Plan, Policy};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::Drained;
+use crate::core::sharing::Sharing;
 use crate::core::state::{Course, Stage, State};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
@@ -432,6 +433,7 @@ pub fn spec_of(plan: Plan, release: Release, slot: Slot, opened: &Opened) -> Spe
         probes: plan.probes.clone(),
         pointer: plan.pointer.clone(),
         policy: opened.policy.clone(),
+        sharing: Some(Sharing::of(&plan)),
     };
     Spec {
         plan,

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod progress;
 pub mod routing;
 pub mod shared;
+pub mod sharing;
 mod sight;
 pub mod sleep;
 pub mod state;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{Millis, Release, RoleName, Slot};
 use super::plan::{Exposed, PointerPlan, Policy, Probe, Run};
 use super::routing::{Marks, Routing};
+use super::sharing::Sharing;
 
 /// Everything known about one service at one moment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct Labels {
     pub pointer: PointerPlan,
     /// Bake, drain, retention.
     pub policy: Policy,
+    /// The shared roles that it was made for; `None` where an older version has not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
 }
 
 /// One container.

@@ -78,6 +78,7 @@ impl Stage {
                 hosts: Vec::new(),
             }),
             policy: Policy::default(),
+            sharing: None,
         };
         Self {
             start: Instant::now(),

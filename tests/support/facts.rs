@@ -14,6 +14,7 @@ use flipside::core::plan::{
     StandbyMode, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
+use flipside::core::sharing::Sharing;
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels, World};
 use flipside::engine::Spec;
@@ -160,6 +161,7 @@ pub fn labels(probes: Vec<Probe>) -> Labels {
             hosts: vec!["shop.example".into()],
         }),
         policy: Policy::default(),
+        sharing: None,
     }
 }
 
@@ -717,6 +719,7 @@ pub fn spec(release: u64, plan: &Plan) -> Spec {
             probes: plan.probes.clone(),
             pointer: plan.pointer.clone(),
             policy: plan.policy.clone(),
+            sharing: Some(Sharing::of(plan)),
         },
         plan: plan.clone(),
         opened_with: 1,

@@ -119,6 +119,7 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
             probes,
             pointer,
             policy: Policy::default(),
+            sharing: None,
         },
         opened_with: 1,
     }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Condition, Exposed, PointerPlan, Policy, ProxyPlan, Run};
 use crate::core::shared;
+use crate::core::sharing::Sharing;
 use crate::core::world::Labels;
 use crate::docker::label_filter;
 
@@ -38,6 +39,8 @@ const EXPOSED: &str = "flipside.exposed";
 const PROBES: &str = "flipside.probes";
 const POINTER: &str = "flipside.pointer";
 const POLICY: &str = "flipside.policy";
+/// The shared roles that a release was made for.
+const SHARING: &str = "flipside.sharing";
 
 /// What a labelled thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +177,16 @@ pub(super) fn of_environment(
         // Only maps with keys other than text cannot be written, and these types have none.
         labels.insert(key.into(), text.unwrap_or_default());
     }
+    if let Some(sharing) = &what.sharing {
+        let text = serde_json::to_string(sharing);
+        labels.insert(SHARING.into(), text.unwrap_or_default());
+    }
     labels
+}
+
+/// The shared roles that a release was made for, as one of its parts says.
+pub(super) fn sharing(labels: &HashMap<String, String>) -> Option<Sharing> {
+    json(labels, SHARING)
 }
 
 /// `label` filters for everything of a service, or of one release of it.
@@ -276,6 +288,7 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Said> {
             probes: json(labels, PROBES)?,
             pointer: json(labels, POINTER)?,
             policy: json(labels, POLICY)?,
+            sharing: sharing(labels),
         },
     })
 }
@@ -301,6 +314,7 @@ pub(super) fn unreadable(slot: Slot, containers: usize) -> Said {
                 hosts: Vec::new(),
             }),
             policy: Policy::default(),
+            sharing: None,
         },
     }
 }
@@ -360,6 +374,7 @@ mod tests {
                 hosts: vec!["shop.example".into()],
             }),
             policy: Policy::default(),
+            sharing: None,
         }
     }
 
@@ -377,6 +392,34 @@ mod tests {
         http.headers[0].value = None;
         assert_eq!(said.labels, expected);
         assert_eq!(release(&labels), Some(Release(7)));
+    }
+
+    #[test]
+    fn what_a_release_shares_is_read_and_written_as_it_always_was() {
+        let golden = include_str!("../../../tests/golden/label-sharing-v1.jsonl");
+        let service = ServiceName::new("shop").unwrap();
+        let of = |labels: &Labels| of_environment(&service, Release(7), Slot::Blue, 1, labels);
+        // An older version said nothing.
+        assert_eq!(read(&of(&sample())).unwrap().labels.sharing, None);
+        let mut seen = Vec::new();
+        for line in golden.lines() {
+            let mut labels = of(&sample());
+            labels.insert(SHARING.into(), line.into());
+            let said = read(&labels).unwrap().labels;
+            assert_eq!(of(&said)[SHARING], line);
+            let sharing = said.sharing.unwrap();
+            let names: Vec<_> = sharing
+                .roles
+                .values()
+                .map(|names| names.join(" "))
+                .collect();
+            seen.push((sharing.project, names.join(", "), sharing.through.len()));
+        }
+        let expected = [(None, "", 0), (Some("old"), "db store, queue, vpn", 1)];
+        let expected = expected.map(|(project, names, through)| {
+            (project.map(str::to_owned), names.to_owned(), through)
+        });
+        assert_eq!(seen, expected);
     }
 
     /// Each line is what a version wrote: the first two before bodies could be looked into.
