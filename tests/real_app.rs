@@ -5,6 +5,7 @@ mod kit;
 mod people;
 mod project;
 
+use crate::real_verbs::kit::docker;
 use kit::Guestbook;
 use people::People;
 use project::{Project, since, told_by_the_guide, type_in};
@@ -85,7 +86,7 @@ fn a_compose_project_that_runs_is_taken_over_as_the_guide_tells_it() {
     let before = since(&database);
 
     let blocks = told_by_the_guide(&book);
-    let [init, check, take_over, go_on, apply] = &blocks[..] else {
+    let [init, check, take_over, go_on, apply, back] = &blocks[..] else {
         panic!("the guide has other blocks: {blocks:#?}");
     };
     let entries = |by: &str| book.rows_in(by, "SELECT text FROM entries ORDER BY text");
@@ -111,4 +112,15 @@ fn a_compose_project_that_runs_is_taken_over_as_the_guide_tells_it() {
     // Connections that the pages have kept to the old one are of no use any more.
     book.until_it_answers();
     assert_eq!(book.release(), "release 1");
+
+    type_in(&book, back);
+    book.until_it_answers();
+    let texts = ["of Compose", "of release 1"];
+    assert_eq!(entries(&database), texts);
+    let policy = ["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}"];
+    for role in ["db", "web", "worker"] {
+        let container = project.container(role);
+        let policy = docker(&[&policy[..], &[&container]].concat());
+        assert_eq!(policy, "unless-stopped", "{container}");
+    }
 }

@@ -7,6 +7,7 @@ mod deploys;
 mod elsewhere;
 mod external;
 mod former;
+mod given_back;
 mod kills;
 mod made;
 mod networks;

@@ -369,7 +369,11 @@ mod tests {
                 as_it_was: false,
                 settled: Vec::new(),
             },
-            Action::RemoveShared => Event::SharedRemoved { kept: Vec::new() },
+            Action::RemoveShared => Event::SharedRemoved {
+                kept: Vec::new(),
+                held: Vec::new(),
+                back: Vec::new(),
+            },
             Action::TearDown { release } => Event::TornDown { release: *release },
         }
     }

@@ -11,6 +11,7 @@ use super::hook::{HookEnd, HookPlan, HookWord};
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
 use super::plan::{PointerPlan, Policy, StandbyMode};
 use super::routing::{Drained, Routing};
+use super::shared::{GivenBack, Held};
 use super::verdict::Outcome;
 use super::world::World;
 
@@ -144,6 +145,13 @@ pub enum Event {
     SharedRemoved {
         /// Their volumes, by name, which are still there.
         kept: Vec<String>,
+        /// The containers that still have one of these.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held: Vec<Held>,
+        /// A Compose project's containers in whose place they stood: stopped, with their restart
+        /// policies as they were.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        back: Vec<GivenBack>,
     },
     /// The candidate has been removed.
     TornDown {

@@ -401,7 +401,7 @@ impl Narrator {
                 as_it_was,
                 ..
             } => told.applied(role, kept, *as_it_was, &after(took)),
-            Event::SharedRemoved { kept } => told.shared_removed(kept),
+            Event::SharedRemoved { kept, held, back } => told.shared_removed(kept, held, back),
             Event::TornDown { release } => told.step(format!("removed {}", self.name(*release))),
             Event::Failed(failure) => self.failed(failure, told),
             Event::Lost { why } => {

@@ -105,6 +105,35 @@ pub struct Applied {
     pub as_it_was: bool,
 }
 
+/// What is left of shared roles that have been removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Their volumes, by name.
+    pub kept: Vec<String>,
+    /// The containers that still have one of these.
+    pub held: Vec<Held>,
+    /// A Compose project's containers in whose place flipside's stood.
+    pub back: Vec<GivenBack>,
+}
+
+/// A container that has a volume which outlives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The volume, by name.
+    pub volume: String,
+    /// The container, by name.
+    pub container: String,
+}
+
+/// A stopped container that has its restart policy again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// Its name.
+    pub container: String,
+    /// The policy, in the engine's words: `unless-stopped`, `on-failure:5`.
+    pub policy: String,
+}
+
 impl Shared {
     /// What it does, in words: `healthy`, `running`, `exited with 1`.
     #[must_use]

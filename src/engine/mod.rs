@@ -13,7 +13,7 @@ use crate::core::names::{Fence, Millis, Release, RoleName, ServiceName, Slot};
 use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
-use crate::core::shared::{Applied, Shared};
+use crate::core::shared::{Applied, Removed, Shared};
 use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment, Labels};
 
@@ -347,9 +347,10 @@ pub trait Engine: Send + Sync {
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
 
     /// Removes the shared containers that flipside made (stopped by their own signal and grace), what
-    /// was copied for them, and the shared network; disconnects a Compose project's. Volumes that
-    /// outlive releases stay: answers their names. Idempotent.
-    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+    /// was copied for them, and the shared network; disconnects a Compose project's. Those in whose
+    /// place flipside's stood have their restart policies again, and are not started. Volumes that
+    /// outlive releases stay. Answers what is left. Idempotent.
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError>;
 
     /// Ends a hook's container: by its stop signal, and by SIGKILL after `grace_ms`. None of that
     /// name is no error.

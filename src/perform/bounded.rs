@@ -15,7 +15,7 @@ use crate::core::names::{Fence, Generation, Millis, Release, RoleName, ServiceNa
 use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
-use crate::core::shared::{Applied, Shared};
+use crate::core::shared::{Applied, Removed, Shared};
 use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment};
 use crate::engine::{
@@ -210,7 +210,7 @@ impl Engine for BoundedEngine {
         self.0.settle_shared(service).await
     }
 
-    async fn tear_down_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+    async fn tear_down_shared(&self, service: &ServiceName) -> Fallible<Removed> {
         self.0.tear_down_shared(service).await
     }
 

@@ -8,7 +8,7 @@ use super::{LOOK, PREPARE, Performer, REMOVE};
 use crate::core::event::{Event, Failure, ReplicaReport, Verb};
 use crate::core::names::{Fence, RoleName};
 use crate::core::plan::Condition;
-use crate::core::shared::{Shared, awaited};
+use crate::core::shared::{Removed, Shared, awaited};
 use crate::core::state::State;
 use crate::core::world::{ContainerState, Health};
 use crate::engine::Spec;
@@ -95,9 +95,9 @@ impl Performer {
     pub(super) async fn remove_shared(&self) -> Result<Event, Fault> {
         let removed = self.with.engine.tear_down_shared(&self.with.service);
         let removed = tokio::time::timeout(REMOVE, removed).await;
-        let kept =
+        let Removed { kept, held, back } =
             removed.map_err(|_| Fault::Lost("shared roles are still being removed".into()))??;
-        Ok(Event::SharedRemoved { kept })
+        Ok(Event::SharedRemoved { kept, held, back })
     }
 
     /// Why a release did not stand up in time: a shared role that it waits for, where it is that.

@@ -12,7 +12,7 @@ use flipside::core::names::{Fence, Generation, Millis, Release, RoleName, Servic
 use flipside::core::plan::{Plan, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Mark, Marks, Routing};
-use flipside::core::shared::{Applied, Shared};
+use flipside::core::shared::{Applied, Removed, Shared};
 use flipside::core::workers::Rival;
 use flipside::core::world::{Container, Cost, Environment};
 use flipside::engine::{
@@ -230,7 +230,7 @@ impl Engine for Door {
         self.through(Op::SettleShared, act, inner).await
     }
 
-    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         let inner = self.engine.tear_down_shared(service);
         self.through(Op::TearDownShared, Some(Act::RemoveShared), inner)
             .await

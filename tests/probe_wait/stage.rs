@@ -14,7 +14,7 @@ use flipside::core::plan::{
 };
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
-use flipside::core::shared::{Applied, Shared};
+use flipside::core::shared::{Applied, Removed, Shared};
 use flipside::core::workers::Rival;
 use flipside::core::world::{Container, ContainerState, Cost, Environment, Health, Labels};
 use flipside::engine::{
@@ -306,7 +306,7 @@ impl Engine for Stage {
     async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
         unplayed()
     }
-    async fn tear_down_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn tear_down_shared(&self, _: &ServiceName) -> Result<Removed, EngineError> {
         unplayed()
     }
     async fn rest(&self, _: &ServiceName, _: Release) -> Result<Vec<String>, EngineError> {

@@ -51,3 +51,20 @@ fn shared_roles_alone_can_be_taken_down() {
     );
     assert_eq!(stage.parts(), [""; 0]);
 }
+
+#[test]
+fn a_volume_that_a_container_still_has_is_not_told_to_be_removed() {
+    let stage = stage();
+    stage.deploy(&[]);
+    let service = stage.service.clone();
+    let (volume, holder) = (format!("{service}_data"), format!("{service}-holder"));
+    let mount = format!("{volume}:/data");
+    docker(&["create", "--name", &holder, "-v", &mount, &stage.image]);
+    let words = ["down", &service, "--shared", "--yes", "--confirm", &service];
+    let down = stage.run(&words);
+    docker(&["rm", &holder]);
+    down.ended(0);
+    let told = format!("`{volume}`, which `{holder}` still has: only without it can it be removed");
+    down.says(&[&told]);
+    down.never_says("docker volume rm");
+}

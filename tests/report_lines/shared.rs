@@ -4,7 +4,7 @@ use flipside::core::action::{Action, Ask};
 use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
 use flipside::core::names::{Release, RoleName};
 use flipside::core::plan::Run;
-use flipside::core::shared::{Owner, Reach, Shared, Taker};
+use flipside::core::shared::{GivenBack, Held, Owner, Reach, Shared, Taker};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Health};
 use flipside::report::tables::{status_json, status_text};
@@ -51,7 +51,7 @@ fn an_apply_is_told_in_words() {
         r#"
         . apply the plan to the shared roles `db` and `queue`, begun by `ana@ci`
         + the shared role `db` runs with the plan's settings after 100 ms
-        | `proj-db-1` of the Compose project is stopped and kept; once nothing is missing: docker rm proj-db-1
+         | `proj-db-1` of the Compose project is stopped, never started again by the engine (`restart: no`), and kept; once nothing is missing: docker rm proj-db-1
         . the shared role `queue` is as the plan has it
         + the shared roles are as the plan has them, 500 ms after the start
     "#,
@@ -118,15 +118,31 @@ fn what_stays_of_removed_shared_roles_is_named() {
         releases: vec![Release(2)],
         shared: true,
     };
-    let removed = |kept: &[&str]| Event::SharedRemoved {
+    let removed = |kept: &[&str], back: Vec<GivenBack>, held: Vec<Held>| Event::SharedRemoved {
         kept: kept.iter().map(|&name| name.to_owned()).collect(),
+        held,
+        back,
+    };
+    let held = |container: &str| Held {
+        volume: "old_db".into(),
+        container: container.into(),
+    };
+    let back = GivenBack {
+        container: "old-db-1".into(),
+        policy: "on-failure:5".into(),
     };
     let events = [
         opened(verb, Some(2)),
         intended(Action::RemoveShared),
-        removed(&["shop_db", "shop_queue"]),
+        removed(&["shop_db", "shop_queue"], vec![], vec![]),
         intended(Action::RemoveShared),
-        removed(&[]),
+        removed(&[], vec![], vec![]),
+        intended(Action::RemoveShared),
+        removed(
+            &["old_db", "shop_queue"],
+            vec![back],
+            vec![held("old-db-1"), held("shell")],
+        ),
     ];
     check(
         &told(&events),
@@ -135,6 +151,10 @@ fn what_stays_of_removed_shared_roles_is_named() {
         . removed the shared roles and their network
         . their data is still there, in `shop_db` and `shop_queue`; this removes it for good: docker volume rm shop_db shop_queue
         . removed the shared roles and their network
+        . removed the shared roles and their network
+        . `old-db-1` of the Compose project has its place back: stopped, with `restart: on-failure:5`; start it: docker start old-db-1
+        . their data is still there, in `shop_queue`; this removes it for good: docker volume rm shop_queue
+        . their data is still there, in `old_db`, which `old-db-1` and `shell` still have: only without them can it be removed
     "#,
     );
 }

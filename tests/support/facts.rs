@@ -14,6 +14,7 @@ use flipside::core::plan::{
     StandbyMode, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
+use flipside::core::shared::{GivenBack, Held};
 use flipside::core::sharing::Sharing;
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Environment, Health, Labels, World};
@@ -569,11 +570,32 @@ fn of_shared() -> Vec<Event> {
         Event::Intended {
             action: Action::RemoveShared,
         },
+        removed("shop_db", vec![], vec![]),
         Event::SharedRemoved {
-            kept: vec!["shop_db".into()],
+            kept: vec![],
+            held: vec![],
+            back: vec![],
         },
-        Event::SharedRemoved { kept: vec![] },
+        removed(
+            "old_db",
+            vec![Held {
+                volume: "old_db".into(),
+                container: "old-db-1".into(),
+            }],
+            vec![GivenBack {
+                container: "old-db-1".into(),
+                policy: "unless-stopped".into(),
+            }],
+        ),
     ]
+}
+
+fn removed(volume: &str, held: Vec<Held>, back: Vec<GivenBack>) -> Event {
+    Event::SharedRemoved {
+        kept: vec![volume.into()],
+        held,
+        back,
+    }
 }
 
 /// What came with jobs and hooks.

@@ -10,7 +10,7 @@ use flipside::core::names::{Millis, Release, RoleName, ServiceName};
 use flipside::core::plan::{ImageSource, Plan, Role, Run, StandbyMode, Text};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Mark, Marks};
-use flipside::core::shared::{Applied, Shared};
+use flipside::core::shared::{Applied, Removed, Shared};
 use flipside::core::workers::Rival;
 use flipside::core::world::{Container, ContainerState, Cost, Environment};
 use flipside::engine::{
@@ -431,7 +431,7 @@ impl Engine for FakeEngine {
         self.settle(service).await
     }
 
-    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         self.remove(service).await
     }
 

@@ -9,7 +9,7 @@ use flipside::core::event::Failure;
 use flipside::core::event::ReplicaReport;
 use flipside::core::names::{Release, RoleName, ServiceName};
 use flipside::core::plan::{Condition, MountSource, Plan, Role, Run};
-use flipside::core::shared::{Applied, Owner, Reach, Shared, awaited, in_order};
+use flipside::core::shared::{Applied, Owner, Reach, Removed, Shared, awaited, in_order};
 use flipside::core::world::{Container, ContainerState, Health};
 use flipside::engine::{EngineError, Images, Settings};
 
@@ -339,7 +339,7 @@ impl FakeWorld {
         roles.into_iter().map(end).collect()
     }
 
-    fn tear_down_shared(&mut self, service: &ServiceName) -> Vec<String> {
+    fn tear_down_shared(&mut self, service: &ServiceName) -> Removed {
         // What was to take the place of a Compose project's, and has not, gives it back.
         for one in self.shared.iter_mut().filter(|one| one.service == *service) {
             if one.old.as_ref().is_some_and(|old| !old.is_ours()) {
@@ -362,7 +362,10 @@ impl FakeWorld {
         let mut volumes: Vec<_> = gone.into_iter().flat_map(|one| one.volumes).collect();
         volumes.sort_unstable();
         volumes.dedup();
-        volumes
+        Removed {
+            kept: volumes,
+            ..Removed::default()
+        }
     }
 
     /// Why the plan would begin with other data than is meant.
@@ -439,7 +442,7 @@ pub(super) trait SharedRoles {
     ) -> Result<Vec<Shared>, EngineError>;
     async fn apply(&self, plan: &Plan, role: &RoleName) -> Result<Applied, EngineError>;
     async fn settle(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
-    async fn remove(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+    async fn remove(&self, service: &ServiceName) -> Result<Removed, EngineError>;
 }
 
 impl FakeEngine {
@@ -576,7 +579,7 @@ impl SharedRoles for FakeEngine {
         .await
     }
 
-    async fn remove(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn remove(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         let service = service.clone();
         self.call(Op::TearDownShared, move |world, _| {
             world.tear_down_shared(&service)

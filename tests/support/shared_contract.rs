@@ -3,7 +3,7 @@
 use flipside::core::names::Release;
 use flipside::core::plan::{Condition, Mount, MountSource, Role, Run};
 use flipside::core::progress::Silent;
-use flipside::core::shared::{Owner, Shared};
+use flipside::core::shared::{Owner, Removed, Shared};
 use flipside::core::world::ContainerState;
 use flipside::engine::{EngineError, Spec};
 
@@ -63,7 +63,7 @@ impl Fixture<'_> {
         self.clean(releases).await;
         let kept = self.engine.tear_down_shared(&self.service).await;
         assert_eq!(self.shared(None).await, []);
-        kept.unwrap()
+        kept.unwrap().kept
     }
 
     async fn apply(&self, spec: &Spec) -> Result<bool, EngineError> {
@@ -125,10 +125,8 @@ pub async fn shared_roles_are_stood_up_once_and_outlive_their_release(f: &Fixtur
     let services = f.engine.services().await.unwrap();
     assert!(services.contains(&f.service), "{services:?}");
     assert_eq!(f.down(&[]).await, [""; 0]);
-    assert_eq!(
-        f.engine.tear_down_shared(&f.service).await.unwrap(),
-        [""; 0]
-    );
+    let again = f.engine.tear_down_shared(&f.service).await;
+    assert_eq!(again, Ok(Removed::default()));
 }
 
 pub async fn what_differs_is_told_and_left_alone(f: &Fixture<'_>) {

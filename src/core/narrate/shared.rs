@@ -3,6 +3,7 @@
 use super::{Narrator, Told};
 use crate::core::event::Verb;
 use crate::core::names::RoleName;
+use crate::core::shared::{GivenBack, Held};
 use crate::core::words::{clean, list};
 
 impl Narrator {
@@ -36,23 +37,51 @@ impl Told {
         for name in kept {
             let name = clean(name);
             self.detail(format!(
-                "`{name}` of the Compose project is stopped and kept; once nothing is missing: \
-                 docker rm {name}"
+                "`{name}` of the Compose project is stopped, never started again by the engine \
+                 (`restart: no`), and kept; once nothing is missing: docker rm {name}"
             ));
         }
     }
 
-    pub(super) fn shared_removed(&mut self, kept: &[String]) {
+    pub(super) fn shared_removed(&mut self, kept: &[String], held: &[Held], back: &[GivenBack]) {
         self.step("removed the shared roles and their network".into());
-        if kept.is_empty() {
-            return;
+        for one in back {
+            let (name, policy) = (clean(&one.container), clean(&one.policy));
+            self.step(format!(
+                "`{name}` of the Compose project has its place back: stopped, with `restart: \
+                 {policy}`; start it: docker start {name}"
+            ));
         }
-        let names: Vec<_> = kept.iter().map(|name| clean(name)).collect();
-        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        self.step(format!(
-            "their data is still there, in {}; this removes it for good: docker volume rm {}",
-            list(&quoted),
-            names.join(" ")
-        ));
+        let is_held = |name: &&String| held.iter().any(|one| one.volume == **name);
+        let (held_ones, free): (Vec<_>, Vec<_>) = kept.iter().partition(is_held);
+        if !free.is_empty() {
+            let names: Vec<_> = free.iter().map(|name| clean(name)).collect();
+            self.step(format!(
+                "their data is still there, in {}; this removes it for good: docker volume rm {}",
+                quoted(&names),
+                names.join(" ")
+            ));
+        }
+        for volume in held_ones {
+            let by = held.iter().filter(|one| one.volume == *volume);
+            let by: Vec<_> = by.map(|one| clean(&one.container)).collect();
+            let volume = clean(volume);
+            self.step(format!(
+                "their data is still there, in `{volume}`, which {} still {}: only without {} can it be \
+                 removed",
+                quoted(&by),
+                if by.len() == 1 { "has" } else { "have" },
+                if by.len() == 1 { "it" } else { "them" },
+            ));
+        }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    list(
+        &names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>(),
+    )
 }

@@ -19,7 +19,7 @@ use crate::core::names::{Millis, Release, RoleName, ServiceName};
 use crate::core::plan::{Plan, StandbyMode, Text};
 use crate::core::progress::Sink;
 use crate::core::routing::{Mark, Marks};
-use crate::core::shared::{Applied, Shared};
+use crate::core::shared::{Applied, Removed, Shared};
 use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment};
 use crate::docker::{Client, label_filter};
@@ -289,7 +289,7 @@ impl Engine for Docker {
         shared::settle(self, service).await
     }
 
-    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+    async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         shared::tear_down(self, service).await
     }
 

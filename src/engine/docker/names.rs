@@ -31,6 +31,8 @@ pub(super) const AFTER: &str = "flipside.after";
 pub(super) const SETTINGS: &str = "flipside.settings";
 /// What a shared container takes the place of, until it has done so.
 pub(super) const REPLACES: &str = "flipside.replaces";
+/// The Compose project's containers that were stopped for it, or for those before it.
+pub(super) const STOPPED: &str = "flipside.stopped";
 /// The restart policy that such a one gets with its first start: until then it has none.
 pub(super) const RESTART: &str = "flipside.restart";
 const SLOT: &str = "flipside.slot";

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use bollard::models::NetworkDisconnectRequest;
 use bollard::query_parameters::RemoveContainerOptions;
-use futures_util::future::try_join_all;
 
 use super::equip::join;
 use super::network::{self, Own, Unasked};
 use super::order::{self, roles};
 use super::stand_up::about;
-use super::tear_down::{self, gone};
-use super::{Docker, LAG, health, inspect, logs, names};
+use super::tear_down::gone;
+use super::{Docker, LAG, health, logs, names};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::{Condition, Plan, Role};
 use crate::core::shared::{ALIASES, Difference, Owner, Reach, Shared, awaited, in_order, is_alone};
+use crate::core::sharing::{Sharing, aliases};
 use crate::core::world::ContainerState;
-use crate::docker::{found, label_filter, refused, refused_hint, status};
+use crate::docker::{found, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Settings};
 
 mod along;
@@ -33,6 +33,7 @@ mod left;
 mod look;
 mod make;
 mod open;
+mod remove;
 mod rivals;
 mod running;
 mod steps;
@@ -40,8 +41,9 @@ mod volumes;
 
 pub(super) use apply::{apply, settle};
 pub(super) use left::left;
-use look::{Looked, Standing, Trial};
+use look::{Looked, Standing};
 use make::Make;
+pub(super) use remove::tear_down;
 pub(super) use rivals::rivals;
 use running::{Running, running};
 
@@ -111,7 +113,7 @@ pub(super) async fn shared(
 fn unnamed(plan: &Plan, role: &Role, one: &Standing) -> Option<Difference> {
     let network = names::shared_network(&plan.service);
     let has = one.networks.get(&network)?;
-    let wanted = make::aliases(&one.container.role, role);
+    let wanted = aliases(&one.container.role, role);
     let known: Vec<_> = wanted
         .iter()
         .filter(|name| has.contains(name))
@@ -202,13 +204,16 @@ pub(super) async fn stand_up(
     let absent = plan.shared.iter().filter(|(name, _)| missing(name));
     check(engine, plan, &looked, absent).await?;
     let own = network(engine, plan).await?;
+    let sharing = Sharing::of(plan);
     let mut taken: Vec<_> = looked.addresses().collect();
     for name in in_order(plan) {
         let role = &plan.shared[name];
         let theirs: Vec<_> = looked.theirs(name).collect();
         for one in theirs.iter().filter(|one| one.reach == Reach::Own) {
-            let aliases = reached_by(plan, &looked, one, name);
-            join(engine, &own.name, &one.container.name, &aliases).await?;
+            let uses = Reach::Of(one.container.id.clone());
+            let on_it = |other: &_| looked.theirs(other).any(|other| other.reach == uses);
+            let names = sharing.names(name, on_it);
+            join(engine, &own.name, &one.container.name, &names).await?;
         }
         if !theirs.is_empty() || !looked.of(name).all(is_new) || looked.trial(name).is_some() {
             continue;
@@ -234,6 +239,7 @@ pub(super) async fn stand_up(
             uses: uses(&looked, service, role),
             called: names::shared_container(service, name),
             replaces: &[],
+            stopped: &[],
             carried: Vec::new(),
         };
         make.make().await?;
@@ -253,20 +259,6 @@ fn uses(looked: &Looked, service: &ServiceName, role: &Role) -> Option<String> {
         || names::shared_container(service, owner),
         |one| one.container.id.clone(),
     ))
-}
-
-/// The names by which a Compose project's container is reached that stands for `role`: also those of
-/// what uses its network, unless the plan says that too, and it is reached by this one's as in Compose.
-fn reached_by(plan: &Plan, looked: &Looked, one: &Standing, role: &RoleName) -> Vec<String> {
-    let on_it = |(name, role): &(&RoleName, &Role)| {
-        let mut theirs = looked.theirs(name);
-        let uses = Reach::Of(one.container.id.clone());
-        role.network_of.is_none() && theirs.any(|other| other.reach == uses)
-    };
-    let own = plan.shared.get_key_value(role).into_iter();
-    let all = own.chain(plan.shared.iter().filter(on_it));
-    all.flat_map(|(name, role)| make::aliases(name, role))
-        .collect()
 }
 
 /// Whether a container of ours was made and never started: what a killed call has left.
@@ -445,68 +437,6 @@ async fn sweep_helpers(engine: &Docker, service: &ServiceName) -> Result<(), Eng
         remove(engine, &id).await?;
     }
     Ok(())
-}
-
-/// See [`crate::engine::Engine::tear_down_shared`].
-pub(super) async fn tear_down(
-    engine: &Docker,
-    service: &ServiceName,
-) -> Result<Vec<String>, EngineError> {
-    let client = &engine.client;
-    let looked = look::look(engine, service, None).await?;
-    // What was to take the place of a Compose project's, and has not, gives it back.
-    let theirs = |trial: &Trial| {
-        trial
-            .old
-            .iter()
-            .any(|(old, _)| old.owner != Owner::Flipside)
-    };
-    let begun = looked.all_together();
-    let begun: Vec<_> = begun.iter().filter(|all| all.iter().any(theirs)).collect();
-    for together in &begun {
-        steps::put_back(engine, service, together).await?;
-    }
-    let looked = match begun.is_empty() {
-        true => looked,
-        false => look::look(engine, service, None).await?,
-    };
-    let network = names::shared_network(service);
-    let (ours, theirs): (Vec<_>, Vec<_>) = looked
-        .standing
-        .iter()
-        .partition(|one| one.owner == Owner::Flipside);
-    let copied = volumes::copied(engine, service).await?;
-    let mounted = ours.iter().flat_map(|one| &one.mounts);
-    let kept: BTreeSet<String> = mounted
-        .map(|mount| mount.volume.clone())
-        .filter(|volume| !copied.contains(volume))
-        .collect();
-    let ends = ours.iter().map(|one| async {
-        gone(
-            client,
-            client.docker.stop_container(&one.container.id, None).await,
-        )?;
-        remove(engine, &one.container.id).await
-    });
-    try_join_all(ends).await?;
-    sweep_helpers(engine, service).await?;
-    volumes::sweep(engine, service).await?;
-    for one in theirs.iter().filter(|one| one.reach == Reach::Own) {
-        disconnect(engine, &network, &one.container.id).await?;
-    }
-    // An engine lets racers make two of one name.
-    let filter = label_filter(&[
-        (names::SERVICE, service.as_str()),
-        (names::KIND, names::Kind::Shared.as_str()),
-    ]);
-    for id in inspect::networks(engine, filter)
-        .await?
-        .into_iter()
-        .filter_map(|n| n.id)
-    {
-        tear_down::network(engine, &id).await?;
-    }
-    Ok(kept.into_iter().collect())
 }
 
 /// Waits until a container that the engine is still making for a killed call can be looked at, or is

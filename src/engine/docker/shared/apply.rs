@@ -24,6 +24,7 @@ use crate::core::names::{RoleName, ServiceName};
 use crate::core::plan::Plan;
 use crate::core::progress::{Progress, Sink};
 use crate::core::shared::{Applied, Owner, Reach};
+use crate::core::sharing::aliases;
 use crate::core::world::{ContainerState, Health};
 use crate::docker::refused;
 use crate::engine::{EngineError, Settings};
@@ -84,7 +85,7 @@ pub(in super::super) async fn apply(
         let theirs = looked.theirs(name).filter(|one| one.reach == Reach::Own);
         for one in theirs {
             // From here on that it is connected says that it is yet to be replaced.
-            let aliases = super::make::aliases(name, role);
+            let aliases = aliases(name, role);
             super::join(engine, &own.name, &one.container.id, &aliases).await?;
         }
     }
@@ -92,6 +93,11 @@ pub(in super::super) async fn apply(
     for (at, &(name, role)) in roles.iter().enumerate() {
         let standing: Vec<_> = looked.of(name).collect();
         let replaces: Vec<_> = standing.iter().map(|one| replaced(one)).collect();
+        let stopped = standing.iter().flat_map(|one| match one.owner {
+            Owner::Flipside => one.stopped.clone(),
+            Owner::Project(_) => vec![replaced(one)],
+        });
+        let stopped: Vec<_> = stopped.collect();
         let with_it = at > 0 && role.network_of.as_ref() == Some(roles[0].0);
         let address = address(&taken, &own, &standing)?;
         taken.push(address);
@@ -109,6 +115,7 @@ pub(in super::super) async fn apply(
             },
             called: new_name(service, name),
             replaces: &replaces,
+            stopped: &stopped,
             carried: nameless(&standing),
         };
         make.make().await.map_err(acted)?;

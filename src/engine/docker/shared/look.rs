@@ -68,6 +68,8 @@ pub(super) struct Standing {
     pub(super) reach: Reach,
     pub(super) settings: String,
     pub(super) replaces: Vec<Replaced>,
+    /// What of a Compose project was stopped for it, or for those before it.
+    pub(super) stopped: Vec<Replaced>,
     pub(super) mounts: Vec<Mounted>,
     pub(super) bound: Vec<Bound>,
     pub(super) policy: RestartPolicy,
@@ -147,13 +149,17 @@ impl Standing {
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
         let policy = host.restart_policy.unwrap_or_default();
         let planned = serde_json::from_str(&label(names::RESTART));
+        let replaces = || serde_json::from_str(&label(names::REPLACES)).unwrap_or_default();
+        // An older version remembered no more than what it took the place of.
+        let stopped = serde_json::from_str(&label(names::STOPPED)).unwrap_or_else(|_| replaces());
         Self {
             container,
             since: since.as_deref().and_then(inspect::instant),
             owner,
             reach: reach(host.network_mode.as_deref().unwrap_or_default()),
             settings: label(names::SETTINGS),
-            replaces: serde_json::from_str(&label(names::REPLACES)).unwrap_or_default(),
+            replaces: replaces(),
+            stopped,
             mounts: mounts.collect(),
             bound,
             planned: planned.unwrap_or_else(|_| policy.clone()),

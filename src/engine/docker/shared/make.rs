@@ -22,6 +22,7 @@ use super::settled;
 use crate::core::names::{Release, RoleName};
 use crate::core::plan::{Plan, Role};
 use crate::core::shared::Owner;
+use crate::core::sharing::aliases;
 use crate::core::words::hex;
 use crate::core::world::ContainerState;
 use crate::docker::{refused, refused_hint, status};
@@ -41,14 +42,10 @@ pub(super) struct Make<'a> {
     /// The container's name.
     pub(super) called: String,
     pub(super) replaces: &'a [Replaced],
+    /// What of a Compose project is stopped for it, or was for those before it.
+    pub(super) stopped: &'a [Replaced],
     /// Volumes without a name of the container whose place it takes.
     pub(super) carried: Vec<Mounted>,
-}
-
-/// The names by which others reach a shared role.
-pub(super) fn aliases(name: &RoleName, role: &Role) -> Vec<String> {
-    let own = std::iter::once(name.to_string());
-    own.chain(role.aliases.iter().cloned()).collect()
 }
 
 impl Make<'_> {
@@ -162,6 +159,10 @@ impl Make<'_> {
             let policy = serde_json::to_string(&host::of(role).restart_policy);
             let policy = policy.unwrap_or_default();
             labels.insert(names::RESTART.into(), policy);
+        }
+        if !self.stopped.is_empty() {
+            let stopped = serde_json::to_string(self.stopped).unwrap_or_default();
+            labels.insert(names::STOPPED.into(), stopped);
         }
         let wanted = Wanted {
             service: &self.plan.service,

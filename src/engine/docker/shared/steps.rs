@@ -5,10 +5,10 @@ use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum}
 use bollard::query_parameters::RenameContainerOptions;
 
 use super::super::{Docker, names};
-use super::look::{self, Standing, Trial};
+use super::look::{self, Replaced, Standing, Trial};
 use super::{disconnect, gone, remove, start, volumes};
 use crate::core::names::{RoleName, ServiceName};
-use crate::core::shared::{Owner, Reach};
+use crate::core::shared::{GivenBack, Owner, Reach};
 use crate::docker::{refused_hint, status};
 use crate::engine::EngineError;
 
@@ -153,20 +153,63 @@ async fn start_old(
             rename(engine, &old.container.name, id, &called).await?;
         }
         // The engine may still be stopping it for a killed call, and would do so after a start.
-        if old.policy.name.unwrap_or(RestartPolicyNameEnum::NO) == RestartPolicyNameEnum::NO {
+        if is_never(&old.policy) {
             gone(client, client.docker.stop_container(id, None).await)?;
         }
-        let name = was.policy.parse().unwrap_or(RestartPolicyNameEnum::NO);
-        let policy = RestartPolicy {
-            name: Some(name),
-            maximum_retry_count: Some(was.most),
-        };
-        restart(engine, id, &policy).await?;
+        restart(engine, id, &was.policy()).await?;
         if was.ran {
             start(engine, id).await?;
         }
     }
     Ok(())
+}
+
+/// From here on the engine does not start it again by itself.
+pub(super) async fn never_again(engine: &Docker, id: &str) -> Result<(), EngineError> {
+    restart(engine, id, &NEVER).await
+}
+
+/// Gives a Compose project's container that was stopped the restart policy back which it had, unless
+/// somebody has given it another one since; `None` where it is gone, or runs.
+pub(super) async fn give_back(
+    engine: &Docker,
+    was: &Replaced,
+) -> Result<Option<GivenBack>, EngineError> {
+    let Some(now) = look::one(engine, &was.id).await? else {
+        return Ok(None);
+    };
+    if now.owner == Owner::Flipside {
+        return Ok(None);
+    }
+    let mut policy = now.policy.clone();
+    if is_never(&policy) {
+        policy = was.policy();
+        restart(engine, &was.id, &policy).await?;
+    }
+    let name = policy.name.unwrap_or(RestartPolicyNameEnum::NO);
+    let policy = match policy.maximum_retry_count.filter(|most| *most > 0) {
+        Some(most) => format!("{name}:{most}"),
+        None => name.to_string(),
+    };
+    let container = now.container.name.clone();
+    Ok((!now.runs()).then_some(GivenBack { container, policy }))
+}
+
+fn is_never(policy: &RestartPolicy) -> bool {
+    let name = policy.name.unwrap_or(RestartPolicyNameEnum::NO);
+    matches!(
+        name,
+        RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY
+    )
+}
+
+impl Replaced {
+    fn policy(&self) -> RestartPolicy {
+        RestartPolicy {
+            name: Some(self.policy.parse().unwrap_or(RestartPolicyNameEnum::NO)),
+            maximum_retry_count: Some(self.most),
+        }
+    }
 }
 
 async fn rename(engine: &Docker, from: &str, id: &str, to: &str) -> Result<(), EngineError> {
