@@ -169,6 +169,8 @@ pub enum Verb {
     /// Releases and what became of them.
     History(History),
     /// Go on with a run that was cut short.
+    ///
+    /// Where none was, join shared roles that releases do not reach, and hand workers over, if needed.
     Resume(Resume),
     /// Give an unfinished release up.
     Abort(ServiceArg),

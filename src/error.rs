@@ -180,10 +180,10 @@ pub enum Error {
         service: String,
         /// The standby.
         release: Release,
-        /// What its probes said.
+        /// What its probes said, and what it lacks of shared roles.
         reasons: Vec<String>,
-        /// The command that starts what has been stopped of it.
-        wake: Option<String>,
+        /// What a person can do about it, each with its command.
+        mends: Vec<String>,
     },
     /// Neither journal nor marks say which release has served.
     NoMemory {

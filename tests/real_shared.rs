@@ -1,6 +1,7 @@
 //! Shared roles on a real engine: stood up once, left alone, applied on a person's word, and never
 //! lost by a kill.
 
+mod apart;
 mod applies;
 mod cut_short;
 mod deploys;

@@ -2,9 +2,12 @@
 
 use crate::cli;
 use crate::core::hook::HookWord;
+use crate::core::shared::Shared;
+use crate::core::verdict::Outcome;
 use crate::core::workers;
 use crate::error::{Error, Exit, exit_of};
 
+use super::clear::hold;
 use super::context::Context;
 pub use super::hooks::Word;
 use super::operator::Operator;
@@ -26,14 +29,15 @@ pub async fn run(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
 }
 
 /// Goes on with the newest run that has not ended, with a word on its hook in doubt, if one is said.
-/// Where there is none, the workers are handed over to the live release if they have yet to be.
+/// Where there is none, shared roles that releases do not reach are joined, and the workers are handed
+/// over to the live release if they have yet to be.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn resume(operator: &Operator, word: Option<&Word>) -> Result<Ended, Error> {
     let log = match unfinished(operator, "resume").await {
         Err(nothing @ Error::NothingUnderWay { .. }) if word.is_none() => {
-            return hand_over(operator).await?.ok_or(nothing);
+            return set_right(operator).await?.ok_or(nothing);
         }
         log => log?,
     };
@@ -44,18 +48,33 @@ pub async fn resume(operator: &Operator, word: Option<&Word>) -> Result<Ended, E
     go_on(operator, "resume", None, word, lease).await
 }
 
-/// Hands the workers over, where no record says that somebody was to.
-async fn hand_over(operator: &Operator) -> Result<Option<Ended>, Error> {
-    let looked = operator.look().await;
-    if !looked.is_ok_and(|world| workers::astray(&world).is_some()) {
+/// Joins what releases do not reach of shared roles, and hands the workers over, where no record says
+/// that somebody was to.
+async fn set_right(operator: &Operator) -> Result<Option<Ended>, Error> {
+    let (looked, standing) = tokio::join!(operator.look(), operator.shared());
+    let astray = looked.is_ok_and(|world| workers::astray(&world).is_some());
+    let apart = standing.is_ok_and(|standing| standing.iter().any(Shared::is_apart));
+    if !astray && !apart {
         return Ok(None);
     }
-    let mut held = operator.acquire(async || operator.floor().await).await?;
-    let handed = async {
-        let (mut runs, mut world) = (operator.need_runs().await?, operator.look().await?);
-        operator.hand_over(&mut runs, &mut world, &mut held).await
+    let mut held = hold(operator).await?;
+    let done = async {
+        let mut runs = operator.need_runs().await?;
+        let mut world = operator.look_or_absent().await?;
+        let joined = operator.see_to(Shared::is_apart, &runs, &world, &mut held);
+        let joined = joined.await?;
+        if !astray
+            || joined
+                .as_ref()
+                .is_some_and(|ended| ended.outcome != Outcome::Done)
+        {
+            return Ok(joined);
+        }
+        runs = operator.need_runs().await?;
+        let handed = operator.hand_over(&mut runs, &mut world, &mut held);
+        Ok(handed.await?.or(joined))
     };
-    let handed = handed.await;
+    let done = done.await;
     operator.let_go(held).await;
-    handed
+    done
 }

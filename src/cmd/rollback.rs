@@ -91,7 +91,7 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
         world = operator.look().await?;
     }
     let known = runs.unwrap_or_else(Runs::unread);
-    let wake = wake(&world, way.to);
+    let target = find(&world, way.to).ok().cloned();
     let ended = roll_back(&operator, wanted, world, &known).await?;
     operator.tell_end(&ended);
     let refused = ended.outcome == Outcome::Stuck && !ended.state.has_moved();
@@ -102,18 +102,11 @@ pub async fn run(context: &Context, args: &cli::Rollback) -> Result<Exit, Error>
                 mend: failure.hint.clone(),
             });
         }
-        let reasons: Vec<String> = failure
-            .replicas
-            .iter()
+        let reasons = failure.replicas.iter();
+        let reasons: Vec<String> = reasons
             .flat_map(|replica| replica.reasons.clone())
             .collect();
-        let service = operator.service.to_string();
-        return Err(Error::StandbyUnfit {
-            service,
-            release: way.to,
-            reasons,
-            wake,
-        });
+        return Err(unfit(&operator, target.as_ref(), way.to, reasons).await);
     }
     Ok(exit_of(ended.outcome))
 }
@@ -181,7 +174,9 @@ async fn while_held(
     opened.hooks = hooks.clone().unwrap_or_default();
     let run = known.next;
     // Found before, written after: before the pointer moves only the intent is.
-    let seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
+    let mut seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
+    // No standby is fit without its database, and to join one takes a moment and restarts nothing.
+    seen.extend(operator.join_in_passing(target).await);
     let opening = Opening {
         run,
         opened,
@@ -351,10 +346,32 @@ async fn revived(operator: &Operator) -> Result<World, Error> {
     operator.look().await
 }
 
+/// That a release is not fit, for these reasons and for what it lacks of shared roles.
+async fn unfit(
+    operator: &Operator,
+    target: Option<&Environment>,
+    release: Release,
+    mut reasons: Vec<String>,
+) -> Error {
+    let mut mends = Vec::new();
+    if let Some(target) = target {
+        for (what, mend) in operator.lacks(target).await {
+            reasons.push(what);
+            mends.push(mend);
+        }
+        mends.extend(wake(target).map(|wake| format!("start it: {wake}")));
+    }
+    Error::StandbyUnfit {
+        service: operator.service.to_string(),
+        release,
+        reasons,
+        mends,
+    }
+}
+
 /// The command that starts what has been stopped of a release's exposed replicas. (What is paused is
 /// woken by the rollback itself.)
-fn wake(world: &World, release: Release) -> Option<String> {
-    let environment = find(world, release).ok()?;
+fn wake(environment: &Environment) -> Option<String> {
     let exposed = &environment.labels.exposed.role;
     let ended = |state: &ContainerState| {
         matches!(
@@ -428,12 +445,7 @@ async fn dry_run(
         Fit::Unknown(why) => vec![why],
     };
     if !reasons.is_empty() && proof == Proof::Round {
-        return Err(Error::StandbyUnfit {
-            service: service.to_string(),
-            release: way.to,
-            reasons,
-            wake: wake(world, way.to),
-        });
+        return Err(unfit(operator, Some(target), way.to, reasons).await);
     }
     let workers = Foretold::of(world, &workers::releases(world), way.to);
     let mut value = serde_json::json!({

@@ -2,20 +2,22 @@
 //! before it begins, and `prune` and `down` beside the releases.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::core::event::Verb;
+use crate::core::event::{Event, Verb};
 use crate::core::names::{RoleName, Slot};
 use crate::core::plan::Plan;
 use crate::core::shared::{
     ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, network, stopped, unreached,
 };
+use crate::core::sharing::gone;
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, list};
-use crate::core::world::World;
+use crate::core::world::{Environment, World};
 use crate::error::{Error, Exit, Touched, exit_of};
 
 use super::clear::{by_live_plan, hold};
@@ -23,6 +25,9 @@ use super::context::{Answer, Context, Digests, Told};
 use super::operator::{Held, Operator, Runs, highest};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
+
+/// How long shared roles are looked after while something more urgent waits.
+const IN_PASSING: Duration = Duration::from_secs(2);
 
 /// Runs the verb.
 ///
@@ -307,17 +312,10 @@ impl Operator {
         world: &World,
         held: &mut Held,
     ) -> Result<Option<Ended>, Error> {
-        let standing = self.shared().await?;
-        let halfway = standing.iter().filter(|one| one.halfway);
-        let roles: BTreeSet<_> = halfway.map(|one| one.container.role.clone()).collect();
-        if roles.is_empty() {
+        let halfway = |one: &Shared| one.halfway;
+        let Some(ended) = self.see_to(halfway, runs, world, held).await? else {
             return Ok(None);
-        }
-        let verb = Verb::Apply {
-            roles: roles.into_iter().collect(),
-            settles: true,
         };
-        let ended = by_live_plan(self, verb, runs, world, held).await?;
         let stop = match ended.outcome {
             Outcome::Done => stops(ended),
             _ => Some(ended),
@@ -326,6 +324,91 @@ impl Operator {
             *runs = self.need_runs().await?;
         }
         Ok(stop)
+    }
+
+    /// Sees, in a run of its own, to the shared roles of which one of `these` stands: ends what is halfway,
+    /// and joins what releases do not reach. `None` where there is none.
+    pub(super) async fn see_to(
+        &self,
+        these: impl Fn(&Shared) -> bool,
+        runs: &Runs,
+        world: &World,
+        held: &mut Held,
+    ) -> Result<Option<Ended>, Error> {
+        let standing = self.shared().await?;
+        let these = standing.iter().filter(|one| these(one));
+        let roles: BTreeSet<_> = these.map(|one| one.container.role.clone()).collect();
+        if roles.is_empty() {
+            return Ok(None);
+        }
+        let verb = Verb::Apply {
+            roles: roles.into_iter().collect(),
+            settles: true,
+        };
+        let ended = by_live_plan(self, verb, runs, world, held).await?;
+        Ok(Some(ended))
+    }
+
+    /// Joins what stands for shared roles that a release was made for and does not reach, as far as that
+    /// is quickly done: the proof that follows says whether it was enough. Answers what was done.
+    pub(super) async fn join_in_passing(&self, target: &Environment) -> Vec<Event> {
+        let said = target.labels.sharing.as_ref();
+        if said.is_none_or(|said| said.roles.is_empty()) {
+            return Vec::new();
+        }
+        let join = async {
+            let standing = self.shared().await?;
+            if !standing.iter().any(Shared::is_apart) {
+                return Ok(Vec::new());
+            }
+            let joined = self.engine.join_shared(&self.service).await;
+            joined.map_err(|error| Error::of_engine(error, Touched::Something))
+        };
+        let joined = match tokio::time::timeout(IN_PASSING, join).await {
+            Ok(Ok(joined)) => joined,
+            Ok(Err(error)) => {
+                let why = format!("shared roles were not looked after: {error}");
+                self.report.warn(&why);
+                Vec::new()
+            }
+            Err(_) => {
+                let seconds = IN_PASSING.as_secs();
+                let why = format!("shared roles were not looked after within {seconds} s");
+                self.report.warn(&why);
+                Vec::new()
+            }
+        };
+        joined
+            .into_iter()
+            .map(|what| Event::Seen { what })
+            .collect()
+    }
+
+    /// What keeps a release from its shared roles, and what a person does about each.
+    pub(super) async fn lacks(&self, target: &Environment) -> Vec<(String, String)> {
+        let Some(said) = &target.labels.sharing else {
+            return Vec::new();
+        };
+        let service = self.service.as_str();
+        let asked = tokio::time::timeout(IN_PASSING, self.shared());
+        let Ok(Ok(standing)) = asked.await else {
+            return Vec::new();
+        };
+        let gone = gone([target], &standing).into_iter().map(|gone| {
+            let what = format!("nothing stands for the shared role `{}`", gone.role);
+            (what, gone.mend(service))
+        });
+        let used = standing
+            .iter()
+            .filter(|one| said.roles.contains_key(&one.container.role));
+        let troubled = used.filter_map(|one| {
+            let (role, what) = (&one.container.role, one.trouble(service)?);
+            Some((
+                format!("the shared role `{role}`: {what}"),
+                one.mend(service)?,
+            ))
+        });
+        gone.chain(troubled).collect()
     }
 
     /// What stands for shared roles, whatever the plan.

@@ -8,6 +8,7 @@ use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
+use crate::core::sharing::gone;
 use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
 use crate::core::workers::{self, Rival};
@@ -139,6 +140,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         candidate,
         withdrawn,
         unplaced,
+        gone: gone(&world.environments, &shared),
         shared,
         pointer: PointerView {
             kind: "proxy".into(),

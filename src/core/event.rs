@@ -275,8 +275,8 @@ pub enum Verb {
     Apply {
         /// Which, each after those that it depends on.
         roles: Vec<RoleName>,
-        /// Whether that was begun before, by one of whom this journal knows nothing, and is only
-        /// brought to an end: no settings are known.
+        /// Whether no settings are known: what was begun before, by one of whom this journal knows
+        /// nothing, is brought to an end, and what is on no network of the releases' is joined.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         settles: bool,
     },

@@ -178,7 +178,7 @@ impl Narrator {
             Action::Wake { release } => format!("waking {}", self.name(*release)),
             Action::Disconnect => format!("taking `{}` off the pointer", self.service),
             Action::Apply { role } if self.settles() => {
-                format!("ending the `shared apply` to `{role}`")
+                format!("seeing to the shared role `{role}`")
             }
             Action::Apply { role } => format!("applying the plan to the shared role `{role}`"),
             Action::RemoveShared => "removing the shared roles".into(),
@@ -221,7 +221,8 @@ impl Narrator {
             Verb::Apply { roles, settles } => {
                 let named: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
                 let what = match (settles, roles.len()) {
-                    (true, _) => "end the `shared apply` that was cut short, to",
+                    (true, 1) => "see to the shared role",
+                    (true, _) => "see to the shared roles",
                     (false, 1) => "apply the plan to the shared role",
                     (false, _) => "apply the plan to the shared roles",
                 };

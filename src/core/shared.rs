@@ -19,8 +19,12 @@ pub struct Shared {
     pub owner: Owner,
     /// On whose network it is.
     pub reach: Reach,
+    /// Whether it is on the shared network, of what can be connected to it.
+    pub joined: bool,
     /// What has its data open, where it has stopped itself and another service has taken its place.
     pub taker: Option<Taker>,
+    /// What has its data open beside it, where both run; told where no plan was given.
+    pub rival: Option<Rival>,
     /// Whether it is one of the two that a `shared apply` has left which was cut short.
     pub halfway: bool,
     /// Where the plan asks for something else than what it was made with; empty where no plan was
@@ -38,6 +42,15 @@ pub struct Taker {
     pub service: String,
     /// The volume that it has open.
     pub volume: String,
+}
+
+/// A container that runs beside a shared role's own, and stands for the same role elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub container: String,
+    /// The volume or path that both have open.
+    pub data: String,
 }
 
 /// Whose the container of a shared role is.
@@ -171,6 +184,52 @@ impl Shared {
              `{network}` as an external one, or take it back: flipside down {service} \
              --shared, then docker start {name}"
         )
+    }
+
+    /// Whether it could be connected to the shared network, and is not.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        !self.joined && !self.halfway
+    }
+
+    /// What a person does for releases to reach it again; `None` where they do, as far as it goes.
+    #[must_use]
+    pub fn mend(&self, service: &str) -> Option<String> {
+        match (self.halfway, self.has_stopped(), self.joined) {
+            (true, _, _) | (false, false, true) => None,
+            (false, true, true) => Some(self.way_on()),
+            (false, true, false) => Some(format!(
+                "{}, then join it: flipside resume {service}",
+                self.way_on()
+            )),
+            (false, false, false) => Some(format!(
+                "join it, which restarts nothing: flipside resume {service}"
+            )),
+        }
+    }
+
+    /// What keeps releases from it; `None` where nothing is known to.
+    #[must_use]
+    pub fn trouble(&self, service: &str) -> Option<String> {
+        let (name, network) = (clean(&self.container.name), network(service));
+        match (self.halfway, self.has_stopped(), self.joined) {
+            (true, _, _) | (false, false, true) => None,
+            (false, true, _) => Some(format!("`{name}` {}", self.does())),
+            (false, false, false) => Some(format!("`{name}` is not on the network `{network}`")),
+        }
+    }
+
+    /// That another has its data open, and what a person does about it.
+    #[must_use]
+    pub fn rivalry(&self) -> Option<String> {
+        let rival = self.rival.as_ref()?;
+        let (ours, theirs) = (clean(&self.container.name), clean(&rival.container));
+        Some(format!(
+            "`{theirs}` runs beside `{ours}`, and both have `{}` open: of two databases on one \
+             directory neither knows of the other; stop it, and see that nothing starts it again: \
+             docker update --restart=no {theirs} && docker stop {theirs}",
+            clean(&rival.data)
+        ))
     }
 
     /// Whether a person has to start it: the engine does not by itself, and a deploy does not

@@ -294,7 +294,9 @@ pub trait Engine: Send + Sync {
     /// What stands for the shared roles of a service, by role: containers that flipside made, and
     /// those of a Compose project for roles that have none of these. With a plan: those of its
     /// project, connected or not, and where settings differ from the plan's. Without one: those of
-    /// any project that are connected to the shared network.
+    /// any project that are connected to the shared network, and those of the projects and roles that
+    /// the releases which stand were made for, connected or not; and what runs beside them on their
+    /// data.
     ///
     /// Fails where a volume is not there that the plan says is external, and where standing the plan up
     /// would make one that outlives releases though its Compose project has it, under that name or
@@ -345,6 +347,12 @@ pub trait Engine: Send + Sync {
     /// container where that is well by now, puts the old one back where it is not, and removes what
     /// was only made on the way. Waits for no health check. Says what it did, a sentence each.
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+
+    /// Connects to the shared network what stands for shared roles, as [`Engine::shared`] tells it
+    /// without a plan, and is on none of its own that releases reach: under the names that the
+    /// releases which stand have for it. Starts and stops nothing. Idempotent. Says what it did, a
+    /// sentence each.
+    async fn join_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
 
     /// Removes the shared containers that flipside made (stopped by their own signal and grace), what
     /// was copied for them, and the shared network; disconnects a Compose project's. Those in whose

@@ -172,14 +172,13 @@ impl Error {
             Self::StandbyUnfit {
                 service,
                 release,
-                wake,
+                mends,
                 ..
             } => {
-                let wake = wake.as_ref().map(|wake| format!("start it: {wake}; "));
+                let first: String = mends.iter().map(|mend| format!("{mend}; ")).collect();
                 format!(
-                    "{}go back all the same: flipside rollback {service} --to {release} --force; \
-                     its logs: flipside logs {service} --release {release}",
-                    wake.unwrap_or_default()
+                    "{first}go back all the same: flipside rollback {service} --to {release} --force; \
+                     its logs: flipside logs {service} --release {release}"
                 )
             }
             Self::NoMemory { service, candidate } => {

@@ -210,6 +210,10 @@ impl Engine for BoundedEngine {
         self.0.settle_shared(service).await
     }
 
+    async fn join_shared(&self, service: &ServiceName) -> Fallible<Vec<String>> {
+        self.acts(self.0.join_shared(service)).await
+    }
+
     async fn tear_down_shared(&self, service: &ServiceName) -> Fallible<Removed> {
         self.0.tear_down_shared(service).await
     }

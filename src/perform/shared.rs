@@ -31,7 +31,8 @@ impl Performer {
         }
         let (engine, service) = (&self.with.engine, &self.with.service);
         if let Verb::Apply { settles: true, .. } = state.opened.verb {
-            let settled = self.settle_shared().await?;
+            let mut settled = self.settle_shared().await?;
+            settled.extend(engine.join_shared(service).await?);
             return Ok(Event::Applied {
                 role: role.clone(),
                 kept: Vec::new(),

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::tables::{ago, calm};
+use super::tables::{StatusView, ago, calm};
 use crate::core::names::Millis;
-use crate::core::shared::{Owner, Shared};
-use crate::core::words::clean;
+use crate::core::shared::{Owner, Shared, network};
+use crate::core::words::{clean, list, release_name};
 
 /// A table of them, and what a person has to do about one.
-pub(super) fn text(all: &[Shared], now: Millis, width: u16) -> String {
-    if all.is_empty() {
+pub(super) fn text(view: &StatusView, now: Millis, width: u16) -> String {
+    let (all, service) = (&view.shared, &view.service);
+    if all.is_empty() && view.gone.is_empty() {
         return String::new();
     }
     let heads = ["shared role", "container", "state", "since", "whose"];
@@ -17,9 +18,10 @@ pub(super) fn text(all: &[Shared], now: Millis, width: u16) -> String {
         [
             one.container.role.to_string(),
             clean(&one.container.name),
-            match one.halfway {
-                true => format!("{}, halfway", one.does()),
-                false => one.does(),
+            match (one.halfway, one.joined) {
+                (true, _) => format!("{}, halfway", one.does()),
+                (false, true) => one.does(),
+                (false, false) => format!("{}, not joined", one.does()),
             },
             one.since
                 .map_or_else(|| "-".into(), |since| ago(since, now)),
@@ -29,13 +31,41 @@ pub(super) fn text(all: &[Shared], now: Millis, width: u16) -> String {
             },
         ]
     });
-    let mut text = format!("\n{}\n", calm(width, heads, &rows.collect::<Vec<_>>(), &[]));
+    let gone = view.gone.iter().map(|gone| {
+        let role = gone.role.to_string();
+        [role, "-".into(), "gone".into(), "-".into(), "-".into()]
+    });
+    let rows: Vec<_> = rows.chain(gone).collect();
+    let mut text = format!("\n{}\n", calm(width, heads, &rows, &[]));
     if all.iter().any(|one| one.halfway) {
         text += "halfway: a `shared apply` was cut short; go on with: flipside shared apply\n";
     }
-    for one in all.iter().filter(|one| one.has_stopped() && !one.halfway) {
-        let name = clean(&one.container.name);
-        text += &format!("`{name}` has stopped; {}\n", one.way_on());
+    for one in all {
+        let (name, role) = (clean(&one.container.name), &one.container.role);
+        let what = match one.has_stopped() {
+            true => format!("`{name}` has stopped"),
+            false => format!(
+                "`{name}` is not on the network `{}`, and no release reaches `{role}`",
+                network(service)
+            ),
+        };
+        if let Some(mend) = one.mend(service) {
+            text += &format!("{what}; {mend}\n");
+        }
+        if let Some(rivalry) = one.rivalry() {
+            text += &format!("{rivalry}\n");
+        }
+    }
+    for gone in &view.gone {
+        let releases = gone.releases.iter();
+        let names: Vec<_> = releases.map(|one| release_name(service, *one)).collect();
+        let uses = if names.len() == 1 { "uses" } else { "use" };
+        text += &format!(
+            "nothing stands for `{}`, which {} {uses}; {}\n",
+            gone.role,
+            list(&names),
+            gone.mend(service)
+        );
     }
     text
 }
@@ -53,5 +83,7 @@ pub(super) fn json(one: &Shared) -> Value {
             Owner::Project(project) => Some(project),
         },
         "halfway": one.halfway,
+        "joined": one.joined,
+        "beside": one.rival.as_ref().map(|rival| &rival.container),
     })
 }

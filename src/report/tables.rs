@@ -15,6 +15,7 @@ use crate::core::names::{Millis, Release, Slot};
 use crate::core::plan::StandbyMode;
 use crate::core::routing::Routing;
 use crate::core::shared::Shared;
+use crate::core::sharing::Gone;
 use crate::core::sleep::word;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, known, list, millis, release_name, resume, wrap};
@@ -36,6 +37,8 @@ pub struct StatusView {
     pub unplaced: Vec<EnvironmentView>,
     /// What stands for shared roles.
     pub shared: Vec<Shared>,
+    /// Shared roles for which nothing stands, and which releases use.
+    pub gone: Vec<Gone>,
     /// What sends traffic.
     pub pointer: PointerView,
     /// Who holds the service now.
@@ -170,7 +173,7 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     for (_, environment) in &environments {
         text += &workers(service, environment);
     }
-    text += &shared::text(&view.shared, now, width);
+    text += &shared::text(view, now, width);
     for line in idle::lines(view) {
         text += &format!("\n{}", wrap(&line, width.into(), 2));
     }
@@ -223,6 +226,10 @@ pub fn status_json(view: &StatusView) -> Value {
         "withdrawn": all(&view.withdrawn),
         "unplaced": all(&view.unplaced),
         "shared": view.shared.iter().map(shared::json).collect::<Vec<_>>(),
+        "shared_gone": view.gone.iter().map(|gone| json!({
+            "role": gone.role,
+            "releases": gone.releases,
+        })).collect::<Vec<_>>(),
         "pointer": {
             "kind": view.pointer.kind,
             "routing": view.pointer.routing,
@@ -456,7 +463,7 @@ fn what(service: &str, verb: &Verb) -> String {
         Verb::Apply { roles, settles } => {
             let names: Vec<_> = roles.iter().map(ToString::to_string).collect();
             let what = match settles {
-                true => "end of shared apply",
+                true => "see to shared",
                 false => "shared apply",
             };
             format!("{what} {}", names.join(", "))

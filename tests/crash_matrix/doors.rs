@@ -230,6 +230,11 @@ impl Engine for Door {
         self.through(Op::SettleShared, act, inner).await
     }
 
+    async fn join_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let inner = self.engine.join_shared(service);
+        self.through(Op::JoinShared, None, inner).await
+    }
+
     async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         let inner = self.engine.tear_down_shared(service);
         self.through(Op::TearDownShared, Some(Act::RemoveShared), inner)

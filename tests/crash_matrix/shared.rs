@@ -15,7 +15,7 @@ use flipside::engine::Settings;
 
 use super::cases::{Case, Next as Way, PLAIN, Scenario, Trouble, WAYS, paused, verdict};
 use super::doors::{Blow, Moment};
-use super::stage::{Flaw, Machine, Verb};
+use super::stage::{Done, Flaw, Machine, Verb};
 use super::sweep::{Course as Learnt, calls, cuts, full_disks, learn, play};
 use super::tape::Slip;
 use crate::support::facts::{shop, some_role};
@@ -263,6 +263,36 @@ fn what_was_not_taken_over_yet_is_given_back_by_down() {
             .collect();
         assert_eq!(standing, [(true, 1), (true, 1)]);
     });
+}
+
+/// Compose has made its containers anew. Whoever is killed over joining them, the next one does.
+#[test]
+fn what_releases_do_not_reach_is_joined_whatever_is_cut_short() {
+    for moment in [Moment::Before, Moment::After] {
+        for next in [Verb::Resume, Verb::Deploy, Verb::Prune] {
+            paused(async move {
+                let stage = scenarios()[4].stage(Core::default(), Flaw::None);
+                let first = stage.actor("ann@build", Machine::Here);
+                let deployed = first.perform(Verb::Deploy).await;
+                assert_eq!(deployed.outcome(), Some(Outcome::Done), "{deployed:?}");
+                for one in &mut lock(&stage.world).shared {
+                    assert!(one.connected);
+                    one.connected = false;
+                }
+                first.life.strike(Op::JoinShared, 0, moment, Blow::Dies);
+                assert_eq!(first.until_struck(Verb::Resume).await, None);
+                drop(first);
+                tokio::task::yield_now().await;
+                let second = stage.actor("bob@desk", Machine::Here);
+                let done = second.perform(next).await;
+                assert!(!matches!(done, Done::Refused(_)), "{next:?}: {done:?}");
+                assert_eq!(verdict(&stage), Ok(()));
+                let world = lock(&stage.world);
+                assert!(world.shared.iter().all(|one| one.connected), "{next:?}");
+                assert!(world.shared.iter().all(|one| one.starts == 1));
+            });
+        }
+    }
 }
 
 /// Sound, the case passes; broken, it fails and names the promise.

@@ -143,6 +143,7 @@ fn changes(op: Op) -> bool {
         | Op::HookCall
         | Op::ApplyShared
         | Op::SettleShared
+        | Op::JoinShared
         | Op::TearDownShared
         | Op::Remove => true,
         Op::Inspect

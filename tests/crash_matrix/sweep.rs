@@ -111,6 +111,7 @@ pub(super) fn only_asks(op: Op) -> bool {
         | Op::DropImage
         | Op::ApplyShared
         | Op::SettleShared
+        | Op::JoinShared
         | Op::TearDownShared
         | Op::Rest
         | Op::Work => false,

@@ -306,6 +306,9 @@ impl Engine for Stage {
     async fn settle_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
         unplayed()
     }
+    async fn join_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
+        unplayed()
+    }
     async fn tear_down_shared(&self, _: &ServiceName) -> Result<Removed, EngineError> {
         unplayed()
     }

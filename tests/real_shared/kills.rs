@@ -105,5 +105,5 @@ fn prune_puts_the_old_one_back_where_the_journal_is_gone() {
     pruned.says(&["the old container of the shared role `db` was put back"]);
     is_whole(&stage, "1");
     let history = stage.expect(0, &["history", &stage.service]);
-    history.says(&["end of shared apply db", "done"]);
+    history.says(&["see to shared db", "done"]);
 }

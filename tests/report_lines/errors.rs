@@ -123,13 +123,13 @@ fn all() -> Vec<Error> {
             reasons: vec![text(
                 "`shop-1-web-1`: connection refused at 10.213.0.2:8080",
             )],
-            wake: None,
+            mends: vec![],
         },
         Error::StandbyUnfit {
             service: shop(),
             release: Release(1),
             reasons: vec![text("it exited with 0")],
-            wake: Some(text("docker start shop-1-web-1")),
+            mends: vec![text("start it: docker start shop-1-web-1")],
         },
         Error::NoMemory {
             service: shop(),

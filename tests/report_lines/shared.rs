@@ -4,7 +4,8 @@ use flipside::core::action::{Action, Ask};
 use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
 use flipside::core::names::{Release, RoleName};
 use flipside::core::plan::Run;
-use flipside::core::shared::{GivenBack, Held, Owner, Reach, Shared, Taker};
+use flipside::core::shared::{GivenBack, Held, Owner, Reach, Rival, Shared, Taker};
+use flipside::core::sharing::Gone;
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Health};
 use flipside::report::tables::{status_json, status_text};
@@ -182,7 +183,7 @@ fn what_was_cut_short_is_told_to_be_at_its_end() {
     check(
         &told(&events),
         r#"
-        . end the `shared apply` that was cut short, to `db`, begun by `ana@ci`
+        . see to the shared role `db`, begun by `ana@ci`
         . the old container of the shared role `db` was put back
     "#,
     );
@@ -229,7 +230,9 @@ fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> 
         since: Some(NOON - 7_200_000),
         owner,
         reach: Reach::Own,
+        joined: true,
         taker: None,
+        rival: None,
         halfway: false,
         differs: Vec::new(),
     }
@@ -288,6 +291,60 @@ fn status_shows_shared_roles_and_what_a_person_has_to_do() {
     assert_eq!(json[0]["project"], "old");
     assert_eq!(
         json[2].to_string(),
-        r#"{"role":"queue","container":"shop-shared-queue","state":{"exited":{"code":1,"oom":false}},"health":"none","since":1795428000000,"project":null,"halfway":false}"#
+        r#"{"role":"queue","container":"shop-shared-queue","state":{"exited":{"code":1,"oom":false}},"health":"none","since":1795428000000,"project":null,"halfway":false,"joined":true,"beside":null}"#
     );
+}
+
+#[test]
+fn status_says_what_releases_do_not_reach_and_what_mends_it() {
+    let project = || Owner::Project("old".into());
+    let (running, none) = (ContainerState::Running, Health::None);
+    let killed = ContainerState::Exited {
+        code: 137,
+        oom: false,
+    };
+    let mut apart = standing("cache", running.clone(), none, project());
+    let mut ended = standing("db", killed, none, project());
+    (apart.joined, ended.joined) = (false, false);
+    let mut beside = standing("search", running, none, Owner::Flipside);
+    beside.rival = Some(Rival {
+        container: "old-search-1".into(),
+        data: "old_search".into(),
+    });
+    let gone = |name: &str, releases: &[u64], project: Option<&str>| Gone {
+        role: role(name),
+        releases: releases.iter().map(|&number| Release(number)).collect(),
+        project: project.map(str::to_owned),
+    };
+    let mut view = view();
+    view.shared = vec![apart, ended, beside];
+    view.gone = vec![
+        gone("queue", &[1, 2], None),
+        gone("store", &[2], Some("old")),
+    ];
+    let text = status_text(&view, NOON, 200);
+    let at = text.find("shared role").unwrap();
+    check(
+        &text[at..],
+        r#"
+        shared role  container           state                        since   whose
+        cache        shop-shared-cache   running, not joined          2h ago  Compose project old
+        db           shop-shared-db      exited with 137, not joined  2h ago  Compose project old
+        search       shop-shared-search  running                      2h ago  flipside
+        queue        -                   gone                         -       -
+        store        -                   gone                         -       -
+        `shop-shared-cache` is not on the network `flipside.shop.shared`, and no release reaches `cache`; join it, which restarts nothing: flipside resume shop
+        `shop-shared-db` has stopped; start it: docker start shop-shared-db, then join it: flipside resume shop
+        `old-search-1` runs beside `shop-shared-search`, and both have `old_search` open: of two databases on one directory neither knows of the other; stop it, and see that nothing starts it again: docker update --restart=no old-search-1 && docker stop old-search-1
+        nothing stands for `queue`, which shop@1 and shop@2 use; a deploy makes one on its volumes: flipside deploy
+        nothing stands for `store`, which shop@2 uses; where Compose had made its container: docker compose up -d store, then flipside resume shop; else a deploy makes one on its volumes: flipside deploy
+
+        roll back with: flipside rollback shop
+    "#,
+    );
+    let json = status_json(&view);
+    assert_eq!(json["shared"][0]["joined"], false);
+    assert_eq!(json["shared"][2]["beside"], "old-search-1");
+    let gone = r#"[{"role":"queue","releases":[1,2]},{"role":"store","releases":[2]}]"#;
+    assert_eq!(json["shared_gone"].to_string(), gone);
 }

@@ -51,6 +51,7 @@ fn routing(live: u64) -> Routing {
 pub fn view() -> StatusView {
     StatusView {
         shared: Vec::new(),
+        gone: Vec::new(),
         service: "shop".into(),
         live: Some(environment(2, Slot::Green, Fit::Yes)),
         standby: vec![environment(1, Slot::Blue, Fit::Yes)],
@@ -305,6 +306,7 @@ fn status_is_one_object_for_pipelines() {
             "withdrawn",
             "unplaced",
             "shared",
+            "shared_gone",
             "pointer",
             "lease",
             "unfinished",

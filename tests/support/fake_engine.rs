@@ -431,6 +431,10 @@ impl Engine for FakeEngine {
         self.settle(service).await
     }
 
+    async fn join_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        self.join(service).await
+    }
+
     async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         self.remove(service).await
     }

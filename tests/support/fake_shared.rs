@@ -86,7 +86,9 @@ impl FakeShared {
             since: Some(0),
             owner: self.owner.clone(),
             reach: Reach::Own,
+            joined: self.connected,
             taker: None,
+            rival: None,
             halfway,
             differs: match (settings, self.is_ours()) {
                 (Some(settings), true) => settings.differences(&self.settings),
@@ -185,6 +187,16 @@ impl FakeWorld {
     /// What stands for shared roles, see [`flipside::engine::Engine::shared`].
     pub fn shared_of(&self, service: &ServiceName, plan: Option<&Plan>) -> Vec<Shared> {
         let of_service = || self.shared.iter().filter(|one| one.service == *service);
+        let said = self.environments(service).into_iter();
+        let said: Vec<_> = said.filter_map(|one| one.labels.sharing).collect();
+        let is_meant = |one: &FakeShared| {
+            let of = |project: &Option<String>| project.clone().map(Owner::Project);
+            let role = &one.container.fixed.role;
+            let mut said = said.iter();
+            said.any(|said| {
+                of(&said.project).as_ref() == Some(&one.owner) && said.roles.contains_key(role)
+            })
+        };
         let is_ours = |role: &RoleName| {
             of_service().any(|one| one.is_ours() && one.container.fixed.role == *role)
         };
@@ -199,7 +211,7 @@ impl FakeWorld {
                 continue;
             }
             let meant = match plan {
-                None => one.connected,
+                None => one.connected || is_meant(one),
                 Some(plan) => {
                     let project = plan.project.clone().map(Owner::Project);
                     project.as_ref() == Some(&one.owner) && plan.shared.contains_key(role)
@@ -339,6 +351,21 @@ impl FakeWorld {
         roles.into_iter().map(end).collect()
     }
 
+    /// Connects what stands and is not; a sentence each.
+    fn join_shared(&mut self, service: &ServiceName) -> Vec<String> {
+        let told = self.shared_of(service, None).into_iter();
+        let apart: Vec<_> = told.filter(Shared::is_apart).collect();
+        let mut did = Vec::new();
+        for one in &mut self.shared {
+            let found = |apart: &&Shared| apart.container.id == one.container.fixed.id;
+            if apart.iter().any(|apart| found(&apart)) {
+                one.connected = true;
+                did.push(format!("`{}` has been joined", one.container.fixed.name));
+            }
+        }
+        did
+    }
+
     fn tear_down_shared(&mut self, service: &ServiceName) -> Removed {
         // What was to take the place of a Compose project's, and has not, gives it back.
         for one in self.shared.iter_mut().filter(|one| one.service == *service) {
@@ -442,6 +469,7 @@ pub(super) trait SharedRoles {
     ) -> Result<Vec<Shared>, EngineError>;
     async fn apply(&self, plan: &Plan, role: &RoleName) -> Result<Applied, EngineError>;
     async fn settle(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
+    async fn join(&self, service: &ServiceName) -> Result<Vec<String>, EngineError>;
     async fn remove(&self, service: &ServiceName) -> Result<Removed, EngineError>;
 }
 
@@ -577,6 +605,12 @@ impl SharedRoles for FakeEngine {
             world.settle_shared(&service)
         })
         .await
+    }
+
+    async fn join(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let service = service.clone();
+        self.call(Op::JoinShared, move |world, _| world.join_shared(&service))
+            .await
     }
 
     async fn remove(&self, service: &ServiceName) -> Result<Removed, EngineError> {

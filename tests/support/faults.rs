@@ -42,6 +42,7 @@ pub enum Op {
     Shared,
     ApplyShared,
     SettleShared,
+    JoinShared,
     TearDownShared,
 }
 

@@ -122,6 +122,10 @@ pub async fn shared_roles_are_stood_up_once_and_outlive_their_release(f: &Fixtur
     f.clean(&[1, 2]).await;
     assert_eq!(f.engine.inspect(&f.service).await.unwrap(), []);
     assert_eq!(ids(&f.shared(None).await), ids(&standing));
+    // What is where it should be is left there.
+    assert!(standing.iter().all(|one| one.joined));
+    assert_eq!(f.engine.join_shared(&f.service).await, Ok(Vec::new()));
+    assert_eq!(ids(&f.shared(None).await), ids(&standing));
     let services = f.engine.services().await.unwrap();
     assert!(services.contains(&f.service), "{services:?}");
     assert_eq!(f.down(&[]).await, [""; 0]);

@@ -39,7 +39,7 @@ impl Narrator {
                 ));
             }
             Outcome::Refused if self.settles() => told.bad(format!(
-                "what was cut short was not brought to an end, after {took}; {serves}"
+                "the shared roles were not seen to, after {took}; {serves}"
             )),
             Outcome::Refused if matches!(self.verb, Some(Verb::Apply { .. })) => {
                 told.bad(format!(

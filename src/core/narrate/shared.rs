@@ -7,7 +7,7 @@ use crate::core::shared::{GivenBack, Held};
 use crate::core::words::{clean, list};
 
 impl Narrator {
-    /// Whether the run only brings to an end what was cut short.
+    /// Whether the run has no settings to apply.
     pub(super) fn settles(&self) -> bool {
         matches!(self.verb, Some(Verb::Apply { settles: true, .. }))
     }

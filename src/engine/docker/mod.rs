@@ -289,6 +289,10 @@ impl Engine for Docker {
         shared::settle(self, service).await
     }
 
+    async fn join_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        shared::join_all(self, service).await
+    }
+
     async fn tear_down_shared(&self, service: &ServiceName) -> Result<Removed, EngineError> {
         shared::tear_down(self, service).await
     }

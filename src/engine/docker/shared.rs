@@ -25,7 +25,9 @@ use crate::docker::{found, refused, refused_hint, status};
 use crate::engine::{EngineError, Images, Settings};
 
 mod along;
+mod apart;
 mod apply;
+mod beside;
 mod elsewhere;
 mod external;
 mod former;
@@ -39,6 +41,7 @@ mod running;
 mod steps;
 mod volumes;
 
+pub(super) use apart::join_all;
 pub(super) use apply::{apply, settle};
 pub(super) use left::left;
 use look::{Looked, Standing};
@@ -68,6 +71,7 @@ pub(super) async fn shared(
         let absent = absent.filter(|(name, _)| looked.of(name).next().is_none());
         check(engine, plan, &looked, absent).await?;
     }
+    let network = names::shared_network(service);
     let told = looked.standing.iter().map(|one| {
         let role = plan.and_then(|plan| Some((plan, plan.shared.get(&one.container.role)?)));
         let mut differs = match (role, &one.owner) {
@@ -91,6 +95,7 @@ pub(super) async fn shared(
         }
         Ok(Shared {
             halfway: looked.is_halfway(one),
+            joined: one.is_joined(&network),
             differs,
             ..one.told()
         })
@@ -98,6 +103,12 @@ pub(super) async fn shared(
     let mut told: Vec<_> = told.collect::<Result<_, EngineError>>()?;
     let key = |one: &Shared| (one.container.role.clone(), one.container.name.clone());
     told.sort_by_key(key);
+    if plan.is_none() {
+        let mut rivals = beside::rivals(engine, service, &looked).await?;
+        for one in &mut told {
+            one.rival = rivals.remove(&one.container.id);
+        }
+    }
     for one in told.iter_mut().filter(|one| one.has_stopped()) {
         let standing = looked.standing.iter();
         let mut standing = standing.filter(|other| other.container.id == one.container.id);
@@ -213,6 +224,11 @@ pub(super) async fn stand_up(
             let uses = Reach::Of(one.container.id.clone());
             let on_it = |other: &_| looked.theirs(other).any(|other| other.reach == uses);
             let names = sharing.names(name, on_it);
+            join(engine, &own.name, &one.container.name, &names).await?;
+        }
+        let ours = looked.of(name).filter(|one| one.owner == Owner::Flipside);
+        for one in ours.filter(|one| !is_new(one) && !one.is_joined(&own.name)) {
+            let names = sharing.names(name, |_| false);
             join(engine, &own.name, &one.container.name, &names).await?;
         }
         if !theirs.is_empty() || !looked.of(name).all(is_new) || looked.trial(name).is_some() {

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::models::{ContainerInspectResponse, RestartPolicy};
-use bollard::query_parameters::ListContainersOptions;
+use bollard::models::{ContainerInspectResponse, ContainerSummary, RestartPolicy};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use super::super::{Docker, inspect};
 use crate::core::names::{Millis, RoleName, ServiceName};
 use crate::core::plan::{Plan, Role, Run};
 use crate::core::shared::{Owner, Reach, Shared};
+use crate::core::sharing::Sharing;
 use crate::core::world::{Container, ContainerState};
 use crate::docker::{found, label_filter};
 use crate::engine::EngineError;
@@ -94,6 +94,8 @@ pub(super) struct Trial {
 pub(super) struct Looked {
     pub(super) standing: Vec<Standing>,
     pub(super) trials: Vec<Trial>,
+    /// What the releases that stand were made for, each once.
+    pub(super) sharing: Vec<Sharing>,
 }
 
 impl Standing {
@@ -180,7 +182,9 @@ impl Standing {
             since: self.since,
             owner: self.owner.clone(),
             reach: self.reach.clone(),
+            joined: true,
             taker: None,
+            rival: None,
             halfway: false,
             differs: Vec::new(),
         }
@@ -270,21 +274,41 @@ pub(super) async fn look(
     service: &ServiceName,
     plan: Option<&Plan>,
 ) -> Result<Looked, EngineError> {
-    let kind = Kind::Shared.as_str();
-    let filter = label_filter(&[(names::SERVICE, service.as_str()), (names::KIND, kind)]);
-    let ours = ids(inspect::containers(engine, filter).await?);
-    let mut standing = each(engine, &ours).await?;
+    let all = inspect::containers(engine, names::filter(service, None)).await?;
+    let is_shared = |container: &ContainerSummary| {
+        let labels = container.labels.as_ref();
+        labels.is_some_and(|labels| Kind::Shared.is(labels))
+    };
+    let (ours, releases): (Vec<_>, Vec<_>) = all.into_iter().partition(is_shared);
+    let mut sharing: Vec<Sharing> = Vec::new();
+    let said = releases.iter().filter_map(|one| one.labels.as_ref());
+    for said in said.filter_map(names::sharing) {
+        if !sharing.contains(&said) {
+            sharing.push(said);
+        }
+    }
+    let mut standing = each(engine, &ids(ours)).await?;
     let network = names::shared_network(service);
     let trials = trials(engine, service, &standing).await?;
     let is_ours = |role: &RoleName| standing.iter().any(|one| one.container.role == *role);
-    let theirs = of_project(engine, &network, plan).await?.into_iter();
+    let mut theirs = of_project(engine, &network, plan).await?;
+    if plan.is_none() {
+        theirs.extend(of_releases(engine, &sharing).await?);
+        theirs.sort_by(|a, b| a.container.id.cmp(&b.container.id));
+        theirs.dedup_by(|a, b| a.container.id == b.container.id);
+    }
+    let theirs = theirs.into_iter();
     let theirs: Vec<_> = theirs
         .filter(|one| !is_ours(&one.container.role))
         .filter(|one| plan.is_none_or(|plan| plan.shared.contains_key(&one.container.role)))
         .collect();
     standing.extend(theirs);
     standing.sort_by(|a, b| a.container.name.cmp(&b.container.name));
-    Ok(Looked { standing, trials })
+    Ok(Looked {
+        standing,
+        trials,
+        sharing,
+    })
 }
 
 /// One container; `None` where it is gone.
@@ -300,7 +324,7 @@ async fn each(engine: &Docker, ids: &[String]) -> Result<Vec<Standing>, EngineEr
     Ok(found.into_iter().flatten().collect())
 }
 
-fn ids(listed: Vec<bollard::models::ContainerSummary>) -> Vec<String> {
+fn ids(listed: Vec<ContainerSummary>) -> Vec<String> {
     listed.into_iter().filter_map(|one| one.id).collect()
 }
 
@@ -364,14 +388,29 @@ async fn of_project(
             ),
         ]),
     };
-    let options = ListContainersOptions {
-        all: true,
-        filters: Some(filters),
-        ..ListContainersOptions::default()
-    };
-    let client = &engine.client;
-    let listed = client.docker.list_containers(Some(options)).await;
-    let listed = listed.map_err(|error| client.fault(error))?;
+    theirs(engine, filters).await
+}
+
+/// What stands for the shared roles of the releases that stand, of their Compose projects.
+async fn of_releases(engine: &Docker, sharing: &[Sharing]) -> Result<Vec<Standing>, EngineError> {
+    let mut found = Vec::new();
+    for said in sharing {
+        let Some(project) = said.project.as_deref().filter(|_| !said.roles.is_empty()) else {
+            continue;
+        };
+        let all = theirs(engine, label_filter(&[(PROJECT, project), (ROLE, "")])).await?;
+        let meant = |one: &Standing| said.roles.contains_key(&one.container.role);
+        found.extend(all.into_iter().filter(meant));
+    }
+    Ok(found)
+}
+
+/// A Compose project's containers of these, but for those of `docker compose run`.
+async fn theirs(
+    engine: &Docker,
+    filters: HashMap<String, Vec<String>>,
+) -> Result<Vec<Standing>, EngineError> {
+    let listed = inspect::containers(engine, filters).await?;
     let theirs = listed.into_iter().filter(|container| {
         let labels = container.labels.as_ref();
         let ours = |labels: &HashMap<_, _>| labels.contains_key(names::SERVICE);
