@@ -20,6 +20,7 @@ mod rivals;
 mod secrets;
 mod taken;
 mod together;
+mod unused;
 
 use serde_json::Value;
 

@@ -17,6 +17,7 @@ use super::underway::{as_asked, go_on, put_to, unfinished};
 pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
     let operator = context.operator_of_run(arg, &[]).await?;
     let ended = abort(&operator).await?;
+    operator.tell_unused(&ended).await;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }

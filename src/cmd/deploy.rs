@@ -59,6 +59,7 @@ pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
         what: format!("the plan cannot be recorded: {error}"),
     })?;
     let ended = deploy(&operator, loaded.plan, record, drift).await?;
+    operator.tell_unused(&ended).await;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }

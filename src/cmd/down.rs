@@ -54,10 +54,13 @@ pub async fn run(context: &Context, args: &cli::Down) -> Result<Exit, Error> {
         .iter()
         .map(|e| format!("{service}@{}", e.release))
         .collect();
-    let what = format!(
-        "take `{service}` down, with {}",
-        crate::core::words::list(&stands)
-    );
+    let what = match stands.as_slice() {
+        [] => format!("take `{service}` down"),
+        all => format!(
+            "take `{service}` down, with {}",
+            crate::core::words::list(all)
+        ),
+    };
     if args.shared && context.common.yes && given.is_none() {
         return Err(unconfirmed(service));
     }

@@ -24,6 +24,7 @@ pub async fn run(context: &Context, args: &cli::Resume) -> Result<Exit, Error> {
     let done = args.hook_done.clone().map(|name| (name, HookWord::Done));
     let again = args.hook_again.clone().map(|name| (name, HookWord::Again));
     let ended = resume(&operator, done.or(again).as_ref()).await?;
+    operator.tell_unused(&ended).await;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }

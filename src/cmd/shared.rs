@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::core::event::{Event, Verb};
-use crate::core::names::{RoleName, Slot};
+use crate::core::names::{RoleName, ServiceName, Slot};
 use crate::core::plan::Plan;
 use crate::core::shared::{
     ALIASES, Owner, Shared, awaited, differences, in_order, is_alone, network, stopped, unreached,
 };
-use crate::core::sharing::gone;
+use crate::core::sharing::{gone, unused};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, list};
@@ -411,6 +411,23 @@ impl Operator {
         gone.chain(troubled).collect()
     }
 
+    /// Tells which shared roles a release that was given up has left behind, since no release uses
+    /// them.
+    pub(super) async fn tell_unused(&self, ended: &Ended) {
+        let deploys = matches!(ended.state.opened.verb, Verb::Deploy { .. });
+        if !deploys || ended.state.has_moved() || ended.outcome == Outcome::Interrupted {
+            return;
+        }
+        let (environments, standing) =
+            tokio::join!(self.engine.inspect(&self.service), self.shared());
+        let (Ok(environments), Ok(standing)) = (environments, standing) else {
+            return;
+        };
+        if let Some(said) = unused_words(&self.service, &environments, &standing) {
+            self.report.say(&said);
+        }
+    }
+
     /// What stands for shared roles, whatever the plan.
     pub(super) async fn shared(&self) -> Result<Vec<Shared>, Error> {
         let standing = self.engine.shared(&self.service, None).await;
@@ -442,4 +459,34 @@ pub(super) fn own_roles(standing: &[Shared]) -> Option<String> {
     let mut roles: Vec<RoleName> = ours.map(|one| one.container.role.clone()).collect();
     roles.dedup();
     (!roles.is_empty()).then(|| quoted(&roles))
+}
+
+/// That flipside's own containers stand for shared roles which no release that stands was made for, and
+/// what removes them; `None` where none does.
+pub(super) fn unused_words(
+    service: &ServiceName,
+    environments: &[Environment],
+    standing: &[Shared],
+) -> Option<String> {
+    let roles: Vec<_> = unused(environments, standing).into_iter().collect();
+    if roles.is_empty() {
+        return None;
+    }
+    let (what, uses) = match roles.len() {
+        1 => (format!("the shared role {} stays", quoted(&roles)), "it"),
+        _ => (format!("the shared roles {} stay", quoted(&roles)), "them"),
+    };
+    let ours = standing
+        .iter()
+        .filter(|one| one.owner == Owner::Flipside && roles.contains(&one.container.role));
+    let names: Vec<_> = ours.map(|one| clean(&one.container.name)).collect();
+    let names = names.join(" ");
+    let removes = match environments {
+        [] => format!("flipside down {service} --shared"),
+        _ => format!("docker stop {names} && docker rm {names}"),
+    };
+    Some(format!(
+        "{what}, with the data, and no release uses {uses}; this removes {uses}, but for the data: \
+         {removes}"
+    ))
 }

@@ -26,6 +26,7 @@ use super::context::Context;
 use super::operator::{Operator, Runs};
 use super::recall::{last_move, last_wake, unfinished};
 use super::run::left_to_give;
+use super::shared::unused_words;
 
 /// How long an engine elsewhere has to say what a standby holds; an old one may take a second over
 /// it, which is not waited for.
@@ -96,7 +97,11 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let unfinished = unfinished(&runs);
     let again = unfinished.map_or_else(Vec::new, left_to_give);
     let unfinished = unfinished.and_then(words);
-    if holder.is_none() && unfinished.is_none() {
+    // Whoever is at work may be about to stand up what uses them.
+    let idle = holder.is_none() && unfinished.is_none();
+    let unused = unused_words(&operator.service, &world.environments, &shared);
+    let unused = unused.filter(|_| idle);
+    if idle {
         // Whoever is at work has yet to come to it.
         disagreements.extend(wakeful(operator, &world));
     }
@@ -142,6 +147,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         unplaced,
         gone: gone(&world.environments, &shared),
         shared,
+        unused,
         pointer: PointerView {
             kind: "proxy".into(),
             routing: world.routing.clone(),

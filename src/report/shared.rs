@@ -67,6 +67,9 @@ pub(super) fn text(view: &StatusView, now: Millis, width: u16) -> String {
             gone.mend(service)
         );
     }
+    if let Some(unused) = &view.unused {
+        text += &format!("{}\n", clean(unused));
+    }
     text
 }
 

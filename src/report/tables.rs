@@ -39,6 +39,8 @@ pub struct StatusView {
     pub shared: Vec<Shared>,
     /// Shared roles for which nothing stands, and which releases use.
     pub gone: Vec<Gone>,
+    /// That some stand which no release uses.
+    pub unused: Option<String>,
     /// What sends traffic.
     pub pointer: PointerView,
     /// Who holds the service now.

@@ -322,6 +322,7 @@ fn status_says_what_releases_do_not_reach_and_what_mends_it() {
         gone("queue", &[1, 2], None),
         gone("store", &[2], Some("old")),
     ];
+    view.unused = Some("the shared role `mail` stays".into());
     let text = status_text(&view, NOON, 200);
     let at = text.find("shared role").unwrap();
     check(
@@ -338,6 +339,7 @@ fn status_says_what_releases_do_not_reach_and_what_mends_it() {
         `old-search-1` runs beside `shop-shared-search`, and both have `old_search` open: of two databases on one directory neither knows of the other; stop it, and see that nothing starts it again: docker update --restart=no old-search-1 && docker stop old-search-1
         nothing stands for `queue`, which shop@1 and shop@2 use; a deploy makes one on its volumes: flipside deploy
         nothing stands for `store`, which shop@2 uses; where Compose had made its container: docker compose up -d store, then flipside resume shop; else a deploy makes one on its volumes: flipside deploy
+        the shared role `mail` stays
 
         roll back with: flipside rollback shop
     "#,

@@ -52,6 +52,7 @@ pub fn view() -> StatusView {
     StatusView {
         shared: Vec::new(),
         gone: Vec::new(),
+        unused: None,
         service: "shop".into(),
         live: Some(environment(2, Slot::Green, Fit::Yes)),
         standby: vec![environment(1, Slot::Blue, Fit::Yes)],
