@@ -154,7 +154,7 @@ enum Frame {
     Map {
         entries: Vec<(Key, Node)>,
         key: Option<Key>,
-        merges: Vec<Node>,
+        merges: Vec<(Key, Node)>,
         span: Span,
         anchor: usize,
         tag: Option<Directive>,
@@ -360,8 +360,12 @@ impl Builder<'_> {
     }
 
     /// Merge keys: what is written out wins over what is merged, earlier maps over later ones.
-    fn merge(&mut self, entries: &mut Vec<(Key, Node)>, merges: Vec<Node>) -> Result<(), Problem> {
-        for merged in merges {
+    fn merge(
+        &mut self,
+        entries: &mut Vec<(Key, Node)>,
+        merges: Vec<(Key, Node)>,
+    ) -> Result<(), Problem> {
+        for (_, merged) in merges {
             let maps = match merged.value {
                 Value::List(items) => items,
                 _ => vec![merged],
@@ -444,7 +448,17 @@ impl Builder<'_> {
                 ..
             }) => match key.take() {
                 None => *key = Some(self.source.key(node)?),
-                Some(name) if name.text == "<<" => merges.push(node),
+                Some(name) if name.text == "<<" => {
+                    if let Some((first, _)) = merges.first() {
+                        let message = "the key `<<` stands twice in one map";
+                        let problem = self.source.problem(name.span, message);
+                        self.problems.push(problem.help(format!(
+                            "it is on line {} already: write both there, as `<<: [*a, *b]`",
+                            first.span.line
+                        )));
+                    }
+                    merges.push((name, node));
+                }
                 Some(name) => entries.push((name, node)),
             },
         }
