@@ -126,6 +126,20 @@ impl Expander<'_> {
         Ok(())
     }
 
+    /// What a person has written for the want of a variable. No value from outside is shown.
+    fn said(&mut self, word: Range<usize>, depth: usize) -> String {
+        let written = self.text[word.clone()].to_owned();
+        let mut said = Expanded {
+            value: String::new(),
+            outside: false,
+            parts: BTreeSet::new(),
+        };
+        match self.run(word, depth + 1, &mut said) {
+            Ok(()) if !said.outside => said.value,
+            _ => written,
+        }
+    }
+
     /// The brace that closes a form whose inside begins at `start`.
     fn closing(&self, start: usize, end: usize) -> Option<usize> {
         let bytes = self.text.as_bytes();
@@ -198,8 +212,7 @@ message: "this is no form of a variable".into(),
             }
             ("+", None) => Ok(()),
             ("?", None) => {
-                let said = &self.text[word];
-                let message = match said {
+                let message = match self.said(word, depth).as_str() {
                     "" => format!("the variable `{name}` is required and not set"),
                     said => format!("the variable `{name}` is required: {said}"),
                 };
