@@ -9,6 +9,7 @@ use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
 use crate::core::plan::Text;
+use super::typed::is_true;
 
 /// Variables that are not sealed yet, because a later source may replace them.
 type Unsealed = BTreeMap<String, (Text, Span)>;
@@ -189,8 +190,12 @@ fn without_formats(reader: &Reader<'_>, items: &[Node], place: &str) -> String {
         let value = |name: &str| node.get(name).and_then(Node::text).unwrap_or("");
         let path = again::env_file(reader, node, value("path"));
         match value("required") {
-            "" | "true" => format!("\"{path}\""),
-            other => format!("{{path: \"{path}\", required: {other}}}"),
+            "" => format!("\"{path}\""),
+            other if is_true(other) => format!("\"{path}\""),
+            other if other.contains('$') => {
+                format!("{{path: \"{path}\", required: \"{other}\"}}")
+            }
+            _ => format!("{{path: \"{path}\", required: false}}"),
         }
     };
     let items: Vec<_> = items.iter().map(again).collect();

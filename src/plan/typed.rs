@@ -7,9 +7,18 @@ use super::tree::{Node, Value};
 use super::units;
 use crate::core::Millis;
 
-/// Whether a scalar says yes.
+/// Whether a scalar of a Compose file says yes.
 pub(super) fn is_true(text: &str) -> bool {
-    matches!(text, "true" | "True" | "TRUE")
+    truth(text) == Some(true)
+}
+
+/// What a scalar says where Compose wants a truth value: it takes those of YAML 1.1, in capitals too.
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "on" => Some(true),
+        "false" | "no" | "n" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 impl Reader<'_> {
@@ -31,19 +40,19 @@ impl Reader<'_> {
     }
 
     pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
-        match self.typed(node, "`true` or `false`")?.as_str() {
-            yes if is_true(yes) => Some(true),
-            "false" | "False" | "FALSE" => Some(false),
-            other => {
-                self.wrong(
-                    node.span,
-                    format!("`{other}` is not a truth value"),
-                    "write `true` or `false`",
-                );
-                None
-            }
+        let text = self.typed(node, "`true` or `false`")?;
+        let of_plan = ["true", "True", "TRUE", "false", "False", "FALSE"];
+        let may = node.span.is_compose() || of_plan.contains(&text.as_str());
+        let found = truth(&text).filter(|_| may);
+        if found.is_none() {
+            self.wrong(
+                node.span,
+                format!("`{text}` is not a truth value"),
+                "write `true` or `false`",
+            );
         }
     }
+        found
 
     /// A whole number from `least` to `most`.
     pub(super) fn number(&mut self, node: &Node, least: i64, most: i64) -> Option<i64> {
