@@ -326,6 +326,10 @@ fn nano_cpus(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
 
 fn pids(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
     let count = reader.number(node, -1, i64::from(u32::MAX))?;
+    // In Compose, no limit.
+    if count == 0 && node.span.is_compose() {
+        return Some(-1);
+    }
     if count == 0 {
         reader.wrong(
             node.span,
