@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::again;
 use super::dotenv;
 use super::fields::{Fields, wrapped_value};
+use super::merge::name_and_value;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -91,27 +92,57 @@ fn variables(reader: &mut Reader<'_>, node: &Node, what: &str, found: &mut Unsea
                     reader.expected(item, "`NAME=value`");
                     continue;
                 };
-                let (name, value) = match text.split_once('=') {
-                    Some((name, value)) => (name, Some(value)),
-                    None => (text.as_str(), None),
+                let Some((name, value)) = entry(reader, item, text) else {
+                    continue;
                 };
-                if !named(reader, item.span, name) {
+                if !named(reader, item.span, &name) {
                     continue;
                 }
                 let text = match value {
-                    Some(value) => reader.unsealed_part(item, value),
+                    Some(value) => Some(value),
                     None => {
                         reader.used(item);
-                        reader.secret_variable(name).map(Text::secret)
+                        reader.secret_variable(&name).map(Text::secret)
                     }
                 };
                 if let Some(text) = text {
-                    found.insert(name.to_owned(), (text, item.span));
+                    found.insert(name, (text, item.span));
                 }
             }
         }
         _ => reader.expected(node, what),
     }
+}
+
+/// The name and the value of an entry of a list, in a Compose file each with its variables substituted.
+fn entry(reader: &mut Reader<'_>, item: &Node, text: &str) -> Option<(String, Option<Text>)> {
+    let (name, value) = name_and_value(text);
+    if !item.span.is_compose() {
+        let value = match value {
+            Some(value) if !name.contains('$') => Some(reader.unsealed_part(item, value)?),
+            _ => None,
+        };
+        return Some((name.to_owned(), value));
+    }
+    if let Some(value) = value {
+        return match reader.expand_public(name) {
+            Ok(name) => Some((name, Some(reader.unsealed_part(item, value)?))),
+            Err(wrong) => {
+                reader.unexpandable(item.span, name, &wrong);
+                None
+            }
+        };
+    }
+    if !name.contains('$') {
+        return Some((name.to_owned(), None));
+    }
+    // What a variable holds may be all of it, and then it is as secret as a value.
+    let whole = reader.unsealed_part(item, name)?;
+    Some(match whole.reveal().split_once('=') {
+        Some((name, value)) if whole.is_secret() => (name.to_owned(), Some(Text::secret(value))),
+        Some((name, value)) => (name.to_owned(), Some(Text::public(value))),
+        None => (whole.reveal().to_owned(), None),
+    })
 }
 
 /// A variable's name stands in the plan itself: it is public, and what it is called decides

@@ -297,13 +297,16 @@ impl Merge<'_, '_> {
             _ => return Err(node),
         };
         let entries = items.iter().filter_map(|item| {
-            let (name, value) = match item.text()?.split_once('=') {
-                Some((name, value)) => (name, scalar(value)),
-                None => (item.text()?, Value::Null),
-            };
-            Some(entry(item, name, value))
+            Some(match name_and_value(item.text()?) {
+                (name, Some(value)) => {
+                    let name = self.reader.expanded_or_written(name);
+                    entry(item, &name, scalar(value))
+                }
+                (name, None) => entry(item, name, Value::Null),
+            })
         });
-        let entries = self.by_name(entries.collect());
+        let entries = entries.collect();
+        let entries = self.by_name(entries);
         Ok(Node {
             value: Value::Map(entries),
             ..node
@@ -437,8 +440,18 @@ fn context(node: Node) -> Node {
     }
 }
 
+/// `NAME=value`, cut at the first `=` outside `${…}`.
+pub(super) fn name_and_value(text: &str) -> (&str, Option<&str>) {
+    let name = separated(text, '=')[0];
+    (name, text[name.len()..].strip_prefix('='))
+}
+
 /// The parts of a text between colons that stand outside `${…}`.
 pub(super) fn colon_separated(text: &str) -> Vec<&str> {
+    separated(text, ':')
+}
+
+fn separated(text: &str, by: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut depth) = (0, 0_usize);
     let mut before = ' ';
@@ -446,7 +459,7 @@ pub(super) fn colon_separated(text: &str) -> Vec<&str> {
         match c {
             '{' if before == '$' => depth += 1,
             '}' => depth = depth.saturating_sub(1),
-            ':' if depth == 0 => {
+            c if c == by && depth == 0 => {
                 parts.push(&text[start..at]);
                 start = at + 1;
             }

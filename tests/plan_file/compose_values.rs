@@ -64,6 +64,28 @@ fn scalars_reach_a_container_as_they_are_written() {
     assert_eq!(web.labels["n"], "1.10");
 }
 
+/// Compose substitutes an entry of a list as a whole.
+#[test]
+fn a_variable_may_give_the_name_of_a_variable() {
+    let fixture = Fixture::new();
+    let compose = "services:\n  web:\n    image: app:1\n    environment: ['${NONE:-P}=1', 'A_${WORD}=${PASSWORD}', '${NONE:-B=2=3}', '${NONE:-WORD}']\n";
+    let other = "services: {web: {environment: {P: '2'}}}\n";
+    let alone = loaded(&fixture, "", &[("compose.yaml", compose)]);
+    let web = role(&alone.plan, "web");
+    let expected = [("A_abc", MARKER), ("B", "2=3"), ("P", "1"), ("WORD", "abc")];
+    assert_eq!(shown(&web.environment), expected);
+    assert!(web.environment["A_abc"].is_secret());
+    let json = serde_json::to_string(&alone.record).unwrap();
+    assert!(!json.contains(MARKER), "a secret is in the record: {json}");
+    let compose = "services: {web: {image: 'app:1', environment: ['${NONE:-P}=1']}}\n";
+    let both = loaded(
+        &fixture,
+        "",
+        &[("compose.yaml", compose), ("prod.yaml", other)],
+    );
+    assert_eq!(shown(&role(&both.plan, "web").environment), [("P", "2")]);
+}
+
 #[test]
 fn two_files_and_the_plan_say_one_thing() {
     let fixture = Fixture::new();
