@@ -71,6 +71,7 @@ mod units;
 mod unused;
 mod variables;
 mod volumes;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -24,6 +24,8 @@ pub(super) struct At<'a> {
     pub proposal: Option<Proposal>,
     pub name: &'a RoleName,
     pub declared: &'a Declared,
+    /// All roles.
+    pub services: &'a Node,
     pub service: Option<&'a ServiceName>,
 }
 

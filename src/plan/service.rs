@@ -123,6 +123,7 @@ pub(super) fn roles(
             run: run.unwrap_or_default(),
             name: &name,
             declared,
+            services: node,
             service,
         };
         match role::role(reader, fields, &at) {

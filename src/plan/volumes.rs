@@ -14,6 +14,7 @@ use super::source::Span;
 use super::store::{Keep, Section};
 use super::tmpfs;
 use super::tree::{Node, Value};
+use super::written;
 use crate::core::ServiceName;
 use crate::core::plan::{Mount, MountSource, Run};
 
@@ -347,7 +348,7 @@ fn volume(
             }
             return None;
         }
-        Some(name) => named(reader, node, name, at)?,
+        Some(name) => named(reader, node, (name, read_only), at)?,
     };
     mounted.mounts.push(Mount {
         target,
@@ -359,7 +360,12 @@ fn volume(
 }
 
 /// A volume of the top level, and how long its data is kept.
-fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Option<MountSource> {
+fn named(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    (name, read_only): (String, bool),
+    at: &At<'_>,
+) -> Option<MountSource> {
     let service = at.service.map_or("", ServiceName::as_str);
     let own = format!("{service}_{name}");
     let declared = at.declared.volumes.get(&name);
@@ -395,7 +401,10 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
                 Some(_) => None,
                 None => adoptable(reader, key, &name, service),
             };
-            let decide = decide(&name, theirs);
+            let decide = match written::is_only_read(reader, at.services, &name) {
+                true => keep(&name, theirs),
+                false => decide(&name, theirs),
+            };
             let shared = at.proposal.as_ref();
             let help = match shared.filter(|proposal| proposal.run == Run::Shared) {
                 Some(proposal) => format!("{}; or {decide}", proposal.advice(at.name.as_str())),
@@ -403,7 +412,7 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
             };
             reader.wrong(
                 key,
-                format!("nothing says whether the volume `{name}`, to which `{}` may write, outlives a release", at.name),
+                format!("nothing says whether the volume `{name}`, {uses}, outlives a release"),
                 help,
             );
             None
@@ -423,6 +432,10 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
                 node.span,
                 format!("the volume `{name}` is not declared"),
                 help,
+            let uses = match read_only {
+                true => format!("which `{}` reads", at.name),
+                false => format!("to which `{}` may write", at.name),
+            };
             );
             None
         }
@@ -431,12 +444,17 @@ fn named(reader: &mut Reader<'_>, node: &Node, name: String, at: &At<'_>) -> Opt
 
 /// The line that decides on a volume. One that a Compose project has already is taken over by name.
 fn decide(name: &str, theirs: Option<String>) -> String {
-    let adopted = match theirs {
-        Some(theirs) => format!(", name: {theirs}"),
-        None => String::new(),
-    };
     format!(
-        "at the top level of the plan write `volumes: {{{name}: {{keep: across-releases{adopted}}}}}` to keep its data from release to release, or `volumes: {{{name}: {{keep: per-release}}}}` to begin empty each time"
+        "{} to keep its data from release to release, or `volumes: {{{name}: {{keep: per-release}}}}` to begin empty each time",
+        keep(name, theirs)
+    )
+}
+
+/// The line that keeps a volume.
+fn keep(name: &str, theirs: Option<String>) -> String {
+    let adopted = theirs.map_or(String::new(), |theirs| format!(", name: {theirs}"));
+    format!(
+        "at the top level of the plan write `volumes: {{{name}: {{keep: across-releases{adopted}}}}}`"
     )
 }
 
