@@ -105,11 +105,16 @@ pub(super) fn bind(
         paths.any(|entry| entry.decides_on(path, &home))
     };
     if source.starts_with('~') {
-        reader.wrong(
-            node.span,
-            format!("`{source}` is in somebody's home directory"),
-            "copy it beside the plan and write a path relative to the plan",
-        );
+        let path = again::at_home(&source);
+        let help = match node.span.is_compose() && path != source {
+            false => "copy it beside the plan and write a path relative to the plan".to_owned(),
+            true => format!(
+                "write {} and `shared_paths: [\"{path}\"]`",
+                again::mount(reader, whole, context.at.name)
+            ),
+        };
+        let message = format!("`{source}` is in somebody's home directory");
+        reader.wrong(node.span, message, help);
         return None;
     }
     let absolute = reader.resolve(node.span, &source).display().to_string();
@@ -168,7 +173,15 @@ pub(super) fn bind(
     if !read_only && !covered(&declared.copied_paths, &absolute) {
         let (message, help) = match node.span.is_compose() {
             false => unasked(&source),
-            true => undecided(&source, context.at.name.as_str(), holds_home),
+            true => {
+                let others = (context.items, whole);
+                let without = again::mounts_without(reader, others, &context.place);
+                undecided(
+                    &source,
+                    context.at.name.as_str(),
+                    holds_home.then_some(without),
+                )
+            }
         };
         reader.wrong(node.span, message, help);
         return None;
@@ -214,18 +227,18 @@ fn unasked(source: &str) -> (String, String) {
     )
 }
 
-/// The same of a Compose file; `holds_home` is where it is in that path itself.
-fn undecided(source: &str, role: &str, holds_home: bool) -> (String, String) {
+/// The same of a Compose file; where it is in that path itself, with the line `without` that path.
+fn undecided(source: &str, role: &str, without: Option<String>) -> (String, String) {
     let entry = entry(source);
     let decide = format!(
         "`copied_paths: [{entry}]` if it is only read, so that it is copied into each release; `shared_paths: [{entry}]` if it is written to, on this machine, by every release"
     );
     (
         format!("`{role}` may write to `{source}`, and nothing says what becomes of that"),
-        match holds_home {
-            false => format!("at the top level of the plan: {decide}"),
-            true => format!(
-                "it holds the Compose file, and most likely the source that the image has already: write the list without it in the plan, `services: {{{role}: {{volumes: !override […]}}}}`; else, at its top level: {decide}, so that blue and green run on the same files"
+        match without {
+            None => format!("at the top level of the plan: {decide}"),
+            Some(without) => format!(
+                "it holds the Compose file, and most likely the source that the image has already: write the list without it in the plan, {without}; else, at its top level: {decide}, so that blue and green run on the same files"
             ),
         },
     )

@@ -189,10 +189,14 @@ fn env_files(reader: &mut Reader<'_>, node: &Node, place: &str, found: &mut Unse
                 let span = fields.span;
                 let advice = match span.is_compose() {
                     false => "remove it: the format is Compose's own".to_owned(),
-                    true => format!(
-                        "if Compose's own format will do, write the list anew in the plan: `{}`",
-                        without_formats(reader, items, place)
-                    ),
+                    true => {
+                        let anew = format!(
+                            "write the list anew in the plan: `{}`",
+                            without_formats(reader, items, place)
+                        );
+                        fields.anew = Some(anew.clone());
+                        format!("if Compose's own format will do, {anew}")
+                    }
                 };
                 fields.finish(reader, &[("format", &advice)]);
                 match path {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::account::Fate;
+use super::again;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::Span;
@@ -16,13 +17,10 @@ pub(super) struct Fields<'t> {
     left: BTreeMap<&'t str, (Span, &'t Node)>,
     known: Vec<&'static str>,
     taken: Vec<&'static str>,
-}
-
-/// A value together with the place of its key.
-#[derive(Clone, Copy)]
-pub(super) struct Field<'t> {
-    pub key: Span,
-    pub node: &'t Node,
+    /// The list of which this map is an entry, out of which a plan takes nothing.
+    pub items: Option<&'t [Node]>,
+    /// How a key of it goes where the map is written again as a whole.
+    pub anew: Option<String>,
 }
 
 impl<'t> Fields<'t> {
@@ -36,6 +34,8 @@ impl<'t> Fields<'t> {
             left: left.collect(),
             known: Vec::new(),
             taken: Vec::new(),
+            items: None,
+            anew: None,
         }
     }
 
@@ -114,13 +114,16 @@ impl<'t> Fields<'t> {
         if self.span.is_compose() {
             self.ignore_extensions(reader);
         }
-        for (name, (span, _)) in &self.left {
+        for (name, (span, node)) in &self.left {
             if let Some((_, advice)) = advised.iter().find(|(key, _)| key == name) {
-                let away = take_away(*span, &self.path, name);
+                if span.is_compose() && node.is_null() {
+                    continue;
+                }
+                let away = self.away(*span, name);
                 let help = match advice.strip_prefix("remove it") {
                     Some(why) => format!("{away}{why}"),
                     // Beside what is written in its place the key would still be there.
-                    None if span.is_compose() && !advice.contains("!reset") => {
+                    None if span.is_compose() && !is_whole(advice) => {
                         format!("{advice}, and {away}")
                     }
                     None => (*advice).to_owned(),
@@ -144,7 +147,7 @@ impl<'t> Fields<'t> {
                     None => format!("did you mean `{near}`?"),
                 },
                 None if span.is_compose() => {
-                    let away = take_away(*span, &self.path, name);
+                    let away = self.away(*span, name);
                     match self.known.len() {
                         0..=MOST_LISTED => format!("{away}; known here: {}", listed(known)),
                         _ => away,
@@ -153,6 +156,21 @@ impl<'t> Fields<'t> {
                 None => format!("known here: {}", listed(known)),
             };
             reader.wrong(*span, format!("`{name}` is not a key of {place}"), help);
+        }
+    }
+
+    /// How a key that was not taken goes.
+    fn away(&self, span: Span, name: &str) -> String {
+        match (&self.anew, self.items) {
+            (Some(anew), _) if span.is_compose() => anew.clone(),
+            (None, Some(items)) if span.is_compose() => {
+                let listed = again::listed(items, &self.known);
+                format!(
+                    "write the list without it in the plan: `{}`",
+                    wrapped_value(&self.path, &listed)
+                )
+            }
+            _ => take_away(span, &self.path, name),
         }
     }
 
@@ -171,10 +189,10 @@ impl<'t> Fields<'t> {
 /// How many keys are listed beside the line that takes an unknown one away.
 const MOST_LISTED: usize = 12;
 
-/// Keys of a role with lists of maps, out of which a plan takes nothing.
-const LISTS: [&str; 6] = [
-    "volumes", "ports", "devices", "secrets", "configs", "env_file",
-];
+/// Whether an advice says already what becomes of what stands there.
+fn is_whole(advice: &str) -> bool {
+    advice.contains("!reset") || advice.contains("!override")
+}
 
 /// A name as a part of a path: in quotes where its own dots would be taken for the path's.
 pub(super) fn part(name: &str) -> String {
@@ -229,14 +247,6 @@ pub(super) fn take_away(span: Span, path: &str, key: &str) -> String {
     if !span.is_compose() {
         return "remove it".to_owned();
     }
-    let keys = parts(path);
-    if let ["services", role, list] = keys.as_slice()
-        && LISTS.contains(list)
-    {
-        return format!(
-            "write the list anew in the plan: `services: {{{role}: {{{list}: !override […]}}}}`"
-        );
-    }
-    let gone = wrapped(&keys, format!("{key}: !reset null"));
+    let gone = wrapped(&parts(path), format!("{key}: !reset null"));
     format!("take it away in the plan: `{gone}`")
 }

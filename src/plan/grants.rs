@@ -11,7 +11,7 @@ use crate::core::plan::{FileContent, FileMount};
 /// A role's share of a secret or a config.
 pub(super) fn granted(
     reader: &mut Reader<'_>,
-    item: &Node,
+    (item, items): (&Node, &[Node]),
     place: &str,
     section: Section,
     declared: &Declared,
@@ -22,6 +22,7 @@ pub(super) fn granted(
     let (name, span) = match &item.value {
         Value::Map(_) => {
             let mut fields = reader.fields(item, place, "a name, or a map with `source`")?;
+            fields.items = Some(items);
             let source = fields
                 .take("source")
                 .map(|field| (reader.public(field.node, "a name"), field.node.span));
@@ -35,7 +36,7 @@ pub(super) fn granted(
                 gid = owner(reader, field.node).unwrap_or(gid);
             }
             if let Some(field) = fields.take("mode") {
-                bits = mode(reader, field.node).unwrap_or(bits);
+                bits = mode(reader, field.node, None).unwrap_or(bits);
             }
             let span = fields.span;
             fields.finish(reader, &[]);
@@ -113,14 +114,17 @@ fn owner(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
     reader.unit(node, &text, "numeric owner", read)
 }
 
-/// Permission bits, always octal, which the zero in front says to the reader too.
-pub(super) fn mode(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
+/// Permission bits, always octal, which the zero in front says to the reader too; `again` is the line
+/// of the plan that says so.
+pub(super) fn mode(reader: &mut Reader<'_>, node: &Node, again: Option<&str>) -> Option<u32> {
     let text = reader.public(node, "permission bits such as `0440`")?;
     let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0'));
     let bits = digits
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|bits| *bits <= 0o7777);
-    let read =
-        bits.ok_or_else(|| "write permission bits with a zero in front, such as `0440`".to_owned());
+    let read = bits.ok_or_else(|| match again {
+        Some(again) => format!("write the bits with a zero in front, in the plan: {again}"),
+        None => "write permission bits with a zero in front, such as `0440`".to_owned(),
+    });
     reader.unit(node, &text, "mode", read)
 }

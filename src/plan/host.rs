@@ -64,7 +64,9 @@ pub(super) fn host(
 }
 
 fn devices(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<Device> {
-    let Some(items) = reader.list(node, "a list such as `[/dev/fuse]`") else {
+    let path = place.trim_end_matches(".devices");
+    let what = "a list such as `[/dev/fuse]`";
+    let Some(items) = reader.list_at(node, (path, "devices"), what) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -74,6 +76,7 @@ fn devices(reader: &mut Reader<'_>, node: &Node, place: &str) -> Vec<Device> {
                 let Some(mut fields) = reader.fields(item, place, "`source` and `target`") else {
                     continue;
                 };
+                fields.items = Some(items);
                 let mut take = |reader: &mut Reader<'_>, name| {
                     let field = fields.take(name);
                     field.and_then(|field| reader.public(field.node, "a path"))

@@ -134,7 +134,7 @@ fn note_floating(reader: &mut Reader<'_>, span: Span, image: &str) {
 fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
     if !matches!(node.value, Value::Map(_)) {
         let text = reader.public(node, "a directory, or `context: DIRECTORY`")?;
-        let context = context(reader, node, &text)?;
+        let context = context(reader, node, &text, place)?;
         let dockerfile = dockerfile(reader, node, &context, "Dockerfile".to_owned())?;
         return Some(Build {
             context,
@@ -185,7 +185,7 @@ fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
             return None;
         }
     };
-    let context = context(reader, at, &text)?;
+    let context = context(reader, at, &text, place)?;
     let (name, at) = match file {
         Some(field) => (
             reader.public(field.node, "a path inside the context")?,
@@ -203,12 +203,25 @@ fn build(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Build> {
     })
 }
 
-fn context(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<std::path::PathBuf> {
+fn context(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    text: &str,
+    place: &str,
+) -> Option<std::path::PathBuf> {
     if text.contains("://") || text.starts_with("git@") {
         reader.wrong(
+        let role = place.trim_end_matches(".build");
+        let help = match node.span.is_compose() {
+            false => "check it out first and name the directory".to_owned(),
+            true => format!(
+                "check it out first, and {}",
+                instead(node.span, role, "build: ./DIR")
+            ),
+        };
             node.span,
             "a build context that is fetched is not supported",
-            "check it out first and name the directory",
+            help,
         );
         return None;
     }

@@ -379,6 +379,10 @@ pub(super) fn ulimits(
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", super::nearest::listed(NAMES)),
             };
+            let help = match key.span.is_compose() {
+                false => help,
+                true => format!("{}; {help}", take_away(key.span, place, &key.text)),
+            };
             reader.wrong(key.span, format!("`{}` is not a limit", key.text), help);
             continue;
         }

@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::fields::{Field, take_away};
+use super::again;
+use super::fields::{Field, wrapped_value};
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -26,14 +27,15 @@ pub(super) fn ports(
     place: &str,
     run: Run,
 ) -> Vec<(Span, Port)> {
-    let Some(items) = reader.list(node, "a list of ports") else {
+    let path = place.trim_end_matches(".ports");
+    let Some(items) = reader.list_at(node, (path, "ports"), "a list of ports") else {
         return Vec::new();
     };
     let mut found = Vec::new();
     for item in items {
         let read = match &item.value {
-            Value::Map(_) => long(reader, item, place, run),
-            _ => short(reader, item, place, run),
+            Value::Map(_) => long(reader, (item, items), place, run),
+            _ => short(reader, (item, items), place, run),
         };
         for port in read.into_iter().flatten() {
             if !found.iter().any(|(_, known)| *known == port) {
@@ -44,7 +46,12 @@ pub(super) fn ports(
     found
 }
 
-fn short(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<Vec<Port>> {
+fn short(
+    reader: &mut Reader<'_>,
+    (item, items): (&Node, &[Node]),
+    place: &str,
+    run: Run,
+) -> Option<Vec<Port>> {
     let text = reader.public(item, WHAT)?;
     let wrong = |reader: &mut Reader<'_>| {
         reader.wrong(
@@ -57,6 +64,10 @@ fn short(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<
         Some((ports, protocol)) => match protocol.to_ascii_lowercase().as_str() {
             "tcp" => (ports, false),
             "udp" => (ports, true),
+            "sctp" => {
+                no_sctp(reader, item.span, without((item, items), place));
+                return None;
+            }
             _ => {
                 wrong(reader);
                 return None;
@@ -96,31 +107,70 @@ fn short(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<
             None
         }
         Err(Unfit::TooMany(count)) => {
-            too_many(reader, item.span, place, count);
+            too_many(reader, item.span, without((item, items), place), count);
             None
         }
     }
 }
 
-fn too_many(reader: &mut Reader<'_>, span: Span, place: &str, count: usize) {
-    let away = match span.is_compose() {
-        false => String::new(),
-        true => format!("; {}", take_away(span, place, "ports")),
-    };
+/// Keys of a port's long form.
+const KEYS: [&str; 7] = [
+    "target",
+    "published",
+    "protocol",
+    "host_ip",
+    "mode",
+    "name",
+    "app_protocol",
+];
+
+/// How one of the ports of a Compose file goes.
+fn without((item, items): (&Node, &[Node]), place: &str) -> Option<String> {
+    let stays = |other: &&Node| other.id != item.id && !is_sctp(other);
+    let others = items.iter().filter(stays);
+    let line = || wrapped_value(place, &again::listed(others, &KEYS));
+    let is_compose = item.span.is_compose();
+    is_compose.then(|| format!("write the list without it in the plan: `{}`", line()))
+}
+
+fn is_sctp(port: &Node) -> bool {
+    let protocol = port.get("protocol").and_then(Node::text);
+    protocol == Some("sctp") || port.text().is_some_and(|text| text.ends_with("/sctp"))
+}
+
+fn no_sctp(reader: &mut Reader<'_>, span: Span, without: Option<String>) {
+    let help = without.unwrap_or_else(|| "remove it".to_owned());
+    reader.wrong(span, "SCTP is not supported in this version", help);
+}
+
+fn too_many(reader: &mut Reader<'_>, span: Span, without: Option<String>, count: usize) {
+    let help = "publish the ports that are needed";
     reader.wrong(
         span,
         format!("this is a range of {count} ports, and one may have {MOST_PORTS} at most"),
-        format!("publish the ports that are needed{away}"),
+        match without {
+            Some(without) => format!("{help}; or {without}"),
+            None => help.to_owned(),
+        },
     );
 }
 
-fn long(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<Vec<Port>> {
+fn long(
+    reader: &mut Reader<'_>,
+    (item, items): (&Node, &[Node]),
+    place: &str,
+    run: Run,
+) -> Option<Vec<Port>> {
     let mut fields = reader.fields(item, place, "`target` and `published`")?;
+    fields.items = Some(items);
     let target = fields.take("target").map(|field| field.node);
     let published = fields.take("published").map(|field| field.node);
-    let protocol = fields
-        .take("protocol")
-        .and_then(|field| reader.choice(field.node, "protocol", &["tcp", "udp"]));
+    let protocol = fields.take("protocol").map(|field| field.node);
+    if let Some(node) = protocol.filter(|node| node.text() == Some("sctp")) {
+        no_sctp(reader, node.span, without((item, items), place));
+        return None;
+    }
+    let protocol = protocol.and_then(|node| reader.choice(node, "protocol", &["tcp", "udp"]));
     let address = fields
         .take("host_ip")
         .map(|field| (field.node, reader.public(field.node, "an address")));
@@ -170,7 +220,7 @@ fn long(reader: &mut Reader<'_>, item: &Node, place: &str, run: Run) -> Option<V
             None
         }
         Err(Unfit::TooMany(count)) => {
-            too_many(reader, target.span, place, count);
+            too_many(reader, target.span, without((item, items), place), count);
             None
         }
     }

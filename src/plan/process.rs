@@ -56,7 +56,9 @@ pub(super) fn security_options(
     field: Field<'_>,
     role: &RoleName,
 ) -> Vec<String> {
-    let Some(items) = reader.list(field.node, "a list such as `[no-new-privileges:true]`") else {
+    let place = (role_path(role), "security_opt");
+    let what = "a list such as `[no-new-privileges:true]`";
+    let Some(items) = reader.list_at(field.node, (&place.0, place.1), what) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -110,7 +112,11 @@ pub(super) fn security_options(
 }
 
 /// `cap_add` and `cap_drop`, in capitals and without `CAP_`.
-pub(super) fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+pub(super) fn capabilities(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: (&str, &str),
+) -> Vec<String> {
     const NAMES: [&str; 42] = [
         "ALL",
         "AUDIT_CONTROL",
@@ -155,7 +161,8 @@ pub(super) fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> 
         "SYSLOG",
         "WAKE_ALARM",
     ];
-    let Some(items) = reader.list(node, "a list such as `[NET_BIND_SERVICE]`") else {
+    let what = "a list such as `[NET_BIND_SERVICE]`";
+    let Some(items) = reader.list_at(node, place, what) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -179,9 +186,9 @@ pub(super) fn capabilities(reader: &mut Reader<'_>, node: &Node) -> Vec<String> 
 }
 
 /// `group_add`: names or numbers of groups.
-pub(super) fn groups(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+pub(super) fn groups(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<String> {
     const WHAT: &str = "a group's name or number";
-    let Some(items) = reader.list(node, "a list of groups") else {
+    let Some(items) = reader.list_at(node, (path, "group_add"), "a list of groups") else {
         return Vec::new();
     };
     let mut found = Vec::new();

@@ -109,10 +109,11 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
     let working_dir = fields
         .take("working_dir")
         .and_then(|field| directory(reader, field.node));
+    let path = fields.path.clone();
     let mut capabilities = |reader: &mut Reader<'_>, name| {
         let field = fields.take(name);
         field
-            .map(|field| process::capabilities(reader, field.node))
+            .map(|field| process::capabilities(reader, field.node, (&path, name)))
             .unwrap_or_default()
     };
     let cap_add = capabilities(reader, "cap_add");
@@ -123,7 +124,7 @@ pub(super) fn role(reader: &mut Reader<'_>, mut fields: Fields<'_>, at: &At<'_>)
         .unwrap_or_default();
     let group_add = fields
         .take("group_add")
-        .map(|field| process::groups(reader, field.node))
+        .map(|field| process::groups(reader, field.node, &path))
         .unwrap_or_default();
     let sysctls = fields
         .take("sysctls")

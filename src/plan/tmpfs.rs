@@ -24,23 +24,36 @@ const FLAGS: [&str; 15] = [
 ];
 
 /// The options of a long mount, as the engine takes them.
-pub(super) fn options(reader: &mut Reader<'_>, node: &Node, place: &str) -> String {
+///
+/// `again` is the line of the plan that says the whole mount once more.
+pub(super) fn options(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    place: &str,
+    again: Option<&str>,
+) -> String {
     let mut options = Vec::new();
     let Some(mut fields) = reader.fields(node, place, "`size` and `mode`") else {
         return String::new();
     };
+    fields.anew = again.map(without);
     if let Some(field) = fields.take("size")
         && let Some(bytes) = reader.size(field.node)
     {
         options.push(format!("size={bytes}"));
     }
     if let Some(field) = fields.take("mode")
-        && let Some(mode) = mode(reader, field.node)
+        && let Some(mode) = mode(reader, field.node, again)
     {
         options.push(format!("mode={mode:o}"));
     }
     fields.finish(reader, &[]);
     options.join(",")
+}
+
+/// How a mount loses what is not supported of it, by its line in the plan.
+pub(super) fn without(again: &str) -> String {
+    format!("write the mount without it in the plan: {again}")
 }
 
 /// The first of `options` that the engine would refuse, at the start of a container at the latest.

@@ -1,7 +1,8 @@
 //! Scalars that have a kind, lists, and maps: what [`Reader`] makes of one value.
 
-use super::fields::Fields;
+use super::fields::{Fields, instead};
 use super::nearest::{listed, nearest};
+use super::propose::always_quoted;
 use super::read::Reader;
 use super::tree::{Node, Value};
 use super::units;
@@ -141,6 +142,25 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// As [`Self::list`], at a key whose place is at hand.
+    pub(super) fn list_at<'t>(
+        &mut self,
+        node: &'t Node,
+        (path, key): (&str, &str),
+        what: &str,
+    ) -> Option<&'t [Node]> {
+        match (&node.value, node.text()) {
+            (Value::List(items), _) => return Some(items),
+            (_, Some(text)) if node.span.is_compose() => {
+                let line = format!("{key}: [{}]", always_quoted(text));
+                let message = format!("this is {}, where a list is due", node.kind());
+                self.wrong(node.span, message, instead(node.span, path, &line));
+            }
+            _ => self.expected(node, what),
+        }
+        None
     }
 
     /// A list of public texts, or one text standing for a list of one.

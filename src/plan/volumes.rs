@@ -22,6 +22,8 @@ use crate::core::plan::{Mount, MountSource, Run};
 pub(super) struct Context<'a> {
     pub at: &'a At<'a>,
     pub place: String,
+    /// All mounts of the role.
+    pub items: &'a [Node],
 }
 
 /// One mount as written, short or long.
@@ -45,15 +47,15 @@ pub(super) fn mounted(
     read_only: Option<Span>,
 ) -> Mounted {
     let mut mounted = Mounted::default();
-    let context = Context {
-        at,
-        place: role.below("volumes"),
-    };
+    let place = role.below("volumes");
     if let Some(field) = role.take("volumes") {
-        for item in reader
-            .list(field.node, "a list of volumes")
-            .unwrap_or_default()
-        {
+        let items = reader.list_at(field.node, (&role.path, "volumes"), "a list of volumes");
+        let context = Context {
+            at,
+            place,
+            items: items.unwrap_or_default(),
+        };
+        for item in context.items {
             match &item.value {
                 Value::Map(_) => long(reader, item, &context, &mut mounted),
                 _ => short(reader, item, &context, &mut mounted),
@@ -84,11 +86,18 @@ pub(super) fn mounted(
     for section in [Section::Secrets, Section::Configs] {
         if let Some(field) = role.take(section.as_str()) {
             let place = role.below(section.as_str());
-            for item in reader
-                .list(field.node, "a list of names")
-                .unwrap_or_default()
-            {
-                granted(reader, item, &place, section, at.declared, &mut mounted);
+            let at_key = (role.path.as_str(), section.as_str());
+            let items = reader.list_at(field.node, at_key, "a list of names");
+            let items = items.unwrap_or_default();
+            for item in items {
+                granted(
+                    reader,
+                    (item, items),
+                    &place,
+                    section,
+                    at.declared,
+                    &mut mounted,
+                );
             }
         }
     }
@@ -107,6 +116,18 @@ fn short(
         item,
         "`SOURCE:TARGET`, or a map with `type`, `source` and `target`",
     )?;
+    if again::begins_with_a_drive(&text) {
+        let help = match item.span.is_compose() {
+            false => "write a path of the engine's host, or a volume's name".to_owned(),
+            true => format!(
+                "write the list without it in the plan: {}",
+                again::mounts_without(reader, (context.items, item), &context.place)
+            ),
+        };
+        let message = format!("`{text}` begins with a path of Windows");
+        reader.wrong(item.span, message, help);
+        return None;
+    }
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, modes) = match parts.as_slice() {
         [target] => (None, *target, ""),
@@ -176,6 +197,12 @@ fn long(
         &context.place,
         "a map with `type`, `source` and `target`",
     )?;
+    let line = item
+        .span
+        .is_compose()
+        .then(|| again::mount(reader, item, context.at.name));
+    let again = line.as_deref();
+    fields.anew = again.map(tmpfs::without);
     let kind = fields
         .take("type")
         .map(|field| reader.choice(field.node, "type of mount", &["volume", "bind", "tmpfs"]));
@@ -192,8 +219,9 @@ fn long(
         .and_then(|field| reader.boolean(field.node))
         .unwrap_or(false);
     let options_field = fields.take("tmpfs");
+    let options_place = fields.below("tmpfs");
     let options =
-        options_field.map(|field| tmpfs::options(reader, field.node, &fields.below("tmpfs")));
+        options_field.map(|field| tmpfs::options(reader, field.node, &options_place, again));
     let span = fields.span;
     if let Some(field) = fields.take("consistency") {
         reader.public(field.node, "`cached`");
@@ -202,6 +230,7 @@ fn long(
     if let Some(field) = fields.take("bind")
         && let Some(mut inner) = reader.fields(field.node, &fields.below("bind"), "nothing")
     {
+        inner.anew = again.map(tmpfs::without);
         if let Some(field) = inner.take("create_host_path") {
             reader.boolean(field.node);
         }
@@ -217,7 +246,7 @@ fn long(
         inner.finish(reader, &[("selinux", "remove it")]);
     }
     if let Some(field) = fields.take_of_compose("volume") {
-        of_volume(reader, field, &fields.below("volume"), (item, context));
+        of_volume(reader, field, &fields.below("volume"), again);
     }
     fields.finish(
         reader,
@@ -289,15 +318,11 @@ fn long(
 }
 
 /// `volume` of a long mount. That it is there and empty says nothing.
-fn of_volume(
-    reader: &mut Reader<'_>,
-    field: Field<'_>,
-    place: &str,
-    (item, context): (&Node, &Context<'_>),
-) {
+fn of_volume(reader: &mut Reader<'_>, field: Field<'_>, place: &str, again: Option<&str>) {
     let Some(mut fields) = reader.fields(field.node, place, "nothing") else {
         return;
     };
+    fields.anew = again.map(tmpfs::without);
     let nocopy = fields.take("nocopy");
     let asks = nocopy.filter(|field| reader.boolean(field.node) == Some(true));
     let subpath = fields.take("subpath");
@@ -306,10 +331,7 @@ fn of_volume(
     }
     for (key, field) in [("nocopy", asks), ("subpath", subpath)] {
         let Some(field) = field else { continue };
-        let help = format!(
-            "write the mount without it in the plan: {}",
-            again::mount(reader, item, context.at.name)
-        );
+        let help = again.map(tmpfs::without).unwrap_or_default();
         let message = format!("`{key}` is not supported in this version");
         reader.wrong(field.key, message, help);
     }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use files::relative;
 pub(super) use roles::{Proposal, Proposals};
+pub(super) use text::always_quoted;
 
 use super::compose::{self, Whole};
 use super::error::Problem;

@@ -92,7 +92,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A text in quotes.
-pub(super) fn always_quoted(text: &str) -> String {
+pub(in super::super) fn always_quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")
 }
