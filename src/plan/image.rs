@@ -4,11 +4,12 @@ use std::io::Read as _;
 
 use super::advice;
 use super::environment;
-use super::fields::{Fields, instead, take_away};
+use super::fields::{Field, Fields, instead, take_away};
 use super::networks::is_host;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
+use super::units;
 use crate::core::dockerfile;
 use crate::core::plan::{Build, ImageSource, Pull};
 
@@ -210,7 +211,6 @@ fn context(
     place: &str,
 ) -> Option<std::path::PathBuf> {
     if text.contains("://") || text.starts_with("git@") {
-        reader.wrong(
         let role = place.trim_end_matches(".build");
         let help = match node.span.is_compose() {
             false => "check it out first and name the directory".to_owned(),
@@ -219,6 +219,7 @@ fn context(
                 instead(node.span, role, "build: ./DIR")
             ),
         };
+        reader.wrong(
             node.span,
             "a build context that is fetched is not supported",
             help,
@@ -308,6 +309,27 @@ pub(super) fn platform(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     Some(text)
 }
 
+/// Whether a Compose file asks for newer images from time to time: `daily`, `weekly`, `every_12h`.
+fn is_now_and_then(field: Field<'_>) -> bool {
+    let text = field.node.text().filter(|_| field.node.span.is_compose());
+    text.is_some_and(|text| {
+        let each = text.strip_prefix("every_");
+        matches!(text, "daily" | "weekly" | "refresh")
+            || each.is_some_and(|each| units::duration(&in_days(each)).is_ok())
+    })
+}
+
+/// Weeks as days, which is what durations know.
+fn in_days(text: &str) -> String {
+    let weeks = text
+        .strip_suffix('w')
+        .and_then(|text| text.parse::<u32>().ok());
+    weeks.map_or_else(
+        || text.to_owned(),
+        |weeks| format!("{}d", weeks.saturating_mul(7)),
+    )
+}
+
 /// `pull_policy`.
 pub(super) fn pull(
     reader: &mut Reader<'_>,
@@ -317,6 +339,14 @@ pub(super) fn pull(
     let Some(field) = role.take("pull_policy") else {
         return Pull::default();
     };
+    if is_now_and_then(field) {
+        let role = role.path.trim_start_matches("services.");
+        reader.translated(
+            field,
+            format!("`pull_policy` of `{role}` becomes `always`: a release asks once for what it runs on"),
+        );
+        return Pull::Always;
+    }
     let choices = ["always", "missing", "if_not_present", "never", "build"];
     match reader.choice(field.node, "pull policy", &choices) {
         Some("always") => Pull::Always,
