@@ -1,6 +1,7 @@
 //! `healthcheck`.
 
-use super::fields::take_away;
+use super::fields::{instead, take_away};
+use super::propose::always_quoted;
 use super::read::Reader;
 use super::tree::{Node, Value};
 use crate::core::plan::{Healthcheck, Text};
@@ -45,7 +46,10 @@ pub(super) fn healthcheck(
         }
     }
     if let Some(field) = fields.take("retries") {
-        check.retries = reader.count(field.node, 1, 10_000);
+        // In Compose, the image's number.
+        let least = u32::from(!field.node.span.is_compose());
+        check.retries = reader.count(field.node, least, 10_000);
+        check.retries = check.retries.filter(|retries| *retries > 0);
     }
     if let Some(field) = fields.take("start_interval") {
         let found = reader.duration(field.node);
@@ -66,11 +70,16 @@ fn test(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> 
     let Value::List(items) = &node.value else {
         let text = reader.text(node, place, WHAT)?;
         if text.reveal().trim().is_empty() {
-            passes_always(reader, node);
+            passes_always(reader, node, place);
             return None;
         }
         return Some(vec![Text::public("CMD-SHELL"), text]);
     };
+    // In Compose, the image's own.
+    if items.is_empty() && node.span.is_compose() {
+        reader.used(node);
+        return None;
+    }
     let words: Vec<_> = items
         .iter()
         .enumerate()
@@ -79,31 +88,52 @@ fn test(reader: &mut Reader<'_>, node: &Node, place: &str) -> Option<Vec<Text>> 
     let good = match words.first().map(Text::reveal) {
         Some("NONE") => words.len() == 1,
         Some("CMD") => words.len() > 1,
-        Some("CMD-SHELL") => words.len() == 2,
+        // What follows the text are its arguments, as a shell takes them.
+        Some("CMD-SHELL") => words.len() == 2 || words.len() > 2 && node.span.is_compose(),
         _ => false,
     };
     let empty = words
         .get(1)
         .is_some_and(|word| word.reveal().trim().is_empty());
     if good && empty {
-        passes_always(reader, node);
+        passes_always(reader, node, place);
         return None;
     }
     if !good && words.len() == items.len() {
-        reader.wrong(
-            node.span,
-            "this list is no health check",
-            "write `[\"CMD\", program, argument, …]`, `[\"CMD-SHELL\", text]` or `[\"NONE\"]`",
+        const FORMS: &str =
+            "`[\"CMD\", program, argument, …]`, `[\"CMD-SHELL\", text]` or `[\"NONE\"]`";
+        let is_command = !matches!(
+            items.first().and_then(Node::text),
+            None | Some("CMD" | "CMD-SHELL" | "NONE")
         );
+        let help = match (node.span.is_compose(), is_command) {
+            (false, _) => format!("write {FORMS}"),
+            (true, false) => disabled(node, place),
+            (true, true) => {
+                let words = items.iter().filter_map(Node::text).map(always_quoted);
+                let words: Vec<_> = words.collect();
+                let line = format!("test: [\"CMD\", {}]", words.join(", "));
+                let above = place.trim_end_matches(".test");
+                format!("a list is {FORMS}: {}", instead(node.span, above, &line))
+            }
+        };
+        reader.wrong(node.span, "this list is no health check", help);
         return None;
     }
     Some(words)
 }
 
-fn passes_always(reader: &mut Reader<'_>, node: &Node) {
-    reader.wrong(
-        node.span,
-        "this health check runs nothing",
-        "write a command, or `disable: true` for no health check",
-    );
+fn passes_always(reader: &mut Reader<'_>, node: &Node, place: &str) {
+    let help = match node.span.is_compose() {
+        false => "write a command, or `disable: true` for no health check".to_owned(),
+        true => disabled(node, place),
+    };
+    reader.wrong(node.span, "this health check runs nothing", help);
+}
+
+/// The line by which a role of a Compose file has no health check, whatever stands there.
+fn disabled(node: &Node, place: &str) -> String {
+    let role = place.trim_end_matches(".healthcheck.test");
+    let line = instead(node.span, role, "healthcheck: !override {disable: true}");
+    format!("for no health check, {line}")
 }

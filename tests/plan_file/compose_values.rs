@@ -64,6 +64,24 @@ fn scalars_reach_a_container_as_they_are_written() {
     assert_eq!(web.labels["n"], "1.10");
 }
 
+#[test]
+fn what_docker_takes_for_no_limit_and_for_yes_is_taken_so_here() {
+    let fixture = Fixture::new();
+    let compose = "services:\n  web:\n    image: app:1\n    pids_limit: 0\n    init: yes\n    tty: Off\n    \
+                   healthcheck: {test: [CMD-SHELL, 'a $$0', b], retries: 0}\n  \
+                   other: {image: 'app:1', healthcheck: {test: [], interval: 5s}}\n";
+    let loaded = loaded(&fixture, "", &[("compose.yaml", compose)]);
+    let web = role(&loaded.plan, "web");
+    assert_eq!(web.limits.pids, Some(-1));
+    assert_eq!((web.init, web.tty), (Some(true), false));
+    let check = web.healthcheck.as_ref().unwrap();
+    let test: Vec<_> = check.test.iter().map(Text::reveal).collect();
+    assert_eq!(test, ["CMD-SHELL", "a $0", "b"]);
+    assert_eq!(check.retries, None);
+    let other = role(&loaded.plan, "other").healthcheck.as_ref().unwrap();
+    assert_eq!((other.test.len(), other.interval_ms), (0, Some(5000)));
+}
+
 /// Compose substitutes an entry of a list as a whole.
 #[test]
 fn a_variable_may_give_the_name_of_a_variable() {

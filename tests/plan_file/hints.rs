@@ -50,7 +50,10 @@ fn follow(directory: &str, compose: &str, decided: &str, wrong: &str) {
     assert!(said.contains(wrong), "{compose}\n{said}");
     let lines = lines(&said);
     assert!(!lines.is_empty(), "no line to take: {said}");
-    let top = lines.join("\n").replace("PATH", "tls.key");
+    let top = lines
+        .join("\n")
+        .replace("PATH", "tls.key")
+        .replace("./DIR", "./app");
     let then = case(&top).with(&fixture, |plan| fixture.said(plan));
     assert!(then.starts_with("accepted"), "{compose}\n{top}\n{then}");
 }
@@ -191,6 +194,85 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "secrets: {tls: {external: true, name: x}}",
         "",
         "`external` is not supported",
+    ),
+    (
+        "secrets: [tls]",
+        "secrets: {tls: {external: true}}",
+        "",
+        "`external` is not supported",
+    ),
+    (
+        "volumes: [{type: bind, source: ./data, target: /c, read_only: true, bind: {recursive: disabled}}]",
+        "",
+        "",
+        "`recursive` is not a key",
+    ),
+    (
+        "volumes: ['./data:/d:ro', {type: tmpfs, target: /c, tmpfs: {size: 9000000, mode: 0700, zzzzz: 1}}]",
+        "",
+        "",
+        "`zzzzz` is not a key",
+    ),
+    (
+        "volumes: [{type: tmpfs, target: /c, tmpfs: {mode: 1777}}]",
+        "",
+        "",
+        "`1777` is not a mode",
+    ),
+    ("volumes: ['~/pg:/pg']", "", "", "home directory"),
+    (
+        "volumes: [{type: bind, source: '~/conf', target: /conf, read_only: true}]",
+        "",
+        "",
+        "home directory",
+    ),
+    (
+        r"volumes: ['C:\data:/i', './data:/d:ro', {type: tmpfs, target: /t}]",
+        "",
+        "",
+        "a path of Windows",
+    ),
+    (
+        "volumes: ['v:/v:ro']",
+        "volumes: {v: }",
+        "",
+        "which `web` reads",
+    ),
+    (
+        "ports: ['5000:5000/sctp', {target: 80, published: '8080'}]",
+        "",
+        "",
+        "SCTP",
+    ),
+    ("ports: ['5000:5000/sctp']", "", "", "SCTP"),
+    (
+        "ports: [{target: 80, published: '8080', strange: 1}, '9000:9000']",
+        "",
+        "",
+        "`strange` is not a key",
+    ),
+    (
+        "secrets: [{source: tls, target: x, strange: 1}]",
+        "secrets: {tls: {file: ./data/x}}",
+        "",
+        "`strange` is not a key",
+    ),
+    (
+        "healthcheck: {test: [curl, -f, 'say \"x\"']}",
+        "",
+        "",
+        "no health check",
+    ),
+    ("healthcheck: {test: [CMD]}", "", "", "no health check"),
+    ("healthcheck: {test: ''}", "", "", "runs nothing"),
+    ("cap_add: ALL", "", "", "where a list is due"),
+    ("group_add: '7'", "", "", "where a list is due"),
+    ("ulimits: {strange: 1}", "", "", "is not a limit"),
+    (
+        "build: {context: 'https://example.org/x.git'}",
+        "",
+        "",
+        "that is fetched",
     ),
 ];
 
