@@ -137,6 +137,25 @@ fn yes_accepts_all_and_the_plan_is_good() {
 }
 
 #[test]
+fn data_in_a_home_directory_stays_there() {
+    let shop = Shop::new(
+        "services:\n  web: {image: 'shop:1', ports: ['8000:8000'], volumes: ['~/conf:/conf:ro']}\n  \
+         db: {image: 'postgres:16', volumes: ['~/pg:/var/lib/postgresql/data']}\n",
+    );
+    let (code, out, err) = shop.init(&["--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let plan = shop.plan().unwrap();
+    let mounts = r#"volumes: ["${HOME}/pg:/var/lib/postgresql/data"]"#;
+    assert!(plan.contains(mounts), "{plan}");
+    for path in ["pg", "conf"] {
+        assert!(
+            plan.contains(&format!("  - \"${{HOME}}/{path}\"\n")),
+            "{plan}"
+        );
+    }
+}
+
+#[test]
 fn a_plan_that_stands_is_left_as_it_is() {
     let shop = Shop::new(COMPOSE);
     std::fs::write(shop.0.path().join("flipside.yaml"), "mine").unwrap();

@@ -195,7 +195,7 @@ pub(super) fn paths(known: &Known<'_>) -> Paths {
                 continue;
             }
             let beside = is_beside(known.directory, source);
-            let is_the_hosts = source.starts_with('/') && !beside;
+            let is_the_hosts = mount.is_at_home || source.starts_with('/') && !beside;
             let is_decided = is_the_hosts
                 || (beside || source.starts_with('.'))
                     && (!mount.is_read_only || is_written(source));

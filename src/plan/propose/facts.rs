@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::again::at_home;
 use super::super::bind::reaches_engine;
 use super::super::limits::runs_to_its_end;
 use super::super::merge::colon_separated;
@@ -102,6 +103,8 @@ pub(super) struct Mounted {
     pub is_named_here: bool,
     /// Whether the plan has to say it, since the files do not say it of this role.
     pub is_added: bool,
+    /// Whether the files have it in a home directory (`~`), and the plan by a variable.
+    pub is_at_home: bool,
 }
 
 impl Mounted {
@@ -445,7 +448,11 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         }
         let is_read_only = one("read_only").as_deref().is_some_and(is_true);
         // In the short form a path without a dot would be a volume's name.
+        let as_said = written("source").unwrap_or_default();
+        let at_home = at_home(&as_said);
+        let is_at_home = kind == "bind" && at_home != as_said;
         let source = written("source").map(|source| match kind.as_str() {
+            _ if is_at_home => at_home.clone(),
             "bind" if !source.starts_with(['.', '/', '~', '$']) => format!("./{source}"),
             _ => source,
         });
@@ -455,12 +462,17 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
             is_read_only.then(|| "ro".to_owned()),
         ];
         return Some(Mounted {
-            source: one("source"),
-            target: one("target")?,
+            source: match is_at_home {
+                true => Some(expand(&at_home)),
+                false => one("source"),
+            },
+            target: get(node, "target").and_then(|node| text(node, expand))?,
             written_target: written("target").unwrap_or_default(),
             is_read_only,
             is_bind: kind == "bind",
-            written: written("source").unwrap_or_default(),
+            written: if is_at_home { at_home } else { as_said },
+            is_at_home,
+            is_added: is_at_home,
             short: parts.into_iter().flatten().collect::<Vec<_>>().join(":"),
             foreign: keys(Some(node))
                 .into_iter()
@@ -469,8 +481,9 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
             ..Mounted::default()
         });
     }
-    let short = as_written(node);
-    let text = text(node, expand)?;
+    let short = at_home(node.text()?);
+    let is_at_home = node.text() != Some(short.as_str());
+    let text = expand(&short);
     let parts = colon_separated(&text);
     let (source, target, modes) = match parts.as_slice() {
         [target] => (None, *target, ""),
@@ -489,9 +502,11 @@ fn mount(node: &Node, expand: &mut Expand<'_>) -> Option<Mounted> {
         target: target.to_owned(),
         written_target: written_target.to_owned(),
         is_read_only: modes.split(',').any(|mode| mode == "ro"),
-        is_bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
+        is_bind: is_at_home || source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
         written,
         short,
+        is_at_home,
+        is_added: is_at_home,
         ..Mounted::default()
     })
 }

@@ -187,6 +187,9 @@ fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String
     } else if is_named_here {
         whys.push("with a name for its data, by which it can be kept".to_owned());
     }
+    if service.mounts.iter().any(|mount| mount.is_at_home) {
+        whys.push("`~` is the home of whoever runs this, and `HOME` says which".to_owned());
+    }
     // Relative paths would begin at the plan's directory, and some mounts say more than is read here.
     let relative = service.mounts.iter().any(|mount| {
         let source = mount.source.as_deref().unwrap_or("");
