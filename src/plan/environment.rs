@@ -9,8 +9,8 @@ use super::merge::name_and_value;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
-use crate::core::plan::Text;
 use super::typed::is_true;
+use crate::core::plan::Text;
 
 /// Variables that are not sealed yet, because a later source may replace them.
 type Unsealed = BTreeMap<String, (Text, Span)>;

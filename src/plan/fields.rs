@@ -7,7 +7,7 @@ use super::again;
 use super::nearest::{listed, nearest};
 use super::read::Reader;
 use super::source::Span;
-use super::tree::{Key, Node};
+use super::tree::{Key, Node, Value};
 use crate::core::RoleName;
 
 /// The entries of one map. What is not taken before [`Fields::finish`] is unknown.
@@ -23,6 +23,30 @@ pub(super) struct Fields<'t> {
     pub anew: Option<String>,
 }
 
+/// Keys whose being empty says something.
+const MEANT_EMPTY: [&str; 4] = ["command", "entrypoint", "test", "content"];
+
+/// What stands for a value that is empty once its variables are substituted.
+static UNSET: Node = Node {
+    id: u32::MAX,
+    value: Value::Null,
+    span: Span {
+        file: 0,
+        line: 0,
+        column: 0,
+        start: 0,
+        end: 0,
+    },
+    tag: None,
+};
+
+/// A value together with the place of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'t> {
+    pub key: Span,
+    pub node: &'t Node,
+}
+
 impl<'t> Fields<'t> {
     pub(super) fn new(path: &str, span: Span, entries: &'t [(Key, Node)]) -> Self {
         let left = entries
@@ -36,6 +60,21 @@ impl<'t> Fields<'t> {
             taken: Vec::new(),
             items: None,
             anew: None,
+        }
+    }
+
+    /// Takes a text of a Compose file that is empty once its variables are substituted as left empty,
+    /// as Compose does.
+    pub(super) fn unset_empty(&mut self, reader: &mut Reader<'_>) {
+        for (name, (_, node)) in &mut self.left {
+            let may = node.span.is_compose() && !MEANT_EMPTY.contains(name);
+            if may
+                && !name.starts_with("x-")
+                && node.text().is_some_and(|text| reader.is_empty(text))
+            {
+                reader.became(node, Fate::Empty);
+                *node = &UNSET;
+            }
         }
     }
 

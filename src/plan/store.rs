@@ -277,7 +277,9 @@ pub(super) fn contents(
             Section::Secrets => None,
         };
         for option in ["name", "labels"] {
-            if fields.peek("external").is_none()
+            if fields
+                .peek("external")
+                .is_none_or(|field| field.node.is_null())
                 && let Some(field) = fields.take_of_compose(option)
             {
                 let name = &key.text;

@@ -52,8 +52,8 @@ impl Reader<'_> {
                 "write `true` or `false`",
             );
         }
-    }
         found
+    }
 
     /// A whole number from `least` to `most`.
     pub(super) fn number(&mut self, node: &Node, least: i64, most: i64) -> Option<i64> {
@@ -187,7 +187,11 @@ impl Reader<'_> {
             self.used(node);
         }
         match &node.value {
-            Value::Map(entries) => Some(Fields::new(path, node.span, entries)),
+            Value::Map(entries) => {
+                let mut fields = Fields::new(path, node.span, entries);
+                fields.unset_empty(self);
+                Some(fields)
+            }
             Value::Null => {
                 self.used(node);
                 Some(Fields::new(path, node.span, &[]))

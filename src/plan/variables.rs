@@ -37,6 +37,11 @@ impl Reader<'_> {
     /// that beside its Compose file.
     pub(super) fn variable(&mut self, name: &str) -> Option<String> {
         self.asked.insert(name.to_owned());
+        self.given(name)
+    }
+
+    /// As [`Self::variable`], where it may turn out that nobody wants it.
+    fn given(&mut self, name: &str) -> Option<String> {
         if name == PROJECT && self.said_project.is_some() {
             return self.said_project.clone();
         }
@@ -95,6 +100,19 @@ impl Reader<'_> {
             Some(value)
         })?;
         Ok(expanded.value)
+    }
+
+    /// Whether a text of a public place is empty once its variables are substituted. Of one that is
+    /// not, nothing is kept.
+    pub(super) fn is_empty(&mut self, text: &str) -> bool {
+        if !text.starts_with('$') {
+            return text.is_empty();
+        }
+        let expanded = substitute::expand(text, &mut |name, _| match self.recorded {
+            Some(record) => record.public.get(name).cloned(),
+            None => self.given(name),
+        });
+        expanded.is_ok_and(|expanded| expanded.value.is_empty()) && self.expand_public(text).is_ok()
     }
 
     /// As [`Self::expand_public`], or the text as it is written where that cannot be.

@@ -432,6 +432,10 @@ fn named(
                 Some(proposal) => format!("{}; or {decide}", proposal.advice(at.name.as_str())),
                 None => decide,
             };
+            let uses = match read_only {
+                true => format!("which `{}` reads", at.name),
+                false => format!("to which `{}` may write", at.name),
+            };
             reader.wrong(
                 key,
                 format!("nothing says whether the volume `{name}`, {uses}, outlives a release"),
@@ -454,10 +458,6 @@ fn named(
                 node.span,
                 format!("the volume `{name}` is not declared"),
                 help,
-            let uses = match read_only {
-                true => format!("which `{}` reads", at.name),
-                false => format!("to which `{}` may write", at.name),
-            };
             );
             None
         }

@@ -64,6 +64,30 @@ fn scalars_reach_a_container_as_they_are_written() {
     assert_eq!(web.labels["n"], "1.10");
 }
 
+/// As in Compose, where to be empty is to be unset; and a run that is resumed reads the same, whatever
+/// the variables are by then.
+#[test]
+fn what_is_empty_in_a_compose_file_is_unset() {
+    let mut fixture = Fixture::new();
+    let compose = "services:\n  web:\n    image: app:1\n    hostname: ${EMPTY}\n    user: ''\n    \
+                   stop_signal: ${NONE:-}\n    mem_limit: ${NONE-}\n    pull_policy: ''\n    restart: ${EMPTY}\n    \
+                   environment: {A: '${EMPTY}'}\n    labels: {a: ''}\n    configs: [c]\nconfigs: {c: {content: ''}}\n";
+    let first = loaded(&fixture, "", &[("compose.yaml", compose)]);
+    let web = role(&first.plan, "web");
+    assert_eq!(
+        (&web.hostname, &web.user, &web.stop_signal),
+        (&None, &None, &None)
+    );
+    assert_eq!(web.limits.memory, None);
+    assert_eq!(shown(&web.environment), [("A", "")]);
+    assert_eq!(web.labels["a"], "");
+    assert_eq!(web.files.len(), 1);
+    fixture.vars.insert("NONE".into(), "KILL".into());
+    let again = plan::reload(&first.record, &fixture.inputs()).unwrap();
+    assert_eq!(again.plan, first.plan);
+    assert_eq!(again.record, first.record);
+}
+
 #[test]
 fn what_docker_takes_for_no_limit_and_for_yes_is_taken_so_here() {
     let fixture = Fixture::new();
