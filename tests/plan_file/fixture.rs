@@ -59,7 +59,7 @@ impl Fixture {
             ("PASSWORD", MARKER),
             ("REPLICAS", "3"),
             ("WORD", "abc"),
-            ("HOME", "/home/sam"),
+            ("HOME", "/srv/sam"),
             ("UPPER", "Not A Name"),
         ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
