@@ -24,7 +24,7 @@ pub struct Shared {
     /// What has its data open, where it has stopped itself and another service has taken its place.
     pub taker: Option<Taker>,
     /// What has its data open beside it, where both run; told where no plan was given.
-    pub rival: Option<Rival>,
+    pub beside: Option<Beside>,
     /// Whether it is one of the two that a `shared apply` has left which was cut short.
     pub halfway: bool,
     /// Where the plan asks for something else than what it was made with; empty where no plan was
@@ -46,7 +46,7 @@ pub struct Taker {
 
 /// A container that runs beside a shared role's own, and stands for the same role elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
+pub struct Beside {
     /// Its name.
     pub container: String,
     /// The volume or path that both have open.
@@ -221,14 +221,14 @@ impl Shared {
 
     /// That another has its data open, and what a person does about it.
     #[must_use]
-    pub fn rivalry(&self) -> Option<String> {
-        let rival = self.rival.as_ref()?;
-        let (ours, theirs) = (clean(&self.container.name), clean(&rival.container));
+    pub fn not_alone(&self) -> Option<String> {
+        let other = self.beside.as_ref()?;
+        let (ours, theirs) = (clean(&self.container.name), clean(&other.container));
         Some(format!(
             "`{theirs}` runs beside `{ours}`, and both have `{}` open: of two databases on one \
              directory neither knows of the other; stop it, and see that nothing starts it again: \
              docker update --restart=no {theirs} && docker stop {theirs}",
-            clean(&rival.data)
+            clean(&other.data)
         ))
     }
 

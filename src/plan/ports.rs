@@ -322,7 +322,7 @@ pub(super) fn candidates(
     if !targets.is_empty() {
         reader.translated(
             field,
-            format!("the `ports` of `{role}` are not published: two releases cannot share one, and the pointer is the way in"),
+            format!("the `ports` of `{role}` are not published: two releases cannot share one, and the pointer leads to what the plan exposes alone"),
         );
     }
     targets

@@ -289,7 +289,14 @@ fn restart(reader: &mut Reader<'_>, field: Field<'_>, at: &At<'_>) -> Restart {
     match at.run {
         Run::Shared => return said,
         Run::Once => job::restart(reader, field, policy, at.name),
-        _ if policy != "unless-stopped" => reader.note(node.span, format!("`restart: {text}` becomes `unless-stopped`: an environment comes back after a reboot")),
+        _ if policy == "always" => reader.note(node.span, format!("`restart: {text}` becomes `unless-stopped`: an environment comes back after a reboot")),
+        _ if policy != "unless-stopped" => reader.note(
+            node.span,
+            format!(
+                "`restart: {text}` becomes `unless-stopped`: `{}` is started again whenever it ends; if it is a job, write `services: {{{}: {{run: once}}}}`",
+                at.name, at.name
+            ),
+        ),
         _ => {}
     }
     otherwise

@@ -52,8 +52,8 @@ pub(super) fn text(view: &StatusView, now: Millis, width: u16) -> String {
         if let Some(mend) = one.mend(service) {
             text += &format!("{what}; {mend}\n");
         }
-        if let Some(rivalry) = one.rivalry() {
-            text += &format!("{rivalry}\n");
+        if let Some(not_alone) = one.not_alone() {
+            text += &format!("{not_alone}\n");
         }
     }
     for gone in &view.gone {
@@ -87,6 +87,6 @@ pub(super) fn json(one: &Shared) -> Value {
         },
         "halfway": one.halfway,
         "joined": one.joined,
-        "beside": one.rival.as_ref().map(|rival| &rival.container),
+        "beside": one.beside.as_ref().map(|other| &other.container),
     })
 }

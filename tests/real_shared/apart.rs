@@ -252,7 +252,7 @@ async fn two_on_one_volume_are_told_without_a_plan() {
         let ours = told
             .into_iter()
             .find(|one| one.container.name == name(&scope));
-        ours.unwrap().rivalry()
+        ours.unwrap().not_alone()
     };
     assert_eq!(rival().await, None);
     // Another role's that has it open, a backup perhaps, is no second database.

@@ -81,7 +81,7 @@ fn a_deploy_settles_it() {
     assert_eq!(stage.releases().0, Some(2));
     // One that cannot read the plan again which was being applied puts the old container back, and
     // says that it differs.
-    killed(&stage, &["DB=3"], with(".old"));
+    killed(&stage, &["DB=3", "DB_DELAY=600000"], with(".old"));
     let words = ["deploy", "--set", "DB=3", "--set", "VERSION=two"];
     stage
         .expect(4, &words)

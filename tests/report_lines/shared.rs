@@ -4,7 +4,7 @@ use flipside::core::action::{Action, Ask};
 use flipside::core::event::{Event, Failure, ReplicaReport, Verb};
 use flipside::core::names::{Release, RoleName};
 use flipside::core::plan::Run;
-use flipside::core::shared::{GivenBack, Held, Owner, Reach, Rival, Shared, Taker};
+use flipside::core::shared::{Beside, GivenBack, Held, Owner, Reach, Shared, Taker};
 use flipside::core::sharing::Gone;
 use flipside::core::verdict::Outcome;
 use flipside::core::world::{Container, ContainerState, Health};
@@ -232,7 +232,7 @@ fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> 
         reach: Reach::Own,
         joined: true,
         taker: None,
-        rival: None,
+        beside: None,
         halfway: false,
         differs: Vec::new(),
     }
@@ -307,7 +307,7 @@ fn status_says_what_releases_do_not_reach_and_what_mends_it() {
     let mut ended = standing("db", killed, none, project());
     (apart.joined, ended.joined) = (false, false);
     let mut beside = standing("search", running, none, Owner::Flipside);
-    beside.rival = Some(Rival {
+    beside.beside = Some(Beside {
         container: "old-search-1".into(),
         data: "old_search".into(),
     });

@@ -88,7 +88,7 @@ impl FakeShared {
             reach: Reach::Own,
             joined: self.connected,
             taker: None,
-            rival: None,
+            beside: None,
             halfway,
             differs: match (settings, self.is_ours()) {
                 (Some(settings), true) => settings.differences(&self.settings),

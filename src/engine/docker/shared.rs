@@ -104,9 +104,9 @@ pub(super) async fn shared(
     let key = |one: &Shared| (one.container.role.clone(), one.container.name.clone());
     told.sort_by_key(key);
     if plan.is_none() {
-        let mut rivals = beside::rivals(engine, service, &looked).await?;
+        let mut others = beside::beside(engine, service, &looked).await?;
         for one in &mut told {
-            one.rival = rivals.remove(&one.container.id);
+            one.beside = others.remove(&one.container.id);
         }
     }
     for one in told.iter_mut().filter(|one| one.has_stopped()) {

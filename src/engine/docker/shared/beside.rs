@@ -8,15 +8,15 @@ use super::super::names::{self, Kind};
 use super::look::Looked;
 use super::running::running;
 use crate::core::names::ServiceName;
-use crate::core::shared::{Owner, Rival};
+use crate::core::shared::{Beside, Owner};
 use crate::engine::EngineError;
 
-/// The rivals of flipside's own containers, by the id of these.
-pub(super) async fn rivals(
+/// What is beside flipside's own containers, by the id of these.
+pub(super) async fn beside(
     engine: &Docker,
     service: &ServiceName,
     looked: &Looked,
-) -> Result<BTreeMap<String, Rival>, EngineError> {
+) -> Result<BTreeMap<String, Beside>, EngineError> {
     let ours = looked.standing.iter();
     let ours = ours.filter(|one| one.owner == Owner::Flipside && one.runs());
     let ours: Vec<_> = ours.filter(|one| !looked.is_halfway(one)).collect();
@@ -36,11 +36,11 @@ pub(super) async fn rivals(
                 continue;
             }
             if let Some(data) = container.writes(&one.data().collect()) {
-                let rival = Rival {
+                let other = Beside {
                     container: container.name.clone(),
                     data: data.to_owned(),
                 };
-                found.entry(one.container.id.clone()).or_insert(rival);
+                found.entry(one.container.id.clone()).or_insert(other);
             }
         }
     }

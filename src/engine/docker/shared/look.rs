@@ -184,7 +184,7 @@ impl Standing {
             reach: self.reach.clone(),
             joined: true,
             taker: None,
-            rival: None,
+            beside: None,
             halfway: false,
             differs: Vec::new(),
         }
