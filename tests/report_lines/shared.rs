@@ -52,7 +52,7 @@ fn an_apply_is_told_in_words() {
         r#"
         . apply the plan to the shared roles `db` and `queue`, begun by `ana@ci`
         + the shared role `db` runs with the plan's settings after 100 ms
-         | `proj-db-1` of the Compose project is stopped, never started again by the engine (`restart: no`), and kept; once nothing is missing: docker rm proj-db-1
+        | `proj-db-1` of the Compose project is stopped, never started again by the engine (`restart: no`), and kept; once nothing is missing: docker rm proj-db-1
         . the shared role `queue` is as the plan has it
         + the shared roles are as the plan has them, 500 ms after the start
     "#,
