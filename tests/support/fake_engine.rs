@@ -424,7 +424,7 @@ impl Engine for FakeEngine {
 
     /// What it makes on the way has no parts.
     async fn left_of_shared(&self, _: &ServiceName) -> Result<Vec<String>, EngineError> {
-        Ok(Vec::new())
+        self.call(Op::Shared, |_, _| Vec::new()).await
     }
 
     async fn settle_shared(&self, service: &ServiceName) -> Result<Vec<String>, EngineError> {
