@@ -132,9 +132,8 @@ fn anew(plan: &Plan, project: &str, role: &RoleName, one: &Other) -> EngineError
     )
 }
 
-/// Of a project that has been taken down its volumes are left, which do not say from which files they
-/// are. One of another's is meant where its containers come from the same files, or where it has
-/// none, and nothing else has the volume.
+/// Volumes do not say from which files they are: those of another project are meant where one of its
+/// containers comes from the plan's. Names such as `data` are everybody's.
 async fn check_volumes<'a>(
     engine: &Docker,
     plan: &Plan,
@@ -163,11 +162,8 @@ async fn check_volumes<'a>(
             continue;
         }
         for (other, name) in found {
-            let is_meant = match is_of_files_too(others, other) {
-                Some(is_of_files) => is_of_files,
-                None => is_unused(engine, name).await?,
-            };
-            if is_meant {
+            let mut of_project = others.iter().filter(|one| one.project == *other);
+            if of_project.any(|one| one.is_of_files) {
                 return Err(refused_hint(
                     format!(
                         "`{role}` would begin with a new, empty volume `{volume}`, and the Compose \
@@ -183,19 +179,4 @@ async fn check_volumes<'a>(
         }
     }
     Ok(())
-}
-
-/// Whether a project comes from the plan's files, where it has containers that say so.
-fn is_of_files_too(others: &[Other], project: &str) -> Option<bool> {
-    let mut of_project = others
-        .iter()
-        .filter(|one| one.project == project)
-        .peekable();
-    of_project.peek()?;
-    Some(of_project.any(|one| one.is_of_files))
-}
-
-async fn is_unused(engine: &Docker, volume: &str) -> Result<bool, EngineError> {
-    let filter = HashMap::from([("volume".to_owned(), vec![volume.to_owned()])]);
-    Ok(inspect::containers(engine, filter).await?.is_empty())
 }
