@@ -5,10 +5,11 @@
 //! knows of pointers and journals.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 use tokio::try_join;
 
 use super::{
@@ -61,13 +62,19 @@ const LAG: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone)]
 pub struct Docker {
     client: Client,
+    /// Read while the engine makes a network: its answer takes long, and may come after whoever asked
+    /// has been called off. Written by whoever removes networks, who would not see that one yet.
+    making: Arc<RwLock<()>>,
 }
 
 impl Docker {
     /// Environments on the engine that `client` speaks to.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            making: Arc::default(),
+        }
     }
 
     /// Connects, see [`Client::connect`].

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
@@ -207,9 +208,8 @@ pub(super) async fn create(
             labels: Some(labels.clone()),
             ..NetworkCreateRequest::default()
         };
-        let created = client.docker.create_network(request).await;
-        match created.map(|created| created.id) {
-            Ok(_) => return settle(engine, name).await,
+        match ask(engine, request).await? {
+            Ok(()) => return settle(engine, name).await,
             Err(error) if status(&error).is_some() => {
                 let EngineError::Failed(failure) = client.fault(error) else {
                     continue;
@@ -291,6 +291,24 @@ pub(super) fn id_in(container: &ContainerSummary, name: &str) -> Option<String> 
     let networks = container.network_settings.as_ref()?.networks.as_ref()?;
     let id = networks.get(name)?.network_id.clone()?;
     (!id.is_empty()).then_some(id)
+}
+
+/// Asks for a network. Who does not wait for it to the end leaves the engine at it: it is waited for
+/// then by who removes.
+async fn ask(
+    engine: &Docker,
+    request: NetworkCreateRequest,
+) -> Result<Result<(), bollard::errors::Error>, EngineError> {
+    let made = Arc::clone(&engine.making).read_owned().await;
+    let docker = engine.client.docker.clone();
+    let asked = tokio::spawn(async move {
+        let answer = docker.create_network(request).await;
+        drop(made);
+        answer.map(drop)
+    });
+    asked
+        .await
+        .map_err(|error| refused(format!("a network was not asked for to the end: {error}")))
 }
 
 /// The one network of this name, once one has been made.

@@ -36,7 +36,9 @@ pub(super) async fn tear_down(
         tokio::time::sleep(LAG).await;
         remove_all(engine, left).await.map_err(acted)?;
     }
-    // Only now: meanwhile the engine may have made one for a killed call.
+    // Only now: meanwhile the engine may have made one for a killed call, or makes it still for one
+    // of ours that was called off.
+    let _nothing_is_made = engine.making.write().await;
     let (networks, volumes) = try_join!(
         inspect::networks(engine, filters()),
         inspect::volumes(engine, filters()),
