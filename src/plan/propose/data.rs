@@ -191,7 +191,7 @@ pub(super) fn paths(known: &Known<'_>) -> Paths {
             let Some(source) = &mount.source else {
                 continue;
             };
-            if mount.has_socket() && matches!(run(service), Run::Always | Run::LiveOnly) {
+            if mount.has_socket() && service.loses_the_socket(run(service)) {
                 continue;
             }
             let beside = is_beside(known.directory, source);

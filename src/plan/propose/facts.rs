@@ -11,6 +11,7 @@ use super::super::ports::range;
 use super::super::tmpfs::unknown_option;
 use super::super::tree::{Node, Value};
 use super::super::typed::is_true;
+use crate::core::plan::Run;
 
 /// A service, with its variables substituted where they have a value.
 #[derive(Debug, Default)]
@@ -168,6 +169,11 @@ impl Service {
             || says("network_mode", "host")
             || says("pid", "host")
             || says("ipc", "host")
+    }
+
+    /// Whether a plan takes the engine's socket from it: a role of a release may not have it.
+    pub(super) fn loses_the_socket(&self, run: Run) -> bool {
+        matches!(run, Run::Always | Run::LiveOnly) && self.has_socket()
     }
 
     /// Whether it has the engine's socket.

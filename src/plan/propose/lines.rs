@@ -197,7 +197,7 @@ fn mounts_again(service: &Service, run: Run, beside: bool) -> Option<(Vec<String
     });
     let may_drop = !service.mounts_oddly && (beside || !relative);
     let is_foreign = service.mounts.iter().any(|mount| !mount.foreign.is_empty());
-    let drops_socket = matches!(run, Run::Always | Run::LiveOnly) && service.has_socket();
+    let drops_socket = service.loses_the_socket(run);
     if may_drop && is_foreign {
         whys.push("another tool makes what is mounted: see that it is there".to_owned());
     }

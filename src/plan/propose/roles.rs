@@ -156,12 +156,18 @@ impl<'a> Sights<'a> {
     /// or other roles are of its image, or its name or port is one that users reach, or a web server
     /// speaks FastCGI to it.
     pub(super) fn is_application(&self, service: &Service) -> bool {
-        service.is_built
-            || service.image_varies
-            || service.image.is_some() && self.shares_its_image(service)
+        self.is_released(service)
             || way_in::is_named_like_one(service)
             || proxies::speaks_fastcgi(service)
             || serves_users(service)
+    }
+
+    /// Whether its image is one that releases bring: built, with a tag from outside, or that of several
+    /// roles.
+    fn is_released(&self, service: &Service) -> bool {
+        service.is_built
+            || service.image_varies
+            || service.image.is_some() && self.shares_its_image(service)
     }
 
     fn shares_its_image(&self, service: &Service) -> bool {
@@ -298,9 +304,7 @@ impl<'a> Sights<'a> {
         if users || self.all.len() < 2 {
             return None;
         }
-        let is_released = service.is_built
-            || service.image_varies
-            || service.image.is_some() && self.shares_its_image(service);
+        let is_released = self.is_released(service);
         if service.wants_the_host() {
             let why = "it needs what two releases side by side cannot both have";
             // A part of what is released does without the engine's socket.
