@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Instant;
 
+use flipside::core::words::hex;
 use flipside::pointer::proxy::take_down;
+use sha2::{Digest, Sha256};
 
-use super::kit::{FLIPSIDE, Rig, docker, inspect, ready};
+use super::kit::{FLIPSIDE, LONG, Rig, docker, inspect, ready};
 
 /// How often a first start is cut short.
 const CUTS: u32 = 8;
+
+/// How often an image is taken away.
+const TAKEN: u32 = 3;
 
 /// A rig whose program is like no other's, so that no image of it can be there.
 struct Odd {
@@ -121,4 +126,23 @@ async fn one_that_has_lost_its_name_goes_with_its_proxy() {
     assert!(found.len() == 1 && !found[0].contains(&name), "{found:?}");
     take_down(&odd.rig.site).await.unwrap();
     assert_eq!(images_with(&layer), [""; 0]);
+}
+
+/// Another proxy of the same program that goes takes the image with it.
+#[tokio::test]
+async fn one_that_is_taken_away_while_it_is_made_is_made_again() {
+    let odd = Odd::new().await;
+    let program = std::fs::read(&odd.rig.site.binary).unwrap();
+    let digest = hex(&Sha256::digest(program));
+    let name = format!("flipside-proxy:{}", &digest[..12]);
+    let taker = std::thread::spawn(move || {
+        let end = Instant::now() + LONG;
+        let mut taken = 0;
+        while taken < TAKEN && Instant::now() < end {
+            taken += u32::from(docker(&["rmi", &name]).status.success());
+        }
+        taken
+    });
+    ready(&odd.rig.pointer()).await.unwrap();
+    assert_eq!(taker.join().unwrap(), TAKEN);
 }

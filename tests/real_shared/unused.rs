@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use super::{containers, db, runs, stage};
+use super::{db, exists, runs, stage};
 use crate::real_verbs::kit::{LONG, Stage, docker};
 
 /// A first deploy whose database never gets healthy.
@@ -49,7 +49,7 @@ fn one_that_is_aborted_says_so_too() {
     let stage = stage();
     let running = stage.start(&["deploy", "--set", "DB_DELAY=60000"]);
     let end = std::time::Instant::now() + LONG;
-    while containers(&stage).is_empty() {
+    while !(exists(&db(&stage)) && runs(&db(&stage))) {
         assert!(std::time::Instant::now() < end, "it is never stood up");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

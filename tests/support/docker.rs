@@ -52,7 +52,7 @@ pub async fn hello_image(client: &Client) -> String {
         return image.id.unwrap();
     }
     let image = ScratchImage {
-        name: tag,
+        name: tag.clone(),
         files: vec![ScratchFile {
             path: "/hello".into(),
             source: binary,
@@ -62,7 +62,8 @@ pub async fn hello_image(client: &Client) -> String {
         labels: [("flipside.test".to_owned(), "hello".to_owned())].into(),
         machine: machine().await,
     };
-    client.load_scratch_image(image).await.unwrap()
+    client.load_scratch_image(image).await.unwrap();
+    api().inspect_image(&tag).await.unwrap().id.unwrap()
 }
 
 /// The engine's machine, in its own words: `amd64`.
