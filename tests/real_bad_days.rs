@@ -7,7 +7,7 @@ mod host;
 mod many;
 mod phase;
 mod proxy;
-mod relay;
+pub mod relay;
 mod restart;
 mod signals;
 mod standby;

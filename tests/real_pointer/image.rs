@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use flipside::core::words::hex;
+use flipside::docker::Client;
 use flipside::pointer::proxy::take_down;
-use sha2::{Digest, Sha256};
 
-use super::kit::{FLIPSIDE, LONG, Rig, docker, inspect, ready};
+use super::kit::{FLIPSIDE, Rig, docker, inspect, ready};
+use crate::real_bad_days::relay::Relay;
 
 /// How often a first start is cut short.
 const CUTS: u32 = 8;
@@ -128,21 +130,39 @@ async fn one_that_has_lost_its_name_goes_with_its_proxy() {
     assert_eq!(images_with(&layer), [""; 0]);
 }
 
-/// Another proxy of the same program that goes takes the image with it.
+/// Another proxy of the same program that goes takes the image with it: here before each question
+/// that comes after the loading.
 #[tokio::test]
 async fn one_that_is_taken_away_while_it_is_made_is_made_again() {
-    let odd = Odd::new().await;
-    let program = std::fs::read(&odd.rig.site.binary).unwrap();
-    let digest = hex(&Sha256::digest(program));
-    let name = format!("flipside-proxy:{}", &digest[..12]);
-    let taker = std::thread::spawn(move || {
-        let end = Instant::now() + LONG;
-        let mut taken = 0;
-        while taken < TAKEN && Instant::now() < end {
-            taken += u32::from(docker(&["rmi", &name]).status.success());
-        }
-        taken
-    });
+    let mut odd = Odd::new().await;
+    let taken = Arc::new(AtomicU32::new(0));
+    let (count, image) = (Arc::clone(&taken), Mutex::new(String::new()));
+    let socket = odd.programs.path().join("engine.sock");
+    let _engine = Relay::with(
+        &socket,
+        odd.rig
+            .site
+            .docker
+            .address()
+            .trim_start_matches("unix://")
+            .as_ref(),
+        Arc::new(move |said| {
+            let mut image = image.lock().unwrap();
+            if let Some((_, asked)) = said.split_once("/images/flipside-proxy:") {
+                let (tag, _) = asked.split_once("/json").unwrap();
+                *image = format!("flipside-proxy:{tag}");
+            } else if !said.contains("/volumes/create") {
+                return said;
+            }
+            if count.load(Ordering::Relaxed) < TAKEN && docker(&["rmi", &image]).status.success() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            said
+        }),
+        Arc::new(|said| said),
+    );
+    let through = format!("unix://{}", socket.display());
+    odd.rig.site.docker = Client::connect(Some(&through)).await.unwrap();
     ready(&odd.rig.pointer()).await.unwrap();
-    assert_eq!(taker.join().unwrap(), TAKEN);
+    assert_eq!(taken.load(Ordering::Relaxed), TAKEN);
 }
