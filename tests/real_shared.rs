@@ -22,9 +22,12 @@ mod taken;
 mod together;
 mod unused;
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::real_verbs::kit::{Ran, Stage, docker};
+use crate::real_verbs::kit::{LONG, Ran, Stage, docker};
 
 /// A stage whose `web` waits for the shared role `db`, which has a volume.
 fn stage() -> Stage {
@@ -108,6 +111,18 @@ fn variable(container: &str, name: &str) -> String {
         .iter()
         .filter_map(|text| text.as_str()?.strip_prefix(&before));
     of.next().unwrap_or_default().to_owned()
+}
+
+/// Kills a command as soon as `when` is true of the shared roles' containers.
+fn killed(stage: &Stage, words: &[&str], when: impl Fn(&[String]) -> bool) {
+    let running = stage.start(words);
+    let end = Instant::now() + LONG;
+    while !when(&containers(stage)) {
+        assert!(Instant::now() < end, "it never came to that");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(Signal::KILL);
+    running.kill();
 }
 
 /// Containers that carry the shared role's label, whatever they are called.

@@ -1,24 +1,13 @@
 //! `kill -9` in the middle of `shared apply`: whoever comes next brings it to an end.
 
-use std::time::Duration;
-
-use rustix::process::Signal;
-
 use super::{apply, containers, db, inspect, policy, runs, stage, variable};
-use crate::real_verbs::kit::{LONG, Stage};
+use crate::real_verbs::kit::Stage;
 
 /// Kills an apply as soon as `when` is true of the containers.
 fn killed(stage: &Stage, set: &[&str], when: impl Fn(&[String]) -> bool) {
     let mut words = vec!["shared", "apply", "--yes"];
     words.extend(set.iter().flat_map(|pair| ["--set", pair]));
-    let running = stage.start(&words);
-    let end = std::time::Instant::now() + LONG;
-    while !when(&containers(stage)) {
-        assert!(std::time::Instant::now() < end, "it never came to that");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    running.signal(Signal::KILL);
-    running.kill();
+    super::killed(stage, &words, when);
 }
 
 fn is_whole(stage: &Stage, version: &str) {

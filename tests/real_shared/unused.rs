@@ -1,10 +1,8 @@
 //! Shared roles that a release has left which was given up: told, shown, in nobody's way, and removed by
 //! what is said.
 
-use rustix::process::Signal;
-
-use super::{db, exists, runs, stage};
-use crate::real_verbs::kit::{LONG, Stage, docker};
+use super::{db, killed, runs, stage};
+use crate::real_verbs::kit::{Stage, docker};
 
 /// A first deploy whose database never gets healthy.
 const UNHEALTHY: [&str; 5] = ["deploy", "--set", "DB_DELAY=60000", "--set", "DEADLINE=3s"];
@@ -47,14 +45,9 @@ fn a_first_deploy_that_is_given_up_says_which_shared_role_stays() {
 #[test]
 fn one_that_is_aborted_says_so_too() {
     let stage = stage();
-    let running = stage.start(&["deploy", "--set", "DB_DELAY=60000"]);
-    let end = std::time::Instant::now() + LONG;
-    while !(exists(&db(&stage)) && runs(&db(&stage))) {
-        assert!(std::time::Instant::now() < end, "it is never stood up");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    running.signal(Signal::KILL);
-    running.kill();
+    let db = db(&stage);
+    let stands = |names: &[String]| names.contains(&db) && runs(&db);
+    killed(&stage, &["deploy", "--set", "DB_DELAY=60000"], stands);
     let aborted = stage.expect(0, &["abort", &stage.service]);
     aborted.says(&[&told(&stage)]);
     is_in_nobodys_way(&stage);
