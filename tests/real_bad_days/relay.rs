@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 
 use crate::real_verbs::kit::LONG;
@@ -18,7 +18,7 @@ pub struct Relay {
     target: PathBuf,
     said: Hand,
     answered: Hand,
-    open: Arc<Mutex<Vec<UnixStream>>>,
+    open: Arc<Mutex<Vec<Weak<UnixStream>>>>,
 }
 
 impl Relay {
@@ -39,8 +39,14 @@ impl Relay {
     /// Nobody gets through any more, and whoever is through is cut off.
     pub fn cut(&self) {
         std::fs::remove_file(&self.path).unwrap();
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
         for stream in self.open.lock().unwrap().drain(..) {
-            stream.shutdown(Shutdown::Both).ok();
+            if let Some(stream) = stream.upgrade() {
+                stream.shutdown(Shutdown::Both).ok();
+            }
         }
     }
 
@@ -59,11 +65,12 @@ impl Relay {
                 let Ok(server) = UnixStream::connect(&target) else {
                     continue;
                 };
+                let (client, server) = (Arc::new(client), Arc::new(server));
                 let mut open = open.lock().unwrap();
-                for stream in [&client, &server] {
-                    open.push(stream.try_clone().unwrap());
-                }
-                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                // Those that have ended are let go of with their descriptors.
+                open.retain(|stream| stream.strong_count() > 0);
+                open.extend([&client, &server].map(Arc::downgrade));
+                let (from, to) = (Arc::clone(&client), Arc::clone(&server));
                 let hand = Arc::clone(&said);
                 thread::spawn(move || pass(from, to, &hand));
                 let hand = Arc::clone(&answered);
@@ -76,13 +83,12 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         std::fs::remove_file(&self.path).ok();
-        for stream in self.open.lock().unwrap().drain(..) {
-            stream.shutdown(Shutdown::Both).ok();
-        }
+        self.hang_up();
     }
 }
 
-fn pass(mut from: UnixStream, mut to: UnixStream, hand: &Hand) {
+fn pass(from: Arc<UnixStream>, to: Arc<UnixStream>, hand: &Hand) {
+    let (mut from, mut to) = (&*from, &*to);
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         // Archives and streams that are no text go through as they are.
