@@ -147,6 +147,9 @@ impl PlanArgs {
 pub struct ServiceArg {
     /// The service [default: the only one there is].
     pub service: Option<String>,
+    /// Go to the pointer that only labels on the engine name, where no journal does.
+    #[arg(long)]
+    pub trust_labels: bool,
 }
 
 /// Whether to wait for another operator.

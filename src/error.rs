@@ -192,6 +192,13 @@ pub enum Error {
         /// The release that would be gone back to.
         candidate: Release,
     },
+    /// Only labels say where the pointer is, and anyone who can create a container can write them.
+    Untrusted {
+        /// The service.
+        service: String,
+        /// What they say: its kind and settings.
+        pointer: String,
+    },
     /// The pointer says something else than it should.
     Drifted {
         /// The service.
@@ -392,6 +399,7 @@ impl Error {
             | Self::NothingToRollBackTo { .. }
             | Self::StandbyUnfit { .. }
             | Self::NoMemory { .. }
+            | Self::Untrusted { .. }
             | Self::Drifted { .. }
             | Self::SharedDiffers { .. }
             | Self::Stuck { .. }
@@ -421,6 +429,7 @@ impl Error {
             Self::NothingToRollBackTo { .. } => "nothing-to-roll-back-to",
             Self::StandbyUnfit { .. } => "standby-unfit",
             Self::NoMemory { .. } => "no-memory",
+            Self::Untrusted { .. } => "untrusted",
             Self::Drifted { .. } => "drifted",
             Self::SharedDiffers { .. } => "shared-differs",
             Self::Stuck { .. } => "stuck",

@@ -16,6 +16,7 @@
 //! | [`hook`] | hooks that run on the deployer: commands and requests |
 //! | [`proxy`] | the embedded load balancer: a server, not an adapter |
 //! | [`report`] | what people and pipelines see: terminal, plain lines, JSON lines |
+//! | [`web`] | the HTTP client that hooks and pointers share |
 //! | [`guide`] | the manual: pages shown here and by `flipside help TOPIC` |
 //! | [`cmd`] | one file per verb; [`cli`] has the flags, [`error`] the expected errors and exit codes |
 //!
@@ -31,7 +32,8 @@
 //!   world, never by trusting a memory of it.
 //! - Adapters do not retry, sleep, print or read the clock; every async call gets its deadline from
 //!   its caller, in [`perform`].
-//! - Nothing outside `journal`, labels and the proxy's table is a durable format.
+//! - Nothing outside `journal`, labels, the proxy's table and the record of a pointer that keeps no
+//!   notes of its own is a durable format.
 
 pub mod cli;
 pub mod cmd;
@@ -50,3 +52,4 @@ pub mod pointer;
 pub mod probe;
 pub mod proxy;
 pub mod report;
+pub mod web;

@@ -411,6 +411,8 @@ fn what_others_do_is_told() {
         }],
         marks: [].into(),
         deadline: None,
+        preview: None,
+        foreign: None,
     };
     let asked = |ask| Event::Asked {
         ask,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Common, PlanArgs, ServiceArg};
 use crate::core::names::{Millis, ServiceName};
-use crate::core::plan::{Plan, PointerPlan, ProxyPlan};
+use crate::core::plan::{Plan, PointerPlan};
 use crate::docker;
 use crate::drive::Core;
 use crate::engine::docker::Docker;
@@ -19,6 +19,8 @@ use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
 use crate::plan::{self, Accounted, Entry, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
+use crate::pointer::{self, Pointer};
+use crate::probe::Vantage;
 use crate::report::Report;
 
 use super::operator::{Operator, Reload, Reread, Runs, of_journal, within};
@@ -52,6 +54,9 @@ pub enum Told {
     /// Only what may not be meant: what Compose's keys mean here was said by `check`.
     Cautions,
 }
+
+/// A service's pointer, and the place from which its addresses are checked.
+type Ways = (Arc<dyn Pointer>, Arc<dyn Vantage>);
 
 /// What all verbs share.
 pub struct Context {
@@ -118,11 +123,9 @@ impl Context {
         let client = self.client(engine).await?;
         let able = Docker::new(client.clone()).check(plan);
         able.map_err(Error::EngineLacks)?;
-        let PointerPlan::Proxy(proxy) = &plan.pointer;
-        let (service, proxy) = (plan.service.clone(), Some(proxy.clone()));
-        Ok(self
-            .operator(client, service, proxy, Newer::Refuse, set)
-            .await)
+        let (service, pointer) = (plan.service.clone(), Some(&plan.pointer));
+        self.operator(client, service, pointer, Newer::Refuse, set)
+            .await
     }
 
     /// One who acts on a service that is there.
@@ -132,9 +135,9 @@ impl Context {
     pub async fn operator_of_service(&self, arg: &ServiceArg) -> Result<Operator, Error> {
         let client = self.client(self.common.engine.as_deref()).await?;
         let service = self.choose(&client, arg).await?;
-        Ok(self
-            .operator(client, service, None, Newer::Subset, &[])
-            .await)
+        let pointer = self.pointer_of(&client, &service, arg).await?;
+        self.operator(client, service, pointer.as_ref(), Newer::Subset, &[])
+            .await
     }
 
     /// One who goes on with a service's run; `set` is what `--set` gave its plan. Where the pointer
@@ -154,12 +157,9 @@ impl Context {
         let journal = self.journal().await.map_err(away)?;
         let runs = Runs::of(&journal, &service, client.address()).await;
         let runs = runs.map_err(away)?;
-        let mut opened = runs.iter().filter_map(RunLog::opened);
-        let pointer = opened.find_map(|opened| opened.pointer.clone());
-        let proxy = pointer.map(|PointerPlan::Proxy(proxy)| proxy);
-        Ok(self
-            .operator(client, service, proxy, Newer::Refuse, set)
-            .await)
+        let pointer = recorded_pointer(&runs);
+        self.operator(client, service, pointer.as_ref(), Newer::Refuse, set)
+            .await
     }
 
     /// The engine's client.
@@ -187,23 +187,21 @@ impl Context {
         &self,
         client: docker::Client,
         service: ServiceName,
-        proxy: Option<ProxyPlan>,
+        pointer: Option<&PointerPlan>,
         newer: Newer,
         set: &[(String, String)],
-    ) -> Operator {
+    ) -> Result<Operator, Error> {
         self.service.get_or_init(|| service.clone());
-        let pointer = Arc::new(ProxyPointer::new(super::proxy::options(
-            &self.common,
-            client.clone(),
-            service.clone(),
-            proxy,
-            newer,
-        )));
-        Operator {
+        let kind = pointer
+            .map_or("proxy", |plan| plan.kind.as_str())
+            .to_owned();
+        let (pointer, vantage) = self.ways(&client, &service, pointer, newer)?;
+        Ok(Operator {
             service,
             engine: Arc::new(BoundedEngine(Arc::new(Docker::new(client)))),
-            pointer: Arc::new(BoundedPointer(Arc::clone(&pointer) as Arc<_>)),
-            vantage: pointer,
+            kind,
+            pointer: Arc::new(BoundedPointer(pointer)),
+            vantage,
             journal: self.journal().await,
             report: Arc::clone(&self.report),
             clock: wall_clock(),
@@ -214,6 +212,63 @@ impl Context {
             reload: self.reload(set),
             hooks: Arc::new(crate::hook::Here),
             began: self.began,
+        })
+    }
+
+    /// The pointer, and the place from which addresses are checked.
+    fn ways(
+        &self,
+        client: &docker::Client,
+        service: &ServiceName,
+        plan: Option<&PointerPlan>,
+        newer: Newer,
+    ) -> Result<Ways, Error> {
+        let embedded = plan.filter(|plan| plan.kind == pointer::proxy::SECTION.kind);
+        if let (Some(plan), None) = (plan, embedded) {
+            let opened = pointer::open(plan);
+            let opened = opened
+                .map_err(|error| Error::of_pointer(service.as_str(), error, Touched::Nothing))?;
+            return Ok((opened, Arc::new(crate::probe::Here)));
+        }
+        let plan = embedded.map(PointerPlan::read).transpose();
+        let plan = plan.map_err(|error| Error::Bug {
+            what: format!("the settings of the proxy cannot be read: {error}"),
+        })?;
+        let (common, client) = (&self.common, client.clone());
+        let options = super::proxy::options(common, client, service.clone(), plan, newer);
+        let pointer = Arc::new(ProxyPointer::new(options));
+        Ok((Arc::clone(&pointer) as Arc<_>, pointer))
+    }
+
+    /// What sends the traffic of a service, where that is not the embedded proxy: as the last deploy
+    /// on this engine has recorded it, or, where the journal knows of none, as the labels on the
+    /// engine say and somebody trusts them.
+    async fn pointer_of(
+        &self,
+        client: &docker::Client,
+        service: &ServiceName,
+        arg: &ServiceArg,
+    ) -> Result<Option<PointerPlan>, Error> {
+        if let Ok(journal) = self.journal().await
+            && let Ok(runs) = Runs::of(&journal, service, client.address()).await
+            && let Some(plan) = recorded_pointer(&runs)
+        {
+            return Ok(Some(plan).filter(|plan| plan.kind != pointer::proxy::SECTION.kind));
+        }
+        let engine = BoundedEngine(Arc::new(Docker::new(client.clone())));
+        let stands = engine.inspect(service).await;
+        let stands = stands.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+        let said = stands
+            .into_iter()
+            .rev()
+            .map(|environment| environment.labels.pointer);
+        let said = said.into_iter().find(|plan| !plan.kind.is_empty());
+        match said.filter(|plan| plan.kind != pointer::proxy::SECTION.kind) {
+            Some(plan) if !arg.trust_labels => Err(Error::Untrusted {
+                service: service.to_string(),
+                pointer: plan.to_string(),
+            }),
+            said => Ok(said),
         }
     }
 
@@ -333,6 +388,12 @@ impl Context {
             })?;
         Ok(line.trim().to_owned())
     }
+}
+
+/// What the newest deploy has recorded of its pointer.
+fn recorded_pointer(runs: &[RunLog]) -> Option<PointerPlan> {
+    let mut opened = runs.iter().filter_map(RunLog::opened);
+    opened.find_map(|opened| opened.pointer.clone())
 }
 
 /// Where the journal is: the address given, else the default.

@@ -59,6 +59,7 @@ pub async fn run(context: &Context, args: &cli::History) -> Result<Exit, Error> 
 async fn disagreements(context: &Context, service: &ServiceName) -> Vec<String> {
     let arg = cli::ServiceArg {
         service: Some(service.to_string()),
+        trust_labels: false,
     };
     let looked = async {
         let operator = context.operator_of_service(&arg).await?;

@@ -3,6 +3,7 @@
 //!
 //! Knows engines, pointers and stores by their contracts only; `context.rs` makes the real ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
 use crate::core::plan::{Hook, Plan};
 use crate::core::progress::Silent;
+use crate::core::routing::Marks;
 use crate::core::sleep;
 use crate::core::survey::View;
 use crate::core::world::{Environment, World};
@@ -69,6 +71,8 @@ pub struct Operator {
     pub service: ServiceName,
     /// Where environments stand.
     pub engine: Arc<dyn Engine>,
+    /// Which kind of thing sends traffic.
+    pub kind: String,
     /// What sends traffic.
     pub pointer: Arc<dyn Pointer>,
     /// From where addresses are checked.
@@ -220,16 +224,10 @@ impl Operator {
     /// # Errors
     /// Where one of them cannot be asked.
     pub async fn look(&self) -> Result<World, Error> {
-        let marks = async {
-            match self.keeper() {
-                MarkKeeper::Pointer => Ok(Default::default()),
-                MarkKeeper::Engine => self.engine.marks(&self.service).await,
-            }
-        };
         let (environments, routing, engine_marks) = tokio::join!(
             self.engine.inspect(&self.service),
             self.pointer.read(),
-            marks
+            self.engine_marks()
         );
         let of_engine = |error| Error::of_engine(error, Touched::Nothing);
         Ok(World {
@@ -239,6 +237,17 @@ impl Operator {
             })?,
             engine_marks: engine_marks.map_err(of_engine)?,
         })
+    }
+
+    /// The marks that the engine keeps, where the pointer keeps none.
+    ///
+    /// # Errors
+    /// Where the engine cannot be asked.
+    pub async fn engine_marks(&self) -> Result<BTreeMap<Release, Marks>, EngineError> {
+        match self.keeper() {
+            MarkKeeper::Pointer => Ok(BTreeMap::new()),
+            MarkKeeper::Engine => self.engine.marks(&self.service).await,
+        }
     }
 
     /// Who keeps marks.
@@ -385,15 +394,16 @@ impl Operator {
     /// # Errors
     /// Where the engine cannot be asked.
     pub async fn look_or_absent(&self) -> Result<World, Error> {
-        let (environments, routing) =
-            tokio::join!(self.engine.inspect(&self.service), self.pointer.read());
-        let environments =
-            environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
-        let routing = routing.unwrap_or_default();
+        let (environments, routing, engine_marks) = tokio::join!(
+            self.engine.inspect(&self.service),
+            self.pointer.read(),
+            self.engine_marks()
+        );
+        let of_engine = |error| Error::of_engine(error, Touched::Nothing);
         Ok(World {
-            environments,
-            routing,
-            ..World::default()
+            environments: environments.map_err(of_engine)?,
+            routing: routing.unwrap_or_default(),
+            engine_marks: engine_marks.map_err(of_engine)?,
         })
     }
 }

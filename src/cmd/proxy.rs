@@ -9,13 +9,14 @@ use serde_json::json;
 
 use crate::cli::{Common, Control, ProxyCtl, ProxyRun};
 use crate::core::names::ServiceName;
-use crate::core::plan::ProxyPlan;
 use crate::core::words::{clean, list};
 use crate::docker;
 use crate::error::{Error, Exit, Touched};
 use crate::perform::bounded::no_answer;
 use crate::pointer::PointerError;
-use crate::pointer::proxy::{self as pointer, Newer, Overview, ProxyOptions, Site, TakenDown};
+use crate::pointer::proxy::{
+    self as pointer, Newer, Overview, ProxyOptions, ProxyPlan, Site, TakenDown,
+};
 use crate::proxy;
 use crate::proxy::control::{Entry, Stats};
 use crate::report::table_width;

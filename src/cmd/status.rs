@@ -51,8 +51,9 @@ pub async fn run(context: &Context, arg: &ServiceArg) -> Result<Exit, Error> {
 /// # Errors
 /// As [`run`].
 pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
-    let (environments, routing, runs, holder, shared, rivals) = tokio::join!(
+    let (environments, marks, routing, runs, holder, shared, rivals) = tokio::join!(
         operator.engine.inspect(&operator.service),
+        operator.engine_marks(),
         operator.pointer.read(),
         operator.runs(),
         lease::holder(operator.engine.as_ref(), &operator.service),
@@ -60,8 +61,10 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         operator.engine.rivals(&operator.service, None),
     );
     let shared = shared?;
-    let rivals = rivals.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
-    let environments = environments.map_err(|error| Error::of_engine(error, Touched::Nothing))?;
+    let of_engine = |error| Error::of_engine(error, Touched::Nothing);
+    let rivals = rivals.map_err(of_engine)?;
+    let (environments, engine_marks) =
+        (environments.map_err(of_engine)?, marks.map_err(of_engine)?);
     let mut disagreements = Vec::new();
     let (routing, away) = match routing {
         Ok(routing) => (routing, None),
@@ -82,7 +85,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     let world = World {
         environments,
         routing,
-        ..World::default()
+        engine_marks,
     };
     let view = survey(&world);
     disagreements.extend(view.disagreements.iter().cloned());
@@ -149,7 +152,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         shared,
         unused,
         pointer: PointerView {
-            kind: "proxy".into(),
+            kind: operator.kind.clone(),
             routing: world.routing.clone(),
             away,
             agrees,

@@ -309,6 +309,8 @@ mod tests {
             }],
             marks: Default::default(),
             deadline: None,
+            preview: None,
+            foreign: None,
         });
         Event::Observed {
             world: Box::new(World {

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use super::event::{Event, Failure, JobEnd};
 use super::hook::HookEnd;
 use super::plan::{
-    FileContent, FileSource, Hook, HookAct, ImageSource, Plan, PointerPlan, ProbeKind, Role, Text,
+    FileContent, FileSource, Hook, HookAct, ImageSource, Plan, ProbeKind, Role, Text,
 };
 use super::progress::Progress;
 
@@ -256,8 +256,7 @@ fn texts(role: &Role) -> Vec<&Text> {
 /// What a plan shows: the names, images, hosts and paths that messages need.
 fn shown(plan: &Plan) -> Vec<&str> {
     let mut shown = vec![plan.service.as_str()];
-    let PointerPlan::Proxy(proxy) = &plan.pointer;
-    shown.extend(proxy.hosts.iter().map(String::as_str));
+    shown.extend(plan.pointer.hosts());
     for (name, role) in plan.roles.iter().chain(&plan.shared) {
         shown.push(name.as_str());
         match &role.image {

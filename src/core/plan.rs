@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::names::{Millis, RoleName, ServiceName};
 pub use super::text::Text;
 pub use hook::{Hook, HookAct, HookRequest};
+pub use pointer::PointerPlan;
 pub use probe::{GrpcProbe, HeaderField, HttpProbe, JsonValue, Probe, ProbeKind, ProbeTls, Verify};
 
 mod hook;
+mod pointer;
 mod probe;
 
 /// A whole plan.
@@ -155,23 +157,6 @@ pub enum StandbyMode {
     Frozen,
     /// Its containers are stopped: they hold nothing but disk.
     Stopped,
-}
-
-/// Which kind of thing sends traffic, with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PointerPlan {
-    /// The embedded proxy.
-    Proxy(ProxyPlan),
-}
-
-/// The embedded proxy's part of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProxyPlan {
-    /// Address and port as in `:8080`, `127.0.0.1:8080`, `[::1]:8080`.
-    pub listen: String,
-    /// Host names, lower case; empty: every request of that listener that names no other service's.
-    pub hosts: Vec<String>,
 }
 
 /// When a role runs.

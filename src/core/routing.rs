@@ -30,6 +30,14 @@ pub struct Routing {
     /// When an unconfirmed switch goes back by itself. Kept and shown; nothing acts on it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
+    /// Who is shown to those that ask for the preview; it has a route, at weight 0 where it gets
+    /// nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Release>,
+    /// What stood there when flipside first came, in the pointer's own words: what a route of
+    /// release 0 means. It is put back as it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<serde_json::Value>,
 }
 
 /// One environment in a routing.

@@ -70,6 +70,10 @@ impl Error {
                  the likeliest",
                 release_name(service, *candidate)
             ),
+            Self::Untrusted { service, pointer } => format!(
+                "the journal does not say what sends the traffic of `{service}`, and labels on the \
+                 engine, which anyone there can write, say {pointer}; it was not asked"
+            ),
             Self::Drifted {
                 service,
                 expected,
@@ -183,6 +187,11 @@ impl Error {
             }
             Self::NoMemory { service, candidate } => {
                 format!("flipside rollback {service} --to {candidate} --force")
+            }
+            Self::Untrusted { .. } => {
+                "where that is right, say so with --trust-labels; else give the journal it is in: \
+                 --state URL"
+                    .into()
             }
             Self::Drifted { service, .. } => format!(
                 "flipside status {service} shows both; flipside deploy --force takes it over"

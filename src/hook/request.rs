@@ -1,15 +1,11 @@
 //! A request to somebody else: sent once, its answer judged by its status alone.
 
-use std::error::Error;
-use std::sync::Arc;
-
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Method, Response};
 
 use super::{Call, OUTPUT, Stop, Told, last, stopped};
 use crate::core::plan::HookRequest;
+use crate::web::{client, why};
 
 /// Sends a request and waits for its answer, or until it is to stop.
 pub(super) async fn send(wanted: &HookRequest, call: &Call<'_>, mut stop: Stop) -> Told {
@@ -67,22 +63,6 @@ fn headers(wanted: &HookRequest, call: &Call<'_>) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The roots are compiled in, names are looked up by hickory, and nobody is followed elsewhere.
-fn client() -> Result<Client, String> {
-    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("flipside/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| why(&error))
-}
-
 /// The beginning of a body; an answer that breaks off has still been given.
 async fn body(mut answer: Response) -> String {
     let mut bytes = Vec::new();
@@ -94,15 +74,4 @@ async fn body(mut answer: Response) -> String {
     }
     bytes.truncate(OUTPUT);
     last(&String::from_utf8_lossy(&bytes))
-}
-
-/// An error with what caused it.
-fn why(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

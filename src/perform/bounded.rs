@@ -21,7 +21,7 @@ use crate::core::world::{Container, Cost, Environment};
 use crate::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
-use crate::pointer::{Answer, Pointer, PointerError};
+use crate::pointer::{Answer, Pointer, PointerError, Way};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
 const READY: Duration = Duration::from_mins(2);
@@ -295,8 +295,12 @@ impl Pointer for BoundedPointer {
         self.0.settled(generation, limit_ms, sink).await
     }
 
-    async fn ask(&self, path: &str) -> Result<Answer, PointerError> {
-        self.asks(POINTER, self.0.ask(path)).await
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
+        self.asks(POINTER, self.0.ask(way, path)).await
+    }
+
+    fn preview(&self) -> Option<String> {
+        self.0.preview()
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

@@ -14,6 +14,7 @@ use crate::core::plan::{Probe, ProbeKind};
 use crate::core::routing::{Mark, Route, Routing};
 use crate::core::state::State;
 use crate::core::world::Environment;
+use crate::pointer::Way;
 
 /// How long the service may take to answer through the pointer after a move.
 const VERIFY: Duration = Duration::from_secs(10);
@@ -157,6 +158,8 @@ impl Performer {
             routes: vec![route],
             marks,
             deadline: None,
+            preview: None,
+            foreign: None,
         }
     }
 
@@ -181,7 +184,8 @@ impl Performer {
             .without_max_times()
             .build();
         loop {
-            let asked = tokio::time::timeout(POINTER, self.with.pointer.ask(&path)).await;
+            let asked =
+                tokio::time::timeout(POINTER, self.with.pointer.ask(Way::Service, &path)).await;
             let away = !matches!(asked, Ok(Ok(_)));
             let said = match asked {
                 Ok(Ok(answer)) if answer.release == Some(release) => {

@@ -8,7 +8,7 @@ use super::networks::is_host;
 use super::probes::{Place, port};
 use super::read::Reader;
 use super::tree::{Node, Value};
-use crate::core::plan::{HeaderField, HttpProbe, PointerPlan, ProbeTls, Text, Verify};
+use crate::core::plan::{HeaderField, HttpProbe, ProbeTls, Text, Verify};
 
 /// An HTTP probe.
 pub(super) fn http(
@@ -50,8 +50,8 @@ pub(super) fn http(
                 value: Some(Text::public(host)),
             });
         }
-    } else if let (false, Some(PointerPlan::Proxy(proxy))) = (own, at.around.pointer)
-        && let Some(host) = proxy.hosts.first()
+    } else if let (false, Some(pointer)) = (own, at.around.pointer)
+        && let Some(host) = pointer.hosts().next()
     {
         headers.push(HeaderField {
             name: "Host".into(),

@@ -58,6 +58,7 @@ mod process;
 pub mod propose;
 mod read;
 mod role;
+mod schema;
 mod service;
 mod source;
 mod store;
@@ -84,16 +85,13 @@ pub use account::{Entry, Fate};
 pub use compose::ComposeFile;
 pub use error::{MOST_PROBLEMS, Note, NoteKind, PlanError, Problem};
 pub(crate) use nearest::nearest;
+pub use schema::schema;
 pub use units::duration;
 
 use crate::core::plan::{Hook, Plan};
 use read::Reader;
 use source::{PLAN, Source, Span};
 use tree::{Node, Value};
-
-/// The JSON Schema (draft 2020-12) of a plan, for editors. It knows every key that the reader knows
-/// and no other, which a test holds; what keys mean together only the reader knows.
-pub const SCHEMA: &str = include_str!("schema.json");
 
 /// How much text a plan may have, in bytes.
 pub const MOST_BYTES: u64 = 1 << 20;

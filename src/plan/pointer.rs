@@ -1,15 +1,20 @@
-//! `pointer`: which kind of thing sends traffic.
+//! `pointer`: which kind of thing sends traffic, and its settings, read by the table of its kind.
+
+use serde_json::{Map, Value as Json};
 
 use super::fields::Field;
 use super::nearest::nearest;
 use super::networks::is_host;
 use super::read::Reader;
+use super::source::Span;
 use super::tree::{Node, Value};
-use crate::core::plan::{PointerPlan, ProxyPlan};
+use crate::core::plan::PointerPlan;
+use crate::pointer::section::{Key, Section, Takes};
+use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
-const LATER: [&str; 10] = [
-    "haproxy", "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "command",
+const LATER: [&str; 9] = [
+    "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "command",
 ];
 
 pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {
@@ -19,26 +24,11 @@ pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Point
     };
     let mut found = None;
     for (key, value) in entries {
-        match key.text.as_str() {
-            "proxy" => found = proxy(reader, value).map(PointerPlan::Proxy),
-            kind if LATER.contains(&kind) => {
-                reader.wrong(
-                    key.span,
-                    format!("the pointer `{kind}` is not available in this version"),
-                    "use `proxy`, the embedded load balancer",
-                );
-            }
-            other => {
-                let help = match nearest(other, ["proxy"]) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "use `proxy`, the embedded load balancer".to_owned(),
-                };
-                reader.wrong(
-                    key.span,
-                    format!("`{other}` is not a kind of pointer"),
-                    help,
-                );
-            }
+        if let Some(section) = pointer::section(&key.text) {
+            found = settings(reader, section, value)
+                .map(|settings| PointerPlan::new(section.kind, settings));
+        } else {
+            unknown(reader, key.span, &key.text);
         }
     }
     if entries.is_empty() {
@@ -51,22 +41,123 @@ pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Point
     found
 }
 
-fn proxy(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyPlan> {
-    let mut fields = reader.fields(node, "pointer.proxy", "`listen: \":8080\"`")?;
-    let listen = fields.take_full(reader, "listen");
-    let host = fields.take_full(reader, "host");
-    let hosts = fields.take_full(reader, "hosts");
-    let span = fields.span;
-    fields.finish(reader, &[("tls", "end TLS in front of the proxy")]);
-    if let (Some(host), Some(_)) = (host, hosts) {
-        reader.wrong(
-            host.key,
-            "`host` and `hosts` say the same thing",
-            "write all names under `hosts`",
+fn unknown(reader: &mut Reader<'_>, place: Span, kind: &str) {
+    if LATER.contains(&kind) {
+        return reader.wrong(
+            place,
+            format!("the pointer `{kind}` is not available in this version"),
+            "use `proxy`, the embedded load balancer",
         );
     }
+    let known = || SECTIONS.iter().map(|section| section.kind);
+    let help = match nearest(kind, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "use `proxy`, the embedded load balancer".to_owned(),
+    };
+    reader.wrong(place, format!("`{kind}` is not a kind of pointer"), help);
+}
+
+/// The settings of one kind, by its own table.
+fn settings(reader: &mut Reader<'_>, section: &Section, node: &Node) -> Option<Map<String, Json>> {
+    let place = format!("pointer.{}", section.kind);
+    let mut fields = reader.fields(node, &place, section.example)?;
+    let mut given = Vec::new();
+    for key in section.keys {
+        let also = key
+            .also
+            .and_then(|also| Some((also, fields.take_full(reader, also)?)));
+        let own = fields.take_full(reader, key.name);
+        if let (Some((also, twice)), Some(_)) = (also, own) {
+            reader.wrong(
+                twice.key,
+                format!("`{also}` and `{}` say the same thing", key.name),
+                format!("write all names under `{}`", key.name),
+            );
+        }
+        given.push((key, [also.map(|(_, field)| field), own]));
+    }
+    let span = fields.span;
+    fields.finish(reader, section.advised);
+    let mut settings = Some(Map::new());
+    let mut places = Vec::new();
+    for (key, fields) in given {
+        let fields: Vec<Field<'_>> = fields.into_iter().flatten().collect();
+        let Some(first) = fields.first() else {
+            if let Some((message, help)) = key.missing {
+                reader.wrong(span, message, help);
+                settings = None;
+            }
+            continue;
+        };
+        places.push((key.name, first.key));
+        let value = value(reader, key, &fields);
+        settings = settings.zip(value).map(|(mut settings, value)| {
+            settings.insert(key.name.to_owned(), value);
+            settings
+        });
+    }
+    let mut settings = settings?;
+    let wrong = (section.complete)(&mut settings);
+    for wrong in &wrong {
+        let place = places.iter().find(|(name, _)| *name == wrong.key);
+        let place = place.map_or(span, |(_, place)| *place);
+        reader.wrong(place, &wrong.message, &wrong.help);
+    }
+    wrong.is_empty().then_some(settings)
+}
+
+fn value(reader: &mut Reader<'_>, key: &Key, fields: &[Field<'_>]) -> Option<Json> {
+    let node = fields.first()?.node;
+    match key.takes {
+        Takes::Listen => address(reader, node).map(Json::from),
+        Takes::Hosts => Some(hosts(reader, fields).into()),
+        Takes::Text(what) => reader.public(node, what).map(Json::from),
+        Takes::Texts(what) => texts(reader, fields, what).map(Json::from),
+        Takes::Word(words) => word(reader, node, words).map(Json::from),
+        Takes::Path => {
+            let path = reader.public(node, "a path")?;
+            let path = reader.resolve(node.span, &path);
+            Some(path.to_string_lossy().into())
+        }
+        Takes::Number(least, most) => {
+            let limit = |number| i64::try_from(number).unwrap_or(i64::MAX);
+            let number = reader.number(node, limit(least), limit(most));
+            number.map(Json::from)
+        }
+        Takes::Duration => reader.duration(node).map(Json::from),
+        Takes::Flag => reader.boolean(node).map(Json::from),
+    }
+}
+
+fn texts(reader: &mut Reader<'_>, fields: &[Field<'_>], what: &str) -> Option<Vec<String>> {
+    let items = fields.iter().flat_map(|field| match &field.node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(field.node),
+    });
+    items.map(|item| reader.public(item, what)).collect()
+}
+
+fn word(reader: &mut Reader<'_>, node: &Node, words: &[&'static str]) -> Option<&'static str> {
+    let listed: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    let text = reader.public(node, &listed.join(" or "))?;
+    let known = words.iter().find(|word| **word == text).copied();
+    if known.is_none() {
+        let help = match nearest(&text, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write {}", listed.join(" or ")),
+        };
+        reader.wrong(
+            node.span,
+            format!("`{text}` is none of {}", listed.join(" and ")),
+            help,
+        );
+    }
+    known
+}
+
+fn hosts(reader: &mut Reader<'_>, fields: &[Field<'_>]) -> Vec<String> {
     let mut names = Vec::new();
-    for field in [host, hosts].into_iter().flatten() {
+    for field in fields {
         let items = match &field.node.value {
             Value::List(items) => items.as_slice(),
             _ => std::slice::from_ref(field.node),
@@ -86,18 +177,7 @@ fn proxy(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyPlan> {
             );
         }
     }
-    let Some(listen) = listen else {
-        reader.wrong(
-            span,
-            "the proxy needs an address to listen on",
-            "add `listen: \":8080\"`",
-        );
-        return None;
-    };
-    Some(ProxyPlan {
-        listen: address(reader, listen.node)?,
-        hosts: names,
-    })
+    names
 }
 
 fn address(reader: &mut Reader<'_>, node: &Node) -> Option<String> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde_json::Value;
+
 use super::read::Reader;
 use super::source::Span;
 use crate::core::names::RoleName;
@@ -15,8 +17,9 @@ pub(super) fn listener(
     pointer: &PointerPlan,
     shared: &BTreeMap<RoleName, Role>,
 ) {
-    let PointerPlan::Proxy(proxy) = pointer;
-    let Some((address, port)) = proxy.listen.rsplit_once(':') else {
+    let listen = pointer.settings.get("listen").and_then(Value::as_str);
+    let listen = listen.unwrap_or("");
+    let Some((address, port)) = listen.rsplit_once(':') else {
         return;
     };
     let address = address.trim_matches(['[', ']']).parse::<IpAddr>().ok();
@@ -30,8 +33,7 @@ pub(super) fn listener(
             reader.wrong(
                 place,
                 format!(
-                    "the proxy is to listen on `{}`, and `{name}`, which is shared, publishes it",
-                    proxy.listen
+                    "the proxy is to listen on `{listen}`, and `{name}`, which is shared, publishes it"
                 ),
                 format!(
                     "name another port here, or publish another one: `services: {{{name}: {{ports: !override [\"HOST:CONTAINER\"]}}}}`"

@@ -5,14 +5,59 @@
 //! what is said here. A new kind is one file with its `impl Pointer`, one line and one arm here,
 //! one row in the suite and one sample plan.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
+use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+pub mod haproxy;
+pub mod outside;
 pub mod proxy;
+pub mod record;
+pub mod section;
+
+use section::Section;
+
+/// A pointer of the kind that a plan names; the embedded proxy is made where its engine is known.
+///
+/// # Errors
+/// Where the settings are not understood, or the kind is not known.
+pub fn open(plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
+    Ok(match plan.kind.as_str() {
+        "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
+        kind => {
+            return Err(PointerError::Failed {
+                what: format!("this flipside knows no pointer `{kind}`"),
+                hint: Some("use the flipside that made the release, or a newer one".into()),
+            });
+        }
+    })
+}
+
+fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> {
+    plan.read().map_err(|error| PointerError::Failed {
+        what: format!(
+            "the settings of the pointer `{}` are not understood: {error}",
+            plan.kind
+        ),
+        hint: Some("use the flipside that made the release, or a newer one".into()),
+    })
+}
+
+/// What plans may say of each kind.
+pub const SECTIONS: [&Section; 2] = [&proxy::SECTION, &haproxy::SECTION];
+
+/// The section of the kind with this name.
+#[must_use]
+pub fn section(kind: &str) -> Option<&'static Section> {
+    SECTIONS.into_iter().find(|section| section.kind == kind)
+}
 
 /// Why a call on a pointer did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +100,17 @@ pub enum PointerError {
     },
 }
 
+impl PointerError {
+    /// That `pointer` cannot show a preview.
+    #[must_use]
+    pub fn no_preview(pointer: &str) -> Self {
+        Self::Failed {
+            what: format!("{pointer} shows no preview"),
+            hint: None,
+        }
+    }
+}
+
 /// What a request through the pointer showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
@@ -62,6 +118,15 @@ pub struct Answer {
     pub release: Option<Release>,
     /// The HTTP status, where HTTP is spoken.
     pub status: Option<u16>,
+}
+
+/// Which way a request takes through a pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// That of the service's users.
+    Service,
+    /// That of those who ask for the preview.
+    Preview,
 }
 
 /// A pointer of one service.
@@ -81,7 +146,8 @@ pub trait Pointer: Send + Sync {
     async fn foresee(&self) -> Result<(), PointerError>;
 
     /// What it says now: asked of the real thing, never of a cache. `None`: it knows nothing of the
-    /// service.
+    /// service, and sends its users nowhere. What is not on record as flipside's is a route of
+    /// release 0, at generation 0, with what [`Routing::foreign`] needs to put it back.
     async fn read(&self) -> Result<Option<Routing>, PointerError>;
 
     /// Makes `desired` true if its generation still is `expected` (`None`: if it still knows
@@ -102,8 +168,12 @@ pub trait Pointer: Send + Sync {
         sink: &dyn Sink,
     ) -> Result<Drained, PointerError>;
 
-    /// One request of its service, through it: a GET of `path` where HTTP is spoken.
-    async fn ask(&self, path: &str) -> Result<Answer, PointerError>;
+    /// One request of its service, through it: a GET of `path` where HTTP is spoken. An answer from
+    /// the preview is asked for only where it can be shown.
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError>;
+
+    /// How a person asks for the preview, where it can be shown: `curl -H 'X-Preview: yes' URL`.
+    fn preview(&self) -> Option<String>;
 
     /// Adds a mark where it keeps marks; elsewhere an error.
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError>;

@@ -18,16 +18,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
-use crate::core::plan::ProxyPlan;
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
 use crate::docker::Client;
 use crate::probe::{Question, Vantage, VantageError};
 use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
 
-use super::{Answer, Pointer, PointerError};
+use super::section::{Key, Section, Takes};
+use super::{Answer, Pointer, PointerError, Way};
 use line::{Line, Reached, Ways};
 
 mod binary;
@@ -39,6 +40,49 @@ mod words;
 
 pub use line::Control;
 pub use overview::{Overview, TakenDown, overview, served_elsewhere, take_down, take_down_if_idle};
+
+/// `pointer: {proxy: …}`.
+pub const SECTION: Section = Section {
+    kind: "proxy",
+    means: "Flipside's own load balancer.",
+    example: "`listen: \":8080\"`",
+    keys: &[
+        Key {
+            name: "listen",
+            also: None,
+            takes: Takes::Listen,
+            missing: Some((
+                "the proxy needs an address to listen on",
+                "add `listen: \":8080\"`",
+            )),
+            means: "Address and port, such as \":8080\".",
+        },
+        Key {
+            name: "hosts",
+            also: Some("host"),
+            takes: Takes::Hosts,
+            missing: None,
+            means: "Host names that it answers for; every one by default.",
+        },
+    ],
+    advised: &[("tls", "end TLS in front of the proxy")],
+    complete: |settings| {
+        settings
+            .entry("hosts")
+            .or_insert_with(|| Vec::<String>::new().into());
+        Vec::new()
+    },
+};
+
+/// The embedded proxy's part of a service: its settings in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyPlan {
+    /// Address and port as in `:8080`, `127.0.0.1:8080`, `[::1]:8080`.
+    pub listen: String,
+    /// Host names, lower case; empty: every request of that listener that names no other service's.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
 
 /// The directory on the engine's host with one directory per proxy, which holds its socket.
 pub const RUN_DIR: &str = "/var/lib/flipside/run";
@@ -347,7 +391,10 @@ impl Pointer for ProxyPointer {
         })
     }
 
-    async fn ask(&self, path: &str) -> Result<Answer, PointerError> {
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
+        if way == Way::Preview {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
         let link = self.needed().await?;
         let asked = link
             .client()
@@ -358,6 +405,10 @@ impl Pointer for ProxyPointer {
             release: asked.release.map(Release),
             status: Some(asked.status),
         })
+    }
+
+    fn preview(&self) -> Option<String> {
+        None
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

@@ -19,7 +19,7 @@ use flipside::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 use flipside::hook::{Call, Hooks, Stop, Told};
-use flipside::pointer::{Answer, Pointer, PointerError};
+use flipside::pointer::{Answer, Pointer, PointerError, Way};
 use flipside::probe::{Question, Vantage, VantageError};
 use tokio::sync::{Notify, watch};
 
@@ -514,8 +514,13 @@ impl Pointer for Door {
         Ok(said)
     }
 
-    async fn ask(&self, path: &str) -> Result<Answer, PointerError> {
-        self.through(Op::Ask, None, self.pointer.ask(path)).await
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
+        self.through(Op::Ask, None, self.pointer.ask(way, path))
+            .await
+    }
+
+    fn preview(&self) -> Option<String> {
+        self.pointer.preview()
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

@@ -306,6 +306,7 @@ impl Stage {
         });
         let (world, plan) = (Arc::clone(&self.world), self.plan.clone());
         let operator = Operator {
+            kind: "proxy".into(),
             service: self.service.clone(),
             engine: Arc::clone(&door) as Arc<_>,
             pointer: Arc::clone(&door) as Arc<_>,

@@ -8,14 +8,14 @@ use super::{Breach, caught, hold, sources};
 const LAYERS: &[(&str, &[&str])] = &[
     ("core", &["core"]),
     ("proxy", &["proxy"]),
-    ("plan", &["plan", "core"]),
+    ("plan", &["plan", "core", "pointer"]),
     ("journal", &["journal", "core"]),
     ("docker", &["docker", "core", "engine::EngineError"]),
     ("lease", &["lease", "core", "engine"]),
     ("engine", &["engine", "core", "docker"]),
     (
         "pointer",
-        &["pointer", "core", "docker", "engine::EngineError"],
+        &["pointer", "core", "docker", "engine::EngineError", "web"],
     ),
     (
         "pointer::proxy",
@@ -32,7 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("probe", &["probe", "core", "engine", "proxy::check"]),
-    ("hook", &["hook", "core"]),
+    ("web", &["web"]),
+    ("hook", &["hook", "core", "web"]),
     ("report", &["report", "core", "error"]),
     ("error", &["error", "core", "engine", "pointer"]),
     (
@@ -55,6 +56,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Homes of a trait and its kinds.
 const HOMES: &[&str] = &["engine", "pointer", "gate"];
+
+/// What the kinds of a home share.
+const HELPERS: &[&str] = &["outside", "record", "section"];
 
 /// Who may name a kind: nobody but the home itself and the verbs, which choose.
 const CHOOSERS: &[&str] = &["cmd"];
@@ -89,7 +93,7 @@ fn kinds(sources: &[Source]) -> Vec<(String, String)> {
     let mut kinds: Vec<(String, String)> = sources
         .iter()
         .filter_map(|source| match source.module().as_slice() {
-            [home, kind, ..] if HOMES.contains(home) => {
+            [home, kind, ..] if HOMES.contains(home) && !HELPERS.contains(kind) => {
                 Some(((*home).to_owned(), (*kind).to_owned()))
             }
             _ => None,

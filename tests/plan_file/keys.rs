@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use flipside::core::hook::{HookKind, When};
-use flipside::core::plan::{
-    Condition, GrpcProbe, HookAct, PointerPlan, ProbeKind, Run, Text, Verify,
-};
+use flipside::core::plan::{Condition, GrpcProbe, HookAct, ProbeKind, Run, Text, Verify};
 use flipside::core::{RoleName, ServiceName};
 use serde_json::json;
 
@@ -273,8 +271,8 @@ fn probes_and_their_defaults() {
         panic!()
     };
     assert_eq!(http.tls.as_ref().unwrap().verify, Verify::Full);
-    let PointerPlan::Proxy(proxy) = &plan.pointer;
-    assert_eq!(proxy.hosts, ["shop.example", "b.example"]);
+    let hosts: Vec<&str> = plan.pointer.hosts().collect();
+    assert_eq!(hosts, ["shop.example", "b.example"]);
     let short = fixture.load(with_top("probes: [{http: {deadline: 500ms}}]"));
     let short = &short.unwrap().plan.probes[0];
     assert_eq!(

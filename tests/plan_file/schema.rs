@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use flipside::plan::SCHEMA;
+use flipside::plan::schema;
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -12,10 +12,6 @@ use super::fixture::Fixture;
 
 static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::validator_for(&schema()).unwrap());
-
-fn schema() -> Value {
-    serde_json::from_str(SCHEMA).unwrap()
-}
 
 fn parsed(text: &str) -> Value {
     let mut options = serde_saphyr::Options::default();

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use flipside::core::event::Failure;
 use flipside::core::names::{Millis, Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, HeaderField, HttpProbe, Plan, PointerPlan, Policy, Probe, ProbeKind, ProxyPlan, Run,
-    StandbyMode, Text,
+    Exposed, HeaderField, HttpProbe, Plan, PointerPlan, Policy, Probe, ProbeKind, Run, StandbyMode,
+    Text,
 };
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::{Mark, Marks};
@@ -73,10 +73,7 @@ impl Stage {
                 port: 8080,
             },
             probes: probes.clone(),
-            pointer: PointerPlan::Proxy(ProxyPlan {
-                listen: ":80".into(),
-                hosts: Vec::new(),
-            }),
+            pointer: PointerPlan::default(),
             policy: Policy::default(),
             sharing: None,
         };

@@ -34,6 +34,8 @@ pub struct Settings {
     pub roles: String,
     /// Lines of the top level.
     pub top: String,
+    /// What sends the traffic, where that is not the proxy: `pointer`'s value.
+    pub pointer: Option<String>,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             variables: Vec::new(),
             roles: String::new(),
             top: String::new(),
+            pointer: None,
         }
     }
 }
@@ -144,8 +147,11 @@ impl Stage {
             roles,
             top,
             standby,
+            pointer,
             ..
         } = settings;
+        let proxy = format!("{{ proxy: {{ listen: \"127.0.0.1:{port}\" }} }}");
+        let pointer = pointer.as_ref().unwrap_or(&proxy);
         let mut variables = format!("      VERSION: \"{version}\"\n");
         for (name, value) in &settings.variables {
             variables += &format!("      {name}: \"{value}\"\n");
@@ -156,7 +162,7 @@ impl Stage {
              stop_grace_period: {grace}\n    deploy: {{ replicas: {replicas} }}\n{roles}\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, interval: 100ms, deadline: 30s }}\n\
-             pointer:\n  proxy: {{ listen: \"127.0.0.1:{port}\" }}\n\
+             pointer: {pointer}\n\
              drain: 5s\n\
              bake: {bake}\n\
              standby: {standby}\n{top}"

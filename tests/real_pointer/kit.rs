@@ -3,19 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flipside::core::names::{Release, ServiceName, Slot};
-use flipside::core::plan::ProxyPlan;
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Route, Routing};
 use flipside::docker::Client;
-use flipside::pointer::proxy::{Control, Newer, ProxyOptions, ProxyPointer, Site};
+use flipside::pointer::proxy::{Control, Newer, ProxyOptions, ProxyPlan, ProxyPointer, Site};
 use flipside::pointer::{Pointer, PointerError};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+
+pub use crate::support::backends::{free_port, gated, get, named, until};
 
 /// The program under test.
 pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
@@ -141,6 +139,8 @@ pub fn to(release: u64, at: SocketAddr) -> Routing {
         }],
         marks: [].into(),
         deadline: None,
+        preview: None,
+        foreign: None,
     }
 }
 
@@ -152,75 +152,4 @@ pub fn docker(words: &[&str]) -> Output {
 pub fn inspect(name: &str, template: &str) -> String {
     let output = docker(&["inspect", "--format", template, name]);
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
-/// Asks until `ask` is content.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LONG;
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Answers every request with `name`.
-pub async fn named(name: &'static str) -> SocketAddr {
-    let (open, at) = gated(name).await;
-    open.send(true).unwrap();
-    tokio::spawn(async move { open.closed().await });
-    at
-}
-
-/// Answers every request with `name`, once the gate is open.
-pub async fn gated(name: &'static str) -> (watch::Sender<bool>, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    let (open, gate) = watch::channel(false);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, name, gate.clone()));
-        }
-    });
-    (open, at)
-}
-
-async fn answer(mut stream: TcpStream, name: &str, mut gate: watch::Receiver<bool>) {
-    while request(&mut stream).await.is_some() {
-        if gate.wait_for(|open| *open).await.is_err() {
-            return;
-        }
-        let length = name.len();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
-        if stream.write_all(answer.as_bytes()).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The head of one request without a body; `None` at the end.
-async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(head)
-}
-
-/// The whole answer to a GET of `/`, as text; what there was of it where it was cut.
-pub async fn get(port: u16, host: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = Vec::new();
-    // A connection that is reset has said all that it will say.
-    let _cut = stream.read_to_end(&mut text).await;
-    String::from_utf8(text).unwrap()
 }

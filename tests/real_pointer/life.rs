@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use flipside::core::names::Release;
 use flipside::docker::{ScratchFile, ScratchImage};
 use flipside::pointer::proxy::{Control, overview, take_down, take_down_if_idle};
-use flipside::pointer::{Pointer, PointerError};
+use flipside::pointer::{Pointer, PointerError, Way};
 
 use super::kit::{FLIPSIDE, Rig, docker, inspect, named, ready, to, until};
 use crate::support::docker::{hello_image, machine};
@@ -67,7 +67,7 @@ async fn a_stopped_one_is_started_and_serves_what_it_served() {
         .await;
         ready(&pointer).await.unwrap();
         assert_eq!(pointer.read().await.unwrap(), before);
-        let answer = pointer.ask("/").await.unwrap();
+        let answer = pointer.ask(Way::Service, "/").await.unwrap();
         assert_eq!(answer.release, Some(Release(3)));
     }
 }
@@ -81,7 +81,7 @@ async fn a_killed_one_comes_back_by_itself() {
     let killed = Command::new("kill").args(["-9", &process]).status();
     assert!(killed.unwrap().success());
     let answer = until("an answer", async || {
-        let answer = pointer.ask("/").await.ok()?;
+        let answer = pointer.ask(Way::Service, "/").await.ok()?;
         (inspect(rig.name(), "{{.RestartCount}}") == "1").then_some(answer)
     });
     assert_eq!(answer.await.release, Some(Release(3)));

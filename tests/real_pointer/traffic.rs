@@ -7,7 +7,7 @@ use flipside::core::names::Release;
 use flipside::core::plan::{GrpcProbe, HttpProbe, JsonValue};
 use flipside::core::progress::{Progress, Silent, Sink};
 use flipside::pointer::proxy::{Control, overview};
-use flipside::pointer::{Pointer, PointerError};
+use flipside::pointer::{Pointer, PointerError, Way};
 use flipside::probe::{Question, Vantage, VantageError};
 use flipside::proxy::control::Client;
 
@@ -35,7 +35,10 @@ async fn two_services_share_a_listener_by_host() {
     blog.write(None, &to(7, named("blog").await)).await.unwrap();
     assert!(get(port, "shop.example").await.ends_with("shop"));
     assert!(get(port, "blog.example").await.ends_with("blog"));
-    assert_eq!(blog.ask("/").await.unwrap().release, Some(Release(7)));
+    assert_eq!(
+        blog.ask(Way::Service, "/").await.unwrap().release,
+        Some(Release(7))
+    );
 
     let third = rig.on(port, &["blog.example"]);
     let Err(PointerError::Failed { what, hint }) =

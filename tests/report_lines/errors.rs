@@ -135,6 +135,10 @@ fn all() -> Vec<Error> {
             service: shop(),
             candidate: Release(1),
         },
+        Error::Untrusted {
+            service: shop(),
+            pointer: text("haproxy (socket: /run/haproxy/admin.sock)"),
+        },
         Error::Drifted {
             service: shop(),
             expected: text("shop@2"),

@@ -45,6 +45,8 @@ fn routing(live: u64) -> Routing {
         }],
         marks: [].into(),
         deadline: None,
+        preview: None,
+        foreign: None,
     }
 }
 

@@ -9,9 +9,8 @@ use flipside::core::event::{
 use flipside::core::hook::{HookEnd, HookKind, HookPlan, HookWord, When};
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Exposed, GrpcProbe, HeaderField, Host, HttpProbe, ImageSource, JsonValue, Limits, Plan,
-    PointerPlan, Policy, Pools, Probe, ProbeKind, ProbeTls, ProxyPlan, Pull, Role, Run,
-    StandbyMode, Text, Verify,
+    Exposed, GrpcProbe, HeaderField, Host, HttpProbe, ImageSource, JsonValue, Limits, Plan, Policy,
+    Pools, Probe, ProbeKind, ProbeTls, Pull, Role, Run, StandbyMode, Text, Verify,
 };
 use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
 use flipside::core::shared::{GivenBack, Held};
@@ -157,10 +156,8 @@ pub fn labels(probes: Vec<Probe>) -> Labels {
             port: 8080,
         },
         probes,
-        pointer: PointerPlan::Proxy(ProxyPlan {
-            listen: ":8080".into(),
-            hosts: vec!["shop.example".into()],
-        }),
+        pointer: serde_json::from_str(r#"{"proxy":{"listen":":8080","hosts":["shop.example"]}}"#)
+            .unwrap(),
         policy: Policy::default(),
         sharing: None,
     }
@@ -208,6 +205,8 @@ pub fn routing() -> Routing {
             at: 1_700_000_060_000,
             back_to: vec![route(41, Slot::Blue, 1)],
         }),
+        preview: None,
+        foreign: None,
     }
 }
 

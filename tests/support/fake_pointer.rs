@@ -10,7 +10,7 @@ use flipside::core::names::{Fence, Generation, Millis, Release, ServiceName};
 use flipside::core::progress::Sink;
 use flipside::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
 use flipside::core::world::ContainerState;
-use flipside::pointer::{Answer, Pointer, PointerError};
+use flipside::pointer::{Answer, Pointer, PointerError, Way};
 use flipside::probe::{Question, Vantage, VantageError};
 
 use super::fake_world::{FakeWorld, Met, Shared, call, lock};
@@ -95,6 +95,7 @@ fn write(
     if let Some(found) = found
         && found.generation == next
         && found.routes == desired.routes
+        && found.preview == desired.preview
     {
         return Ok(next);
     }
@@ -113,8 +114,9 @@ fn write(
     Ok(next)
 }
 
-/// The release that answers: the live one, if a replica of it runs where the routing says.
-fn answer(world: &FakeWorld, service: &ServiceName) -> Answer {
+/// The release that answers: the live one, or the one that is shown, if a replica of it runs where
+/// the routing says.
+fn answer(world: &FakeWorld, service: &ServiceName, way: Way) -> Answer {
     let nothing = Answer {
         release: None,
         status: Some(503),
@@ -122,7 +124,11 @@ fn answer(world: &FakeWorld, service: &ServiceName) -> Answer {
     let Some(routing) = world.routings.get(service) else {
         return nothing;
     };
-    let live = routing.live().and_then(|release| routing.route(release));
+    let meant = match way {
+        Way::Service => routing.live(),
+        Way::Preview => routing.preview.or(routing.live()),
+    };
+    let live = meant.and_then(|release| routing.route(release));
     let standing = world.environments(service);
     let answers = live.is_some_and(|route| {
         let containers = standing.iter().flat_map(|e| &e.containers);
@@ -152,7 +158,7 @@ impl Pointer for FakePointer {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: true,
             drains: true,
             counts: true,
             atomic: true,
@@ -209,9 +215,15 @@ impl Pointer for FakePointer {
         .await
     }
 
-    async fn ask(&self, _: &str) -> Result<Answer, PointerError> {
-        self.call(Op::Ask, |world, service| Ok(answer(world, service)))
-            .await
+    async fn ask(&self, way: Way, _: &str) -> Result<Answer, PointerError> {
+        self.call(Op::Ask, move |world, service| {
+            Ok(answer(world, service, way))
+        })
+        .await
+    }
+
+    fn preview(&self) -> Option<String> {
+        Some("the fake's own way".into())
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

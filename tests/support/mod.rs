@@ -1,6 +1,7 @@
 //! What the tests share.
 #![allow(dead_code, reason = "not every test uses every part of a fake")]
 
+pub mod backends;
 pub mod docker;
 pub mod engine_contract;
 pub mod facts;

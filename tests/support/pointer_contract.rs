@@ -8,7 +8,7 @@ use flipside::core::event::SwitchRefusal;
 use flipside::core::names::{Release, Slot};
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Deadline, Guard, Mark, Marks, Route, Routing};
-use flipside::pointer::{Pointer, PointerError};
+use flipside::pointer::{Pointer, PointerError, Way};
 
 /// One service that its pointer knows nothing of yet.
 pub struct Fixture {
@@ -30,6 +30,8 @@ impl Fixture {
             routes: vec![self.route(release, 100)],
             marks: BTreeMap::new(),
             deadline: None,
+            preview: None,
+            foreign: None,
         }
     }
 
@@ -48,6 +50,9 @@ impl Fixture {
     }
 }
 
+/// How many promises there are.
+pub const PROMISES: usize = 13;
+
 /// Every promise, each on a service of its own.
 pub async fn all<F: AsyncFn() -> Fixture>(fixture: F) {
     what_is_not_known_reads_as_nothing(&fixture().await).await;
@@ -58,6 +63,7 @@ pub async fn all<F: AsyncFn() -> Fixture>(fixture: F) {
     a_write_over_something_else_moves_nothing(&fixture().await).await;
     a_lower_fence_moves_nothing(&fixture().await).await;
     the_release_with_the_weight_answers(&fixture().await).await;
+    a_preview_is_seen_by_those_who_ask(&fixture().await).await;
     what_was_not_in_flight_is_settled(&fixture().await).await;
     marks_add_up(&fixture().await).await;
     forgetting_twice_is_once(&fixture().await).await;
@@ -202,10 +208,69 @@ pub async fn the_release_with_the_weight_answers(fixture: &Fixture) {
         let desired = fixture.to(release);
         let generation = fixture.pointer.write(expected, &desired).await.unwrap();
         expected = Some(generation);
-        let answer = fixture.pointer.ask("/up?x=1").await.unwrap();
+        let answer = fixture.pointer.ask(Way::Service, "/up?x=1").await.unwrap();
         assert_eq!(answer.release, Some(Release(release)));
         assert_eq!(answer.status, Some(200));
     }
+}
+
+/// Where a preview can be shown, nobody sees it who does not ask for it.
+pub async fn a_preview_is_seen_by_those_who_ask(fixture: &Fixture) {
+    let pointer = &fixture.pointer;
+    let able = pointer.capabilities().preview;
+    assert_eq!(pointer.preview().is_some(), able);
+    if !able {
+        assert!(pointer.ask(Way::Preview, "/").await.is_err());
+        return;
+    }
+    let answers = async |way| pointer.ask(way, "/").await.unwrap().release;
+    let first = pointer.write(None, &fixture.to(1)).await.unwrap();
+    let mut shown = Routing {
+        routes: vec![fixture.route(1, 100), fixture.route(2, 0)],
+        preview: Some(Release(2)),
+        ..fixture.to(1)
+    };
+    shown.generation = pointer.write(Some(first), &shown).await.unwrap();
+    assert_eq!(fixture.found().await, shown);
+    assert_eq!(answers(Way::Preview).await, Some(Release(2)));
+    assert_eq!(answers(Way::Service).await, Some(Release(1)));
+    let switched = pointer.write(Some(shown.generation), &fixture.to(2)).await;
+    switched.unwrap();
+    assert_eq!(fixture.found().await.preview, None);
+    assert_eq!(answers(Way::Service).await, Some(Release(2)));
+}
+
+/// What served before flipside came is seen as release 0, kept, and put back as it was. Not among
+/// [`all`]: the fixture's pointer must send its users somewhere already.
+pub async fn what_stood_there_is_put_back(fixture: &Fixture) {
+    let pointer = &fixture.pointer;
+    let there = fixture.found().await;
+    assert_eq!((there.live(), there.generation), (Some(Release(0)), 0));
+    assert!(there.routes.iter().all(|route| route.release == Release(0)));
+    assert!(there.foreign.is_some());
+    let refused = pointer.write(None, &fixture.to(1)).await;
+    let moved = PointerError::Refused {
+        why: SwitchRefusal::Moved,
+        found: Some(Box::new(there.clone())),
+    };
+    assert_eq!(refused, Err(moved));
+    let adopted = Routing {
+        foreign: there.foreign.clone(),
+        ..fixture.to(1)
+    };
+    assert_eq!(pointer.write(Some(0), &adopted).await, Ok(1));
+    assert_eq!(fixture.found().await.foreign, there.foreign);
+    let answer = pointer.ask(Way::Service, "/").await.unwrap();
+    assert_eq!(answer.release, Some(Release(1)));
+    let back = Routing {
+        routes: there.routes.clone(),
+        foreign: there.foreign.clone(),
+        ..fixture.to(1)
+    };
+    assert_eq!(pointer.write(Some(1), &back).await, Ok(2));
+    let found = fixture.found().await;
+    assert_eq!((found.live(), found.generation), (Some(Release(0)), 2));
+    assert_eq!(found.foreign, there.foreign);
 }
 
 /// Where nothing was in flight, a drain ends and says so.
@@ -279,6 +344,6 @@ pub async fn removing_twice_is_once(fixture: &Fixture) {
         assert_eq!(pointer.read().await, Ok(None));
     }
     assert_eq!(pointer.write(None, &fixture.to(2)).await, Ok(1));
-    let answer = pointer.ask("/").await.unwrap();
+    let answer = pointer.ask(Way::Service, "/").await.unwrap();
     assert_eq!(answer.release, Some(Release(2)));
 }

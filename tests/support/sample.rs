@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
-    Condition, Exposed, Host, ImageSource, Limits, Plan, PointerPlan, Policy, Pools, Probe,
-    ProbeKind, ProxyPlan, Pull, Role, Run, Text,
+    Condition, Exposed, Host, ImageSource, Limits, Plan, Policy, Pools, Probe, ProbeKind, Pull,
+    Role, Run, Text,
 };
 use flipside::core::world::Labels;
 use flipside::engine::Spec;
@@ -87,10 +87,8 @@ pub fn spec(service: &ServiceName, release: u64, roles: Vec<(&str, Role)>) -> Sp
         failures: 3,
         deadline_ms: 30_000,
     }];
-    let pointer = PointerPlan::Proxy(ProxyPlan {
-        listen: "127.0.0.1:0".into(),
-        hosts: Vec::new(),
-    });
+    let pointer: flipside::core::plan::PointerPlan =
+        serde_json::from_str(r#"{"proxy":{"listen":"127.0.0.1:0","hosts":[]}}"#).unwrap();
     let roles = roles
         .into_iter()
         .map(|(name, role)| (role_name(name), role));

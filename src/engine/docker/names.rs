@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::de::DeserializeOwned;
 
 use crate::core::names::{Fence, Release, RoleName, ServiceName, Slot};
-use crate::core::plan::{Condition, Exposed, PointerPlan, Policy, ProxyPlan, Run};
+use crate::core::plan::{Condition, Exposed, PointerPlan, Policy, Run};
 use crate::core::shared;
 use crate::core::sharing::Sharing;
 use crate::core::world::Labels;
@@ -311,10 +311,7 @@ pub(super) fn unreadable(slot: Slot, containers: usize) -> Said {
                 port: 0,
             },
             probes: Vec::new(),
-            pointer: PointerPlan::Proxy(ProxyPlan {
-                listen: String::new(),
-                hosts: Vec::new(),
-            }),
+            pointer: PointerPlan::default(),
             policy: Policy::default(),
             sharing: None,
         },
@@ -371,10 +368,8 @@ mod tests {
                 failures: 3,
                 deadline_ms: 60_000,
             }],
-            pointer: PointerPlan::Proxy(ProxyPlan {
-                listen: ":80".into(),
-                hosts: vec!["shop.example".into()],
-            }),
+            pointer: serde_json::from_str(r#"{"proxy":{"listen":":80","hosts":["shop.example"]}}"#)
+                .unwrap(),
             policy: Policy::default(),
             sharing: None,
         }

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bollard::models::{ContainerSummary, PortSummaryTypeEnum};
 use bollard::query_parameters::ListContainersOptions;
 
+use super::ProxyPlan;
 use crate::core::names::{Millis, ServiceName};
-use crate::core::plan::ProxyPlan;
 use crate::proxy::check::{self, Check, Kind, Outcome};
 use crate::proxy::claim::{Claim, Others};
 use crate::proxy::control::ClientError;

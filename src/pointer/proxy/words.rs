@@ -9,14 +9,13 @@ use bollard::models::ContainerSummary;
 
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Generation, Release, ServiceName, Slot};
-use crate::core::plan::ProxyPlan;
 use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
 use crate::core::words::clean;
 use crate::proxy::check::Outcome;
 use crate::proxy::control::{self, Code, ControlError, Entry};
 use crate::proxy::table::{self, EnvironmentRoute, VERSION};
 
-use super::{PointerError, Site, container};
+use super::{PointerError, ProxyPlan, Site, container};
 
 /// What an entry says, as a routing.
 ///
@@ -54,6 +53,8 @@ pub(super) fn routing(entry: Entry, site: &Site) -> Result<Routing, PointerError
         routes: routes(entry.environments).map_err(bad)?,
         marks: marks.collect(),
         deadline,
+        preview: None,
+        foreign: None,
     })
 }
 

@@ -1,0 +1,472 @@
+//! HAProxy as a pointer, by its runtime API.
+//!
+//! One backend holds the servers of both slots, `blue1`, `blue2`, … and `green1`, `green2`, …, as
+//! `server-template blue 1-4 127.0.0.1:1 disabled` makes them. A switch gives the servers of one slot
+//! their addresses and makes them ready, then lets those of the other drain; once nothing is in
+//! flight to them they go to maintenance, so that no cookie and no stick table leads there. Or a map
+//! names the backend of the slot, `shop_blue` or `shop_green`: then one word switches all.
+//!
+//! What is set at run time is forgotten by a reload, so it is written to the backend's state file as
+//! well, in HAProxy's own form, and with it, in a comment, what a routing says beside addresses and
+//! weights. What HAProxy says of its servers is always asked of HAProxy.
+//!
+//! Guard: `checked`. Between the last look and the write somebody else may write.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::outside::Outside;
+use super::record::{self, Due, Record};
+use super::section::{Key, Section, Takes};
+use super::{Answer, Pointer, PointerError, Way};
+use crate::core::names::{Fence, Generation, Millis, Release, Slot};
+use crate::core::progress::{Progress, Sink};
+use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
+use socket::Socket;
+use table::{Admin, Counts, Server};
+
+mod slots;
+mod socket;
+mod table;
+
+/// `pointer: {haproxy: …}`.
+pub const SECTION: Section = Section {
+    kind: "haproxy",
+    means: "HAProxy, by its runtime API.",
+    example: "`socket: /run/haproxy/admin.sock` and the like",
+    keys: &[
+        Key {
+            name: "socket",
+            also: None,
+            takes: Takes::Text("a path or an address such as `/run/haproxy/admin.sock`"),
+            missing: Some((
+                "HAProxy needs the place of its runtime API",
+                "add `socket: /run/haproxy/admin.sock`, that of its line `stats socket … level admin`",
+            )),
+            means: "Its `stats socket`, at level admin: a path, or an address and port.",
+        },
+        Key {
+            name: "backend",
+            also: None,
+            takes: Takes::Text("the name of a backend"),
+            missing: Some((
+                "HAProxy needs the backend that holds the servers of both slots",
+                "add `backend: NAME`",
+            )),
+            means: "The backend with servers blue1, blue2, … and green1, green2, ….",
+        },
+        Key {
+            name: "state",
+            also: None,
+            takes: Takes::Text("a path"),
+            missing: Some((
+                "HAProxy forgets at a reload what it was told, unless that is in its state file",
+                "add `state: PATH`, that of its backend's `server-state-file-name`",
+            )),
+            means: "The backend's `server-state-file-name`, on this machine: what makes a switch outlive a reload.",
+        },
+        Key {
+            name: "url",
+            also: None,
+            takes: Takes::Text("a URL such as `http://127.0.0.1/`"),
+            missing: Some((
+                "after a switch the service is asked through HAProxy, and nothing says where",
+                "add `url: http://127.0.0.1`, where it is reached",
+            )),
+            means: "Where the service is reached through HAProxy: asked after each switch.",
+        },
+        Key {
+            name: "hosts",
+            also: Some("host"),
+            takes: Takes::Hosts,
+            missing: None,
+            means: "Host names of the service; the first is the Host header of what is asked.",
+        },
+    ],
+    advised: &[],
+    complete: |_| Vec::new(),
+};
+
+/// What a plan says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaproxyPlan {
+    /// A path, or an address and port.
+    pub socket: String,
+    /// The backend's name.
+    pub backend: String,
+    /// The state file, absolute.
+    pub state: PathBuf,
+    /// Where the service is reached.
+    pub url: String,
+    /// Host names, lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+/// How the comment with the record begins in a state file.
+const COMMENT: &str = "# flipside ";
+
+/// How often it is asked what is still in flight.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// HAProxy as the pointer of one service.
+#[derive(Debug)]
+pub struct Haproxy {
+    plan: HaproxyPlan,
+    socket: Socket,
+    outside: Outside,
+}
+
+impl Haproxy {
+    /// A pointer that has not been asked anything yet.
+    ///
+    /// # Errors
+    /// Where the URL is none.
+    pub fn new(plan: HaproxyPlan) -> Result<Self, PointerError> {
+        let outside = Outside::new(&plan.url, plan.hosts.first().map(String::as_str))?;
+        Ok(Self {
+            socket: Socket::new(&plan.socket),
+            outside,
+            plan,
+        })
+    }
+
+    fn away(&self, error: &std::io::Error) -> PointerError {
+        PointerError::OutOfReach {
+            pointer: self.describe(),
+            why: match error.kind() {
+                std::io::ErrorKind::PermissionDenied => format!(
+                    "its socket may not be opened by this user ({error}): be in the group of `stats socket … group`"
+                ),
+                _ => error.to_string(),
+            },
+        }
+    }
+
+    async fn said(&self, commands: &[String]) -> Result<String, PointerError> {
+        let said = self.socket.say(commands).await;
+        said.map_err(|error| self.away(&error))
+    }
+
+    /// The servers of both slots, in the order of their numbers.
+    async fn servers(&self) -> Result<Vec<Server>, PointerError> {
+        let backend = &self.plan.backend;
+        let said = self
+            .said(&[format!("show servers state {backend}")])
+            .await?;
+        let mut servers = table::servers(&said);
+        servers.retain(|server| server.slot().is_some());
+        servers.sort_by_key(|server| server.slot().map(|(slot, number)| (slot.as_str(), number)));
+        if servers.is_empty() {
+            return Err(self.refused(&said));
+        }
+        Ok(servers)
+    }
+
+    /// Refuses a socket that takes no orders.
+    async fn may_be_changed(&self) -> Result<(), PointerError> {
+        let level = self.said(&["show cli level".to_owned()]).await?;
+        match level.trim() {
+            "admin" => Ok(()),
+            level => Err(PointerError::Failed {
+                what: format!(
+                    "{} does not let this socket change anything: its level is `{}`",
+                    self.describe(),
+                    level.lines().next().unwrap_or("unknown")
+                ),
+                hint: Some("give it `level admin` in its line `stats socket`".to_owned()),
+            }),
+        }
+    }
+
+    /// What its answer means where it names no server.
+    fn refused(&self, said: &str) -> PointerError {
+        let backend = &self.plan.backend;
+        let said = said.trim();
+        let (what, hint) = if said.contains("Can't find backend") {
+            let what = format!("{} has no backend `{backend}`", self.describe());
+            (
+                what,
+                "name one that it has: `echo 'show backend' | socat … -`".to_owned(),
+            )
+        } else {
+            let what = format!(
+                "the backend `{backend}` of {} has no servers for the two slots",
+                self.describe()
+            );
+            let lines = "server-template blue 1-4 127.0.0.1:1 disabled` and \
+                         `server-template green 1-4 127.0.0.1:1 disabled";
+            (what, format!("give it: `{lines}`"))
+        };
+        PointerError::Failed {
+            what,
+            hint: Some(hint),
+        }
+    }
+
+    /// The record in the state file; none where there is none yet.
+    async fn record(&self) -> Result<Option<Record>, PointerError> {
+        let path = &self.plan.state;
+        let text = match tokio::fs::read_to_string(path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.file("read", &error)),
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(COMMENT));
+        let Some(line) = line else { return Ok(None) };
+        let record = Record::read(line).map_err(|error| PointerError::Failed {
+            what: format!("the record in `{}` cannot be read: {error}", path.display()),
+            hint: Some("use the flipside that wrote it, or a newer one".into()),
+        })?;
+        Ok(Some(record))
+    }
+
+    fn file(&self, verb: &str, error: &std::io::Error) -> PointerError {
+        PointerError::Failed {
+            what: format!(
+                "the state file `{}` of {} could not be {verb}: {error}",
+                self.plan.state.display(),
+                self.describe()
+            ),
+            hint: Some("see to its directory and its disk, then run this again".into()),
+        }
+    }
+
+    /// Writes the state file: the servers as they are now, and the record.
+    async fn remember(&self, record: &Record) -> Result<(), PointerError> {
+        let backend = &self.plan.backend;
+        let state = self
+            .said(&[format!("show servers state {backend}")])
+            .await?;
+        let text = format!("{}\n{COMMENT}{}\n", state.trim_end(), record.line());
+        let written = record::replace(&self.plan.state, &text).await;
+        written.map_err(|error| self.file("written", &error))
+    }
+
+    /// What HAProxy says, with what is on record of it.
+    async fn look(&self) -> Result<(Vec<Server>, Option<Routing>), PointerError> {
+        let servers = self.servers().await?;
+        let found = slots::routes(&servers);
+        let routing = match self.record().await? {
+            Some(record) => record.judge(|routing| slots::is_so(&servers, routing), found),
+            None => None,
+        };
+        Ok((servers, routing))
+    }
+
+    /// It was told, and does not do it.
+    fn unmoved(&self, said: &str) -> PointerError {
+        let said: Vec<&str> = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        PointerError::Lost {
+            pointer: self.describe(),
+            why: match said.is_empty() {
+                true => "it took the new addresses and weights and does not use them".to_owned(),
+                false => format!("it says: {}", said.join("; ")),
+            },
+        }
+    }
+
+    /// What is counted of the servers, by their names.
+    async fn counts(&self) -> Result<std::collections::BTreeMap<String, Counts>, PointerError> {
+        let backend = &self.plan.backend;
+        let said = self.said(&[format!("show stat {backend} 4 -1")]).await?;
+        Ok(table::counts(&said))
+    }
+}
+
+#[async_trait]
+impl Pointer for Haproxy {
+    fn describe(&self) -> String {
+        format!("haproxy {}", self.socket.place())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            weighted: true,
+            sticky: false,
+            preview: false,
+            drains: true,
+            counts: true,
+            atomic: false,
+            marks: false,
+            settle_ms: 0,
+            guard: Guard::Checked,
+        }
+    }
+
+    async fn ready(&self, _: &dyn Sink) -> Result<(), PointerError> {
+        self.may_be_changed().await?;
+        self.servers().await.map(drop)
+    }
+
+    async fn foresee(&self) -> Result<(), PointerError> {
+        self.may_be_changed().await?;
+        self.look().await.map(drop)
+    }
+
+    async fn read(&self) -> Result<Option<Routing>, PointerError> {
+        Ok(self.look().await?.1)
+    }
+
+    async fn write(
+        &self,
+        expected: Option<Generation>,
+        desired: &Routing,
+    ) -> Result<Generation, PointerError> {
+        let (servers, found) = self.look().await?;
+        let generation = match record::due(found.as_ref(), expected, desired)? {
+            Due::Nothing(generation) => return Ok(generation),
+            Due::Write(generation) => generation,
+        };
+        let desired = Routing {
+            generation,
+            ..desired.clone()
+        };
+        let commands = slots::commands(&self.plan.backend, &servers, &desired)?;
+        self.may_be_changed().await?;
+        self.remember(&Record::of_move(found.as_ref(), &desired))
+            .await?;
+        let lost = |why: String| PointerError::Lost {
+            pointer: self.describe(),
+            why,
+        };
+        let said = self.socket.say(&commands).await;
+        let said = said.map_err(|error| lost(error.to_string()))?;
+        let servers = self
+            .servers()
+            .await
+            .map_err(|error| lost(error.to_string()))?;
+        if !slots::is_so(&servers, &desired) {
+            return Err(self.unmoved(&said));
+        }
+        let remembered = self.remember(&Record::of(&desired)).await;
+        remembered.map_err(|error| lost(error.to_string()))?;
+        Ok(generation)
+    }
+
+    async fn settled(
+        &self,
+        _: Generation,
+        limit_ms: Millis,
+        sink: &dyn Sink,
+    ) -> Result<Drained, PointerError> {
+        let leaving: Vec<Server> = self.servers().await?;
+        let leaving: Vec<_> = leaving
+            .into_iter()
+            .filter(|server| server.admin == Admin::Drain)
+            .collect();
+        let in_flight = async || {
+            let counts = self.counts().await?;
+            let now = leaving.iter().filter_map(|server| counts.get(&server.name));
+            Ok::<u64, PointerError>(now.map(|counts| counts.now).sum())
+        };
+        let began = in_flight().await?;
+        let mut left = began;
+        let drained = async {
+            while left > 0 {
+                sink.progress(Progress::Drain { left, limit_ms });
+                // HAProxy tells nobody: it is asked.
+                tokio::time::sleep(LOOK).await;
+                left = in_flight().await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(std::time::Duration::from_millis(limit_ms), drained).await {
+            Ok(done) => done?,
+            Err(_) => left = in_flight().await?,
+        }
+        let backend = &self.plan.backend;
+        let mut commands = Vec::new();
+        for server in &leaving {
+            commands.push(format!("set server {backend}/{} state maint", server.name));
+            if left > 0 {
+                commands.push(format!(
+                    "shutdown sessions server {backend}/{}",
+                    server.name
+                ));
+            }
+        }
+        if !commands.is_empty() {
+            self.said(&commands).await?;
+            if let Some(record) = self.record().await? {
+                self.remember(&record).await?;
+            }
+        }
+        Ok(Drained {
+            in_flight: Some(began),
+            finished: Some(began.saturating_sub(left)),
+            cut: Some(left),
+        })
+    }
+
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
+        if way == Way::Preview {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
+        let (_, routing) = self.look().await?;
+        let before = self.counts().await?;
+        let status = self.outside.get(path).await;
+        let status = status.map_err(|why| PointerError::OutOfReach {
+            pointer: self.describe(),
+            why,
+        })?;
+        let after = self.counts().await?;
+        let grew = |slot: Slot| {
+            after.iter().any(|(name, counts)| {
+                let was = before.get(name).map_or(0, |counts| counts.all);
+                name.starts_with(slot.as_str()) && counts.all > was
+            })
+        };
+        // Who answered is known where the servers of one slot alone have got anything meanwhile.
+        let slot = match (grew(Slot::Blue), grew(Slot::Green)) {
+            (true, false) => Some(Slot::Blue),
+            (false, true) => Some(Slot::Green),
+            _ => None,
+        };
+        let routes = routing.map(|routing| routing.routes).unwrap_or_default();
+        let route = routes.iter().find(|route| Some(route.slot) == slot);
+        Ok(Answer {
+            release: route.map(|route| route.release),
+            status: Some(status),
+        })
+    }
+
+    fn preview(&self) -> Option<String> {
+        None
+    }
+
+    async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
+        Err(PointerError::Failed {
+            what: format!("{} keeps no marks", self.describe()),
+            hint: None,
+        })
+    }
+
+    async fn forget(&self, _: Fence, _: &[Release]) -> Result<(), PointerError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: Fence) -> Result<(), PointerError> {
+        let backend = &self.plan.backend;
+        let servers = self.servers().await?;
+        let open = servers.iter().filter(|server| server.admin != Admin::Maint);
+        let commands: Vec<_> = open
+            .map(|server| format!("set server {backend}/{} state maint", server.name))
+            .collect();
+        if !commands.is_empty() {
+            self.said(&commands).await?;
+        }
+        match tokio::fs::remove_file(&self.plan.state).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(self.file("removed", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The HTTP client that hooks and pointers share. Knows nothing of either.
+//!
+//! The roots are compiled in, names are looked up by hickory, and nobody is followed elsewhere.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use reqwest::Client;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A client without a deadline of its own: the caller drops what takes too long.
+///
+/// # Errors
+/// Where the machine does not let one be made.
+pub fn client() -> Result<Client, String> {
+    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("flipside/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| why(&error))
+}
+
+/// An error with what caused it.
+#[must_use]
+pub fn why(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! A HAProxy of a test's own: a directory, free ports, no rights.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use flipside::pointer::haproxy::{Haproxy as Pointer, HaproxyPlan};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::backends::{free_port, until};
+
+/// What its configuration says.
+pub struct Config {
+    /// Where it listens.
+    pub port: u16,
+    /// The level of its socket.
+    pub level: &'static str,
+    /// The weight that its servers begin with.
+    pub weight: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: free_port(),
+            level: "admin",
+            weight: 1,
+        }
+    }
+}
+
+/// One that runs, ended when it is dropped, also by a panic.
+pub struct Haproxy {
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Haproxy {
+    /// With four servers per slot, all in maintenance.
+    pub async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    /// As [`Haproxy::start`], by this configuration.
+    pub async fn start_with(config: Config) -> Self {
+        let Config {
+            port,
+            level,
+            weight,
+        } = config;
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let config = format!(
+            "global\n\
+             \x20 stats socket {at}/admin.sock mode 600 level {level} expose-fd listeners\n\
+             defaults\n\
+             \x20 mode http\n\
+             \x20 timeout connect 2s\n\
+             \x20 timeout client 30s\n\
+             \x20 timeout server 30s\n\
+             frontend web\n\
+             \x20 bind 127.0.0.1:{port}\n\
+             \x20 default_backend shop\n\
+             backend shop\n\
+             \x20 load-server-state-from-file local\n\
+             \x20 server-state-file-name {at}/shop.state\n\
+             \x20 server-template blue 1-4 127.0.0.1:1 weight {weight} disabled\n\
+             \x20 server-template green 1-4 127.0.0.1:1 weight {weight} disabled\n"
+        );
+        std::fs::write(dir.path().join("haproxy.cfg"), config).unwrap();
+        let child = spawn(dir.path());
+        let haproxy = Self { dir, port, child };
+        haproxy.serves().await;
+        haproxy
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its socket's path.
+    pub fn socket(&self) -> String {
+        self.dir.path().join("admin.sock").display().to_string()
+    }
+
+    /// What a plan says of it.
+    pub fn plan(&self) -> HaproxyPlan {
+        HaproxyPlan {
+            socket: self.socket(),
+            backend: "shop".into(),
+            state: self.dir.path().join("shop.state"),
+            url: format!("http://127.0.0.1:{}", self.port),
+            hosts: Vec::new(),
+        }
+    }
+
+    /// As a plan's `pointer`.
+    pub fn section(&self) -> String {
+        serde_json::json!({"haproxy": self.plan()}).to_string()
+    }
+
+    /// The pointer of the one service behind it.
+    pub fn pointer(&self) -> Pointer {
+        Pointer::new(self.plan()).unwrap()
+    }
+
+    /// Says a line to its socket, as a person would.
+    pub async fn says(&self, line: &str) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::UnixStream::connect(self.socket())
+            .await
+            .unwrap();
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+
+    /// Waits until a worker with another number answers.
+    async fn serves_as_another_than(&self, before: Option<u32>) -> u32 {
+        let socket = self.socket();
+        until("a worker", async || {
+            let pid = worker(&socket).await?;
+            (Some(pid) != before).then_some(pid)
+        })
+        .await
+    }
+
+    async fn serves(&self) -> u32 {
+        self.serves_as_another_than(None).await
+    }
+
+    /// `systemctl reload haproxy`.
+    pub async fn reload(&self) {
+        let before = self.serves().await;
+        let master = Pid::from_raw(self.child.id() as i32).unwrap();
+        kill_process(master, Signal::USR2).unwrap();
+        self.serves_as_another_than(Some(before)).await;
+    }
+
+    /// Ended.
+    pub fn stop(&mut self) {
+        end(&mut self.child);
+    }
+
+    /// Ended at once, and started again.
+    pub async fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(self.dir.path());
+        self.serves().await;
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn spawn(dir: &Path) -> Child {
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    // Ends with the test, also where that is killed.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "haproxy", "-W"])
+        .arg("-f")
+        .arg(dir.join("haproxy.cfg"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// The master takes its workers with it on SIGTERM; what does not go is killed.
+fn end(child: &mut Child) {
+    if let Some(pid) = Pid::from_raw(child.id() as i32) {
+        kill_process(pid, Signal::TERM).ok();
+    }
+    child.wait().ok();
+}
+
+/// The process that answers at the socket.
+async fn worker(socket: &str) -> Option<u32> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(socket).await.ok()?;
+    stream.write_all(b"show info\n").await.ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.ok()?;
+    let pid = said.lines().find_map(|line| line.strip_prefix("Pid: "))?;
+    pid.trim().parse().ok()
+}
