@@ -223,6 +223,9 @@ pub struct Deploy {
     /// Say what would happen; touch nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Take what serves now, and is not flipside's, for release 0: a rollback can go back to it.
+    #[arg(long)]
+    pub adopt: bool,
     /// Overwrite a routing that somebody else has changed.
     #[arg(long)]
     pub force: bool,

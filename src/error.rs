@@ -199,6 +199,13 @@ pub enum Error {
         /// What they say: its kind and settings.
         pointer: String,
     },
+    /// The pointer sends its users to something that is not flipside's.
+    Foreign {
+        /// The service.
+        service: String,
+        /// Where that answers: ` at 10.0.0.7:80`.
+        found: String,
+    },
     /// The pointer says something else than it should.
     Drifted {
         /// The service.
@@ -400,6 +407,7 @@ impl Error {
             | Self::StandbyUnfit { .. }
             | Self::NoMemory { .. }
             | Self::Untrusted { .. }
+            | Self::Foreign { .. }
             | Self::Drifted { .. }
             | Self::SharedDiffers { .. }
             | Self::Stuck { .. }
@@ -430,6 +438,7 @@ impl Error {
             Self::StandbyUnfit { .. } => "standby-unfit",
             Self::NoMemory { .. } => "no-memory",
             Self::Untrusted { .. } => "untrusted",
+            Self::Foreign { .. } => "foreign",
             Self::Drifted { .. } => "drifted",
             Self::SharedDiffers { .. } => "shared-differs",
             Self::Stuck { .. } => "stuck",

@@ -17,7 +17,7 @@ use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::{Probe, Run};
 use crate::core::progress::Sink;
-use crate::core::routing::{Drained, Mark, Route, Routing};
+use crate::core::routing::{Drained, FOREIGN, Mark, Route, Routing};
 use crate::core::state::{Bake, State};
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, Spec};
@@ -297,15 +297,17 @@ impl Performer {
     }
 
     async fn mark(&self, release: Release, mark: Mark) -> Result<Event, Fault> {
-        insist("writing a mark", LOOK, || async {
-            Ok(self
-                .with
-                .engine
-                .mark(&self.with.service, release, mark)
-                .await?)
-        })
-        .await?;
+        insist("writing a mark", LOOK, || self.mark_now(release, mark)).await?;
         Ok(Event::Marked)
+    }
+
+    /// Writes a mark on the engine, once. What stood there before flipside came bears none.
+    async fn mark_now(&self, release: Release, mark: Mark) -> Result<(), Fault> {
+        if release == FOREIGN {
+            return Ok(());
+        }
+        let (engine, service) = (&self.with.engine, &self.with.service);
+        Ok(engine.mark(service, release, mark).await?)
     }
 
     async fn drain(&self, state: &State, generation: Generation) -> Result<Event, Fault> {

@@ -4,6 +4,7 @@
 //! Everything runs on fakes and a paused clock. What the matrix would miss is shown by cores and
 //! shells that are broken on purpose: each must make it fail, naming its promise.
 
+mod adopted;
 mod broken;
 mod cases;
 mod checker;

@@ -4,6 +4,7 @@ mod bad_days;
 mod kit;
 mod relay;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flipside::core::names::Release;
@@ -47,6 +48,88 @@ async fn a_switch_outlives_a_reload_and_a_restart() {
     assert_eq!(pointer.read().await.unwrap(), said);
     let answer = pointer.ask(Way::Service, "/").await.unwrap();
     assert_eq!(answer.release, Some(Release(2)));
+}
+
+/// Two servers of somebody's, of different weights, and one that takes no part.
+fn stood(at: [SocketAddr; 2]) -> Config {
+    let [old, older] = at;
+    Config {
+        stood: vec![
+            format!("server old {old} weight 7"),
+            format!("server older {older} weight 3"),
+            "server oldest 127.0.0.1:1 weight 5 disabled".into(),
+        ],
+        ..Config::default()
+    }
+}
+
+/// How the servers are: names, addresses, weights and what is asked of them.
+async fn servers(haproxy: &Haproxy) -> Vec<Vec<String>> {
+    let said = haproxy.says("show servers state shop").await;
+    let rows = said.lines().filter(|line| line.contains(" shop "));
+    let columns = |row: &str| -> Vec<String> {
+        let all: Vec<&str> = row.split_whitespace().collect();
+        [3, 4, 6, 7, 18].map(|at| all[at].to_owned()).into()
+    };
+    rows.map(columns)
+        .filter(|row| row[0].starts_with("old"))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_stood_there_is_taken_over_and_put_back() {
+    let others = [named("old").await, named("older").await];
+    let haproxy = Haproxy::start_with(stood(others)).await;
+    let fixture = Fixture {
+        pointer: Arc::new(haproxy.pointer()),
+        at: [named("one").await, named("two").await],
+    };
+    let before = servers(&haproxy).await;
+    assert_eq!(before.len(), 3, "{before:?}");
+    pointer_contract::what_stood_there_is_put_back(&fixture).await;
+    assert_eq!(servers(&haproxy).await, before);
+    let answer = fixture.pointer.ask(Way::Service, "/").await.unwrap();
+    assert_eq!(answer.release, Some(Release(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_stood_there_is_adopted_and_gone_back_to() {
+    let stage = Stage::new().await;
+    let others = [named("old").await, named("old").await];
+    let haproxy = Haproxy::start_with(Config {
+        port: stage.port,
+        ..stood(others)
+    })
+    .await;
+    let settings = Settings {
+        pointer: Some(haproxy.section()),
+        ..Settings::default()
+    };
+    let before = servers(&haproxy).await;
+    let refused = stage.start_deploy("1", &settings).ended().await;
+    refused.ends(4);
+    let says = |words| assert!(refused.talk.contains(words), "{}", refused.talk);
+    says("something that is not flipside's serves");
+    says("flipside deploy --adopt");
+    assert_eq!(stage.answer().await, "old");
+    let load = stage.load().await;
+    stage.run(&["deploy", "--adopt"]).await.ends(0);
+    assert_eq!(stage.answer().await, "1");
+    let status = stage.status().await;
+    assert_eq!(status["live"]["release"], 1, "{status:#}");
+    assert_eq!(status["foreign"]["live"], false, "{status:#}");
+    assert_eq!(status["pointer"]["agrees"], true, "{status:#}");
+    stage.verb("rollback").await.ends(0);
+    assert_eq!(stage.answer().await, "old");
+    assert_eq!(servers(&haproxy).await, before);
+    let status = stage.status().await;
+    assert_eq!(status["foreign"]["live"], true, "{status:#}");
+    assert_eq!(status["pointer"]["agrees"], true, "{status:#}");
+    assert_eq!(status["withdrawn"][0]["release"], 1, "{status:#}");
+    stage.start_deploy("2", &settings).ended().await.ends(0);
+    assert_eq!(stage.answer().await, "2");
+    load.stop().await;
+    stage.verb("down").await.ends(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,7 +123,9 @@ export PATH=$PATH:/usr/sbin:/sbin
 command -v cargo >/dev/null || fail "no Rust here: install it with rustup, then run this again"
 if [ "$part" = all ]; then
     need docker:docker.io dockerd:docker.io iptables:iptables ip:iproute2 nsenter:util-linux \
-        docker-registry:docker-registry docker-compose:docker-compose
+        docker-registry:docker-registry docker-compose:docker-compose \
+        haproxy:haproxy nginx:nginx nft:nftables conntrack:conntrack \
+        named:bind9 nsupdate:bind9-dnsutils knotd:knot
 else
     need
 fi

@@ -4,6 +4,7 @@ use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::{Plan, Run};
+use crate::core::routing::FOREIGN;
 use crate::core::survey::{is_drift, retirable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::words::list;
@@ -22,12 +23,14 @@ use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
 use super::shared::Foreseen;
 
-/// What a deploy does with a routing that somebody else has changed.
+/// What a deploy does with a routing that is not its service's own doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drift {
     /// Says so, and leaves it.
     Refuse,
-    /// Overwrites it.
+    /// Takes over what served before flipside came, and leaves what somebody has changed since.
+    Adopt,
+    /// Takes over either.
     Overwrite,
 }
 
@@ -47,10 +50,10 @@ pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
         .operator_of_plan(&loaded.plan, &args.plan.set)
         .await?;
     operator.lock_wait = args.lock.lock_wait;
-    let drift = if args.force {
-        Drift::Overwrite
-    } else {
-        Drift::Refuse
+    let drift = match (args.force, args.adopt) {
+        (true, _) => Drift::Overwrite,
+        (false, true) => Drift::Adopt,
+        (false, false) => Drift::Refuse,
     };
     if args.dry_run {
         return dry_run(&operator, &loaded.plan, drift).await;
@@ -197,7 +200,21 @@ fn refuse_drift(
 ) -> Result<(), Error> {
     let known = last_live(runs);
     let stands = known.and_then(|live| world.environments.iter().find(|e| e.release == live));
-    let lost = world.routing.is_none() && stands.is_some();
+    let foreign = world
+        .routing
+        .as_ref()
+        .filter(|routing| routing.is_foreign());
+    let forgotten = known.is_some_and(|live| live != FOREIGN) || is_ours(world);
+    if let (Some(routing), false) = (foreign, forgotten) {
+        return match drift {
+            Drift::Adopt | Drift::Overwrite => Ok(()),
+            Drift::Refuse => Err(Error::Foreign {
+                service: operator.service.to_string(),
+                found: foreign_places(routing),
+            }),
+        };
+    }
+    let lost = (world.routing.is_none() && stands.is_some()) || foreign.is_some();
     if drift == Drift::Overwrite || !(lost || is_drift(world) || is_older(world, runs)) {
         return Ok(());
     }
@@ -216,6 +233,9 @@ fn refuse_drift(
             let named: Vec<_> = routes
                 .map(|r| format!("{}@{}{}", operator.service, r.release, places(&r.endpoints)))
                 .collect();
+            if foreign.is_some() {
+                return format!("something that is not on record{}", foreign_places(routing));
+            }
             format!(
                 "{} (written by `{}`: {})",
                 named.join(", "),
@@ -238,6 +258,26 @@ fn is_older(world: &World, runs: &[RunLog]) -> bool {
         return false;
     };
     routing.generation <= moved.generation && routing.live() != Some(moved.to)
+}
+
+/// Whether what the pointer shows as foreign may be the service itself: a pointer that has lost its
+/// memory knows no release of it.
+fn is_ours(world: &World) -> bool {
+    let routes = world.routing.iter().flat_map(|routing| &routing.routes);
+    let shown: Vec<_> = routes.flat_map(|route| &route.endpoints).collect();
+    world.environments.iter().any(|environment| {
+        let marks = world.engine_marks.get(&environment.release);
+        let mut endpoints = environment.endpoints().into_iter();
+        marks.is_some_and(|marks| marks.served.is_some())
+            || endpoints.any(|at| shown.contains(&&at))
+    })
+}
+
+/// Where what served before flipside came answers.
+fn foreign_places(routing: &crate::core::routing::Routing) -> String {
+    let routes = routing.routes.iter().filter(|route| route.weight > 0);
+    let all: Vec<_> = routes.flat_map(|route| &route.endpoints).copied().collect();
+    places(&all)
 }
 
 fn places(endpoints: &[std::net::SocketAddr]) -> String {
@@ -263,6 +303,7 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     let name = |release: &Release| format!("{service}@{release}");
     let mut lines = vec![format!("would deploy {} in slot {slot}", name(&release))];
     lines.push(match &view.live {
+        Some(FOREIGN) => "what serves now would be release 0: a rollback can go back to it".into(),
         Some(live) => format!("{} is live and would stay up as standby", name(live)),
         None => "nothing is live yet".into(),
     });

@@ -9,6 +9,7 @@ use crate::core::action::{Ask, Proof};
 use crate::core::event::Verb;
 use crate::core::hook::HookPlan;
 use crate::core::names::{Fence, Millis, Release};
+use crate::core::routing::FOREIGN;
 use crate::core::sleep::{found_asleep, word};
 use crate::core::survey::{View, is_drift, survey};
 use crate::core::verdict::Outcome;
@@ -162,8 +163,14 @@ async fn while_held(
     let known = &runs;
     let view = survey(&world);
     let (_, newest) = highest(known, &world, &view);
-    let target = find(&world, way.to)?;
-    let policy = target.labels.policy.clone();
+    let target = match way.to {
+        FOREIGN => None,
+        to => Some(find(&world, to)?),
+    };
+    let policy = match target {
+        Some(target) => target.labels.policy.clone(),
+        None => find(&world, way.from)?.labels.policy.clone(),
+    };
     let verb = Verb::Rollback {
         from: way.from,
         to: way.to,
@@ -176,7 +183,9 @@ async fn while_held(
     // Found before, written after: before the pointer moves only the intent is.
     let mut seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
     // No standby is fit without its database, and to join one takes a moment and restarts nothing.
-    seen.extend(operator.join_in_passing(target).await);
+    if let Some(target) = target {
+        seen.extend(operator.join_in_passing(target).await);
+    }
     let opening = Opening {
         run,
         opened,
@@ -266,7 +275,7 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
     let to = match wanted.to {
         Some(to) if to == from => return Err(nothing(format!("{service}@{to} is live already"))),
         Some(to) => to,
-        None => match view.standby.first() {
+        None => match view.standby.first().or(view.adopted.as_ref()) {
             Some(&standby) => standby,
             None => match older(world, &view, from) {
                 // Marks are gone; only a person can say that this one has served.
@@ -276,6 +285,9 @@ pub fn choose(operator: &Operator, world: &World, wanted: Wanted) -> Result<Way,
             },
         },
     };
+    if view.adopted == Some(to) {
+        return Ok(Way { from, to });
+    }
     if !world
         .environments
         .iter()
@@ -307,6 +319,9 @@ fn older(world: &World, view: &View, live: Release) -> Option<Release> {
 
 fn kept(world: &World, view: &View) -> Vec<Kept> {
     let what = |release: Release| {
+        if Some(release) == view.adopted {
+            return "served before flipside came".to_owned();
+        }
         let kind = if Some(release) == view.live {
             "live"
         } else if view.withdrawn.contains(&release) {
@@ -330,6 +345,7 @@ fn kept(world: &World, view: &View) -> Vec<Kept> {
         .environments
         .iter()
         .map(|environment| environment.release);
+    let stands = stands.chain(view.adopted);
     let others = stands.filter(|&release| Some(release) != view.live);
     others
         .map(|release| Kept {
@@ -398,6 +414,7 @@ fn find(world: &World, release: Release) -> Result<&Environment, Error> {
 async fn question(operator: &Operator, world: &World, way: &Way) -> String {
     let service = &operator.service;
     let fit = match find(world, way.to) {
+        Err(_) if way.to == FOREIGN => "not flipside's, and not checked".to_owned(),
         Ok(target) => match operator.fitness(&target.at_rest(), world).await {
             Fit::Yes => "fit right now".to_owned(),
             Fit::Asleep(mode) => format!("{}: it is woken and proven first", word(mode)),
@@ -433,8 +450,14 @@ async fn dry_run(
     hooks: &[HookPlan],
 ) -> Result<Exit, Error> {
     let service = &operator.service;
-    let target = find(world, way.to)?;
-    let fit = operator.fitness(&target.at_rest(), world).await;
+    let target = match way.to {
+        FOREIGN => None,
+        to => Some(find(world, to)?),
+    };
+    let fit = match target {
+        Some(target) => operator.fitness(&target.at_rest(), world).await,
+        None => Fit::Yes,
+    };
     let asleep = match fit {
         Fit::Asleep(mode) => Some(word(mode)),
         Fit::Yes | Fit::No(_) | Fit::Unknown(_) => None,
@@ -445,7 +468,7 @@ async fn dry_run(
         Fit::Unknown(why) => vec![why],
     };
     if !reasons.is_empty() && proof == Proof::Round {
-        return Err(unfit(operator, Some(target), way.to, reasons).await);
+        return Err(unfit(operator, target, way.to, reasons).await);
     }
     let workers = Foretold::of(world, &workers::releases(world), way.to);
     let mut value = serde_json::json!({
@@ -455,6 +478,7 @@ async fn dry_run(
     });
     let fit = match (asleep, reasons.is_empty()) {
         (Some(mode), _) => format!("{mode} and would be woken and proven first"),
+        (None, true) if way.to == FOREIGN => "what served before flipside came".to_owned(),
         (None, true) => "fit".to_owned(),
         (None, false) => format!("NOT fit: {}", reasons.join("; ")),
     };

@@ -7,7 +7,7 @@ use crate::cli::ServiceArg;
 use crate::core::event::Verb;
 use crate::core::names::Release;
 use crate::core::plan::StandbyMode;
-use crate::core::routing::Routing;
+use crate::core::routing::{FOREIGN, Routing};
 use crate::core::sharing::gone;
 use crate::core::sleep::{awake, live_asleep, word};
 use crate::core::survey::survey;
@@ -16,6 +16,7 @@ use crate::core::world::{Cost, Environment, World};
 use crate::error::{Error, Exit, Touched};
 use crate::journal::RunLog;
 use crate::lease;
+use crate::report::foreign::ForeignView;
 use crate::report::idle::Idle;
 use crate::report::table_width;
 use crate::report::tables::{
@@ -147,6 +148,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         standby,
         candidate,
         withdrawn,
+        foreign: foreign(&world),
         unplaced,
         gone: gone(&world.environments, &shared),
         shared,
@@ -161,6 +163,17 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         disagreements,
         unfinished,
         again,
+    })
+}
+
+/// What served before flipside came, as far as the pointer remembers it.
+fn foreign(world: &World) -> Option<ForeignView> {
+    let routing = world.routing.as_ref()?;
+    let routes = routing.routes.iter();
+    let routes = routes.filter(|route| route.release == FOREIGN);
+    routing.remembers(FOREIGN).then(|| ForeignView {
+        is_live: routing.live() == Some(FOREIGN),
+        endpoints: routes.flat_map(|route| &route.endpoints).copied().collect(),
     })
 }
 

@@ -101,7 +101,40 @@ impl Marks {
     }
 }
 
+/// What served before flipside came: no release of flipside's, and never modified by it.
+pub const FOREIGN: Release = Release(0);
+
 impl Routing {
+    /// What served before flipside came: where, and in the pointer's own words.
+    #[must_use]
+    pub fn foreign(routes: Vec<Route>, foreign: serde_json::Value) -> Self {
+        Self {
+            generation: 0,
+            fence: 0,
+            author: String::new(),
+            reason: String::new(),
+            at: 0,
+            routes,
+            marks: BTreeMap::new(),
+            deadline: None,
+            preview: None,
+            foreign: Some(foreign),
+        }
+    }
+
+    /// Whether the traffic goes to what stood there before flipside came, which nobody has taken over
+    /// yet.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.generation == 0 && self.foreign.is_some() && self.live() == Some(FOREIGN)
+    }
+
+    /// Whether `release` is what stood there before flipside came, and can be put back.
+    #[must_use]
+    pub fn remembers(&self, release: Release) -> bool {
+        release == FOREIGN && self.foreign.is_some() && self.route(FOREIGN).is_some()
+    }
+
     /// The release that gets the traffic: the one with the highest weight above 0.
     #[must_use]
     pub fn live(&self) -> Option<Release> {

@@ -1,11 +1,11 @@
 //! What the world means: which release is live, which stand by, what nothing needs, and where
 //! engine and pointer disagree. A pure reading; a rollback needs nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{Millis, Release};
 use super::plan::Policy;
-use super::routing::Marks;
+use super::routing::{FOREIGN, Marks};
 use super::state::State;
 use super::world::{Environment, World};
 
@@ -16,6 +16,9 @@ pub struct View {
     pub live: Option<Release>,
     /// Older environments that have served and can be gone back to, best first.
     pub standby: Vec<Release>,
+    /// What served before flipside came, where that is not live and can be put back: the last that
+    /// is gone back to.
+    pub adopted: Option<Release>,
     /// What a rollback or a revert has left, newest first; and what has served only because
     /// somebody said `--force`. Reached by `rollback --to N` alone.
     pub withdrawn: Vec<Release>,
@@ -48,8 +51,12 @@ pub fn survey(world: &World) -> View {
         (None, _) => false,
     };
 
+    let remembered = routing.filter(|routing| routing.remembers(FOREIGN));
     let mut view = View {
         live,
+        adopted: remembered
+            .map(|_| FOREIGN)
+            .filter(|_| live != Some(FOREIGN)),
         ..View::default()
     };
     for environment in world.environments.iter().rev() {
@@ -57,7 +64,8 @@ pub fn survey(world: &World) -> View {
         let marks = of(release);
         if Some(release) == live {
             continue;
-        } else if marks.withdrawn {
+        } else if marks.withdrawn || (live == Some(FOREIGN) && marks.served.is_some()) {
+            // Nothing has served before what stood there first: what has, was left by a way back.
             view.withdrawn.push(release);
         } else if served_before_live(release) {
             let kept = match marks.proven {
@@ -83,6 +91,9 @@ fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
     let mut found = Vec::new();
     for route in routing.routes.iter().filter(|route| route.weight > 0) {
         let release = route.release;
+        if routing.remembers(release) {
+            continue;
+        }
         match world
             .environments
             .iter()
@@ -130,19 +141,13 @@ fn list(addresses: &[std::net::SocketAddr]) -> String {
 /// Whether the routing itself names something else than what stands: somebody's hand.
 #[must_use]
 pub fn is_drift(world: &World) -> bool {
-    let weighted = |routing: &super::routing::Routing| {
-        routing
-            .routes
-            .iter()
-            .filter(|route| route.weight > 0)
-            .count()
+    let Some(routing) = &world.routing else {
+        return false;
     };
+    let weighted = || routing.routes.iter().filter(|route| route.weight > 0);
+    let releases: BTreeSet<_> = weighted().map(|route| route.release).collect();
     // No strategy so far shares traffic between releases.
-    if world
-        .routing
-        .as_ref()
-        .is_some_and(|routing| weighted(routing) > 1)
-    {
+    if releases.len() > 1 {
         return true;
     }
     let stands = |release| {
@@ -151,19 +156,16 @@ pub fn is_drift(world: &World) -> bool {
             .iter()
             .find(|e: &&Environment| e.release == release)
     };
-    world
-        .routing
-        .iter()
-        .flat_map(|routing| &routing.routes)
+    weighted()
+        .filter(|route| !routing.remembers(route.release))
         .any(|route| {
-            route.weight > 0
-                && stands(route.release).is_none_or(|environment| {
-                    let mut there = environment.endpoints();
-                    let mut named = route.endpoints.clone();
-                    there.sort_unstable();
-                    named.sort_unstable();
-                    there != named
-                })
+            stands(route.release).is_none_or(|environment| {
+                let mut there = environment.endpoints();
+                let mut named = route.endpoints.clone();
+                there.sort_unstable();
+                named.sort_unstable();
+                there != named
+            })
         })
 }
 
@@ -246,10 +248,14 @@ fn created(world: &World, release: Release) -> Millis {
 
 /// What a deploy that has come to its end may remove, as far as it has looked.
 ///
-/// A deploy that found no routing at all removes nothing: what stands may have served before the
-/// pointer lost its memory.
+/// A deploy that found no routing of flipside's removes nothing: what stands may have served before
+/// the pointer lost its memory.
 pub(super) fn unneeded(state: &State, world: &World) -> Vec<Release> {
-    if state.opened.generation.is_none() {
+    if state
+        .opened
+        .generation
+        .is_none_or(|generation| generation == 0)
+    {
         return Vec::new();
     }
     let now = state.moved.map_or(0, |moved| moved.at);

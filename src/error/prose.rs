@@ -74,6 +74,9 @@ impl Error {
                 "the journal does not say what sends the traffic of `{service}`, and labels on the \
                  engine, which anyone there can write, say {pointer}; it was not asked"
             ),
+            Self::Foreign { service, found } => format!(
+                "something that is not flipside's serves `{service}`{found}; nothing was touched"
+            ),
             Self::Drifted {
                 service,
                 expected,
@@ -191,6 +194,10 @@ impl Error {
             Self::Untrusted { .. } => {
                 "where that is right, say so with --trust-labels; else give the journal it is in: \
                  --state URL"
+                    .into()
+            }
+            Self::Foreign { .. } => {
+                "take it for release 0, to which a rollback can go back: flipside deploy --adopt"
                     .into()
             }
             Self::Drifted { service, .. } => format!(

@@ -11,7 +11,7 @@ use crate::core::action::{Move, Proof};
 use crate::core::event::{Event, Failure, MarkKeeper, SwitchRefusal};
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
 use crate::core::plan::{Probe, ProbeKind};
-use crate::core::routing::{Mark, Route, Routing};
+use crate::core::routing::{FOREIGN, Mark, Route, Routing};
 use crate::core::state::State;
 use crate::core::world::Environment;
 use crate::pointer::Way;
@@ -50,27 +50,13 @@ impl Performer {
         switch: Switch,
         fence: Fence,
     ) -> Result<Event, Fault> {
-        let mut environment = self.environment(switch.to).await?;
-        if environment.endpoints().is_empty() {
-            return Err(Fault::Failed(Failure {
-                what: format!(
-                    "nothing of {}@{} is left that could serve: its containers have been removed",
-                    self.with.service, switch.to
-                ),
-                hint: Some(format!(
-                    "see what else is kept: flipside status {}",
-                    self.with.service
-                )),
-                replicas: Vec::new(),
-            }));
-        }
-        let mut woke_us = None;
-        if switch.why != Move::Promote
-            && let Some(woken) = self.made_ready(state, &switch, &environment).await?
-        {
-            woke_us = Some(woken.took_us());
-            environment = woken.environment;
-        }
+        let (target, woke_us) = match switch.to {
+            FOREIGN => (None, None),
+            _ => {
+                let (environment, woke_us) = self.target(state, &switch).await?;
+                (Some(environment), woke_us)
+            }
+        };
         let found = self.routing().await?;
         if found.as_ref().map(|routing| routing.generation) != switch.expected {
             return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
@@ -82,15 +68,12 @@ impl Performer {
             (switch.why, state.opened.marks, switch.from, switch.expected)
         {
             // Who moved the pointer there may have died before the mark, or have another journal.
-            let mark = Mark::Served(generation);
-            self.with
-                .engine
-                .mark(&self.with.service, from, mark)
-                .await?;
+            self.mark_now(from, Mark::Served(generation)).await?;
         }
         let at = (self.with.clock)();
         let marks = state.opened.marks;
-        let desired = self.desired(&environment, &switch, found.as_ref(), marks, fence, at);
+        let routes = self.routes(target.as_ref(), found.as_ref())?;
+        let desired = self.desired(routes, &switch, found.as_ref(), marks, fence, at);
         let start = Instant::now();
         let write = self.with.pointer.write(switch.expected, &desired);
         let generation = tokio::time::timeout(POINTER, write).await.map_err(|_| {
@@ -110,6 +93,73 @@ impl Performer {
         })
     }
 
+    /// What shall serve, awake and proven as far as the move asks for it; and how long waking took, in
+    /// microseconds.
+    async fn target(
+        &self,
+        state: &State,
+        switch: &Switch,
+    ) -> Result<(Environment, Option<u64>), Fault> {
+        let environment = self.environment(switch.to).await?;
+        if environment.endpoints().is_empty() {
+            return Err(Fault::Failed(Failure {
+                what: format!(
+                    "nothing of {}@{} is left that could serve: its containers have been removed",
+                    self.with.service, switch.to
+                ),
+                hint: Some(format!(
+                    "see what else is kept: flipside status {}",
+                    self.with.service
+                )),
+                replicas: Vec::new(),
+            }));
+        }
+        if switch.why == Move::Promote {
+            return Ok((environment, None));
+        }
+        let woken = self.made_ready(state, switch, &environment).await?;
+        Ok(woken.map_or((environment, None), |woken| {
+            let took_us = woken.took_us();
+            (woken.environment, Some(took_us))
+        }))
+    }
+
+    /// All traffic to `target`, or to what stood there before flipside came; that is kept in sight.
+    fn routes(
+        &self,
+        target: Option<&Environment>,
+        found: Option<&Routing>,
+    ) -> Result<Vec<Route>, Fault> {
+        let weight = if target.is_some() { 0 } else { 100 };
+        let routes = found.map_or(&[][..], |found| &found.routes);
+        let foreign = routes.iter().filter(|route| route.release == FOREIGN);
+        let foreign = foreign.map(|route| Route {
+            weight,
+            ..route.clone()
+        });
+        let to = target.map(|environment| Route {
+            release: environment.release,
+            slot: environment.slot,
+            weight: 100,
+            endpoints: environment.endpoints(),
+        });
+        match (&to, found.is_some_and(|found| found.remembers(FOREIGN))) {
+            (_, true) => Ok(to.into_iter().chain(foreign).collect()),
+            (Some(_), false) => Ok(to.into_iter().collect()),
+            (None, false) => Err(Fault::Failed(Failure {
+                what: format!(
+                    "{} does not remember what served before flipside came",
+                    self.with.pointer.describe()
+                ),
+                hint: Some(format!(
+                    "see what is kept: flipside status {}",
+                    self.with.service
+                )),
+                replicas: Vec::new(),
+            })),
+        }
+    }
+
     /// Whether the pointer names something else than it did at the same generation: a hand has gone
     /// past its guard.
     fn has_drifted(&self, found: Option<&Routing>, from: Option<Release>) -> bool {
@@ -122,7 +172,7 @@ impl Performer {
 
     fn desired(
         &self,
-        environment: &Environment,
+        routes: Vec<Route>,
         switch: &Switch,
         found: Option<&Routing>,
         keeper: MarkKeeper,
@@ -143,23 +193,17 @@ impl Performer {
                 marks.entry(from).or_default().add(Mark::Withdrawn);
             }
         }
-        let route = Route {
-            release: environment.release,
-            slot: environment.slot,
-            weight: 100,
-            endpoints: environment.endpoints(),
-        };
         Routing {
             generation,
             fence,
             author: self.with.author.clone(),
             reason: switch.reason(&self.with.service),
             at,
-            routes: vec![route],
+            routes,
             marks,
             deadline: None,
             preview: None,
-            foreign: None,
+            foreign: found.and_then(|found| found.foreign.clone()),
         }
     }
 

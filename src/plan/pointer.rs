@@ -14,7 +14,7 @@ use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
 const LATER: [&str; 9] = [
-    "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "command",
+    "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "exec",
 ];
 
 pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {
@@ -30,6 +30,13 @@ pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Point
         } else {
             unknown(reader, key.span, &key.text);
         }
+    }
+    if let [_, (second, _), ..] = entries.as_slice() {
+        reader.wrong(
+            second.span,
+            "a service has one pointer",
+            "keep one kind and remove the others",
+        );
     }
     if entries.is_empty() {
         reader.wrong(

@@ -21,9 +21,9 @@ use super::outside::Outside;
 use super::record::{self, Due, Record};
 use super::section::{Key, Section, Takes};
 use super::{Answer, Pointer, PointerError, Way};
-use crate::core::names::{Fence, Generation, Millis, Release, Slot};
+use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
-use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
+use crate::core::routing::{Capabilities, Drained, Guard, Mark, Route, Routing};
 use socket::Socket;
 use table::{Admin, Counts, Server};
 
@@ -150,16 +150,15 @@ impl Haproxy {
         said.map_err(|error| self.away(&error))
     }
 
-    /// The servers of both slots, in the order of their numbers.
+    /// The backend's servers, in the order of their slots and numbers.
     async fn servers(&self) -> Result<Vec<Server>, PointerError> {
         let backend = &self.plan.backend;
         let said = self
             .said(&[format!("show servers state {backend}")])
             .await?;
         let mut servers = table::servers(&said);
-        servers.retain(|server| server.slot().is_some());
         servers.sort_by_key(|server| server.slot().map(|(slot, number)| (slot.as_str(), number)));
-        if servers.is_empty() {
+        if servers.iter().all(|server| server.slot().is_none()) {
             return Err(self.refused(&said));
         }
         Ok(servers)
@@ -251,7 +250,7 @@ impl Haproxy {
         let found = slots::routes(&servers);
         let routing = match self.record().await? {
             Some(record) => record.judge(|routing| slots::is_so(&servers, routing), found),
-            None => None,
+            None => slots::foreign(&servers),
         };
         Ok((servers, routing))
     }
@@ -409,7 +408,7 @@ impl Pointer for Haproxy {
         if way == Way::Preview {
             return Err(PointerError::no_preview(&self.describe()));
         }
-        let (_, routing) = self.look().await?;
+        let (servers, routing) = self.look().await?;
         let before = self.counts().await?;
         let status = self.outside.get(path).await;
         let status = status.map_err(|why| PointerError::OutOfReach {
@@ -417,22 +416,29 @@ impl Pointer for Haproxy {
             why,
         })?;
         let after = self.counts().await?;
-        let grew = |slot: Slot| {
-            after.iter().any(|(name, counts)| {
-                let was = before.get(name).map_or(0, |counts| counts.all);
-                name.starts_with(slot.as_str()) && counts.all > was
-            })
-        };
-        // Who answered is known where the servers of one slot alone have got anything meanwhile.
-        let slot = match (grew(Slot::Blue), grew(Slot::Green)) {
-            (true, false) => Some(Slot::Blue),
-            (false, true) => Some(Slot::Green),
-            _ => None,
-        };
+        let grew = servers.iter().filter(|server| {
+            let all = |counts: &std::collections::BTreeMap<String, Counts>| {
+                counts.get(&server.name).map_or(0, |counts| counts.all)
+            };
+            all(&after) > all(&before)
+        });
         let routes = routing.map(|routing| routing.routes).unwrap_or_default();
-        let route = routes.iter().find(|route| Some(route.slot) == slot);
+        let of = |server: &Server| {
+            let leads = |route: &&Route| {
+                server
+                    .address
+                    .is_some_and(|at| route.endpoints.contains(&at))
+            };
+            routes.iter().find(leads).map(|route| route.release)
+        };
+        // Who answered is known where the servers of one release alone have got anything meanwhile.
+        let answered: std::collections::BTreeSet<_> = grew.map(of).collect();
+        let mut answered = answered.into_iter();
         Ok(Answer {
-            release: route.map(|route| route.release),
+            release: answered
+                .next()
+                .flatten()
+                .filter(|_| answered.next().is_none()),
             status: Some(status),
         })
     }
@@ -455,7 +461,10 @@ impl Pointer for Haproxy {
     async fn remove(&self, _: Fence) -> Result<(), PointerError> {
         let backend = &self.plan.backend;
         let servers = self.servers().await?;
-        let open = servers.iter().filter(|server| server.admin != Admin::Maint);
+        // What stood there before flipside came is not flipside's to close.
+        let open = servers
+            .iter()
+            .filter(|server| server.slot().is_some() && server.admin != Admin::Maint);
         let commands: Vec<_> = open
             .map(|server| format!("set server {backend}/{} state maint", server.name))
             .collect();

@@ -5,6 +5,7 @@
 //! their caller and never fail. A stream that is broken is given up in silence; a slow reader loses
 //! progress first, and is waited for at the end, [`FAREWELL`] at most.
 
+pub mod foreign;
 mod human;
 pub mod idle;
 mod json;

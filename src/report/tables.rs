@@ -8,12 +8,13 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
+use super::foreign::ForeignView;
 use super::idle::{self, Idle};
 use super::shared;
 use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::plan::StandbyMode;
-use crate::core::routing::Routing;
+use crate::core::routing::{FOREIGN, Routing};
 use crate::core::shared::Shared;
 use crate::core::sharing::Gone;
 use crate::core::sleep::word;
@@ -29,6 +30,8 @@ pub struct StatusView {
     pub live: Option<EnvironmentView>,
     /// What a rollback can go back to, the next one first.
     pub standby: Vec<EnvironmentView>,
+    /// What served before flipside came, where that is remembered.
+    pub foreign: Option<ForeignView>,
     /// What is being brought up.
     pub candidate: Option<EnvironmentView>,
     /// What a rollback or a revert has left.
@@ -175,6 +178,10 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
     for (_, environment) in &environments {
         text += &workers(service, environment);
     }
+    text += &view
+        .foreign
+        .as_ref()
+        .map_or(String::new(), |it| it.text(service));
     text += &shared::text(view, now, width);
     for line in idle::lines(view) {
         text += &format!("\n{}", wrap(&line, width.into(), 2));
@@ -224,6 +231,7 @@ pub fn status_json(view: &StatusView) -> Value {
         "service": view.service,
         "live": view.live.as_ref().map(environment_json),
         "standby": all(&view.standby),
+        "foreign": view.foreign.as_ref().map(ForeignView::json),
         "candidate": view.candidate.as_ref().map(environment_json),
         "withdrawn": all(&view.withdrawn),
         "unplaced": all(&view.unplaced),
@@ -300,6 +308,9 @@ fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
     let routing = view.pointer.routing.as_ref();
     let live = match (&view.live, routing) {
         _ if view.pointer.away.is_some() => format!("it is not known what is live for `{service}`"),
+        (None, Some(routing)) if routing.live() == Some(FOREIGN) && view.foreign.is_some() => {
+            format!("`{service}` is served by what stood there before flipside came")
+        }
         (None, _) => format!("nothing is live for `{service}`"),
         (Some(live), Some(routing)) if routing.live() == Some(live.release) => format!(
             "{} is live since {} UTC ({})",
@@ -315,6 +326,9 @@ fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
             format!("the {kind} pointer does not answer, so perhaps nothing is served")
         }
         None => format!("the {kind} pointer knows nothing of it"),
+        Some(routing) if routing.is_foreign() => {
+            format!("the {kind} pointer has nothing of flipside's on record")
+        }
         Some(routing) => {
             let verdict = match view.pointer.agrees {
                 true => "agrees".into(),
@@ -361,6 +375,20 @@ fn ways_on(view: &StatusView) -> Vec<String> {
             ));
         }
         (Some(_), _) => ways.push(format!("roll back with: flipside rollback {service}")),
+        (None, _)
+            if view
+                .pointer
+                .routing
+                .as_ref()
+                .is_some_and(Routing::is_foreign) =>
+        {
+            ways.push(
+                "take over what serves now, as release 0, with: flipside deploy --adopt".into(),
+            )
+        }
+        (None, _) if view.foreign.as_ref().is_some_and(|it| !it.is_live) => ways.push(format!(
+            "back to what served before flipside came: flipside rollback {service}"
+        )),
         (None, Some(kept)) => ways.push(format!(
             "no standby; back to a withdrawn one: flipside rollback {service} --to {}",
             kept.release

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flipside::core::event::Verb as Opens;
 use flipside::core::names::Release;
 use flipside::core::plan::{Plan, Policy, StandbyMode};
-use flipside::core::routing::Routing;
+use flipside::core::routing::{FOREIGN, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 use flipside::error::{Error, Exit};
@@ -415,6 +415,9 @@ pub fn verdict(stage: &Stage) -> Verdict {
 /// The standby that a rollback must be able to reach: it stands whole and passes.
 fn fit_standby(stage: &Stage) -> Option<Release> {
     let standby = stage.checker().standby()?;
+    if standby == FOREIGN {
+        return Some(standby);
+    }
     let mut world = lock(&stage.world);
     let environments = world.environments(&stage.service);
     let found = environments.iter().find(|e| e.release == standby)?;

@@ -600,12 +600,17 @@ impl Checker {
             self.breaks(7, format!("fence {fence} moved the pointer after {seen}"));
         }
         self.fence = now.fence.max(self.fence);
+        let stood = before.as_ref().and_then(|before| before.foreign.clone());
+        if stood.is_some() && now.foreign != stood {
+            self.breaks(8, "what served before flipside came was forgotten");
+        }
         let Some(to) = now.live() else { return };
         let from = before.as_ref().and_then(Routing::live);
         let environment = environments.iter().find(|e| e.release == to);
         let going_back = !now.reason.starts_with("deploy");
         let trusted = now.reason.starts_with("revert");
         match environment {
+            None if now.remembers(to) => {}
             None => self.breaks(1, format!("the pointer names {to}, which does not stand")),
             Some(_) if trusted => {
                 if !self.served.contains_key(&to) {

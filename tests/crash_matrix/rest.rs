@@ -87,7 +87,11 @@ impl Case {
                 .iter()
                 .any(|e| e.release == release && Environment::is_up(e))
         };
-        if let Some(live) = live.filter(|live| !up(*live)) {
+        let serves = |release: Release| {
+            let remembers = |it: &Routing| it.remembers(release);
+            up(release) || routing.as_ref().is_some_and(remembers)
+        };
+        if let Some(live) = live.filter(|live| !serves(*live)) {
             return Err(format!(
                 "promise 3: the pointer names {live}, which does not run"
             ));

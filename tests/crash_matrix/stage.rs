@@ -84,6 +84,8 @@ pub enum Verb {
     ApplyShared,
     /// No command: part of an environment that somebody left, of a release with this number.
     Leftover(u64),
+    /// No command: somebody else's server has been behind the pointer all along.
+    Foreign,
 }
 
 /// What came of it.
@@ -426,7 +428,7 @@ impl Actor {
         let ended = match verb {
             Verb::Deploy => {
                 let (plan, record) = (self.stage.as_read(), self.stage.record());
-                deploy(operator, plan, record, Drift::Refuse).await
+                deploy(operator, plan, record, Drift::Adopt).await
             }
             Verb::Rollback => self.back(None).await,
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
@@ -451,6 +453,11 @@ impl Actor {
             Verb::Leftover(release) => {
                 let images = Default::default();
                 lock(world).stand_up(&facts::spec(release, plan), &images, 3);
+                return Done::Exit(Exit::Done);
+            }
+            Verb::Foreign => {
+                let service = self.stage.service.clone();
+                lock(world).routings.insert(service, facts::foreign());
                 return Done::Exit(Exit::Done);
             }
         };

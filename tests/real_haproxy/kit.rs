@@ -17,6 +17,8 @@ pub struct Config {
     pub level: &'static str,
     /// The weight that its servers begin with.
     pub weight: u32,
+    /// What serves already: a line of its backend for each.
+    pub stood: Vec<String>,
 }
 
 impl Default for Config {
@@ -25,6 +27,7 @@ impl Default for Config {
             port: free_port(),
             level: "admin",
             weight: 1,
+            stood: Vec::new(),
         }
     }
 }
@@ -48,7 +51,9 @@ impl Haproxy {
             port,
             level,
             weight,
+            stood,
         } = config;
+        let stood: String = stood.iter().map(|line| format!("  {line}\n")).collect();
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().display();
         let config = format!(
@@ -66,7 +71,8 @@ impl Haproxy {
              \x20 load-server-state-from-file local\n\
              \x20 server-state-file-name {at}/shop.state\n\
              \x20 server-template blue 1-4 127.0.0.1:1 weight {weight} disabled\n\
-             \x20 server-template green 1-4 127.0.0.1:1 weight {weight} disabled\n"
+             \x20 server-template green 1-4 127.0.0.1:1 weight {weight} disabled\n\
+             {stood}"
         );
         std::fs::write(dir.path().join("haproxy.cfg"), config).unwrap();
         let child = spawn(dir.path());
@@ -106,8 +112,8 @@ impl Haproxy {
         Pointer::new(self.plan()).unwrap()
     }
 
-    /// Says a line to its socket, as a person would.
-    pub async fn says(&self, line: &str) {
+    /// Says a line to its socket, as a person would, and answers what it says.
+    pub async fn says(&self, line: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::UnixStream::connect(self.socket())
             .await
@@ -116,7 +122,9 @@ impl Haproxy {
             .write_all(format!("{line}\n").as_bytes())
             .await
             .unwrap();
-        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
     }
 
     /// Waits until a worker with another number answers.

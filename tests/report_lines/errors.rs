@@ -139,6 +139,10 @@ fn all() -> Vec<Error> {
             service: shop(),
             pointer: text("haproxy (socket: /run/haproxy/admin.sock)"),
         },
+        Error::Foreign {
+            service: shop(),
+            found: text(" at 10.0.0.7:80"),
+        },
         Error::Drifted {
             service: shop(),
             expected: text("shop@2"),
@@ -279,6 +283,10 @@ fn every_error_says_what_why_and_the_way_out() {
           hint: start it: docker start shop-1-web-1; go back all the same: flipside rollback shop --to 1 --force; its logs: flipside logs shop --release 1
         4 no-memory: neither journal nor marks say which release of `shop` has served; shop@1 is the likeliest
           hint: flipside rollback shop --to 1 --force
+        4 untrusted: the journal does not say what sends the traffic of `shop`, and labels on the engine, which anyone there can write, say haproxy (socket: /run/haproxy/admin.sock); it was not asked
+          hint: where that is right, say so with --trust-labels; else give the journal it is in: --state URL
+        4 foreign: something that is not flipside's serves `shop` at 10.0.0.7:80; nothing was touched
+          hint: take it for release 0, to which a rollback can go back: flipside deploy --adopt
         4 drifted: the pointer of `shop` names shop@1, not shop@2; nothing was moved
           hint: flipside status shop shows both; flipside deploy --force takes it over
         4 shared-differs: shared roles of `shop` differ from the plan; nothing was touched

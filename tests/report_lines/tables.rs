@@ -6,6 +6,7 @@ use flipside::core::plan::StandbyMode;
 use flipside::core::routing::{Route, Routing};
 use flipside::core::verdict::Outcome;
 use flipside::core::world::Cost;
+use flipside::report::foreign::ForeignView;
 use flipside::report::idle::Idle;
 use flipside::report::tables::{
     EnvironmentView, Fit, HistoryRow, PointerView, StatusView, history_json, history_text,
@@ -59,6 +60,7 @@ pub fn view() -> StatusView {
         live: Some(environment(2, Slot::Green, Fit::Yes)),
         standby: vec![environment(1, Slot::Blue, Fit::Yes)],
         candidate: None,
+        foreign: None,
         withdrawn: Vec::new(),
         unplaced: Vec::new(),
         pointer: PointerView {
@@ -296,6 +298,40 @@ fn status_of_a_pointer_that_is_away_guesses_nothing() {
 }
 
 #[test]
+fn status_tells_what_served_before() {
+    let mut view = view();
+    let foreign = |is_live| ForeignView {
+        is_live,
+        endpoints: vec!["10.0.0.7:80".parse().unwrap()],
+    };
+    view.foreign = Some(foreign(false));
+    view.standby = Vec::new();
+    let text = status_text(&view, NOON, 100);
+    let lines = "\
+shop@0 (foreign), from before flipside came, is remembered at 10.0.0.7:80
+
+back to what served before flipside came: flipside rollback shop
+";
+    assert!(text.ends_with(lines), "{text}");
+    view.foreign = Some(foreign(true));
+    view.live = None;
+    let mut there = routing(0);
+    (there.generation, there.foreign) = (0, Some(Null));
+    view.pointer.routing = Some(there);
+    check(
+        &status_text(&view, NOON, 100),
+        r#"
+        `shop` is served by what stood there before flipside came
+        the proxy pointer has nothing of flipside's on record
+
+        shop@0 (foreign), from before flipside came, gets the traffic at 10.0.0.7:80
+
+        take over what serves now, as release 0, with: flipside deploy --adopt
+    "#,
+    );
+}
+
+#[test]
 fn status_is_one_object_for_pipelines() {
     let value = status_json(&view());
     let keys: Vec<_> = value.as_object().unwrap().keys().collect();
@@ -305,6 +341,7 @@ fn status_is_one_object_for_pipelines() {
             "service",
             "live",
             "standby",
+            "foreign",
             "candidate",
             "withdrawn",
             "unplaced",

@@ -12,7 +12,7 @@ use flipside::core::plan::{
     Exposed, GrpcProbe, HeaderField, Host, HttpProbe, ImageSource, JsonValue, Limits, Plan, Policy,
     Pools, Probe, ProbeKind, ProbeTls, Pull, Role, Run, StandbyMode, Text, Verify,
 };
-use flipside::core::routing::{Deadline, Drained, Mark, Marks, Route, Routing};
+use flipside::core::routing::{Deadline, Drained, FOREIGN, Mark, Marks, Route, Routing};
 use flipside::core::shared::{GivenBack, Held};
 use flipside::core::sharing::Sharing;
 use flipside::core::verdict::Outcome;
@@ -208,6 +208,17 @@ pub fn routing() -> Routing {
         preview: None,
         foreign: None,
     }
+}
+
+/// Traffic that goes where it went before flipside came.
+pub fn foreign() -> Routing {
+    let there = Route {
+        release: FOREIGN,
+        slot: Slot::Blue,
+        weight: 100,
+        endpoints: vec!["192.0.2.7:80".parse().unwrap()],
+    };
+    Routing::foreign(vec![there], "server old 192.0.2.7:80".into())
 }
 
 /// A world with containers in every state.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use flipside::core::event::SwitchRefusal;
 use flipside::core::names::{Fence, Generation, Millis, Release, ServiceName};
 use flipside::core::progress::Sink;
-use flipside::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
+use flipside::core::routing::{Capabilities, Drained, FOREIGN, Guard, Mark, Routing};
 use flipside::core::world::ContainerState;
 use flipside::pointer::{Answer, Pointer, PointerError, Way};
 use flipside::probe::{Question, Vantage, VantageError};
@@ -128,6 +128,12 @@ fn answer(world: &FakeWorld, service: &ServiceName, way: Way) -> Answer {
         Way::Service => routing.live(),
         Way::Preview => routing.preview.or(routing.live()),
     };
+    if meant == Some(FOREIGN) {
+        return Answer {
+            release: meant,
+            status: Some(200),
+        };
+    }
     let live = meant.and_then(|release| routing.route(release));
     let standing = world.environments(service);
     let answers = live.is_some_and(|route| {

@@ -1,67 +1,125 @@
-//! What a routing means for the servers of both slots.
+//! What a routing means for the servers of a backend: those of both slots, and those that stood there
+//! before flipside came.
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
 use super::super::PointerError;
 use super::table::{Admin, Server};
-use crate::core::names::{Release, Slot};
-use crate::core::routing::{Route, Routing};
+use crate::core::names::Slot;
+use crate::core::routing::{FOREIGN, Route, Routing};
+
+/// How a server shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Wanted {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
+    weight: u32,
+    admin: Admin,
+}
+
+impl Wanted {
+    fn serves(&self) -> bool {
+        self.admin == Admin::Ready && self.weight > 0
+    }
+}
+
+/// How `desired` wants the servers that it says something of: those of a release in its slot, in the
+/// order of their numbers, or those that stood there before flipside came, as they were.
+///
+/// # Errors
+/// Where a slot has fewer servers than the release has replicas, or nothing is on record of what
+/// stood there.
+fn wanted(
+    backend: &str,
+    servers: &[Server],
+    desired: &Routing,
+) -> Result<Vec<Wanted>, PointerError> {
+    let mut all = Vec::new();
+    for route in desired.routes.iter().filter(|route| route.weight > 0) {
+        if route.release == FOREIGN {
+            let foreign = desired.foreign.clone().unwrap_or_default();
+            let stood: Vec<Wanted> =
+                serde_json::from_value(foreign).map_err(|error| PointerError::Failed {
+                    what: format!("what the servers of `{backend}` were is not on record: {error}"),
+                    hint: None,
+                })?;
+            return Ok(stood);
+        }
+        let of_slot = servers
+            .iter()
+            .filter(|server| server.slot().is_some_and(|(slot, _)| slot == route.slot));
+        let (there, slot) = (of_slot.clone().count(), route.slot);
+        let replicas = route.endpoints.len();
+        if replicas > there {
+            return Err(PointerError::Failed {
+                what: format!(
+                    "the backend `{backend}` has {there} servers `{slot}1` and on, and the release \
+                     has {replicas} replicas"
+                ),
+                hint: Some(format!(
+                    "make room: `server-template {slot} 1-{replicas} 127.0.0.1:1 disabled`"
+                )),
+            });
+        }
+        let weight = share(route, desired);
+        all.extend(
+            of_slot
+                .zip(&route.endpoints)
+                .map(|(server, endpoint)| Wanted {
+                    name: server.name.clone(),
+                    address: Some(*endpoint),
+                    weight,
+                    admin: Admin::Ready,
+                }),
+        );
+    }
+    Ok(all)
+}
 
 /// The commands that make `desired` true: what shall serve is ready before the rest drains.
 ///
 /// # Errors
-/// Where a slot has fewer servers than the release has replicas.
+/// Where a slot has fewer servers than the release has replicas, or nothing is on record of what
+/// stood there before flipside came.
 pub(super) fn commands(
     backend: &str,
     servers: &[Server],
     desired: &Routing,
 ) -> Result<Vec<String>, PointerError> {
+    let wanted = wanted(backend, servers, desired)?;
     let (mut ready, mut rest) = (Vec::new(), Vec::new());
-    for slot in [Slot::Blue, Slot::Green] {
-        let of_slot = servers.iter().filter(|server| is_of(server, slot));
-        let route = desired
-            .routes
-            .iter()
-            .find(|route| route.slot == slot && route.weight > 0);
-        let endpoints = route.map_or(&[][..], |route| &route.endpoints);
-        let there = of_slot.clone().count();
-        if endpoints.len() > there {
-            return Err(PointerError::Failed {
-                what: format!(
-                    "the backend `{backend}` has {there} servers `{slot}1` and on, and the release has {} replicas",
-                    endpoints.len()
-                ),
-                hint: Some(format!(
-                    "make room: `server-template {slot} 1-{} 127.0.0.1:1 disabled`",
-                    endpoints.len()
-                )),
-            });
+    for server in servers {
+        let name = format!("{backend}/{}", server.name);
+        let Some(wanted) = wanted.iter().find(|wanted| wanted.name == server.name) else {
+            if server.admin == Admin::Ready {
+                rest.push(format!("set server {name} state drain"));
+            }
+            continue;
+        };
+        if let Some(address) = wanted.address.filter(|_| wanted.address != server.address) {
+            let (ip, port) = (address.ip(), address.port());
+            ready.push(format!("set server {name} addr {ip} port {port}"));
         }
-        let weight = route.map_or(0, |route| share(route, desired));
-        for (index, server) in of_slot.enumerate() {
-            let name = format!("{backend}/{}", server.name);
-            let Some(endpoint) = endpoints.get(index) else {
-                if server.admin == Admin::Ready {
-                    rest.push(format!("set server {name} state drain"));
-                }
-                continue;
-            };
-            if server.address != Some(*endpoint) {
-                let (ip, port) = (endpoint.ip(), endpoint.port());
-                ready.push(format!("set server {name} addr {ip} port {port}"));
-            }
+        if wanted.weight != server.weight {
+            let weight = wanted.weight;
             ready.push(format!("set server {name} weight {weight}"));
-            if server.admin != Admin::Ready {
-                ready.push(format!("set server {name} state ready"));
-            }
+        }
+        if wanted.admin != server.admin {
+            let list = match wanted.serves() {
+                true => &mut ready,
+                false => &mut rest,
+            };
+            list.push(format!("set server {name} state {}", wanted.admin.word()));
         }
     }
     ready.extend(rest);
     Ok(ready)
-}
-
-fn is_of(server: &Server, of: Slot) -> bool {
-    server.slot().is_some_and(|(slot, _)| slot == of)
 }
 
 /// A route's weight per server, of 256 for all that a slot may have.
@@ -79,43 +137,53 @@ fn share(route: &Route, desired: &Routing) -> u32 {
 
 /// Whether HAProxy sends new requests as `routing` wants it, and nowhere else.
 pub(super) fn is_so(servers: &[Server], routing: &Routing) -> bool {
-    let served: Vec<_> = servers
-        .iter()
-        .filter(|server| server.serves())
-        .filter_map(|server| Some((server.slot()?.0, server.address?, server.weight)))
-        .collect();
-    let mut wanted = Vec::new();
-    for route in routing.routes.iter().filter(|route| route.weight > 0) {
-        let weight = share(route, routing);
-        let endpoints = route.endpoints.iter();
-        wanted.extend(endpoints.map(|endpoint| (route.slot, *endpoint, weight)));
-    }
-    let sorted = |mut list: Vec<(Slot, std::net::SocketAddr, u32)>| {
-        list.sort_by_key(|(slot, endpoint, _)| (slot.as_str(), *endpoint));
-        list
+    let Ok(wanted) = wanted("", servers, routing) else {
+        return false;
     };
-    sorted(served) == sorted(wanted)
+    let wanted = wanted.into_iter().filter(Wanted::serves);
+    let wanted: BTreeMap<_, _> = wanted
+        .map(|server| (server.name, (server.address, server.weight)))
+        .collect();
+    let serving = servers.iter().filter(|server| server.serves());
+    let found: BTreeMap<_, _> = serving
+        .map(|server| (server.name.clone(), (server.address, server.weight)))
+        .collect();
+    wanted == found
 }
 
-/// What is found where no record fits: routes of nobody's release.
+/// What is found where no record fits: routes of nobody's release, one for each slot and one for
+/// what is in none.
 pub(super) fn routes(servers: &[Server]) -> Vec<Route> {
-    let of = |slot: Slot| {
-        let serving = servers
-            .iter()
-            .filter(|server| is_of(server, slot) && server.serves());
-        let endpoints: Vec<_> = serving
-            .clone()
-            .filter_map(|server| server.address)
-            .collect();
-        (!endpoints.is_empty()).then(|| Route {
-            release: Release(0),
-            slot,
-            weight: serving.map(|server| server.weight).max().unwrap_or(0),
+    let of = |slot: Option<Slot>| {
+        let serving = servers.iter().filter(|server| server.serves());
+        let of_it = serving.filter(|server| server.slot().map(|(slot, _)| slot) == slot);
+        let endpoints: Vec<_> = of_it.clone().filter_map(|server| server.address).collect();
+        let weight = of_it.map(|server| server.weight).max()?;
+        Some(Route {
+            release: FOREIGN,
+            slot: slot.unwrap_or(Slot::Blue),
+            weight,
             endpoints,
         })
     };
-    [Slot::Blue, Slot::Green]
+    [None, Some(Slot::Blue), Some(Slot::Green)]
         .into_iter()
         .filter_map(of)
         .collect()
+}
+
+/// What serves where nothing is on record; none where nothing does.
+pub(super) fn foreign(servers: &[Server]) -> Option<Routing> {
+    let routes = routes(servers);
+    let all: Vec<_> = servers
+        .iter()
+        .map(|server| Wanted {
+            name: server.name.clone(),
+            address: server.address,
+            weight: server.weight,
+            admin: server.admin,
+        })
+        .collect();
+    let foreign = serde_json::to_value(all).ok()?;
+    (!routes.is_empty()).then(|| Routing::foreign(routes, foreign))
 }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::names::Slot;
 
 /// One server of a backend.
@@ -21,7 +23,8 @@ pub(super) struct Server {
 }
 
 /// What an operator has made of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Admin {
     /// It gets its share.
     Ready,
@@ -29,6 +32,17 @@ pub(super) enum Admin {
     Drain,
     /// Nobody.
     Maint,
+}
+
+impl Admin {
+    /// As `set server … state` takes it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        }
+    }
 }
 
 /// Bits of `srv_admin_state`: maintenance forced, inherited, for want of a resolved name. (That of a
