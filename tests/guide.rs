@@ -9,6 +9,7 @@ use flipside::core::plan::Policy;
 use flipside::error::Exit;
 use flipside::guide::PAGES;
 use flipside::plan::load;
+use flipside::pointer::SECTIONS;
 
 use super::support::sample::NO_INPUTS;
 
@@ -193,6 +194,31 @@ fn exit_codes_are_the_same_everywhere() {
 }
 
 #[test]
+fn every_kind_of_pointer_has_its_row_and_its_page() {
+    for section in SECTIONS {
+        let row = format!("| `{}` |", section.kind);
+        assert!(page("pointers").contains(&row), "{row}");
+        let keys = section.keys.iter().map(|key| key.name);
+        let text = match section.kind {
+            "proxy" => page("plan"),
+            kind => page(kind),
+        };
+        for key in keys {
+            assert!(
+                text.contains(&format!("`{key}`")) || text.contains(&format!("{key}:")),
+                "{key}"
+            );
+        }
+        let sample = root().join("plans").join(format!("{}.yaml", section.kind));
+        assert!(
+            section.kind == "proxy" || sample.exists(),
+            "{}",
+            sample.display()
+        );
+    }
+}
+
+#[test]
 fn plans_are_accepted_and_their_defaults_are_the_programs() {
     let blocks = |topic: &str| {
         let yaml = fenced(page(topic)).into_iter();
@@ -200,7 +226,10 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
             .map(|b| b.text)
     };
     let whole = blocks("plan").next().unwrap();
-    let parts = ["plan", "standby", "hooks"].into_iter().flat_map(blocks);
+    let kinds = SECTIONS.iter().map(|section| section.kind);
+    let kinds = kinds.filter(|kind| *kind != "proxy");
+    let pages = ["plan", "standby", "hooks"].into_iter().chain(kinds);
+    let parts = pages.flat_map(blocks);
     for part in parts {
         // What a page shows of a plan stands in for the whole plan's.
         let key = |line: &str| match line.starts_with(' ') {

@@ -19,7 +19,7 @@ use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
 use crate::plan::{self, Accounted, Entry, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
 use crate::pointer::proxy::{Newer, ProxyPointer};
-use crate::pointer::{self, Pointer};
+use crate::pointer::{self, Pointer, PointerError};
 use crate::probe::Vantage;
 use crate::report::Report;
 
@@ -225,9 +225,11 @@ impl Context {
     ) -> Result<Ways, Error> {
         let embedded = plan.filter(|plan| plan.kind == pointer::proxy::SECTION.kind);
         if let (Some(plan), None) = (plan, embedded) {
-            let opened = pointer::open(plan);
-            let opened = opened
-                .map_err(|error| Error::of_pointer(service.as_str(), error, Touched::Nothing))?;
+            let of_pointer = |error| Error::of_pointer(service.as_str(), error, Touched::Nothing);
+            let opened = pointer::open(plan).map_err(of_pointer)?;
+            if !client.is_local() {
+                return Err(of_pointer(out_of_its_reach(&plan.kind, client.address())));
+            }
             return Ok((opened, Arc::new(crate::probe::Here)));
         }
         let plan = embedded.map(PointerPlan::read).transpose();
@@ -387,6 +389,21 @@ impl Context {
                 touched: Touched::Nothing,
             })?;
         Ok(line.trim().to_owned())
+    }
+}
+
+/// That the addresses of containers on `engine` are of that host alone.
+fn out_of_its_reach(kind: &str, engine: &str) -> PointerError {
+    PointerError::Failed {
+        what: format!(
+            "a pointer `{kind}` sends traffic to the containers' own addresses, which are reached \
+             from the engine's host alone, and the engine is {engine}"
+        ),
+        hint: Some(
+            "run flipside on that host, or let the embedded proxy there be the pointer: \
+             `pointer: {proxy: {listen: \":8080\"}}`"
+                .into(),
+        ),
     }
 }
 

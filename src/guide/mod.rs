@@ -9,11 +9,17 @@ pub mod compose {
 pub mod exit_codes {
     #![doc = include_str!("exit-codes.md")]
 }
+pub mod haproxy {
+    #![doc = include_str!("haproxy.md")]
+}
 pub mod hooks {
     #![doc = include_str!("hooks.md")]
 }
 pub mod plan {
     #![doc = include_str!("plan.md")]
+}
+pub mod pointers {
+    #![doc = include_str!("pointers.md")]
 }
 pub mod rollback {
     #![doc = include_str!("rollback.md")]
@@ -50,6 +56,16 @@ pub const PAGES: &[Page] = &[
         topic: "compose",
         about: "From Compose to blue/green in ten minutes",
         text: include_str!("compose.md"),
+    },
+    Page {
+        topic: "pointers",
+        about: "What sends the traffic, and what served before flipside came",
+        text: include_str!("pointers.md"),
+    },
+    Page {
+        topic: "haproxy",
+        about: "HAProxy as the pointer",
+        text: include_str!("haproxy.md"),
     },
     Page {
         topic: "rollback",

@@ -60,7 +60,7 @@ pub const SECTION: Section = Section {
         Key {
             name: "state",
             also: None,
-            takes: Takes::Text("a path"),
+            takes: Takes::Path,
             missing: Some((
                 "HAProxy forgets at a reload what it was told, unless that is in its state file",
                 "add `state: PATH`, that of its backend's `server-state-file-name`",

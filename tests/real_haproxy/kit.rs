@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flipside::pointer::haproxy::{Haproxy as Pointer, HaproxyPlan};
 use rustix::process::{Pid, Signal, kill_process};
@@ -127,26 +128,28 @@ impl Haproxy {
         said
     }
 
-    /// Waits until a worker with another number answers.
-    async fn serves_as_another_than(&self, before: Option<u32>) -> u32 {
-        let socket = self.socket();
-        until("a worker", async || {
-            let pid = worker(&socket).await?;
-            (Some(pid) != before).then_some(pid)
-        })
-        .await
-    }
-
     async fn serves(&self) -> u32 {
-        self.serves_as_another_than(None).await
+        let socket = self.socket();
+        until("a worker", async || worker(&socket).await).await
     }
 
-    /// `systemctl reload haproxy`.
+    /// `systemctl reload haproxy`. A master that has only just begun to wait may take a signal and
+    /// not heed it: it is told again until another worker answers.
     pub async fn reload(&self) {
         let before = self.serves().await;
         let master = Pid::from_raw(self.child.id() as i32).unwrap();
+        let socket = self.socket();
+        let mut told = Instant::now();
         kill_process(master, Signal::USR2).unwrap();
-        self.serves_as_another_than(Some(before)).await;
+        until("another worker", async || {
+            if told.elapsed() > Duration::from_secs(2) {
+                told = Instant::now();
+                kill_process(master, Signal::USR2).unwrap();
+            }
+            let pid = worker(&socket).await?;
+            (pid != before).then_some(())
+        })
+        .await;
     }
 
     /// Ended.
@@ -164,6 +167,10 @@ impl Haproxy {
 
 impl Drop for Haproxy {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("log"));
+            eprintln!("haproxy said: {}", log.unwrap_or_default());
+        }
         end(&mut self.child);
     }
 }

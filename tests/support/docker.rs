@@ -77,9 +77,14 @@ pub fn api() -> bollard::Docker {
         major_version: 1,
         minor_version: 41,
     };
+    bollard::Docker::connect_with_unix(&socket(), 120, &version).unwrap()
+}
+
+/// The path of the engine's socket.
+pub fn socket() -> String {
     let address = std::env::var("DOCKER_HOST");
     let address = address.unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-    bollard::Docker::connect_with_unix(&address, 120, &version).unwrap()
+    address.trim_start_matches("unix://").to_owned()
 }
 
 /// One test's service on the real engine.
