@@ -319,9 +319,15 @@ impl Drive<'_> {
     }
 
     /// What went wrong may be the work of one who has taken over, from a process that stood still
-    /// for less than its lease lives: then nothing of it is this run's, and nothing is recorded.
+    /// for less than its lease lives: then nothing of it is this run's, and nothing is recorded. And
+    /// where the pointer does not refuse what comes too late, a move that went well may have come too
+    /// late.
     async fn believe(&self, action: &Action, event: Event) -> Result<Event, Stopped> {
         match event {
+            Event::Switched { .. } if !self.performer.is_fenced() => {
+                self.lease.confirm().await?;
+                Ok(event)
+            }
             Event::SwitchRefused { why, found } => {
                 let fence = self.lease.hold().await?;
                 self.lease.confirm().await?;

@@ -17,7 +17,7 @@ use crate::core::mask::Mask;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::{Probe, Run};
 use crate::core::progress::Sink;
-use crate::core::routing::{Drained, FOREIGN, Mark, Route, Routing};
+use crate::core::routing::{Drained, FOREIGN, Guard, Mark, Route, Routing};
 use crate::core::state::{Bake, State};
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, Spec};
@@ -115,6 +115,12 @@ impl Performer {
             moved: Mutex::default(),
             stop: watch::Sender::new(false),
         }
+    }
+
+    /// Whether the pointer itself refuses what comes too late.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.with.pointer.capabilities().guard == Guard::Fenced
     }
 
     /// Performs `action` and says what came of it, without the plan's secrets. Being dropped halfway

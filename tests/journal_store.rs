@@ -393,7 +393,7 @@ async fn status_of_a_thousand_releases_asks_the_store_five_times() {
     }
     let world = FakeWorld::new();
     let operator = Operator {
-        kind: "proxy".into(),
+        outside: None,
         service: shop(),
         engine: Arc::new(FakeEngine::over(&world)),
         pointer: Arc::new(FakePointer::over(&world, &shop())),

@@ -34,7 +34,7 @@ impl Waiter {
     fn new(world: &Shared, lock_wait: Duration) -> Self {
         let err = Paper::default();
         let operator = Operator {
-            kind: "proxy".into(),
+            outside: None,
             service: shop(),
             engine: Arc::new(FakeEngine::over(world)),
             pointer: Arc::new(FakePointer::over(world, &shop())),

@@ -14,7 +14,7 @@ mod marks;
 mod proxy;
 mod rivals;
 mod rollback;
-mod running;
+pub mod running;
 mod signals;
 mod sleep;
 pub mod small;

@@ -192,14 +192,13 @@ impl Context {
         set: &[(String, String)],
     ) -> Result<Operator, Error> {
         self.service.get_or_init(|| service.clone());
-        let kind = pointer
-            .map_or("proxy", |plan| plan.kind.as_str())
-            .to_owned();
+        let outside = pointer.filter(|plan| plan.kind != pointer::proxy::SECTION.kind);
+        let outside = outside.cloned();
         let (pointer, vantage) = self.ways(&client, &service, pointer, newer)?;
         Ok(Operator {
             service,
             engine: Arc::new(BoundedEngine(Arc::new(Docker::new(client)))),
-            kind,
+            outside,
             pointer: Arc::new(BoundedPointer(pointer)),
             vantage,
             journal: self.journal().await,

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::core::event::{MarkKeeper, Verb};
 use crate::core::names::{Fence, Release, ServiceName};
-use crate::core::plan::{Hook, Plan};
+use crate::core::plan::{Hook, Plan, PointerPlan};
 use crate::core::progress::Silent;
 use crate::core::routing::Marks;
 use crate::core::sleep;
@@ -71,8 +71,9 @@ pub struct Operator {
     pub service: ServiceName,
     /// Where environments stand.
     pub engine: Arc<dyn Engine>,
-    /// Which kind of thing sends traffic.
-    pub kind: String,
+    /// What the plan says of what sends traffic, where that is not the embedded proxy: each run
+    /// records it, so that the next command finds it in the newest.
+    pub outside: Option<PointerPlan>,
     /// What sends traffic.
     pub pointer: Arc<dyn Pointer>,
     /// From where addresses are checked.
@@ -219,6 +220,13 @@ pub struct Held {
 }
 
 impl Operator {
+    /// Which kind of thing sends traffic.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        let outside = self.outside.as_ref();
+        outside.map_or("proxy", |plan| plan.kind.as_str())
+    }
+
     /// Looks at engine and pointer.
     ///
     /// # Errors

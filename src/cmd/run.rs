@@ -306,7 +306,7 @@ impl Operator {
                 Verb::Prune { .. } | Verb::Down { .. } | Verb::Apply { .. } => Vec::new(),
             },
             verb,
-            pointer: None,
+            pointer: self.outside.clone(),
             plan: None,
         }
     }

@@ -154,7 +154,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
         shared,
         unused,
         pointer: PointerView {
-            kind: operator.kind.clone(),
+            kind: operator.kind().to_owned(),
             routing: world.routing.clone(),
             away,
             agrees,

@@ -1,10 +1,10 @@
 //! HAProxy as a pointer, by its runtime API.
 //!
-//! One backend holds the servers of both slots, `blue1`, `blue2`, … and `green1`, `green2`, …, as
-//! `server-template blue 1-4 127.0.0.1:1 disabled` makes them. A switch gives the servers of one slot
-//! their addresses and makes them ready, then lets those of the other drain; once nothing is in
-//! flight to them they go to maintenance, so that no cookie and no stick table leads there. Or a map
-//! names the backend of the slot, `shop_blue` or `shop_green`: then one word switches all.
+//! One backend holds the servers of both slots, `blue1`, `blue2`, … and `green1`, `green2`, …, made by
+//! lines such as `server-template blue 1-4 unset.invalid:1 init-addr last,127.0.0.1 disabled`. A switch
+//! gives the servers of one slot their addresses and makes them ready, then lets those of the other
+//! drain; once nothing is in flight to them they go to maintenance, so that no cookie and no stick
+//! table leads there.
 //!
 //! What is set at run time is forgotten by a reload, so it is written to the backend's state file as
 //! well, in HAProxy's own form, and with it, in a comment, what a routing says beside addresses and
@@ -21,6 +21,7 @@ use super::outside::Outside;
 use super::record::{self, Due, Record};
 use super::section::{Key, Section, Takes};
 use super::{Answer, Pointer, PointerError, Way};
+use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Route, Routing};
@@ -161,6 +162,20 @@ impl Haproxy {
         if servers.iter().all(|server| server.slot().is_none()) {
             return Err(self.refused(&said));
         }
+        if let Some(fixed) = servers
+            .iter()
+            .find(|it| it.slot().is_some() && !it.has_name)
+        {
+            return Err(PointerError::Failed {
+                what: format!(
+                    "the servers of the backend `{backend}` of {} have no name, as `{}`: a reload \
+                     would take their addresses from the configuration, not from the state file",
+                    self.describe(),
+                    fixed.name
+                ),
+                hint: Some(format!("give it: {}", slots::lines(4))),
+            });
+        }
         Ok(servers)
     }
 
@@ -195,9 +210,7 @@ impl Haproxy {
                 "the backend `{backend}` of {} has no servers for the two slots",
                 self.describe()
             );
-            let lines = "server-template blue 1-4 127.0.0.1:1 disabled` and \
-                         `server-template green 1-4 127.0.0.1:1 disabled";
-            (what, format!("give it: `{lines}`"))
+            (what, format!("give it: {}", slots::lines(4)))
         };
         PointerError::Failed {
             what,
@@ -271,6 +284,26 @@ impl Haproxy {
         }
     }
 
+    /// Somebody else has written since this write's look: what is on record is theirs, and is made true
+    /// again.
+    async fn too_late(&self, theirs: Record) -> PointerError {
+        let put_right = async {
+            let Some(routing) = theirs.into_routing() else {
+                return Ok(None);
+            };
+            let commands = slots::commands(&self.plan.backend, &self.servers().await?, &routing)?;
+            self.said(&commands).await?;
+            Ok(Some(routing))
+        };
+        match put_right.await {
+            Ok(found) => PointerError::Refused {
+                why: SwitchRefusal::Moved,
+                found: found.map(Box::new),
+            },
+            Err(error) => error,
+        }
+    }
+
     /// What is counted of the servers, by their names.
     async fn counts(&self) -> Result<std::collections::BTreeMap<String, Counts>, PointerError> {
         let backend = &self.plan.backend;
@@ -318,6 +351,7 @@ impl Pointer for Haproxy {
         expected: Option<Generation>,
         desired: &Routing,
     ) -> Result<Generation, PointerError> {
+        self.may_be_changed().await?;
         let (servers, found) = self.look().await?;
         let generation = match record::due(found.as_ref(), expected, desired)? {
             Due::Nothing(generation) => return Ok(generation),
@@ -328,21 +362,26 @@ impl Pointer for Haproxy {
             ..desired.clone()
         };
         let commands = slots::commands(&self.plan.backend, &servers, &desired)?;
-        self.may_be_changed().await?;
-        self.remember(&Record::of_move(found.as_ref(), &desired))
-            .await?;
+        let meant = Record::of_move(found.as_ref(), &desired);
+        self.remember(&meant).await?;
         let lost = |why: String| PointerError::Lost {
             pointer: self.describe(),
             why,
         };
+        // Whatever became of the answer, what it has done is seen by looking.
         let said = self.socket.say(&commands).await;
-        let said = said.map_err(|error| lost(error.to_string()))?;
         let servers = self
             .servers()
             .await
             .map_err(|error| lost(error.to_string()))?;
         if !slots::is_so(&servers, &desired) {
-            return Err(self.unmoved(&said));
+            return Err(match said {
+                Ok(said) => self.unmoved(&said),
+                Err(error) => lost(error.to_string()),
+            });
+        }
+        if let Some(theirs) = self.record().await?.filter(|record| *record != meant) {
+            return Err(self.too_late(theirs).await);
         }
         let remembered = self.remember(&Record::of(&desired)).await;
         remembered.map_err(|error| lost(error.to_string()))?;

@@ -51,6 +51,12 @@ impl Record {
         }
     }
 
+    /// What was made true last.
+    #[must_use]
+    pub fn into_routing(self) -> Option<Routing> {
+        self.now
+    }
+
     /// Reads what [`Record::line`] wrote.
     ///
     /// # Errors

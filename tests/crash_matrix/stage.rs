@@ -308,7 +308,7 @@ impl Stage {
         });
         let (world, plan) = (Arc::clone(&self.world), self.plan.clone());
         let operator = Operator {
-            kind: "proxy".into(),
+            outside: None,
             service: self.service.clone(),
             engine: Arc::clone(&door) as Arc<_>,
             pointer: Arc::clone(&door) as Arc<_>,

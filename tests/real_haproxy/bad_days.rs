@@ -143,6 +143,31 @@ async fn a_write_whose_writer_died_is_the_routing_that_it_meant() {
     answers(&fixture, 2).await;
 }
 
+/// HAProxy takes no address from its state file for these.
+#[tokio::test]
+async fn servers_that_would_lose_their_addresses_are_refused() {
+    let haproxy = Haproxy::start_with(Config {
+        servers: "127.0.0.1:1",
+        ..Config::default()
+    })
+    .await;
+    let fixture = behind(haproxy.pointer()).await;
+    for refused in [
+        fixture.pointer.foresee().await,
+        fixture.pointer.write(None, &fixture.to(1)).await.map(drop),
+    ] {
+        let Err(PointerError::Failed { what, hint }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            what.contains("a reload would take their addresses"),
+            "{what}"
+        );
+        assert!(hint.unwrap().contains("init-addr last"));
+    }
+    assert!(!haproxy.plan().state.exists());
+}
+
 #[tokio::test]
 async fn servers_that_begin_with_weight_0_serve() {
     let haproxy = Haproxy::start_with(Config {

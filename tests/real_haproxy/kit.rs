@@ -18,6 +18,8 @@ pub struct Config {
     pub level: &'static str,
     /// The weight that its servers begin with.
     pub weight: u32,
+    /// The address of its servers.
+    pub servers: &'static str,
     /// What serves already: a line of its backend for each.
     pub stood: Vec<String>,
 }
@@ -28,6 +30,7 @@ impl Default for Config {
             port: free_port(),
             level: "admin",
             weight: 1,
+            servers: "unset.invalid:1 init-addr last,127.0.0.1",
             stood: Vec::new(),
         }
     }
@@ -52,6 +55,7 @@ impl Haproxy {
             port,
             level,
             weight,
+            servers,
             stood,
         } = config;
         let stood: String = stood.iter().map(|line| format!("  {line}\n")).collect();
@@ -71,8 +75,8 @@ impl Haproxy {
              backend shop\n\
              \x20 load-server-state-from-file local\n\
              \x20 server-state-file-name {at}/shop.state\n\
-             \x20 server-template blue 1-4 127.0.0.1:1 weight {weight} disabled\n\
-             \x20 server-template green 1-4 127.0.0.1:1 weight {weight} disabled\n\
+             \x20 server-template blue 1-4 {servers} weight {weight} disabled\n\
+             \x20 server-template green 1-4 {servers} weight {weight} disabled\n\
              {stood}"
         );
         std::fs::write(dir.path().join("haproxy.cfg"), config).unwrap();

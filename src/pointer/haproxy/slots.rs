@@ -62,9 +62,7 @@ fn wanted(
                     "the backend `{backend}` has {there} servers `{slot}1` and on, and the release \
                      has {replicas} replicas"
                 ),
-                hint: Some(format!(
-                    "make room: `server-template {slot} 1-{replicas} 127.0.0.1:1 disabled`"
-                )),
+                hint: Some(format!("make room: {}", lines(replicas))),
             });
         }
         let weight = share(route, desired);
@@ -80,6 +78,17 @@ fn wanted(
         );
     }
     Ok(all)
+}
+
+/// The lines of a backend with room for so many replicas. Only servers with a name get their
+/// addresses back from a state file; the name is looked up nowhere.
+pub(super) fn lines(replicas: usize) -> String {
+    let of = |slot: Slot| {
+        format!(
+            "`server-template {slot} 1-{replicas} unset.invalid:1 init-addr last,127.0.0.1 disabled`"
+        )
+    };
+    format!("{} and {}", of(Slot::Blue), of(Slot::Green))
 }
 
 /// The commands that make `desired` true: what shall serve is ready before the rest drains.

@@ -49,6 +49,12 @@ async fn exchange<S: AsyncReadExt + AsyncWriteExt + Unpin>(
 ) -> io::Result<String> {
     stream.write_all(line.as_bytes()).await?;
     let mut reply = Vec::new();
-    stream.take(MOST).read_to_end(&mut reply).await?;
+    // Even a command that has nothing to say is answered with an empty line.
+    if stream.take(MOST).read_to_end(&mut reply).await? == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "it closed the connection without an answer",
+        ));
+    }
     Ok(String::from_utf8_lossy(&reply).into_owned())
 }

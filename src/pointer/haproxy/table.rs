@@ -18,6 +18,8 @@ pub(super) struct Server {
     /// What it gets relative to the others, 0 to 256.
     pub(super) weight: u32,
     pub(super) admin: Admin,
+    /// Whether the configuration has a name for it, not an address.
+    pub(super) has_name: bool,
     /// Whether it is up, as far as health checks are made.
     pub(super) up: bool,
 }
@@ -101,6 +103,7 @@ pub(super) fn servers(text: &str) -> Vec<Server> {
                     _ if admin & DRAIN > 0 => Admin::Drain,
                     _ => Admin::Ready,
                 },
+                has_name: row.get("srv_fqdn").is_some_and(|name| *name != "-"),
                 up: number(&row, "srv_op_state")? == 2,
             })
         })
