@@ -23,6 +23,7 @@ mod real_bad_days;
 mod real_crash;
 mod real_docker;
 mod real_haproxy;
+mod real_nftables;
 mod real_pointer;
 mod real_readme;
 mod real_shared;

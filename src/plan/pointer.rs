@@ -13,8 +13,8 @@ use crate::pointer::section::{Key, Section, Takes};
 use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
-const LATER: [&str; 9] = [
-    "nginx", "caddy", "traefik", "envoy", "nftables", "alb", "route53", "dns", "exec",
+const LATER: [&str; 8] = [
+    "nginx", "caddy", "traefik", "envoy", "alb", "route53", "dns", "exec",
 ];
 
 pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {

@@ -17,6 +17,7 @@ use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
 pub mod haproxy;
+pub mod nftables;
 pub mod outside;
 pub mod proxy;
 pub mod record;
@@ -31,6 +32,7 @@ use section::Section;
 pub fn open(plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
     Ok(match plan.kind.as_str() {
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
+        "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
         kind => {
             return Err(PointerError::Failed {
                 what: format!("this flipside knows no pointer `{kind}`"),
@@ -51,7 +53,7 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
 }
 
 /// What plans may say of each kind.
-pub const SECTIONS: [&Section; 2] = [&proxy::SECTION, &haproxy::SECTION];
+pub const SECTIONS: [&Section; 3] = [&proxy::SECTION, &haproxy::SECTION, &nftables::SECTION];
 
 /// The section of the kind with this name.
 #[must_use]

@@ -83,13 +83,13 @@ remove_directory() {
     as_root rm -rf "$1" 2>/dev/null || rm -rf "$1"
 }
 
-# sweep_networks [RUN]: namespaces of second daemons; of all runs only those that are old.
+# sweep_networks [RUN]: namespaces of second daemons and of tests; of all runs only those that are old.
 sweep_networks() {
     local place name
-    for place in "/run/netns/fs-${1:-}"*; do
+    for place in "/run/netns/fs-${1:-}"* "/run/netns/t-${1:-}"*; do
         [ -e "$place" ] || continue
         name=${place##*/}
-        [[ $name =~ ^fs-([0-9a-f]{4})?[0-9a-f]{8}$ ]] || continue
+        [[ $name =~ ^fs-([0-9a-f]{4})?[0-9a-f]{8}$ ]] || is_of_tests "$name" || continue
         [ -n "${1:-}" ] || [ "$(($(date +%s) - $(stat -c %Y "$place")))" -gt "$SWEEP_AGE" ] || continue
         as_root ip netns pids "$name" 2>/dev/null | while read -r pid; do
             as_root kill -KILL "$pid" 2>/dev/null

@@ -1,0 +1,562 @@
+//! The kernel as a pointer: connections to the service's addresses are led to the containers' own
+//! ones by a table of flipside's, `table inet flipside_SERVICE`.
+//!
+//! New connections draw one of 10 000 numbers; a map leads each number to an endpoint. What is open
+//! stays where it is until it ends, or until the drain's limit, when its packets are answered with a
+//! reset. Every write is one transaction: all of it becomes true at once, or none.
+//!
+//! The table is its own record: who wrote it, when and why stands in it, in comments, so nothing can
+//! come between the two. A copy is kept in a file, from which the kernel is told again after a start
+//! of the machine.
+//!
+//! Guard: `compare-and-set`. A transaction names each rule that was read by its handle, which no
+//! other rule and no later version of it has; where one has gone the kernel refuses all of it.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::outside::Outside;
+use super::record::{self, Due};
+use super::{Answer, Pointer, PointerError, Way};
+use crate::core::event::SwitchRefusal;
+use crate::core::names::{Fence, Generation, Millis, Release};
+use crate::core::progress::{Progress, Sink};
+use crate::core::routing::{Capabilities, Drained, FOREIGN, Guard, Mark, Routing};
+use flows::Flow;
+use listing::Table;
+use program::Ran;
+use rules::{Listener, Record};
+
+mod flows;
+mod forward;
+mod listing;
+mod needs;
+mod program;
+mod rules;
+mod said;
+
+pub use said::SECTION;
+
+/// What a plan says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NftablesPlan {
+    /// The table, of flipside's own.
+    pub table: String,
+    /// The service's addresses and ports.
+    pub listen: Vec<String>,
+    /// Where the service is reached.
+    pub url: String,
+    /// Host names, lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The copy of the table, absolute.
+    pub state: PathBuf,
+    /// The program.
+    #[serde(default = "nft")]
+    pub nft: String,
+    /// Whether a drain without any time resets nothing.
+    #[serde(default)]
+    pub keep_flows: bool,
+}
+
+fn nft() -> String {
+    "nft".to_owned()
+}
+
+/// How the line with the record begins in the copy.
+const COMMENT: &str = "# flipside ";
+
+/// How often it is asked what is still in flight.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long what stood there before may take to answer a greeting.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// The kernel as the pointer of one service.
+#[derive(Debug)]
+pub struct Nftables {
+    plan: NftablesPlan,
+    listeners: Vec<Listener>,
+    outside: Outside,
+}
+
+/// What is there.
+struct Seen {
+    table: Option<Table>,
+    record: Option<Record>,
+    routing: Option<Routing>,
+}
+
+impl Nftables {
+    /// A pointer that has not been asked anything yet.
+    ///
+    /// # Errors
+    /// Where the URL or an address is none.
+    pub fn new(plan: NftablesPlan) -> Result<Self, PointerError> {
+        let listeners = plan.listen.iter().map(|text| {
+            Listener::read(text).ok_or_else(|| PointerError::Failed {
+                what: format!("`{text}` is not an address and port"),
+                hint: None,
+            })
+        });
+        Ok(Self {
+            listeners: listeners.collect::<Result<_, _>>()?,
+            outside: Outside::new(&plan.url, plan.hosts.first().map(String::as_str))?,
+            plan,
+        })
+    }
+
+    /// A systemd unit that tells the kernel again after a start of the machine.
+    #[must_use]
+    pub fn unit(&self) -> String {
+        let state = self.plan.state.display();
+        format!(
+            "[Unit]\nDescription=flipside: where {table} leads to\n\
+             After=nftables.service docker.service\n\
+             ConditionPathExists={state}\n\n\
+             [Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart=/usr/bin/env {nft} -f {state}\n{forward}\n\
+             [Install]\nWantedBy=multi-user.target\n",
+            table = self.plan.table,
+            nft = self.plan.nft,
+            forward = forward::lines(&self.plan.table, &self.listeners),
+        )
+    }
+
+    fn away(&self, why: String) -> PointerError {
+        PointerError::OutOfReach {
+            pointer: self.describe(),
+            why,
+        }
+    }
+
+    fn lost(&self, why: impl Into<String>) -> PointerError {
+        PointerError::Lost {
+            pointer: self.describe(),
+            why: why.into(),
+        }
+    }
+
+    fn failed(&self, what: String, hint: &str) -> PointerError {
+        PointerError::Failed {
+            what,
+            hint: Some(hint.to_owned()),
+        }
+    }
+
+    async fn nft(&self, words: &[&str], input: Option<&str>) -> Result<Ran, PointerError> {
+        let program = &self.plan.nft;
+        let ran = program::run(program, words, input).await;
+        ran.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.failed(
+                format!("the program `{program}` is not there"),
+                "install the package `nftables`",
+            ),
+            _ => self.away(format!("`{program}`: {error}")),
+        })
+    }
+
+    /// The table as the kernel has it.
+    async fn table(&self) -> Result<Option<Table>, PointerError> {
+        let words = ["-j", "list", "table", "inet", &self.plan.table];
+        let ran = self.nft(&words, None).await?;
+        if ran.status.success() {
+            let table = Table::read(&ran.out);
+            let table = table.map_err(|why| self.away(format!("what it says is no table: {why}")));
+            return table.map(Some);
+        }
+        match ran.err.contains("No such file or directory") {
+            true => Ok(None),
+            false => Err(self.away(needs::words(&ran))),
+        }
+    }
+
+    /// What the kernel says, with what is on record of it.
+    async fn look(&self) -> Result<Seen, PointerError> {
+        let Some(table) = self.table().await? else {
+            let record = self.copy().await?;
+            let routing = match &record {
+                Some(record) => Some(Routing {
+                    routes: Vec::new(),
+                    ..record.routing.clone()
+                }),
+                None => self.foreign().await,
+            };
+            return Ok(Seen {
+                table: None,
+                record,
+                routing,
+            });
+        };
+        if table.pieces.is_empty() {
+            let routes = rules::routes(&table.shares);
+            let shares = serde_json::to_value(&table.shares).unwrap_or_default();
+            return Ok(Seen {
+                routing: (!routes.is_empty()).then(|| Routing::foreign(routes, shares)),
+                table: Some(table),
+                record: None,
+            });
+        }
+        let record = Record::of_pieces(&table.pieces).map_err(|why| self.unreadable(&why))?;
+        let routing = match rules::is_so(&table, &self.listeners, &record.routing) {
+            true => record.routing.clone(),
+            false => Routing {
+                routes: rules::routes(&table.shares),
+                ..record.routing.clone()
+            },
+        };
+        Ok(Seen {
+            table: Some(table),
+            record: Some(record),
+            routing: Some(routing),
+        })
+    }
+
+    /// What answers at the service's addresses although nothing of flipside's is there.
+    async fn foreign(&self) -> Option<Routing> {
+        let mut serving = Vec::new();
+        for listener in &self.listeners {
+            let ip = listener.address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+            let at = SocketAddr::new(ip, listener.port);
+            let greeting = tokio::time::timeout(GREETING, tokio::net::TcpStream::connect(at));
+            if matches!(greeting.await, Ok(Ok(_))) {
+                serving.push(at);
+            }
+        }
+        let routes = rules::routes_to(serving);
+        (!routes.is_empty()).then(|| Routing::foreign(routes, serde_json::json!([])))
+    }
+
+    fn unreadable(&self, why: &str) -> PointerError {
+        self.failed(
+            format!("the record in {} cannot be read: {why}", self.describe()),
+            "use the flipside that wrote it, or a newer one",
+        )
+    }
+
+    /// The record in the copy; none where there is none.
+    async fn copy(&self) -> Result<Option<Record>, PointerError> {
+        let text = match tokio::fs::read_to_string(&self.plan.state).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.file("read", &error)),
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(COMMENT));
+        let Some(line) = line else { return Ok(None) };
+        let record = serde_json::from_str(line);
+        record.map_err(|error| self.unreadable(&error.to_string()))
+    }
+
+    fn file(&self, verb: &str, error: &std::io::Error) -> PointerError {
+        self.failed(
+            format!(
+                "the copy `{}` of {} could not be {verb}: {error}",
+                self.plan.state.display(),
+                self.describe()
+            ),
+            "see to its directory and its disk, then run this again",
+        )
+    }
+
+    /// The copy, beside its place, on the disk: putting it there then needs no more room.
+    async fn staged(&self, record: &Record) -> Result<NamedTempFile, PointerError> {
+        let whole = rules::whole(&self.plan.table, &self.listeners, record);
+        let text = format!("{COMMENT}{}\n{whole}", record.line());
+        let path = self.plan.state.clone();
+        let staged = blocking(move || {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            std::fs::create_dir_all(directory)?;
+            let mut file = NamedTempFile::new_in(directory)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            Ok(file)
+        });
+        staged.await.map_err(|error| self.file("written", &error))
+    }
+
+    async fn keep(&self, staged: NamedTempFile) -> Result<(), PointerError> {
+        let path = self.plan.state.clone();
+        let kept = blocking(move || {
+            staged.persist(&path).map_err(|error| error.error)?;
+            std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        });
+        let lost = |error| self.lost(self.file("put in place", &error).to_string());
+        kept.await.map_err(lost)
+    }
+
+    /// Refuses what this table cannot do.
+    fn may_be(&self, desired: &Routing) -> Result<(), PointerError> {
+        let routes = desired.routes.iter();
+        for route in routes.filter(|route| route.weight > 0 && route.release != FOREIGN) {
+            for listener in &self.listeners {
+                let Some(ip) = listener.address else { continue };
+                let mut endpoints = route.endpoints.iter();
+                if !endpoints.any(|at| at.is_ipv4() == ip.is_ipv4()) {
+                    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                    return Err(self.failed(
+                        format!(
+                            "release {} has no {family} address, and the service listens at {ip}",
+                            route.release
+                        ),
+                        "give its networks addresses of that family, or take it out of `listen`",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connections that are open to `endpoints`, through this pointer.
+    async fn open_to(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<u64, PointerError> {
+        let flows = self.flows().await?;
+        let open = flows
+            .iter()
+            .filter(|flow| flow.open && endpoints.contains(&flow.by));
+        Ok(open.count() as u64)
+    }
+
+    /// Connections to the service's addresses.
+    async fn flows(&self) -> Result<BTreeSet<Flow>, PointerError> {
+        let all = flows::all().await.map_err(|why| self.away(why))?;
+        let is_ours = |flow: &Flow| {
+            self.listeners.iter().any(|listener| {
+                listener.port == flow.to.port()
+                    && listener.address.is_none_or(|ip| ip == flow.to.ip())
+            })
+        };
+        Ok(all.into_iter().filter(is_ours).collect())
+    }
+
+    /// Resets what is open to `endpoints`; false where somebody else has moved the pointer.
+    async fn cut(
+        &self,
+        generation: Generation,
+        endpoints: &BTreeSet<SocketAddr>,
+    ) -> Result<bool, PointerError> {
+        let text = rules::cut(&self.plan.table, generation, endpoints);
+        let ran = self.nft(&["-f", "-"], Some(&text)).await?;
+        let seen = self.look().await?;
+        let is_cut = |table: &Table| endpoints.is_subset(&table.cut);
+        if seen.routing.is_none_or(|it| it.generation != generation) {
+            return Ok(false);
+        }
+        match seen.table.as_ref().is_some_and(is_cut) {
+            true => Ok(true),
+            false => Err(self.lost(needs::words(&ran))),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(std::io::Error::other)?
+}
+
+#[async_trait]
+impl Pointer for Nftables {
+    fn describe(&self) -> String {
+        format!("nftables {}", self.plan.table)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            weighted: true,
+            sticky: false,
+            preview: false,
+            drains: true,
+            counts: true,
+            atomic: true,
+            marks: false,
+            settle_ms: 0,
+            guard: Guard::CompareAndSet,
+        }
+    }
+
+    async fn ready(&self, _: &dyn Sink) -> Result<(), PointerError> {
+        self.table().await?;
+        self.flows().await?;
+        needs::forwarding(&self.listeners).await?;
+        let opened = forward::open(&self.plan.table, &self.listeners).await;
+        opened.map_err(|why| self.away(why))
+    }
+
+    async fn foresee(&self) -> Result<(), PointerError> {
+        needs::forwarding(&self.listeners).await?;
+        self.look().await.map(drop)
+    }
+
+    async fn read(&self) -> Result<Option<Routing>, PointerError> {
+        Ok(self.look().await?.routing)
+    }
+
+    async fn write(
+        &self,
+        expected: Option<Generation>,
+        desired: &Routing,
+    ) -> Result<Generation, PointerError> {
+        let before = self.look().await?;
+        let generation = match record::due(before.routing.as_ref(), expected, desired)? {
+            Due::Nothing(generation) => return Ok(generation),
+            Due::Write(generation) => generation,
+        };
+        let desired = Routing {
+            generation,
+            ..desired.clone()
+        };
+        self.may_be(&desired)?;
+        let record = Record::of_move(before.record.as_ref(), &desired);
+        let staged = self.staged(&record).await?;
+        let opened = forward::open(&self.plan.table, &self.listeners).await;
+        opened.map_err(|why| self.away(why))?;
+        let (name, found) = (&self.plan.table, before.table.as_ref());
+        let text = rules::transaction(name, found, &self.listeners, &record);
+        let ran = self.nft(&["-f", "-"], Some(&text)).await?;
+        let after = self.look().await;
+        let after = after.map_err(|error| self.lost(error.to_string()))?;
+        if after.routing.as_ref() == Some(&desired) {
+            self.keep(staged).await?;
+            return Ok(generation);
+        }
+        if ran.status.success() {
+            return Err(self.lost("it took the new rules and does not use them"));
+        }
+        if ran.status.signal().is_some() {
+            return Err(self.lost(needs::words(&ran)));
+        }
+        match after.table == before.table {
+            true => Err(self.failed(
+                format!("{} was not moved: {}", self.describe(), needs::words(&ran)),
+                "see what it says, and run this again",
+            )),
+            false => Err(PointerError::Refused {
+                why: SwitchRefusal::Moved,
+                found: after.routing.map(Box::new),
+            }),
+        }
+    }
+
+    /// At `limit_ms` what is still open is reset: its next packet is answered with a reset. With no
+    /// time at all, as for a rollback, that is at once, unless the plan says `keep_flows`.
+    async fn settled(
+        &self,
+        generation: Generation,
+        limit_ms: Millis,
+        sink: &dyn Sink,
+    ) -> Result<Drained, PointerError> {
+        let leaving = self.look().await?.record.map(|record| record.left);
+        let leaving = leaving.unwrap_or_default();
+        let began = self.open_to(&leaving).await?;
+        let mut left = began;
+        let drained = async {
+            while left > 0 {
+                sink.progress(Progress::Drain { left, limit_ms });
+                // The kernel tells nobody: it is asked.
+                tokio::time::sleep(LOOK).await;
+                left = self.open_to(&leaving).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(Duration::from_millis(limit_ms), drained).await {
+            Ok(done) => done?,
+            Err(_) => left = self.open_to(&leaving).await?,
+        }
+        let is_kept = limit_ms == 0 && self.plan.keep_flows;
+        let cut = match left == 0 || is_kept {
+            true => Some(0),
+            false => self.cut(generation, &leaving).await?.then_some(left),
+        };
+        Ok(Drained {
+            in_flight: Some(began),
+            finished: Some(began.saturating_sub(left)),
+            cut,
+        })
+    }
+
+    async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
+        if way == Way::Preview {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
+        let routing = self.look().await?.routing;
+        let before = self.flows().await?;
+        let status = self.outside.get(path).await.map_err(|why| self.away(why))?;
+        let after = self.flows().await?;
+        let new: Vec<_> = after.difference(&before).collect();
+        let is_known = |flow: &&&Flow| {
+            let mut known = before.iter();
+            known.any(|known| (known.from, known.to, known.by) == (flow.from, flow.to, flow.by))
+        };
+        let new: Vec<_> = new.into_iter().filter(|flow| !is_known(&flow)).collect();
+        // Who asks an address of the host, on the host, does so from that address.
+        let own: Vec<_> = new
+            .iter()
+            .filter(|flow| flow.from.ip() == flow.to.ip())
+            .collect();
+        let routes = routing.map(|routing| routing.routes).unwrap_or_default();
+        let of = |by: IpAddr, port: u16| {
+            let at = SocketAddr::new(by, port);
+            let route = routes.iter().find(|route| route.endpoints.contains(&at));
+            route.map(|route| route.release)
+        };
+        let answered: BTreeSet<_> = match own.is_empty() {
+            true => new
+                .iter()
+                .map(|flow| of(flow.by.ip(), flow.by.port()))
+                .collect(),
+            false => own
+                .iter()
+                .map(|flow| of(flow.by.ip(), flow.by.port()))
+                .collect(),
+        };
+        let mut answered = answered.into_iter();
+        Ok(Answer {
+            release: answered
+                .next()
+                .flatten()
+                .filter(|_| answered.next().is_none()),
+            status: Some(status),
+        })
+    }
+
+    fn preview(&self) -> Option<String> {
+        None
+    }
+
+    async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
+        Err(PointerError::Failed {
+            what: format!("{} keeps no marks", self.describe()),
+            hint: None,
+        })
+    }
+
+    async fn forget(&self, _: Fence, _: &[Release]) -> Result<(), PointerError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: Fence) -> Result<(), PointerError> {
+        match tokio::fs::remove_file(&self.plan.state).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(self.file("removed", &error));
+            }
+            _ => {}
+        }
+        if self.table().await?.is_some() {
+            let words = ["delete", "table", "inet", &self.plan.table];
+            let ran = self.nft(&words, None).await?;
+            if self.table().await?.is_some() {
+                return Err(self.away(needs::words(&ran)));
+            }
+        }
+        let closed = forward::close(&self.plan.table, &self.listeners).await;
+        closed.map_err(|why| self.away(why))
+    }
+}

@@ -1,0 +1,96 @@
+//! Connections that the kernel tracks: from where to where, and who answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::program;
+
+/// One tracked TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Flow {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    /// Where its answers come from: the endpoint.
+    pub by: SocketAddr,
+    /// Whether either side may still send.
+    pub open: bool,
+}
+
+/// All that are tracked where this thread is. `/proc/net` would be those of the main thread.
+///
+/// # Errors
+/// Why they cannot be told.
+pub(super) async fn all() -> Result<Vec<Flow>, String> {
+    if let Ok(text) = tokio::fs::read_to_string("/proc/thread-self/net/nf_conntrack").await {
+        return Ok(read(&text));
+    }
+    let ran = program::run("conntrack", &["-L", "-p", "tcp"], None).await;
+    let ran = ran.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "neither `/proc/net/nf_conntrack` nor the program `conntrack` is there: \
+             install the package `conntrack`"
+                .to_owned()
+        }
+        _ => format!("`conntrack`: {error}"),
+    })?;
+    match ran.status.success() {
+        true => Ok(read(&ran.out)),
+        false => Err(format!("`conntrack -L` says: {}", ran.err.trim())),
+    }
+}
+
+/// Reads either form.
+fn read(text: &str) -> Vec<Flow> {
+    text.lines().filter_map(flow).collect()
+}
+
+fn flow(line: &str) -> Option<Flow> {
+    let mut words = line.split_whitespace();
+    words.find(|word| *word == "tcp")?;
+    let words: Vec<_> = words.collect();
+    let all = |key: &str| {
+        let values = words.iter().filter_map(|word| word.strip_prefix(key));
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (from, to) = (all("src="), all("dst="));
+    let (from_ports, to_ports) = (all("sport="), all("dport="));
+    let at = |ips: &[String], ports: &[String], index: usize| {
+        let ip: IpAddr = ips.get(index)?.parse().ok()?;
+        Some(SocketAddr::new(ip, ports.get(index)?.parse().ok()?))
+    };
+    let states = [
+        "SYN_SENT",
+        "SYN_RECV",
+        "ESTABLISHED",
+        "FIN_WAIT",
+        "CLOSE_WAIT",
+    ];
+    Some(Flow {
+        from: at(&from, &from_ports, 0)?,
+        to: at(&to, &to_ports, 0)?,
+        by: at(&from, &from_ports, 1)?,
+        open: words.iter().any(|word| states.contains(word)),
+    })
+}
+
+#[cfg(test)]
+#[test]
+fn both_forms_are_read() {
+    let tail = "431999 ESTABLISHED src=10.9.0.2 dst=10.9.0.1 sport=4000 dport=80 src=10.9.1.2 \
+                dst=10.9.0.2 sport=8080 dport=4000 [ASSURED] mark=0 use=1";
+    let at = |text: &str| text.parse().ok();
+    for head in ["ipv4     2 tcp      6", "tcp      6"] {
+        let found = read(&format!("{head} {tail}\n"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(Some(found[0].by), at("10.9.1.2:8080"));
+        assert_eq!(Some(found[0].to), at("10.9.0.1:80"));
+        assert!(found[0].open);
+    }
+    assert!(
+        !read(&format!(
+            "tcp 6 {}",
+            tail.replace("ESTABLISHED", "TIME_WAIT")
+        ))[0]
+            .open
+    );
+    assert_eq!(read("ipv4 2 udp 17 29 src=1.2.3.4 dst=1.2.3.4"), []);
+}

@@ -1,0 +1,130 @@
+//! A table as `nft -j list table` says it.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use super::rules::{Listener, Share};
+
+/// What is in a table of flipside's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Table {
+    /// Every rule: its chain and its handle.
+    pub handles: Vec<(String, u64)>,
+    /// The chains that are named after generations.
+    pub marks: Vec<String>,
+    /// The record, in pieces.
+    pub pieces: Vec<String>,
+    /// Sets of endpoints whose connections are reset.
+    pub sets: Vec<String>,
+    /// What is in these.
+    pub cut: BTreeSet<SocketAddr>,
+    pub shares: Vec<Share>,
+    /// What is sent to the shares, for clients from outside and for those of the host.
+    pub outside: BTreeSet<Listener>,
+    pub inside: BTreeSet<Listener>,
+    /// Whether the way to the shares has rules that flipside does not write.
+    pub strange: bool,
+}
+
+impl Table {
+    /// Reads it.
+    pub(super) fn read(json: &str) -> Result<Self, String> {
+        let said: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let items = said["nftables"].as_array();
+        let items = items.ok_or_else(|| "it lists no `nftables`".to_owned())?;
+        let mut table = Self::default();
+        for item in items {
+            if let Some(name) = item["chain"]["name"].as_str()
+                && name.starts_with("generation_")
+            {
+                table.marks.push(name.to_owned());
+            }
+            if let Some(name) = item["set"]["name"].as_str()
+                && name.starts_with("cut_")
+            {
+                table.sets.push(name.to_owned());
+                let elements = item["set"]["elem"].as_array();
+                table
+                    .cut
+                    .extend(elements.into_iter().flatten().filter_map(endpoint));
+            }
+            if let Some(rule) = item.get("rule") {
+                table.rule(rule);
+            }
+        }
+        table.shares.sort();
+        Ok(table)
+    }
+
+    fn rule(&mut self, rule: &Value) {
+        let (Some(chain), Some(handle)) = (rule["chain"].as_str(), rule["handle"].as_u64()) else {
+            return;
+        };
+        self.handles.push((chain.to_owned(), handle));
+        let statements: Vec<&Value> = rule["expr"].as_array().into_iter().flatten().collect();
+        match chain {
+            "service" => match shares(&statements) {
+                Some(shares) => self.shares.extend(shares),
+                None => self.strange = true,
+            },
+            "outside" | "inside" => match listener(&statements) {
+                Some(listener) if chain == "outside" => {
+                    self.outside.insert(listener);
+                }
+                Some(listener) => {
+                    self.inside.insert(listener);
+                }
+                None => self.strange = true,
+            },
+            _ if chain.starts_with("generation_") => {
+                let piece = rule["comment"].as_str();
+                self.pieces.extend(piece.map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `{"concat": ["192.0.2.7", 8080]}`
+fn endpoint(value: &Value) -> Option<SocketAddr> {
+    let address: IpAddr = value["concat"][0].as_str()?.parse().ok()?;
+    let port = u16::try_from(value["concat"][1].as_u64()?).ok()?;
+    Some(SocketAddr::new(address, port))
+}
+
+fn shares(statements: &[&Value]) -> Option<Vec<Share>> {
+    let [_, _, dnat] = statements else {
+        return None;
+    };
+    let map = &dnat["dnat"]["addr"]["map"]["data"]["set"];
+    let share = |pair: &Value| {
+        let at = |index: usize| match &pair[0]["range"] {
+            Value::Null => pair[0].as_u64(),
+            range => range[index].as_u64(),
+        };
+        Some(Share {
+            first: at(0)?,
+            last: at(1)?,
+            endpoint: endpoint(&pair[1])?,
+        })
+    };
+    map.as_array()?.iter().map(share).collect()
+}
+
+fn listener(statements: &[&Value]) -> Option<Listener> {
+    let [address, port, goto] = statements else {
+        return None;
+    };
+    let (address, port) = (&address["match"], &port["match"]);
+    let is_service = goto["goto"]["target"] == "service";
+    let address = match &address["right"] {
+        right if right == "local" => None,
+        right => Some(right.as_str()?.parse().ok()?),
+    };
+    let port = u16::try_from(port["right"].as_u64()?).ok()?;
+    is_service.then_some(Listener { address, port })
+}

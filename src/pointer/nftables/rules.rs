@@ -1,0 +1,366 @@
+//! What a routing means for a table of the kernel's, as a transaction; and what such a table says.
+//!
+//! The chain `service` holds the shares, one rule per family of addresses. What was written with
+//! them, the record, stands in a chain without a hook, in pieces: a comment takes 128 bytes. That
+//! chain's name tells the generation and the fence.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::listing::Table;
+use crate::core::names::Slot;
+use crate::core::routing::{FOREIGN, Route, Routing};
+
+/// Of how many new connections shares are counted.
+const WHOLE: u64 = 10_000;
+
+/// How many characters of the record one comment takes.
+const PIECE: usize = 120;
+
+/// Where the service is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Listener {
+    /// None: every address of the host.
+    pub address: Option<IpAddr>,
+    pub port: u16,
+}
+
+impl Listener {
+    /// From `192.0.2.7:80`, `[2001:db8::7]:80` or `:80`.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        if let Some(port) = text.strip_prefix(':') {
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            return Some(Self {
+                address: None,
+                port,
+            });
+        }
+        let at: SocketAddr = text.parse().ok()?;
+        let address = Some(at.ip()).filter(|ip| !ip.is_unspecified());
+        (at.port() > 0).then_some(Self {
+            address,
+            port: at.port(),
+        })
+    }
+
+    fn matched(&self) -> String {
+        let port = self.port;
+        match self.address {
+            Some(IpAddr::V4(ip)) => format!("ip daddr {ip} tcp dport {port}"),
+            Some(IpAddr::V6(ip)) => format!("ip6 daddr {ip} tcp dport {port}"),
+            None => format!("fib daddr type local tcp dport {port}"),
+        }
+    }
+}
+
+/// A part of the new connections, of [`WHOLE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Share {
+    pub first: u64,
+    pub last: u64,
+    pub endpoint: SocketAddr,
+}
+
+/// What is written beside the shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    v: u32,
+    pub routing: Routing,
+    /// Endpoints that got traffic before, and get none any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left: BTreeSet<SocketAddr>,
+}
+
+impl Record {
+    /// Of a move from what `found` says to `routing`.
+    pub(super) fn of_move(found: Option<&Self>, routing: &Routing) -> Self {
+        let mut left = found.map(|found| found.left.clone()).unwrap_or_default();
+        left.extend(found.into_iter().flat_map(|found| serving(&found.routing)));
+        for endpoint in serving(routing) {
+            left.remove(&endpoint);
+        }
+        Self {
+            v: 1,
+            routing: routing.clone(),
+            left,
+        }
+    }
+
+    fn pieces(&self) -> Vec<String> {
+        let text = STANDARD.encode(self.line());
+        let pieces = text.as_bytes().chunks(PIECE);
+        pieces
+            .map(|piece| String::from_utf8_lossy(piece).into_owned())
+            .collect()
+    }
+
+    /// Reads what stands in the comments of a table.
+    pub(super) fn of_pieces(pieces: &[String]) -> Result<Self, String> {
+        let bytes = STANDARD.decode(pieces.concat());
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+    }
+
+    /// On one line.
+    pub(super) fn line(&self) -> String {
+        // Only maps with keys other than text cannot be written, and a routing has none.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+fn serving(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
+    let routes = routing.routes.iter();
+    routes
+        .filter(|route| route.weight > 0 && route.release != FOREIGN)
+        .flat_map(|route| route.endpoints.iter().copied())
+}
+
+/// The shares of a routing. What stood there before flipside came gets what no share takes; where it
+/// gets all, and was a table like this one, its shares are as they were.
+pub(super) fn shares(routing: &Routing) -> Vec<Share> {
+    let routes = || routing.routes.iter().filter(|route| route.weight > 0);
+    if routes().all(|route| route.release == FOREIGN) {
+        let foreign = routing.foreign.clone().unwrap_or_default();
+        return serde_json::from_value(foreign).unwrap_or_default();
+    }
+    let mut all = Vec::new();
+    for is_v4 in [true, false] {
+        let of_family = |route: &&Route| {
+            route.release == FOREIGN || route.endpoints.iter().any(|at| at.is_ipv4() == is_v4)
+        };
+        let sum: u64 = routes()
+            .filter(of_family)
+            .map(|route| u64::from(route.weight))
+            .sum();
+        let mut before = 0;
+        for route in routes().filter(of_family) {
+            let begin = before * WHOLE / sum.max(1);
+            before += u64::from(route.weight);
+            let end = before * WHOLE / sum.max(1);
+            if route.release == FOREIGN {
+                continue;
+            }
+            let endpoints = route.endpoints.iter().filter(|at| at.is_ipv4() == is_v4);
+            let count = endpoints.clone().count() as u64;
+            for (index, endpoint) in endpoints.enumerate() {
+                let at = |index: u64| begin + (end - begin) * index / count;
+                let (first, next) = (at(index as u64), at(index as u64 + 1));
+                if first < next {
+                    all.push(Share {
+                        first,
+                        last: next - 1,
+                        endpoint: *endpoint,
+                    });
+                }
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+/// How the chain with the record of a routing is called.
+pub(super) fn mark(routing: &Routing) -> String {
+    let Routing {
+        generation, fence, ..
+    } = routing;
+    format!("generation_{generation}_fence_{fence}")
+}
+
+/// What makes a record true, in one transaction, if the table is as it was `found`: the kernel
+/// refuses to make a table that is there, and to remove a rule or a chain that is not. Every change
+/// of a rule gives it another handle.
+pub(super) fn transaction(
+    name: &str,
+    found: Option<&Table>,
+    listeners: &[Listener],
+    record: &Record,
+) -> String {
+    let mut text = String::new();
+    match found {
+        None => line(&mut text, &format!("create table inet {name}")),
+        Some(found) => {
+            for (chain, handle) in &found.handles {
+                let rule = format!("delete rule inet {name} {chain} handle {handle}");
+                line(&mut text, &rule);
+            }
+            for mark in &found.marks {
+                line(&mut text, &format!("delete chain inet {name} {mark}"));
+            }
+            for set in &found.sets {
+                line(&mut text, &format!("delete set inet {name} {set}"));
+            }
+        }
+    }
+    let cut: BTreeSet<_> = found.map(|found| found.cut.clone()).unwrap_or_default();
+    let serving: BTreeSet<_> = serving(&record.routing).collect();
+    let cut = cut.difference(&serving).copied().collect();
+    text.push_str(&content(name, listeners, record, &cut));
+    text
+}
+
+/// The table from nothing, in place of what is there: for the start of the machine.
+pub(super) fn whole(name: &str, listeners: &[Listener], record: &Record) -> String {
+    let mut text = String::new();
+    line(&mut text, &format!("table inet {name}"));
+    line(&mut text, &format!("delete table inet {name}"));
+    line(&mut text, &format!("create table inet {name}"));
+    text.push_str(&content(name, listeners, record, &BTreeSet::new()));
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn content(
+    name: &str,
+    listeners: &[Listener],
+    record: &Record,
+    cut: &BTreeSet<SocketAddr>,
+) -> String {
+    let mut text = String::new();
+    let mut add = |words: std::fmt::Arguments<'_>| {
+        // Nothing that is written to a text fails.
+        let _written = writeln!(text, "add {words}");
+    };
+    let generation = record.routing.generation;
+    let mark = mark(&record.routing);
+    add(format_args!("chain inet {name} {mark}"));
+    for piece in record.pieces() {
+        add(format_args!(
+            "rule inet {name} {mark} continue comment \"{piece}\""
+        ));
+    }
+    add(format_args!("chain inet {name} service"));
+    let shares = shares(&record.routing);
+    for (family, is_v4) in [("ip", true), ("ip6", false)] {
+        let of_family = shares.iter().filter(|it| it.endpoint.is_ipv4() == is_v4);
+        let elements: Vec<_> = of_family
+            .map(|share| {
+                let Share {
+                    first,
+                    last,
+                    endpoint,
+                } = share;
+                format!("{first}-{last} : {} . {}", endpoint.ip(), endpoint.port())
+            })
+            .collect();
+        if !elements.is_empty() {
+            let protocol = if is_v4 { "ipv4" } else { "ipv6" };
+            add(format_args!(
+                "rule inet {name} service meta nfproto {protocol} meta l4proto tcp dnat {family} to \
+                 numgen random mod {WHOLE} map {{ {} }}",
+                elements.join(", ")
+            ));
+        }
+    }
+    let hooks = [
+        ("outside", "nat hook prerouting priority -110"),
+        ("inside", "nat hook output priority -110"),
+        ("back", "nat hook postrouting priority 90"),
+        ("cut_outside", "filter hook forward priority -10"),
+        ("cut_inside", "filter hook output priority -10"),
+    ];
+    for (chain, hook) in hooks {
+        add(format_args!(
+            "chain inet {name} {chain} {{ type {hook}; policy accept; }}"
+        ));
+    }
+    if shares.is_empty() {
+        return text;
+    }
+    for (family, is_v4) in [("ip", true), ("ip6", false)] {
+        let protocol = if is_v4 { "ipv4_addr" } else { "ipv6_addr" };
+        let set = format!("cut_{family}_{generation}");
+        add(format_args!(
+            "set inet {name} {set} {{ type {protocol} . inet_service; }}"
+        ));
+        for endpoint in cut.iter().filter(|endpoint| endpoint.is_ipv4() == is_v4) {
+            let element = element(endpoint);
+            add(format_args!("element inet {name} {set} {{ {element} }}"));
+        }
+        let ports: BTreeSet<_> = listeners.iter().map(|listener| listener.port).collect();
+        for (chain, port) in ports
+            .iter()
+            .flat_map(|port| [("cut_outside", port), ("cut_inside", port)])
+        {
+            add(format_args!(
+                "rule inet {name} {chain} meta l4proto tcp ct status dnat ct original proto-dst \
+                 {port} {family} daddr . tcp dport @{set} tcp flags & rst == 0 \
+                 reject with tcp reset"
+            ));
+        }
+    }
+    for listener in listeners {
+        for chain in ["outside", "inside"] {
+            let matched = listener.matched();
+            add(format_args!(
+                "rule inet {name} {chain} {matched} goto service"
+            ));
+        }
+    }
+    add(format_args!(
+        "rule inet {name} back ip saddr 127.0.0.0/8 ct status dnat \
+         ct original ip daddr 127.0.0.0/8 masquerade"
+    ));
+    text
+}
+
+fn element(endpoint: &SocketAddr) -> String {
+    format!("{} . {}", endpoint.ip(), endpoint.port())
+}
+
+/// What resets the connections that are open to these endpoints, if this generation still is true:
+/// the sets of another one have other names.
+pub(super) fn cut(name: &str, generation: u64, endpoints: &BTreeSet<SocketAddr>) -> String {
+    let mut text = String::new();
+    for endpoint in endpoints {
+        let family = if endpoint.is_ipv4() { "ip" } else { "ip6" };
+        let element = element(endpoint);
+        line(
+            &mut text,
+            &format!("add element inet {name} cut_{family}_{generation} {{ {element} }}"),
+        );
+    }
+    text
+}
+
+/// Whether the table sends new connections as `routing` wants it, and nowhere else.
+pub(super) fn is_so(table: &Table, listeners: &[Listener], routing: &Routing) -> bool {
+    let shares = shares(routing);
+    let wanted: BTreeSet<_> = match shares.is_empty() {
+        true => BTreeSet::new(),
+        false => listeners.iter().copied().collect(),
+    };
+    table.marks == [mark(routing)]
+        && !table.strange
+        && table.shares == shares
+        && table.outside == wanted
+        && table.inside == wanted
+}
+
+/// What is found where no record fits: a route of nobody's release.
+pub(super) fn routes(shares: &[Share]) -> Vec<Route> {
+    routes_to(shares.iter().map(|share| share.endpoint))
+}
+
+/// All to these, as nobody's release; none where there are none.
+pub(super) fn routes_to(endpoints: impl IntoIterator<Item = SocketAddr>) -> Vec<Route> {
+    let endpoints: BTreeSet<_> = endpoints.into_iter().collect();
+    let route = (!endpoints.is_empty()).then(|| Route {
+        release: FOREIGN,
+        slot: Slot::Blue,
+        weight: 100,
+        endpoints: endpoints.into_iter().collect(),
+    });
+    route.into_iter().collect()
+}

@@ -1,0 +1,1 @@
+//! What goes wrong with the kernel, and what is true then.

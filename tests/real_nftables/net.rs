@@ -1,0 +1,310 @@
+//! Networks of a test's own: a host, a client and two backends, each in a namespace, joined by pairs
+//! of veth. The test itself runs in the host's.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use flipside::pointer::nftables::{Nftables, NftablesPlan};
+use tempfile::TempDir;
+
+use crate::real_crash::kit::{as_root, root};
+use crate::support::backends::until;
+use crate::support::docker::service;
+
+/// Set in the host's namespace: what all names begin with.
+const NAMES: &str = "FLIPSIDE_TEST_NETWORK";
+
+/// Set for a process that is a backend, or a client.
+const PART: &str = "FLIPSIDE_TEST_PART";
+
+/// Addresses of the host, IPv4 and IPv6.
+pub const HOST: &str = "10.9.0.1";
+pub const HOST_6: &str = "fd09::1";
+
+/// Where both backends answer.
+pub const BACKENDS: [&str; 2] = ["10.9.1.2:8080", "10.9.2.2:8080"];
+pub const BACKENDS_6: [&str; 2] = ["[fd09:1::2]:8080", "[fd09:2::2]:8080"];
+
+/// Runs `body` in a host of its own: the test named `name` is run again, in its namespace.
+pub fn inside(name: &str, body: impl AsyncFnOnce(Host)) {
+    if let Ok(names) = std::env::var(NAMES) {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        return runtime.block_on(async { body(Host::new(names).await).await });
+    }
+    let network = Network::new();
+    let name = format!("real_nftables::{name}");
+    let ran = network.command("host", &name).status().unwrap();
+    assert!(ran.success(), "{name} in its network: {ran}");
+}
+
+/// The namespaces, removed when it is dropped, also by a panic.
+struct Network {
+    names: String,
+}
+
+impl Network {
+    fn new() -> Self {
+        let network = Self {
+            names: service().to_string(),
+        };
+        let ip = |words: &str| {
+            let words = words.replace('@', &format!("{}-", network.names));
+            let words: Vec<_> = ["ip"].into_iter().chain(words.split(' ')).collect();
+            root(&words);
+        };
+        for part in ["host", "client", "one", "two"] {
+            ip(&format!("netns add @{part}"));
+            ip(&format!("-n @{part} link set lo up"));
+        }
+        for (index, part) in ["client", "one", "two"].into_iter().enumerate() {
+            let (v4, v6) = (
+                format!("10.9.{index}"),
+                ["fd09:", "fd09:1:", "fd09:2:"][index],
+            );
+            ip(&format!(
+                "-n @host link add {part} type veth peer name up0 netns @{part}"
+            ));
+            for (at, link, last) in [("host", part, 1), (part, "up0", 2)] {
+                ip(&format!("-n @{at} addr add {v4}.{last}/24 dev {link}"));
+                ip(&format!(
+                    "-n @{at} addr add {v6}:{last}/64 dev {link} nodad"
+                ));
+                ip(&format!("-n @{at} link set {link} up"));
+            }
+            ip(&format!("-n @{part} route add default via {v4}.1"));
+            ip(&format!("-n @{part} route add default via {v6}:1"));
+        }
+        for name in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+            ip(&format!("netns exec @host sysctl -qw {name}"));
+        }
+        network
+    }
+
+    fn command(&self, at: &str, test: &str) -> Command {
+        let mut command = command(&self.names, at, test);
+        command.env(NAMES, &self.names);
+        command
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for part in ["host", "client", "one", "two"] {
+            let name = format!("{}-{part}", self.names);
+            let words = ["ip", "netns", "del", &name];
+            crate::real_crash::kit::quiet(&[as_root(), &words].concat());
+        }
+    }
+}
+
+/// This very program in a namespace, for one of its tests; ended with who began it.
+fn command(names: &str, at: &str, test: &str) -> Command {
+    let begin = [
+        as_root(),
+        &["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec"],
+    ]
+    .concat();
+    let mut command = Command::new(begin[0]);
+    command
+        .args(&begin[1..])
+        .arg(format!("{names}-{at}"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"]);
+    command
+}
+
+fn part(names: &str, at: &str, part: &str) -> Child {
+    command(names, at, "real_nftables::net::plays_a_part")
+        .env_remove(NAMES)
+        .env(PART, part)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What the other namespaces run: nothing, for whoever runs all tests.
+#[test]
+fn plays_a_part() {
+    let Ok(part) = std::env::var(PART) else {
+        return;
+    };
+    match part.split_once(' ') {
+        Some(("serve", name)) => serve(name),
+        Some(("ask", at)) => ask_at(at),
+        _ => panic!("{part}"),
+    }
+}
+
+/// Answers every request with `name`, on connections that stay open.
+fn serve(name: &str) {
+    let listener = TcpListener::bind("[::]:8080").unwrap();
+    for stream in listener.incoming() {
+        let name = name.to_owned();
+        std::thread::spawn(move || {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
+                let is_end = line == "\r\n";
+                line.clear();
+                if is_end {
+                    let length = name.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
+                    if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// For each line: one request on one connection, and a line with its answer or how it ended.
+fn ask_at(at: &str) {
+    let mut stream = None;
+    for line in std::io::stdin().lines() {
+        if line.unwrap() == "new" {
+            stream = None;
+        }
+        let said = || -> std::io::Result<String> {
+            let open = match &mut stream {
+                Some(open) => open,
+                none => none.insert(TcpStream::connect_timeout(
+                    &at.parse().unwrap(),
+                    Duration::from_secs(2),
+                )?),
+            };
+            open.set_read_timeout(Some(Duration::from_secs(5)))?;
+            open.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")?;
+            let mut answer = [0; 256];
+            let read = open.read(&mut answer)?;
+            let text = String::from_utf8_lossy(&answer[..read]).into_owned();
+            Ok(text.rsplit('\n').next().unwrap_or_default().to_owned())
+        };
+        match { said }() {
+            Ok(said) => println!("said {said}"),
+            Err(error) => println!("said {:?}", error.kind()),
+        }
+    }
+}
+
+/// The host, as a test sees it from within.
+pub struct Host {
+    names: String,
+    pub dir: TempDir,
+    servers: Vec<Child>,
+}
+
+impl Host {
+    async fn new(names: String) -> Self {
+        let servers = ["one", "two"].map(|name| part(&names, name, &format!("serve {name}")));
+        let host = Self {
+            names,
+            dir: tempfile::tempdir().unwrap(),
+            servers: servers.into(),
+        };
+        for at in BACKENDS.into_iter().chain(BACKENDS_6) {
+            let at: SocketAddr = at.parse().unwrap();
+            until("a backend", async || TcpStream::connect(at).ok()).await;
+        }
+        host
+    }
+
+    /// A plan of its own for this port of the host's.
+    pub fn plan(&self, port: u16) -> NftablesPlan {
+        NftablesPlan {
+            table: format!("flipside_shop{port}"),
+            listen: vec![format!("{HOST}:{port}")],
+            url: format!("http://{HOST}:{port}"),
+            hosts: Vec::new(),
+            state: self.dir.path().join(format!("shop{port}.nft")),
+            nft: "nft".into(),
+            keep_flows: false,
+        }
+    }
+
+    pub fn pointer(&self, port: u16) -> Nftables {
+        Nftables::new(self.plan(port)).unwrap()
+    }
+
+    /// A client in its own namespace.
+    pub fn client(&self, at: &str) -> Client {
+        let mut child = part(&self.names, "client", &format!("ask {at}"));
+        Client {
+            stdin: child.stdin.take().unwrap(),
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    /// A script of the test's own beside its files.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            server.kill().ok();
+            server.wait().ok();
+        }
+    }
+}
+
+/// Runs a program of the host's, and gives what it says.
+pub fn says(words: &str) -> String {
+    let words: Vec<_> = words.split(' ').collect();
+    let ran = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(ran.status.success(), "{words:?}: {}", text(&ran.stderr));
+    text(&ran.stdout)
+}
+
+/// One that asks from another namespace.
+pub struct Client {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Client {
+    /// On the connection that it has; or how that ended.
+    pub fn ask(&mut self) -> String {
+        self.line("again")
+    }
+
+    /// On a new one.
+    pub fn ask_anew(&mut self) -> String {
+        self.line("new")
+    }
+
+    fn line(&mut self, word: &str) -> String {
+        writeln!(self.stdin, "{word}").unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.stdout.read_line(&mut line).unwrap() > 0,
+                "a client that says nothing"
+            );
+            if let Some((_, said)) = line.trim_end().split_once("said ") {
+                return said.to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
