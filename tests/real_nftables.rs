@@ -8,8 +8,8 @@ use std::sync::Arc;
 use flipside::core::names::Release;
 use flipside::core::progress::Silent;
 use flipside::core::routing::Route;
-use flipside::pointer::nftables::{Nftables, NftablesPlan};
 use flipside::pointer::Way;
+use flipside::pointer::nftables::{Nftables, NftablesPlan};
 
 use crate::support::pointer_contract::{self, Fixture};
 use net::{BACKENDS, BACKENDS_6, HOST, HOST_6, Host, inside, says};

@@ -15,6 +15,9 @@ pub mod haproxy {
 pub mod hooks {
     #![doc = include_str!("hooks.md")]
 }
+pub mod nftables {
+    #![doc = include_str!("nftables.md")]
+}
 pub mod plan {
     #![doc = include_str!("plan.md")]
 }
@@ -66,6 +69,11 @@ pub const PAGES: &[Page] = &[
         topic: "haproxy",
         about: "HAProxy as the pointer",
         text: include_str!("haproxy.md"),
+    },
+    Page {
+        topic: "nftables",
+        about: "The kernel as the pointer",
+        text: include_str!("nftables.md"),
     },
     Page {
         topic: "rollback",

@@ -13,15 +13,13 @@
 //! other rule and no later version of it has; where one has gone the kernel refuses all of it.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::outside::Outside;
 use super::record::{self, Due};
@@ -30,11 +28,13 @@ use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, FOREIGN, Guard, Mark, Routing};
+use copy::Copy;
 use flows::Flow;
 use listing::Table;
 use program::Ran;
 use rules::{Listener, Record};
 
+mod copy;
 mod flows;
 mod forward;
 mod listing;
@@ -70,9 +70,6 @@ pub struct NftablesPlan {
 fn nft() -> String {
     "nft".to_owned()
 }
-
-/// How the line with the record begins in the copy.
-const COMMENT: &str = "# flipside ";
 
 /// How often it is asked what is still in flight.
 const LOOK: Duration = Duration::from_millis(50);
@@ -244,14 +241,11 @@ impl Nftables {
 
     /// The record in the copy; none where there is none.
     async fn copy(&self) -> Result<Option<Record>, PointerError> {
-        let text = match tokio::fs::read_to_string(&self.plan.state).await {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.file("read", &error)),
+        let line = copy::line(&self.plan.state).await;
+        let Some(line) = line.map_err(|error| self.file("read", &error))? else {
+            return Ok(None);
         };
-        let line = text.lines().find_map(|line| line.strip_prefix(COMMENT));
-        let Some(line) = line else { return Ok(None) };
-        let record = serde_json::from_str(line);
+        let record = serde_json::from_str(&line);
         record.map_err(|error| self.unreadable(&error.to_string()))
     }
 
@@ -264,32 +258,6 @@ impl Nftables {
             ),
             "see to its directory and its disk, then run this again",
         )
-    }
-
-    /// The copy, beside its place, on the disk: putting it there then needs no more room.
-    async fn staged(&self, record: &Record) -> Result<NamedTempFile, PointerError> {
-        let whole = rules::whole(&self.plan.table, &self.listeners, record);
-        let text = format!("{COMMENT}{}\n{whole}", record.line());
-        let path = self.plan.state.clone();
-        let staged = blocking(move || {
-            let directory = path.parent().unwrap_or(Path::new("/"));
-            std::fs::create_dir_all(directory)?;
-            let mut file = NamedTempFile::new_in(directory)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            Ok(file)
-        });
-        staged.await.map_err(|error| self.file("written", &error))
-    }
-
-    async fn keep(&self, staged: NamedTempFile) -> Result<(), PointerError> {
-        let path = self.plan.state.clone();
-        let kept = blocking(move || {
-            staged.persist(&path).map_err(|error| error.error)?;
-            std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-        });
-        let lost = |error| self.lost(self.file("put in place", &error).to_string());
-        kept.await.map_err(lost)
     }
 
     /// Refuses what this table cannot do.
@@ -355,13 +323,6 @@ impl Nftables {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(std::io::Error::other)?
-}
-
 #[async_trait]
 impl Pointer for Nftables {
     fn describe(&self) -> String {
@@ -415,7 +376,9 @@ impl Pointer for Nftables {
         };
         self.may_be(&desired)?;
         let record = Record::of_move(before.record.as_ref(), &desired);
-        let staged = self.staged(&record).await?;
+        let whole = rules::whole(&self.plan.table, &self.listeners, &record);
+        let copy = Copy::stage(&self.plan.state, &record.line(), &whole).await;
+        let copy = copy.map_err(|error| self.file("written", &error))?;
         let opened = forward::open(&self.plan.table, &self.listeners).await;
         opened.map_err(|why| self.away(why))?;
         let (name, found) = (&self.plan.table, before.table.as_ref());
@@ -424,7 +387,8 @@ impl Pointer for Nftables {
         let after = self.look().await;
         let after = after.map_err(|error| self.lost(error.to_string()))?;
         if after.routing.as_ref() == Some(&desired) {
-            self.keep(staged).await?;
+            let kept = copy.keep().await;
+            kept.map_err(|error| self.lost(self.file("put in place", &error).to_string()))?;
             return Ok(generation);
         }
         if ran.status.success() {
@@ -490,39 +454,9 @@ impl Pointer for Nftables {
         let before = self.flows().await?;
         let status = self.outside.get(path).await.map_err(|why| self.away(why))?;
         let after = self.flows().await?;
-        let new: Vec<_> = after.difference(&before).collect();
-        let is_known = |flow: &&&Flow| {
-            let mut known = before.iter();
-            known.any(|known| (known.from, known.to, known.by) == (flow.from, flow.to, flow.by))
-        };
-        let new: Vec<_> = new.into_iter().filter(|flow| !is_known(&flow)).collect();
-        // Who asks an address of the host, on the host, does so from that address.
-        let own: Vec<_> = new
-            .iter()
-            .filter(|flow| flow.from.ip() == flow.to.ip())
-            .collect();
         let routes = routing.map(|routing| routing.routes).unwrap_or_default();
-        let of = |by: IpAddr, port: u16| {
-            let at = SocketAddr::new(by, port);
-            let route = routes.iter().find(|route| route.endpoints.contains(&at));
-            route.map(|route| route.release)
-        };
-        let answered: BTreeSet<_> = match own.is_empty() {
-            true => new
-                .iter()
-                .map(|flow| of(flow.by.ip(), flow.by.port()))
-                .collect(),
-            false => own
-                .iter()
-                .map(|flow| of(flow.by.ip(), flow.by.port()))
-                .collect(),
-        };
-        let mut answered = answered.into_iter();
         Ok(Answer {
-            release: answered
-                .next()
-                .flatten()
-                .filter(|_| answered.next().is_none()),
+            release: flows::answered(&before, &after, &routes),
             status: Some(status),
         })
     }
@@ -543,12 +477,8 @@ impl Pointer for Nftables {
     }
 
     async fn remove(&self, _: Fence) -> Result<(), PointerError> {
-        match tokio::fs::remove_file(&self.plan.state).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(self.file("removed", &error));
-            }
-            _ => {}
-        }
+        let removed = copy::remove(&self.plan.state).await;
+        removed.map_err(|error| self.file("removed", &error))?;
         if self.table().await?.is_some() {
             let words = ["delete", "table", "inet", &self.plan.table];
             let ran = self.nft(&words, None).await?;

@@ -1,8 +1,11 @@
 //! Connections that the kernel tracks: from where to where, and who answers.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::program;
+use crate::core::names::Release;
+use crate::core::routing::Route;
 
 /// One tracked TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +73,30 @@ fn flow(line: &str) -> Option<Flow> {
         by: at(&from, &from_ports, 1)?,
         open: words.iter().any(|word| states.contains(word)),
     })
+}
+
+/// Who has answered what is new, where that is one release alone. On the host, who asks one of its
+/// addresses does so from that address: where there are such connections the others are not ours.
+pub(super) fn answered(
+    before: &BTreeSet<Flow>,
+    after: &BTreeSet<Flow>,
+    routes: &[Route],
+) -> Option<Release> {
+    let ends = |flow: &Flow| (flow.from, flow.to, flow.by);
+    let known: BTreeSet<_> = before.iter().map(ends).collect();
+    let new = || after.iter().filter(|flow| !known.contains(&ends(flow)));
+    let is_own = |flow: &&Flow| flow.from.ip() == flow.to.ip();
+    let any_own = new().any(|flow| is_own(&flow));
+    let of = |flow: &Flow| {
+        let mut leads = routes.iter();
+        let route = leads.find(|route| route.endpoints.contains(&flow.by));
+        route.map(|route| route.release)
+    };
+    let ours = new().filter(|flow| !any_own || is_own(flow));
+    let answered: BTreeSet<_> = ours.map(of).collect();
+    let mut answered = answered.into_iter();
+    let first = answered.next().flatten();
+    first.filter(|_| answered.next().is_none())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn rules(mark: &str, listeners: &[Listener]) -> Vec<(&'static str, Vec<String>)>
             if listener.address.is_some_and(|ip| ip.is_ipv4() != is_v4) {
                 continue;
             }
-            let mut words = format!("-p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL");
+            let mut words = "-p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL".to_owned();
             if let Some(address) = listener.address {
                 words.push_str(&format!(" --ctorigdst {address}"));
             }
