@@ -16,6 +16,7 @@
 //! | [`hook`] | hooks that run on the deployer: commands and requests |
 //! | [`proxy`] | the embedded load balancer: a server, not an adapter |
 //! | [`report`] | what people and pipelines see: terminal, plain lines, JSON lines |
+//! | [`process`] | the end of a command on this machine, for hooks and pointers |
 //! | [`web`] | the HTTP client that hooks and pointers share |
 //! | [`guide`] | the manual: pages shown here and by `flipside help TOPIC` |
 //! | [`cmd`] | one file per verb; [`cli`] has the flags, [`error`] the expected errors and exit codes |
@@ -50,6 +51,7 @@ pub mod perform;
 pub mod plan;
 pub mod pointer;
 pub mod probe;
+pub mod process;
 pub mod proxy;
 pub mod report;
 pub mod web;

@@ -22,6 +22,7 @@ mod real_app;
 mod real_bad_days;
 mod real_crash;
 mod real_docker;
+mod real_exec;
 mod real_haproxy;
 mod real_nftables;
 mod real_pointer;

@@ -1,7 +1,7 @@
 //! HAProxy as a pointer: the contract on the real server, and what it forgets.
 
 mod bad_days;
-mod kit;
+pub mod kit;
 mod relay;
 mod verbs;
 

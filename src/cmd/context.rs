@@ -225,7 +225,7 @@ impl Context {
         let embedded = plan.filter(|plan| plan.kind == pointer::proxy::SECTION.kind);
         if let (Some(plan), None) = (plan, embedded) {
             let of_pointer = |error| Error::of_pointer(service.as_str(), error, Touched::Nothing);
-            let opened = pointer::open(plan).map_err(of_pointer)?;
+            let opened = pointer::open(service, plan).map_err(of_pointer)?;
             if !client.is_local() {
                 return Err(of_pointer(out_of_its_reach(&plan.kind, client.address())));
             }

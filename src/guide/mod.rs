@@ -6,6 +6,9 @@ pub mod bad_days {
 pub mod compose {
     #![doc = include_str!("compose.md")]
 }
+pub mod exec {
+    #![doc = include_str!("exec.md")]
+}
 pub mod exit_codes {
     #![doc = include_str!("exit-codes.md")]
 }
@@ -74,6 +77,11 @@ pub const PAGES: &[Page] = &[
         topic: "nftables",
         about: "The kernel as the pointer",
         text: include_str!("nftables.md"),
+    },
+    Page {
+        topic: "exec",
+        about: "A command of your own as the pointer",
+        text: include_str!("exec.md"),
     },
     Page {
         topic: "rollback",

@@ -1,27 +1,23 @@
 //! A command on the deployer: a process group of its own, its output line by line, and its end.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{Call, OUTPUT, Stop, Told, last, orphan, stopped};
+use super::{Call, Stop, Told, orphan, stopped};
 use crate::core::plan::Text;
 use crate::core::progress::{Progress, Sink};
+use crate::process::{self, OUTPUT, REST, last, signal};
 
 /// How long a command has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// How long the rest of an output may take once the command has ended: what it has left running may
-/// hold it open for ever.
-const REST: Duration = Duration::from_secs(1);
 
 /// How often what a killed flipside has left is looked for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -188,26 +184,8 @@ async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
     child.wait().await
 }
 
-fn signal(child: &Child, signal: Signal) {
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let Some(group) = group {
-        let sent = kill_process_group(group, signal);
-        tracing::debug!(?sent, ?signal, "to the process group of a hook");
-    }
-}
-
 fn told(ended: std::io::Result<ExitStatus>, output: String) -> Told {
-    let (code, why) = match ended {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(0), _) => (Some(0), None),
-            (Some(code), _) => (Some(code.into()), Some(format!("exited with {code}"))),
-            (None, signal) => {
-                let signal = signal.unwrap_or_default();
-                (None, Some(format!("was ended by signal {signal}")))
-            }
-        },
-        Err(error) => (None, Some(format!("cannot be waited for: {error}"))),
-    };
+    let (code, why) = process::ended(ended);
     Told {
         code,
         status: None,

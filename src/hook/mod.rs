@@ -15,9 +15,6 @@ mod command;
 pub mod orphan;
 mod request;
 
-/// How much of an output is kept, in bytes.
-const OUTPUT: usize = 4096;
-
 /// Says when a hook is to end.
 pub type Stop = watch::Receiver<bool>;
 
@@ -96,14 +93,4 @@ async fn stopped(stop: &mut Stop) {
         // Nobody is left who could ask for it.
         std::future::pending::<()>().await;
     }
-}
-
-/// The last of a text that is kept.
-fn last(text: &str) -> String {
-    let text = text.trim_end();
-    let mut from = text.len().saturating_sub(OUTPUT);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    text[from..].to_owned()
 }

@@ -3,8 +3,9 @@
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 
-use super::{Call, OUTPUT, Stop, Told, last, stopped};
+use super::{Call, Stop, Told, stopped};
 use crate::core::plan::HookRequest;
+use crate::process::{OUTPUT, last};
 use crate::web::{client, why};
 
 /// Sends a request and waits for its answer, or until it is to stop.

@@ -2,19 +2,20 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::command;
 use super::fields::Field;
 use super::nearest::nearest;
 use super::networks::is_host;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
-use crate::core::plan::PointerPlan;
+use crate::core::plan::{PointerPlan, Text};
 use crate::pointer::section::{Key, Section, Takes};
 use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
-const LATER: [&str; 8] = [
-    "nginx", "caddy", "traefik", "envoy", "alb", "route53", "dns", "exec",
+const LATER: [&str; 7] = [
+    "nginx", "caddy", "traefik", "envoy", "alb", "route53", "dns",
 ];
 
 pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {
@@ -120,6 +121,7 @@ fn value(reader: &mut Reader<'_>, key: &Key, fields: &[Field<'_>]) -> Option<Jso
         Takes::Hosts => Some(hosts(reader, fields).into()),
         Takes::Text(what) => reader.public(node, what).map(Json::from),
         Takes::Texts(what) => texts(reader, fields, what).map(Json::from),
+        Takes::Command => command(reader, key, node).map(Json::from),
         Takes::Word(words) => word(reader, node, words).map(Json::from),
         Takes::Path => {
             let path = reader.public(node, "a path")?;
@@ -142,6 +144,32 @@ fn texts(reader: &mut Reader<'_>, fields: &[Field<'_>], what: &str) -> Option<Ve
         _ => std::slice::from_ref(field.node),
     });
     items.map(|item| reader.public(item, what)).collect()
+}
+
+fn command(reader: &mut Reader<'_>, key: &Key, node: &Node) -> Option<Vec<String>> {
+    let words = command::command(reader, node, key.name)?;
+    if words.iter().any(Text::is_secret) {
+        reader.wrong(
+            node.span,
+            "what comes from outside the plan may be secret, and a pointer's settings are not",
+            "write its words here, and let the program read what is secret itself",
+        );
+        return None;
+    }
+    let mut words: Vec<String> = words.iter().map(|word| word.reveal().to_owned()).collect();
+    let Some(program) = words.first_mut().filter(|program| !program.is_empty()) else {
+        reader.wrong(
+            node.span,
+            "this command is empty",
+            "write `command: [PROGRAM, ARGUMENT, …]`",
+        );
+        return None;
+    };
+    if program.contains('/') {
+        let path = reader.resolve(node.span, program);
+        *program = path.to_string_lossy().into();
+    }
+    Some(words)
 }
 
 fn word(reader: &mut Reader<'_>, node: &Node, words: &[&'static str]) -> Option<&'static str> {

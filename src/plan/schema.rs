@@ -49,7 +49,7 @@ fn value(key: &Key) -> Value {
             json!({"type": "integer", "minimum": least, "maximum": most})
         }
         Takes::Flag => json!({"type": "boolean"}),
-        Takes::Hosts | Takes::Texts(_) => json!({
+        Takes::Hosts | Takes::Texts(_) | Takes::Command => json!({
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
         }),
     };

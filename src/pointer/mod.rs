@@ -11,11 +11,12 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
 use crate::core::event::SwitchRefusal;
-use crate::core::names::{Fence, Generation, Millis, Release};
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
 use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+pub mod exec;
 pub mod haproxy;
 pub mod nftables;
 pub mod outside;
@@ -25,14 +26,15 @@ pub mod section;
 
 use section::Section;
 
-/// A pointer of the kind that a plan names; the embedded proxy is made where its engine is known.
+/// A service's pointer, of the kind that its plan names; the embedded proxy is made where its engine is known.
 ///
 /// # Errors
 /// Where the settings are not understood, or the kind is not known.
-pub fn open(plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
+pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
     Ok(match plan.kind.as_str() {
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
         "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
+        "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
         kind => {
             return Err(PointerError::Failed {
                 what: format!("this flipside knows no pointer `{kind}`"),
@@ -53,7 +55,12 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
 }
 
 /// What plans may say of each kind.
-pub const SECTIONS: [&Section; 3] = [&proxy::SECTION, &haproxy::SECTION, &nftables::SECTION];
+pub const SECTIONS: [&Section; 4] = [
+    &proxy::SECTION,
+    &haproxy::SECTION,
+    &nftables::SECTION,
+    &exec::SECTION,
+];
 
 /// The section of the kind with this name.
 #[must_use]

@@ -46,6 +46,9 @@ pub enum Takes {
     Text(&'static str),
     /// Texts, one or several; what one of them is.
     Texts(&'static str),
+    /// A program and its words, a list or one text; a program with a slash is beside the plan, and
+    /// stored absolute.
+    Command,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A path; what is not absolute is beside the plan, and stored absolute.

@@ -15,7 +15,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["engine", "core", "docker"]),
     (
         "pointer",
-        &["pointer", "core", "docker", "engine::EngineError", "web"],
+        &[
+            "pointer",
+            "core",
+            "docker",
+            "engine::EngineError",
+            "process",
+            "web",
+        ],
     ),
     (
         "pointer::proxy",
@@ -33,7 +40,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("probe", &["probe", "core", "engine", "proxy::check"]),
     ("web", &["web"]),
-    ("hook", &["hook", "core", "web"]),
+    ("process", &["process"]),
+    ("hook", &["hook", "core", "process", "web"]),
     ("report", &["report", "core", "error"]),
     ("error", &["error", "core", "engine", "pointer"]),
     (

@@ -211,6 +211,21 @@ fn hooks_of_every_kind() {
 }
 
 #[test]
+fn a_command_as_a_pointer_is_beside_the_plan() {
+    let fixture = Fixture::new();
+    let settings = |command: &str| {
+        let text = format!("pointer: {{exec: {{command: {command}, url: 'http://h'}}}}");
+        fixture.load(with_top(&text)).unwrap().plan.pointer.settings
+    };
+    let beside = fixture.file("bin/switch").display().to_string();
+    let found = settings("[./bin/switch, a/b, 'c d']");
+    assert_eq!(found["command"], serde_json::json!([beside, "a/b", "c d"]));
+    assert_eq!(found["timeout"], 5_000);
+    let found = settings("switch 'a b' c");
+    assert_eq!(found["command"], serde_json::json!(["switch", "a b", "c"]));
+}
+
+#[test]
 fn probes_and_their_defaults() {
     let fixture = Fixture::new();
     let text = with_top(
