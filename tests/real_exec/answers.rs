@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use flipside::core::progress::Silent;
 use flipside::pointer::exec::{Exec, ExecPlan};
 use flipside::pointer::{Pointer, PointerError};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::kit::{pointer, script};
@@ -156,9 +157,11 @@ async fn one_that_does_not_end_is_killed_with_its_children() {
 
 #[tokio::test]
 async fn what_it_leaves_running_does_not_hold_its_answer_back() {
-    let text = "sleep 20 & echo '{\"routes\": []}'";
-    let (_directory, pointer) = does(text);
+    let (directory, pointer) = does("sleep 60 & echo $! >\"$0.child\"; echo '{\"routes\": []}'");
     let began = Instant::now();
     assert_eq!(pointer.read().await, Ok(None));
     assert!(began.elapsed() < Duration::from_secs(15));
+    let child = std::fs::read_to_string(directory.path().join("command.sh.child")).unwrap();
+    let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    kill_process(child, Signal::KILL).unwrap();
 }

@@ -1,11 +1,11 @@
 //! What goes wrong between a command and what it moves, and what is true then.
 
 use flipside::core::event::SwitchRefusal;
-use flipside::pointer::exec::ExecPlan;
 use flipside::pointer::{Pointer, PointerError};
 
-use super::kit::{answers, behind, example, plan, pointer, script, words, wrapped};
+use super::kit::{answers, behind, example, wrapped};
 use crate::real_haproxy::kit::Haproxy;
+use crate::support::backends::until;
 
 /// In a script: this is a `write`.
 const IS_WRITE: &str = "case $request in *'\"op\":\"write\"'*)";
@@ -117,7 +117,7 @@ async fn of_two_writers_the_one_who_looked_too_early_is_refused() {
         let (pointer, desired) = (late.pointer.clone(), late.to(2));
         async move { pointer.write(Some(1), &desired).await }
     });
-    crate::support::backends::until("its write", async || reached.exists().then_some(())).await;
+    until("its write", async || reached.exists().then_some(())).await;
     let newer = other.pointer.write(Some(1), &other.to(2)).await;
     std::fs::write(&go, "").unwrap();
     assert_eq!(newer, Ok(2));
@@ -133,29 +133,33 @@ async fn of_two_writers_the_one_who_looked_too_early_is_refused() {
     assert_eq!(other.pointer.read().await.unwrap(), found);
 }
 
-/// `kill -9` of flipside between the write and its own look: what was meant is on record.
+/// Its writer dies between the write and the word that it is over: what was meant is on record.
 #[tokio::test]
 async fn a_write_whose_writer_died_is_the_routing_that_it_meant() {
     let haproxy = Haproxy::start().await;
     let fixture = behind(example(&haproxy)).await;
     fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
-    let count = haproxy.path().join("count");
-    let stop = format!(
-        "{IS_WRITE} [ -e {count} ] && sleep 600; touch {count};; esac; {GO_ON}",
-        count = count.display()
+    let [first, second] = ["first", "second"].map(|name| haproxy.path().join(name));
+    let text = format!(
+        "{IS_WRITE} [ -e {first} ] && touch {second} && sleep 600; touch {first};; esac; {GO_ON}",
+        first = first.display(),
+        second = second.display()
     );
-    // The second `write`, which says that the first is over, never comes to anything.
-    let mut command = vec![script(haproxy.path(), &format!("read -r request\n{stop}"))];
-    command.extend(words(&haproxy));
-    let killed = pointer(ExecPlan {
-        timeout: 3_000,
-        ..plan(&haproxy, command)
+    let dies = behind(wrapped(&haproxy, &text)).await;
+    let desired = fixture.to(2);
+    let writes = tokio::spawn({
+        let desired = desired.clone();
+        async move { dies.pointer.write(Some(1), &desired).await }
     });
-    let lost = killed.write(Some(1), &fixture.to(2)).await;
-    is_lost(&lost, "did not end within 3 s");
+    until("its second write", async || second.exists().then_some(())).await;
+    writes.abort();
+    assert!(writes.await.unwrap_err().is_cancelled());
     let found = fixture.pointer.read().await.unwrap().unwrap();
-    assert_eq!((found.generation, found.live()), (2, fixture.to(2).live()));
-    assert_eq!(fixture.pointer.write(Some(1), &fixture.to(2)).await, Ok(2));
+    assert_eq!(
+        (found.generation, found.routes),
+        (2, desired.routes.clone())
+    );
+    assert_eq!(fixture.pointer.write(Some(1), &desired).await, Ok(2));
     answers(&fixture, 2).await;
     fixture
         .pointer
@@ -163,6 +167,31 @@ async fn a_write_whose_writer_died_is_the_routing_that_it_meant() {
         .await
         .unwrap();
     answers(&fixture, 1).await;
+}
+
+#[tokio::test]
+async fn one_that_fails_between_its_note_and_its_move_reads_as_it_was() {
+    let haproxy = Haproxy::start().await;
+    let fixture = behind(example(&haproxy)).await;
+    fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
+    let known = fixture.pointer.read().await.unwrap();
+    let keeps = "import json, sys; \
+                 open(sys.argv[1], \"w\").write(json.load(sys.stdin)[\"desired\"][\"note\"])";
+    let note = haproxy.path().join("note");
+    let text = format!(
+        "{IS_WRITE} printf '%s' \"$request\" | python3 -c '{keeps}' {}; exit 3;; esac; {GO_ON}",
+        note.display()
+    );
+    let fails = behind(wrapped(&haproxy, &text)).await;
+    is_lost(
+        &fails.pointer.write(Some(1), &fixture.to(2)).await,
+        "exited with 3",
+    );
+    let kept = std::fs::read_to_string(&note).unwrap();
+    assert!(kept.contains("shop@2"), "{kept}");
+    assert_eq!(fixture.pointer.read().await.unwrap(), known);
+    assert_eq!(fixture.pointer.write(Some(1), &fixture.to(2)).await, Ok(2));
+    answers(&fixture, 2).await;
 }
 
 /// Somebody sets a server by hand: it is seen, and not taken for a move of ours.
