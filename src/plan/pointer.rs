@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
 use crate::core::plan::{PointerPlan, Text};
-use crate::pointer::section::{Key, Section, Takes};
+use crate::pointer::section::{Key, Remark, Section, Takes};
 use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
@@ -105,13 +105,21 @@ fn settings(reader: &mut Reader<'_>, section: &Section, node: &Node) -> Option<M
         });
     }
     let mut settings = settings?;
-    let wrong = (section.complete)(&mut settings);
-    for wrong in &wrong {
-        let place = places.iter().find(|(name, _)| *name == wrong.key);
-        let place = place.map_or(span, |(_, place)| *place);
-        reader.wrong(place, &wrong.message, &wrong.help);
+    let mut right = true;
+    let place = |key: &str| {
+        let place = places.iter().find(|(name, _)| *name == key);
+        place.map_or(span, |(_, place)| *place)
+    };
+    for remark in (section.complete)(&mut settings) {
+        match remark {
+            Remark::Wrong(wrong) => {
+                reader.wrong(place(wrong.key), wrong.message, wrong.help);
+                right = false;
+            }
+            Remark::Caution { key, message } => reader.note(place(key), message),
+        }
     }
-    wrong.is_empty().then_some(settings)
+    right.then_some(settings)
 }
 
 fn value(reader: &mut Reader<'_>, key: &Key, fields: &[Field<'_>]) -> Option<Json> {

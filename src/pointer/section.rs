@@ -16,8 +16,8 @@ pub struct Section {
     pub keys: &'static [Key],
     /// Keys that somebody may look for, with what to do instead.
     pub advised: &'static [(&'static str, &'static str)],
-    /// Fills in what was not said, and tells what is wrong with the settings taken together.
-    pub complete: fn(&mut Map<String, Value>) -> Vec<Wrong>,
+    /// Fills in what was not said, and remarks on the settings taken together.
+    pub complete: fn(&mut Map<String, Value>) -> Vec<Remark>,
 }
 
 /// One key of a section.
@@ -59,6 +59,26 @@ pub enum Takes {
     Duration,
     /// `true` or `false`.
     Flag,
+}
+
+/// What there is to say of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// It cannot be so.
+    Wrong(Wrong),
+    /// It can be so, and may not be meant.
+    Caution {
+        /// Its key.
+        key: &'static str,
+        /// What it brings.
+        message: String,
+    },
+}
+
+impl From<Wrong> for Remark {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
 }
 
 /// What is wrong with a setting.
