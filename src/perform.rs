@@ -338,7 +338,9 @@ impl Performer {
             .with
             .pointer
             .settled(generation, limit, self.with.sink.as_ref());
-        let deadline = Duration::from_millis(limit) + DRAIN_SLACK;
+        // First everyone must see the move, then forget what was true before it.
+        let seen = 2 * self.with.pointer.capabilities().settle_ms;
+        let deadline = Duration::from_millis(limit + seen) + DRAIN_SLACK;
         let settled = tokio::time::timeout(deadline, settled).await;
         Ok(settled.map_err(|_| {
             Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
