@@ -3,9 +3,10 @@
 //! The roots are compiled in, names are looked up by hickory, and nobody is followed elsewhere.
 
 use std::error::Error as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -14,18 +15,30 @@ use rustls::{ClientConfig, RootCertStore};
 /// # Errors
 /// Where the machine does not let one be made.
 pub fn client() -> Result<Client, String> {
+    builder()?.build().map_err(|error| why(&error))
+}
+
+/// A client as [`client`] makes it, for which the host `name` is at these addresses, whatever
+/// anybody else says of it.
+///
+/// # Errors
+/// Where the machine does not let one be made.
+pub fn client_to(name: &str, addresses: &[SocketAddr]) -> Result<Client, String> {
+    let builder = builder()?.resolve_to_addrs(name, addresses);
+    builder.build().map_err(|error| why(&error))
+}
+
+fn builder() -> Result<ClientBuilder, String> {
     let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Client::builder()
+    Ok(Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("flipside/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| why(&error))
+        .user_agent(concat!("flipside/", env!("CARGO_PKG_VERSION"))))
 }
 
 /// An error with what caused it.

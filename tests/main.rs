@@ -21,6 +21,7 @@ mod readme;
 mod real_app;
 mod real_bad_days;
 mod real_crash;
+mod real_dns;
 mod real_docker;
 mod real_exec;
 mod real_haproxy;

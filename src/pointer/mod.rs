@@ -16,6 +16,7 @@ use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+pub mod dns;
 pub mod exec;
 pub mod haproxy;
 pub mod nftables;
@@ -32,6 +33,7 @@ use section::Section;
 /// Where the settings are not understood, or the kind is not known.
 pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
     Ok(match plan.kind.as_str() {
+        "dns" => Arc::new(dns::Dns::new(settings(plan)?)?),
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
         "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
         "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
@@ -55,10 +57,11 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
 }
 
 /// What plans may say of each kind.
-pub const SECTIONS: [&Section; 4] = [
+pub const SECTIONS: [&Section; 5] = [
     &proxy::SECTION,
     &haproxy::SECTION,
     &nftables::SECTION,
+    &dns::SECTION,
     &exec::SECTION,
 ];
 

@@ -1,5 +1,7 @@
 //! A service as its users reach it: asked through its pointer, after a switch.
 
+use std::net::SocketAddr;
+
 use reqwest::header::{CONNECTION, HOST};
 use reqwest::{Client, Url};
 
@@ -27,6 +29,26 @@ impl Outside {
                 .map_err(|error| failed(format!("`{url}` is not a URL: {error}")))?,
             client: web::client().map_err(failed)?,
             host: host.map(str::to_owned),
+        })
+    }
+
+    /// The service at `url`, whose host is at these addresses and nowhere else.
+    ///
+    /// # Errors
+    /// Where the URL names no host, or no client can be made.
+    pub fn at(url: &str, addresses: &[SocketAddr]) -> Result<Self, PointerError> {
+        let failed = |what: String| PointerError::Failed { what, hint: None };
+        let url: Url = url
+            .parse()
+            .map_err(|error| failed(format!("`{url}` is not a URL: {error}")))?;
+        let Some(name) = url.host_str() else {
+            return Err(failed(format!("`{url}` names no host")));
+        };
+        let client = web::client_to(name, addresses).map_err(failed)?;
+        Ok(Self {
+            client,
+            url,
+            host: None,
         })
     }
 

@@ -35,9 +35,30 @@ pub async fn named(name: &'static str) -> SocketAddr {
     at
 }
 
+/// Two as [`named`], at one port of two addresses.
+pub async fn named_alike(names: [&'static str; 2]) -> [SocketAddr; 2] {
+    until("a port that is free at two addresses", async || {
+        let one = TcpListener::bind("127.0.0.1:0").await.ok()?;
+        let port = one.local_addr().ok()?.port();
+        let two = TcpListener::bind(("127.0.0.2", port)).await.ok()?;
+        let mut at = Vec::new();
+        for (listener, name) in [one, two].into_iter().zip(names) {
+            let (open, found) = gated_at(listener, name);
+            open.send(true).unwrap();
+            tokio::spawn(async move { open.closed().await });
+            at.push(found);
+        }
+        Some([at[0], at[1]])
+    })
+    .await
+}
+
 /// Answers every request with `name`, once the gate is open.
 pub async fn gated(name: &'static str) -> (watch::Sender<bool>, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    gated_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), name)
+}
+
+fn gated_at(listener: TcpListener, name: &'static str) -> (watch::Sender<bool>, SocketAddr) {
     let at = listener.local_addr().unwrap();
     let (open, gate) = watch::channel(false);
     tokio::spawn(async move {

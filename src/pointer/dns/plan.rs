@@ -1,0 +1,281 @@
+//! What plans say of a zone.
+
+use std::path::PathBuf;
+
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::servers::Place;
+use super::zone::{self, Kind};
+use crate::core::names::Millis;
+
+/// A TTL above which a rollback is slow.
+const SLOW: Millis = 60_000;
+
+/// The largest that RFC 2181 knows.
+const LARGEST: Millis = 0x7fff_ffff * 1000;
+
+/// `pointer: {dns: …}`.
+pub const SECTION: Section = Section {
+    kind: "dns",
+    means: "A name in a DNS zone, by dynamic updates (RFC 2136).",
+    example: "`server: 192.0.2.1` and the like",
+    keys: &[
+        Key {
+            name: "server",
+            also: None,
+            takes: Takes::Text("an address or a name such as `192.0.2.1`"),
+            missing: Some((
+                "DNS needs the primary server of the zone, which takes updates",
+                "add `server: ADDRESS`",
+            )),
+            means: "The zone's primary: an address or a name, with a port where that is not 53.",
+        },
+        Key {
+            name: "zone",
+            also: None,
+            takes: Takes::Text("the name of a zone"),
+            missing: Some((
+                "DNS needs the zone that is updated",
+                "add `zone: example.org`",
+            )),
+            means: "The zone that is updated.",
+        },
+        Key {
+            name: "name",
+            also: None,
+            takes: Takes::Text("a name in the zone"),
+            missing: Some((
+                "DNS needs the name by which users reach the service",
+                "add `name: shop.example.org`",
+            )),
+            means: "The name by which users reach the service. Its record is kept at `_flipside.NAME`.",
+        },
+        Key {
+            name: "type",
+            also: None,
+            takes: Takes::Word(&["A", "AAAA", "CNAME"]),
+            missing: None,
+            means: "What the name is given: addresses, or with CNAME the name of a slot; default A.",
+        },
+        Key {
+            name: "ttl",
+            also: None,
+            takes: Takes::Duration,
+            missing: None,
+            means: "How long an answer may be remembered, and so how long a switch takes; default 30s.",
+        },
+        Key {
+            name: "key_file",
+            also: None,
+            takes: Takes::Path,
+            missing: None,
+            means: "A file with the key for updates, as `tsig-keygen` writes it.",
+        },
+        Key {
+            name: "key_variable",
+            also: None,
+            takes: Takes::Text("the name of a variable"),
+            missing: None,
+            means: "In place of `key_file`: a variable with `hmac-sha256:NAME:SECRET`.",
+        },
+        Key {
+            name: "servers",
+            also: None,
+            takes: Takes::Texts("an address or a name such as `192.0.2.2`"),
+            missing: None,
+            means: "The servers that answer users; by default those that the zone names (NS).",
+        },
+        Key {
+            name: "blue",
+            also: None,
+            takes: Takes::Text("a name"),
+            missing: None,
+            means: "With CNAME: the name at which what hangs on the slot blue is reached.",
+        },
+        Key {
+            name: "green",
+            also: None,
+            takes: Takes::Text("a name"),
+            missing: None,
+            means: "With CNAME: that of the slot green.",
+        },
+        Key {
+            name: "url",
+            also: None,
+            takes: Takes::Text("a URL such as `http://shop.example.org:8080`"),
+            missing: None,
+            means: "Where users ask; asked after each switch; default `http://NAME`.",
+        },
+    ],
+    advised: &[(
+        "key",
+        "write `key_file: PATH` or `key_variable: NAME`: a key does not stand in a plan",
+    )],
+    complete,
+};
+
+/// What a plan says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsPlan {
+    /// The primary.
+    pub server: String,
+    /// The zone.
+    pub zone: String,
+    /// The service's name.
+    pub name: String,
+    /// What the name is given.
+    #[serde(rename = "type", default)]
+    pub kind: Kind,
+    /// How long an answer may be remembered.
+    pub ttl: Millis,
+    /// A file with the key, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// A variable with the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_variable: Option<String>,
+    /// Who answers users; empty: those that the zone names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// What a CNAME is given for the slot blue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blue: Option<String>,
+    /// And for green.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub green: Option<String>,
+    /// Where users ask.
+    pub url: String,
+}
+
+impl DnsPlan {
+    pub(super) fn seconds(&self) -> u32 {
+        u32::try_from(self.ttl / 1000).unwrap_or(u32::MAX)
+    }
+}
+
+fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
+    let text = |key: &str| settings.get(key).and_then(Value::as_str);
+    let mut remarks = Vec::new();
+    let mut wrong = |key, message: String, help: String| {
+        remarks.push(Remark::Wrong(Wrong { key, message, help }));
+    };
+    for key in ["zone", "name", "blue", "green"] {
+        if let Some(text) = text(key)
+            && zone::name(text).is_none()
+        {
+            let message = format!("`{text}` is not a name in DNS");
+            wrong(key, message, "write one such as `shop.example.org`".into());
+        }
+    }
+    let names = |key| text(key).and_then(zone::name);
+    if let (Some(zone), Some(name)) = (names("zone"), names("name"))
+        && !zone.zone_of(&name)
+    {
+        wrong(
+            "name",
+            "the name is not in the zone".into(),
+            format!(
+                "write a name that ends in `.{}`",
+                super::servers::plain(&zone)
+            ),
+        );
+    }
+    let servers = settings.get("servers").and_then(Value::as_array);
+    let servers = servers.into_iter().flatten().filter_map(Value::as_str);
+    let all = servers.map(|text| ("servers", text));
+    for (key, text) in all.chain(text("server").map(|text| ("server", text))) {
+        if Place::read(text).is_none() {
+            let message = format!("`{text}` is not a server");
+            let help =
+                "write an address or a name, and a port where that is not 53: `192.0.2.1:5353`";
+            wrong(key, message, help.into());
+        }
+    }
+    match (text("key_file"), text("key_variable")) {
+        (None, None) => wrong(
+            "dns",
+            "updates are signed with a key, and nothing says where it is".into(),
+            "add `key_file: PATH`, a file as `tsig-keygen` writes it, or `key_variable: NAME`"
+                .into(),
+        ),
+        (Some(_), Some(_)) => wrong(
+            "key_variable",
+            "`key_file` and `key_variable` say the same thing".into(),
+            "remove one of them".into(),
+        ),
+        _ => {}
+    }
+    let is_cname = text("type") == Some("CNAME");
+    for key in ["blue", "green"] {
+        match (is_cname, text(key)) {
+            (true, None) => wrong(
+                "type",
+                format!("a CNAME names a name, and the slot {key} has none"),
+                format!("add `{key}: NAME`, at which what hangs on that slot is reached"),
+            ),
+            (false, Some(_)) => wrong(
+                key,
+                "names of slots are what a CNAME is given".into(),
+                "remove it, or write `type: CNAME`".into(),
+            ),
+            _ => {}
+        }
+    }
+    if is_cname && text("blue").is_some() && names("blue") == names("green") {
+        wrong(
+            "green",
+            "both slots have the same name".into(),
+            "give each slot a name of its own".into(),
+        );
+    }
+    if is_cname && names("zone").is_some() && names("zone") == names("name") {
+        wrong(
+            "type",
+            "a zone's own name cannot be a CNAME".into(),
+            "write `type: A`, or give the service a name below the zone's".into(),
+        );
+    }
+    let called = text("name").unwrap_or_default().to_ascii_lowercase();
+    let called = called.trim_end_matches('.').to_owned();
+    let url = text("url").map_or_else(|| format!("http://{called}"), str::to_owned);
+    if zone::name(&called).is_some() && host(&url).as_deref() != Some(&called) {
+        wrong(
+            "url",
+            format!("`{url}` is not a URL of `{called}`"),
+            format!("write `http://{called}`, with its port where it has one"),
+        );
+    }
+    let ttl = settings
+        .get("ttl")
+        .and_then(Value::as_u64)
+        .unwrap_or(30_000);
+    if ttl < 1000 || ttl % 1000 != 0 || ttl > LARGEST {
+        let message = "a TTL is whole seconds, and at least one".to_owned();
+        wrong("ttl", message, "write a duration such as `30s`".into());
+    }
+    settings.entry("type").or_insert_with(|| "A".into());
+    settings.insert("ttl".into(), ttl.into());
+    settings.insert("url".into(), url.into());
+    if ttl > SLOW {
+        remarks.push(Remark::Caution {
+            key: "ttl",
+            message: format!(
+                "a rollback is seen by all users only after this TTL, {} s; 30s is usual",
+                ttl / 1000
+            ),
+        });
+    }
+    remarks
+}
+
+/// The host of a URL that can be asked.
+fn host(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let host = url
+        .host_str()
+        .filter(|_| matches!(url.scheme(), "http" | "https"))?;
+    Some(host.trim_end_matches('.').to_owned())
+}

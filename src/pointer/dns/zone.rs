@@ -1,0 +1,399 @@
+//! What stands in a zone of a service: its addresses, and the record of who wrote them. Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, OpCode, Query};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
+use hickory_proto::rr::{DNSClass, Name, RData, Record as Line, RecordType};
+use serde::{Deserialize, Serialize};
+
+use super::super::record::Record;
+use super::DnsPlan;
+use crate::core::names::{Release, Slot};
+use crate::core::routing::{Route, Routing};
+
+/// How long a string in a TXT record may be.
+const STRING: usize = 255;
+
+/// What a name is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Kind {
+    /// IPv4 addresses.
+    #[default]
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// The name of a slot.
+    Cname,
+}
+
+impl Kind {
+    pub(super) fn record_type(self) -> RecordType {
+        match self {
+            Self::A => RecordType::A,
+            Self::Aaaa => RecordType::AAAA,
+            Self::Cname => RecordType::CNAME,
+        }
+    }
+
+    fn of_address(self, address: IpAddr) -> Option<RData> {
+        match (self, address) {
+            (Self::A, IpAddr::V4(address)) => Some(RData::A(A(address))),
+            (Self::Aaaa, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(address))),
+            _ => None,
+        }
+    }
+
+    fn of_text(self, text: &str) -> Option<RData> {
+        match self {
+            Self::A | Self::Aaaa => self.of_address(text.parse().ok()?),
+            Self::Cname => Some(RData::CNAME(CNAME(name(text)?))),
+        }
+    }
+}
+
+/// A name from a plan, which is always a whole one.
+pub(super) fn name(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok()?;
+    name.set_fqdn(true);
+    (name.num_labels() > 0).then(|| name.to_lowercase())
+}
+
+/// All records of one name and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RrSet {
+    /// In seconds.
+    pub(super) ttl: u32,
+    pub(super) values: BTreeSet<RData>,
+}
+
+impl RrSet {
+    /// Those in an answer.
+    pub(super) fn in_answer(answer: &Message, name: &Name, kind: RecordType) -> Option<Self> {
+        let lines = answer.answers.iter();
+        let lines: Vec<&Line> = lines
+            .filter(|line| line.name == *name && line.record_type() == kind)
+            .collect();
+        Some(Self {
+            ttl: lines.iter().map(|line| line.ttl).min()?,
+            values: lines.into_iter().map(|line| line.data.clone()).collect(),
+        })
+    }
+
+    /// The addresses in it.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.values.iter().filter_map(RData::ip_addr).collect()
+    }
+
+    /// The name in it.
+    pub(super) fn target(&self) -> Option<&Name> {
+        self.values.iter().find_map(|value| match value {
+            RData::CNAME(target) => Some(&target.0),
+            _ => None,
+        })
+    }
+}
+
+/// What stood there before flipside came, as it is kept in a routing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Foreign {
+    #[serde(rename = "type")]
+    kind: Kind,
+    ttl: u32,
+    records: Vec<String>,
+}
+
+/// What the TXT record says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    #[serde(flatten)]
+    record: Record,
+    /// For how many seconds after the move somebody may still have what was true before it.
+    late: u32,
+}
+
+/// The names that are written, and what they are given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) zone: Name,
+    pub(super) service: Name,
+    pub(super) record: Name,
+    kind: Kind,
+    ttl: u32,
+    /// By slot, where a name is given.
+    slots: [Option<Name>; 2],
+    /// At which port the service's users ask.
+    port: u16,
+}
+
+/// What stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) service: Option<RrSet>,
+    pub(super) record: Option<RrSet>,
+}
+
+impl Seen {
+    /// Whether both say the same, however long it may be kept.
+    pub(super) fn says(&self, other: &Self) -> bool {
+        let same = |one: &Option<RrSet>, other: &Option<RrSet>| {
+            one.as_ref().map(|set| &set.values) == other.as_ref().map(|set| &set.values)
+        };
+        same(&self.service, &other.service) && same(&self.record, &other.record)
+    }
+
+    /// Its addresses or its target, for a person.
+    pub(super) fn words(&self) -> String {
+        match &self.service {
+            None => "nothing".into(),
+            Some(set) => {
+                let values: Vec<String> = set.values.iter().map(ToString::to_string).collect();
+                values.join(", ")
+            }
+        }
+    }
+
+    /// The note in the TXT record; none where there is no record.
+    fn note(&self) -> Result<Option<Note>, String> {
+        let Some(set) = &self.record else {
+            return Ok(None);
+        };
+        let mut texts = set.values.iter().filter_map(|value| match value {
+            RData::TXT(text) => Some(text.txt_data.concat()),
+            _ => None,
+        });
+        let text = texts.next().unwrap_or_default();
+        if texts.next().is_some() {
+            return Err("there is more than one".into());
+        }
+        let note = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        Ok(Some(note))
+    }
+}
+
+impl Names {
+    /// By a plan; none where one of its names is none.
+    pub(super) fn new(plan: &DnsPlan, port: u16) -> Option<Self> {
+        let slot = |text: &Option<String>| match text {
+            None => Some(None),
+            Some(text) => name(text).map(Some),
+        };
+        let service = name(&plan.name)?;
+        Some(Self {
+            zone: name(&plan.zone)?,
+            record: Name::from_ascii("_flipside")
+                .ok()?
+                .append_domain(&service)
+                .ok()?,
+            service,
+            kind: plan.kind,
+            ttl: plan.seconds(),
+            slots: [slot(&plan.blue)?, slot(&plan.green)?],
+            port,
+        })
+    }
+
+    pub(super) fn kind(&self) -> RecordType {
+        self.kind.record_type()
+    }
+
+    /// At which port users ask.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn slot(&self, slot: Slot) -> Option<&Name> {
+        match slot {
+            Slot::Blue => self.slots[0].as_ref(),
+            Slot::Green => self.slots[1].as_ref(),
+        }
+    }
+
+    /// What makes a routing true; why it cannot be.
+    pub(super) fn wanted(&self, routing: &Routing) -> Result<RrSet, String> {
+        let mut chosen = routing.routes.iter().filter(|route| route.weight > 0);
+        let (Some(route), None) = (chosen.next(), chosen.next()) else {
+            return Err("DNS gives no shares: all traffic goes to one release".into());
+        };
+        if route.release == Release(0) {
+            return self.foreign(routing);
+        }
+        if let Some(other) = route.endpoints.iter().find(|at| at.port() != self.port) {
+            return Err(format!(
+                "DNS names an address without a port: users ask at port {}, and release {} answers at {other}",
+                self.port, route.release
+            ));
+        }
+        let values: BTreeSet<RData> = match self.kind {
+            Kind::Cname => {
+                let target = self.slot(route.slot).cloned();
+                target
+                    .map(|name| RData::CNAME(CNAME(name)))
+                    .into_iter()
+                    .collect()
+            }
+            kind => {
+                let addresses = route.endpoints.iter();
+                addresses
+                    .filter_map(|at| kind.of_address(at.ip()))
+                    .collect()
+            }
+        };
+        if values.is_empty() {
+            return Err(format!(
+                "release {} has nothing that a record of type {} could hold",
+                route.release,
+                self.kind()
+            ));
+        }
+        Ok(RrSet {
+            ttl: self.ttl,
+            values,
+        })
+    }
+
+    fn foreign(&self, routing: &Routing) -> Result<RrSet, String> {
+        let foreign = routing.foreign.clone().unwrap_or_default();
+        let foreign: Foreign = serde_json::from_value(foreign)
+            .map_err(|error| format!("what stood there before is not known: {error}"))?;
+        let values = foreign.records.iter();
+        let values = values.map(|text| {
+            let value = foreign.kind.of_text(text);
+            value.ok_or_else(|| format!("`{text}` is no value of a record"))
+        });
+        let values: BTreeSet<RData> = values.collect::<Result<_, _>>()?;
+        Ok(RrSet {
+            ttl: foreign.ttl,
+            values,
+        })
+    }
+
+    /// What the zone says, where that is what is on record, and for how long something else may be
+    /// remembered.
+    pub(super) fn routing(&self, seen: &Seen) -> Result<(Option<Routing>, u32), String> {
+        let ttl = seen.service.as_ref().map_or(0, |set| set.ttl);
+        let Some(note) = seen.note()? else {
+            let found = seen.service.as_ref().map(|set| self.stranger(set));
+            return Ok((found, ttl));
+        };
+        let found = seen.service.as_ref().map(|set| self.stranger(set).routes);
+        let routing = note.record.judge(
+            |routing| self.is_so(seen, routing),
+            found.unwrap_or_default(),
+        );
+        Ok((routing, ttl.max(note.late)))
+    }
+
+    /// Whether the service's name is given what a routing wants.
+    pub(super) fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
+        let wanted = self.wanted(routing).ok();
+        wanted.map(|set| set.values) == seen.service.as_ref().map(|set| set.values.clone())
+    }
+
+    /// What is not on record.
+    fn stranger(&self, set: &RrSet) -> Routing {
+        let addresses = set.addresses().into_iter();
+        let route = Route {
+            release: Release(0),
+            slot: Slot::Blue,
+            weight: 100,
+            endpoints: addresses.map(|ip| (ip, self.port).into()).collect(),
+        };
+        let foreign = Foreign {
+            kind: self.kind,
+            ttl: set.ttl,
+            records: set.values.iter().map(ToString::to_string).collect(),
+        };
+        Routing {
+            generation: 0,
+            fence: 0,
+            author: String::new(),
+            reason: String::new(),
+            at: 0,
+            routes: vec![route],
+            marks: std::collections::BTreeMap::new(),
+            deadline: None,
+            preview: None,
+            // A list of texts and numbers can always be written.
+            foreign: serde_json::to_value(foreign).ok(),
+        }
+    }
+
+    /// The zone once a routing has been made true.
+    pub(super) fn after(&self, seen: &Seen, desired: &Routing) -> Result<Seen, String> {
+        let wanted = self.wanted(desired)?;
+        let before = seen.service.as_ref().map_or(0, |set| set.ttl);
+        let note = Note {
+            record: Record::of(desired),
+            late: before.max(wanted.ttl),
+        };
+        let text = serde_json::to_vec(&note).map_err(|error| error.to_string())?;
+        let text = TXT::from_bytes(text.chunks(STRING).collect());
+        Ok(Seen {
+            service: Some(wanted),
+            record: Some(RrSet {
+                ttl: self.ttl,
+                values: [RData::TXT(text)].into(),
+            }),
+        })
+    }
+
+    /// The update that makes `after` of `before`, if that still stands there (RFC 2136, 2.4 and 2.5).
+    /// Of what already is as it shall be it changes nothing, and is refused all the same where the
+    /// key may not change it.
+    pub(super) fn update(&self, before: &Seen, after: &Seen) -> Message {
+        let mut update = Message::query();
+        update.metadata.op_code = OpCode::Update;
+        update.metadata.recursion_desired = false;
+        update.add_query(Query::query(self.zone.clone(), RecordType::SOA));
+        let names = [
+            (&self.service, self.kind(), &before.service, &after.service),
+            (&self.record, RecordType::TXT, &before.record, &after.record),
+        ];
+        for (name, kind, before, after) in names {
+            let nothing = |class, kind| {
+                let mut line = Line::update0(name.clone(), 0, kind);
+                line.dns_class = class;
+                line
+            };
+            let lines = |set: &RrSet, ttl| -> Vec<Line> {
+                let values = set.values.iter().cloned();
+                values
+                    .map(|value| Line::from_rdata(name.clone(), ttl, value))
+                    .collect()
+            };
+            match before {
+                Some(before) => update.add_answers(lines(before, 0)),
+                // A CNAME bears no other record beside it, and a server leaves it out without a word.
+                None if kind == RecordType::CNAME => {
+                    update.add_answer(nothing(DNSClass::NONE, RecordType::ANY))
+                }
+                None => update.add_answer(nothing(DNSClass::NONE, kind)),
+            };
+            if before != after || after.is_none() {
+                update.add_authority(nothing(DNSClass::ANY, kind));
+            }
+            if let Some(after) = after {
+                update.add_authorities(lines(after, after.ttl));
+            }
+        }
+        update
+    }
+
+    /// The release that a name or addresses belong to.
+    pub(super) fn release(&self, set: &RrSet, routing: &Routing) -> Option<Release> {
+        let addresses = set.addresses();
+        let mut routes = routing.routes.iter().filter(|route| route.weight > 0);
+        let route = routes.find(|route| match self.kind {
+            Kind::Cname if route.release != Release(0) => self.slot(route.slot) == set.target(),
+            Kind::Cname => true,
+            _ => addresses.iter().all(|ip| {
+                let mut endpoints = route.endpoints.iter();
+                endpoints.any(|at| at.ip() == *ip)
+            }),
+        })?;
+        Some(route.release)
+    }
+}
