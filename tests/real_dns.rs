@@ -12,7 +12,7 @@ use flipside::core::routing::Drained;
 use flipside::pointer::dns::{Dns, DnsPlan, Kind};
 
 use crate::real_crash::kit::{Settings, Stage};
-use crate::support::backends::named_alike;
+use crate::support::backends::{free_port, named_alike, until};
 use crate::support::docker;
 use crate::support::pointer_contract::{self, Fixture};
 use kit::{Config, NAME, Program, SECRET, Server, ZONE};
@@ -130,8 +130,8 @@ async fn a_key_may_be_in_a_variable() {
     let variable = "FLIPSIDE_TEST_UPDATE_KEY";
     let stage = Stage::new().await;
     let plan = section(&server, 8080).replace(
-        &format!(r#""key_file": "{}""#, server.path().join("key").display()),
-        &format!(r#""key_variable": "{variable}""#),
+        &format!(r#""key_file":"{}""#, server.path().join("key").display()),
+        &format!(r#""key_variable":"{variable}""#),
     );
     assert!(plan.contains(variable), "{plan}");
     let settings = Settings {
@@ -250,7 +250,7 @@ fn section(server: &Server, port: u16) -> String {
         "servers": [server.at().to_string()],
         "url": format!("http://{NAME}:{port}"),
     }});
-    plan.to_string().replace(r#"":""#, r#"": ""#)
+    plan.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,4 +284,56 @@ async fn a_service_is_released_and_rolled_back_behind_it() {
     stage.verb("down").await.ends(0);
     assert_eq!(server.dig(NAME, "A"), [""; 0]);
     assert_eq!(server.dig(&format!("_flipside.{NAME}"), "TXT"), [""; 0]);
+}
+
+/// Where one server goes on sending users to the old release, the new one is taken back: then all say
+/// the same again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_of_which_a_server_does_not_hear_is_taken_back() {
+    let [one, two] = [(); 2].map(|()| std::net::SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let mut primary = Server::start_with(Config {
+        at: one,
+        notifies: vec![two],
+        ..Config::default()
+    })
+    .await;
+    let secondary = Server::start_with(Server::secondary(two, one)).await;
+    let stage = Stage::new().await;
+    let only = format!("\"servers\":[\"{one}\"]");
+    let both = format!("\"servers\":[\"{one}\",\"{two}\"]");
+    let settings = Settings {
+        pointer: Some(section(&primary, 8080).replace(&only, &both)),
+        ..Settings::default()
+    };
+    assert!(settings.pointer.as_ref().unwrap().contains(&both));
+    let deploy = async |version: &str| stage.start_deploy(version, &settings).ended().await;
+    deploy("1").await.ends(0);
+    let before = primary.dig(NAME, "A");
+    until("the secondary", async || {
+        (secondary.dig(NAME, "A") == before).then_some(())
+    })
+    .await;
+    primary.gives_away(false).await;
+    let ran = deploy("2").await;
+    ran.ends(3);
+    let said = ran
+        .lines
+        .iter()
+        .map(ToString::to_string)
+        .collect::<String>();
+    assert!(
+        said.contains(&format!("{two} still says {}", before[0])),
+        "{said}"
+    );
+    assert_eq!(
+        (primary.dig(NAME, "A"), secondary.dig(NAME, "A")),
+        (before.clone(), before)
+    );
+    let status = stage.status().await;
+    assert_eq!(status["live"]["release"], 1, "{status:#}");
+    assert_eq!(status["pointer"]["agrees"], true, "{status:#}");
+    primary.gives_away(true).await;
+    deploy("3").await.ends(0);
+    assert_eq!(primary.dig(NAME, "A"), secondary.dig(NAME, "A"));
+    stage.verb("down").await.ends(0);
 }

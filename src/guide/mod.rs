@@ -6,6 +6,9 @@ pub mod bad_days {
 pub mod compose {
     #![doc = include_str!("compose.md")]
 }
+pub mod dns {
+    #![doc = include_str!("dns.md")]
+}
 pub mod exec {
     #![doc = include_str!("exec.md")]
 }
@@ -107,6 +110,11 @@ pub const PAGES: &[Page] = &[
         topic: "shared",
         about: "Databases and queues that outlive releases",
         text: include_str!("shared.md"),
+    },
+    Page {
+        topic: "dns",
+        about: "A name in DNS as the pointer, by signed updates",
+        text: include_str!("dns.md"),
     },
     Page {
         topic: "exit-codes",

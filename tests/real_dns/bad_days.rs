@@ -201,11 +201,7 @@ async fn a_server_that_is_stuck_holds_a_move_up_and_is_named() {
     assert!(!said.contains(&format!("{} still", primary.at())), "{said}");
     assert!(said.contains("rndc retransfer example.org"), "{said}");
     // Once it hears of the move, that has settled.
-    let mended = Config {
-        transfers: true,
-        ..primary.config.clone()
-    };
-    primary.becomes(mended).await;
+    primary.gives_away(true).await;
     pointer.settled(1, 20_000, &Silent).await.unwrap();
     assert_eq!(secondary.dig(NAME, "A"), ["127.0.0.1"]);
 }
@@ -458,4 +454,44 @@ async fn a_release_at_another_port_than_the_users_is_refused() {
     let said = failed(fixture.pointer.write(None, &fixture.to(1)).await);
     assert!(said.contains("users ask at port 80"), "{said}");
     assert_eq!(server.serial(), 1);
+}
+
+/// A server whose clock is an hour off, played: it knows the key, and not the time.
+#[tokio::test]
+async fn clocks_that_are_apart_are_told() {
+    use hickory_proto::op::{Message, MessageType, ResponseCode};
+    use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, TsigError, make_tsig_record};
+
+    let server = Server::start().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let played = tokio::spawn(async move {
+        let mut bytes = [0; 4096];
+        loop {
+            let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+            let mut said = Message::from_vec(&bytes[..length]).unwrap();
+            let asked = said.take_signature().unwrap();
+            said.metadata.message_type = MessageType::Response;
+            said.metadata.response_code = ResponseCode::NotAuth;
+            let (time, error) = (asked.data.time - 3_600, Some(TsigError::BadTime));
+            let algorithm = TsigAlgorithm::HmacSha256;
+            let tsig = TSIG::new(algorithm, time, 300, Vec::new(), said.id, error, Vec::new());
+            said.set_signature(Box::new(make_tsig_record(asked.name.clone(), tsig)));
+            socket.send_to(&said.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    let fixture = behind(|port| {
+        Dns::new(DnsPlan {
+            server: at.to_string(),
+            ..server.plan(port)
+        })
+        .unwrap()
+    })
+    .await;
+    let said = failed(fixture.pointer.read().await);
+    assert!(
+        said.contains("BADTIME") && said.contains("set both clocks"),
+        "{said}"
+    );
+    played.abort();
 }

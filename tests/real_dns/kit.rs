@@ -173,12 +173,18 @@ impl Server {
         assert!(ran.status.success(), "{ran:?}");
     }
 
-    /// Says something else to it.
-    pub async fn becomes(&mut self, config: Config) {
-        write(self.path(), &config);
-        self.config = config;
+    /// Gives the zone away from now on, or no longer.
+    pub async fn gives_away(&mut self, transfers: bool) {
+        self.config.transfers = transfers;
+        write(self.path(), &self.config);
         let pid = Pid::from_raw(self.child.id() as i32).unwrap();
         kill_process(pid, Signal::HUP).unwrap();
+        until("its new configuration", async || {
+            let all = dig(self.at(), &["+noall", "+answer", ZONE, "AXFR"]);
+            let given = all.iter().any(|line| line.contains("SOA"));
+            (given == transfers).then_some(())
+        })
+        .await;
     }
 
     /// Held, as a machine that hangs.

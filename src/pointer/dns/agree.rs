@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::super::PointerError;
 use super::question::{question, serial};
 use super::servers::{self, Place, Server};
-use super::zone::{Names, Seen};
-use super::{Dns, Looked, in_answers};
+use super::zone::{RrSet, Seen};
+use super::{Dns, Looked};
 use crate::core::progress::{Progress, Sink};
 
 /// How often servers are asked whether they have heard of a move.
@@ -60,19 +60,17 @@ impl Dns {
         Ok(servers)
     }
 
-    /// What a server says instead of what the primary says; none where they agree.
+    /// What a server tells users instead of what the primary says; none where they agree.
     async fn apart(&self, server: &Server, primary: &Seen) -> Option<String> {
-        let Names {
-            service, record, ..
-        } = &self.names;
-        let said = tokio::try_join!(
-            question(server.at, service, self.names.kind(), None),
-            question(server.at, record, RecordType::TXT, None)
-        );
-        let what = match said {
-            Ok((service, record)) => {
-                let seen = in_answers(&self.names, &service, &record);
-                if seen.says(primary) {
+        let (name, kind) = (&self.names.service, self.names.kind());
+        let what = match question(server.at, name, kind, None).await {
+            Ok(answer) => {
+                let service = RrSet::in_answer(&answer, name, kind);
+                let seen = Seen {
+                    service,
+                    record: None,
+                };
+                if seen.sends_as(primary) {
                     return None;
                 }
                 let serial = match serial(server.at, &self.names.zone).await {

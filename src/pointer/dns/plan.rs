@@ -252,7 +252,7 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
         .get("ttl")
         .and_then(Value::as_u64)
         .unwrap_or(30_000);
-    if ttl < 1000 || ttl % 1000 != 0 || ttl > LARGEST {
+    if ttl < 1000 || !ttl.is_multiple_of(1000) || ttl > LARGEST {
         let message = "a TTL is whole seconds, and at least one".to_owned();
         wrong("ttl", message, "write a duration such as `30s`".into());
     }

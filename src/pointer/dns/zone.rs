@@ -138,10 +138,12 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether both say the same, however long it may be kept.
     pub(super) fn says(&self, other: &Self) -> bool {
-        let same = |one: &Option<RrSet>, other: &Option<RrSet>| {
-            one.as_ref().map(|set| &set.values) == other.as_ref().map(|set| &set.values)
-        };
-        same(&self.service, &other.service) && same(&self.record, &other.record)
+        self.sends_as(other) && values(&self.record) == values(&other.record)
+    }
+
+    /// Whether both send users to the same places.
+    pub(super) fn sends_as(&self, other: &Self) -> bool {
+        values(&self.service) == values(&other.service)
     }
 
     /// Its addresses or its target, for a person.
@@ -171,6 +173,10 @@ impl Seen {
         let note = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
         Ok(Some(note))
     }
+}
+
+fn values(set: &Option<RrSet>) -> Option<&BTreeSet<RData>> {
+    set.as_ref().map(|set| &set.values)
 }
 
 impl Names {
@@ -289,7 +295,7 @@ impl Names {
     /// Whether the service's name is given what a routing wants.
     pub(super) fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
         let wanted = self.wanted(routing).ok();
-        wanted.map(|set| set.values) == seen.service.as_ref().map(|set| set.values.clone())
+        values(&wanted) == values(&seen.service)
     }
 
     /// What is not on record.
