@@ -77,6 +77,73 @@ async fn the_contract_holds_for_names_of_slots() {
     .await;
 }
 
+/// Not even the zone's serial number, by which others would get all of it anew.
+#[tokio::test]
+async fn a_look_ahead_changes_nothing() {
+    for program in [Program::Bind, Program::Knot] {
+        let server = Server::start_with(Config {
+            program,
+            ..Config::default()
+        })
+        .await;
+        let fixture = behind(|port| server.pointer(port)).await;
+        let unchanged = async || {
+            let was = server.serial();
+            fixture.pointer.foresee().await.unwrap();
+            assert_eq!(server.serial(), was, "{program:?}");
+        };
+        unchanged().await;
+        fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
+        unchanged().await;
+    }
+}
+
+#[tokio::test]
+async fn every_replica_is_an_address_of_the_name() {
+    let server = Server::start().await;
+    for (kind, shown) in [
+        (Kind::A, ["192.0.2.1", "192.0.2.2"]),
+        (Kind::Aaaa, ["2001:db8::1", "2001:db8::2"]),
+    ] {
+        let name = format!("{kind:?}.{ZONE}").to_lowercase();
+        let fixture = behind(|port| {
+            let (name, url) = (name.clone(), format!("http://{name}:{port}"));
+            let plan = server.plan(port);
+            Dns::new(DnsPlan {
+                kind,
+                name,
+                url,
+                ..plan
+            })
+            .unwrap()
+        })
+        .await;
+        let mut desired = fixture.to(1);
+        let all = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+        desired.routes[0].endpoints = all
+            .map(|ip| {
+                (
+                    ip.parse::<std::net::IpAddr>().unwrap(),
+                    fixture.at[0].port(),
+                )
+                    .into()
+            })
+            .into();
+        fixture.pointer.write(None, &desired).await.unwrap();
+        assert_eq!(server.dig(&name, &format!("{kind:?}")), shown);
+        let found = fixture.pointer.read().await.unwrap().unwrap();
+        assert_eq!(found.routes, desired.routes);
+        let mut other = fixture.to(2);
+        other.routes[0].endpoints = match kind {
+            Kind::Aaaa => vec![fixture.at[1]],
+            _ => vec![(std::net::Ipv6Addr::LOCALHOST, fixture.at[1].port()).into()],
+        };
+        let refused = fixture.pointer.write(Some(1), &other).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("nothing that a record of type"), "{said}");
+    }
+}
+
 /// What is there already, as the zone's file has it.
 async fn put_back(program: Program, lines: &str, kind: Kind, shown: &[&str]) {
     let server = Server::start_with(Config {

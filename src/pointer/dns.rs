@@ -28,7 +28,7 @@ use super::record::{self, Due};
 use super::{Answer, Pointer, PointerError, Way};
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
-use crate::core::progress::Sink;
+use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
 use question::{Unanswered, question, word};
 use servers::{Place, plain};
@@ -396,8 +396,11 @@ impl Pointer for Dns {
             Some((_, until)) => until,
             None => {
                 let limit = Duration::from_millis(limit_ms.saturating_add(self.plan.ttl));
-                let until = self.agree(limit, sink).await?;
-                let until = Instant::now() + until;
+                let late = self.agree(limit, sink).await?;
+                sink.progress(Progress::Wait {
+                    what: format!("the TTL of {} s to pass", late.as_secs()),
+                });
+                let until = Instant::now() + late;
                 *self.agreed() = Some((generation, until));
                 until
             }

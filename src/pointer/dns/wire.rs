@@ -12,6 +12,7 @@ use hickory_proto::rr::rdata::tsig::TsigError;
 use hickory_proto::rr::{TSigVerifier, TSigner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
 
 /// How long an answer by UDP may take; it may have been lost.
 const UDP: Duration = Duration::from_secs(1);
@@ -139,12 +140,13 @@ async fn by_udp(at: SocketAddr, sent: &Sent) -> Result<Message, Trouble> {
 }
 
 async fn by_tcp(at: SocketAddr, sent: &Sent) -> Result<Message, Trouble> {
+    let end = Instant::now() + TCP;
     let late = || format!("no answer within {} s", TCP.as_secs());
-    let connected = tokio::time::timeout(TCP, TcpStream::connect(at)).await;
+    let connected = tokio::time::timeout_at(end, TcpStream::connect(at)).await;
     let mut stream = connected
         .map_err(|_| Trouble::Away(late()))?
         .map_err(|error| Trouble::Away(error.to_string()))?;
-    let answered = tokio::time::timeout(TCP, exchange(&mut stream, &sent.bytes)).await;
+    let answered = tokio::time::timeout_at(end, exchange(&mut stream, &sent.bytes)).await;
     let bytes = answered
         .map_err(|_| Trouble::Silent(late()))?
         .map_err(|error| Trouble::Silent(error.to_string()))?;
