@@ -1,6 +1,6 @@
 //! A HAProxy of a test's own: a directory, free ports, no rights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub servers: &'static str,
     /// What serves already: a line of its backend for each.
     pub stood: Vec<String>,
+    /// Where its directory is made.
+    pub within: PathBuf,
 }
 
 impl Default for Config {
@@ -32,6 +34,7 @@ impl Default for Config {
             weight: 1,
             servers: "unset.invalid:1 init-addr last,127.0.0.1",
             stood: Vec::new(),
+            within: std::env::temp_dir(),
         }
     }
 }
@@ -57,9 +60,10 @@ impl Haproxy {
             weight,
             servers,
             stood,
+            within,
         } = config;
         let stood: String = stood.iter().map(|line| format!("  {line}\n")).collect();
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(within).unwrap();
         let at = dir.path().display();
         let config = format!(
             "global\n\

@@ -262,12 +262,18 @@ impl Stage {
             address,
             image,
         };
-        stage.write_plan(web, top);
+        let proxy = format!("{{ proxy: {{ listen: \"{address}\" }} }}");
+        stage.write_plan(web, top, &proxy);
         stage
     }
 
-    fn write_plan(&self, web: &str, top: &str) {
-        let (service, image, address) = (&self.rest.service, &self.image, self.address);
+    /// Gives the plan another pointer, in YAML's flow style.
+    pub fn point_with(&self, pointer: &str) {
+        self.write_plan("", "", pointer);
+    }
+
+    fn write_plan(&self, web: &str, top: &str, pointer: &str) {
+        let (service, image) = (&self.rest.service, &self.image);
         let standby = match top.contains("standby:") {
             true => "",
             false => "standby: { keep: 1 }\n",
@@ -277,7 +283,7 @@ impl Stage {
              services:\n  web: {{ {web} image: \"{image}\", environment: {{ VERSION: \"${{VERSION}}\" }} }}\n\
              expose: web:8080\n\
              probes:\n  - http: {{ path: /up, deadline: 2m }}\n\
-             pointer:\n  proxy: {{ listen: \"{address}\" }}\n\
+             pointer: {pointer}\n\
              bake: 0s\n{standby}{top}\n"
         );
         std::fs::write(self.directory().join("flipside.yaml"), plan).unwrap();

@@ -1,0 +1,183 @@
+//! What a switch takes and costs, by the kind of pointer: each a whole `flipside rollback` process,
+//! alternating between two releases, while 64 keep-alive connections ask. Kinds take turns.
+//!
+//! With `FLIPSIDE_BLESS` the table goes into the guide.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::any::Any;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Bounds, Figures, Poller, Running, Stage, runtime};
+use haproxy::{Config, Haproxy};
+use rustix::process::{Pid, Signal, kill_process};
+
+mod common;
+#[allow(dead_code, reason = "the bench only starts it")]
+#[path = "../real_haproxy/kit.rs"]
+mod haproxy;
+#[path = "../support"]
+mod support {
+    #[allow(dead_code, reason = "the bench waits and asks in its own way")]
+    pub mod backends;
+}
+
+/// Keep-alive connections of the load.
+const CONNECTIONS: &str = "64";
+/// Milliseconds that each rests between two requests: some 3,000 requests a second.
+const REST_MS: &str = "20";
+/// Between two questions of the client that waits for the other release.
+const PAUSE: Duration = Duration::from_micros(300);
+/// Switches of one kind before it is another's turn: to and fro, so an even number.
+const TURN: u64 = 20;
+
+/// A kind of pointer, and how it is made ready for a stage.
+struct Kind {
+    name: &'static str,
+    /// The most that the median may be, in milliseconds.
+    bound: Option<f64>,
+    serve: fn(&Stage) -> Server,
+}
+
+/// What serves at the stage's address until it is dropped.
+type Server = Box<dyn Any>;
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "proxy",
+        bound: None,
+        // As the stage's plan has it, and a deploy starts it.
+        serve: |_| Box::new(()),
+    },
+    Kind {
+        name: "haproxy",
+        bound: Some(40.0),
+        serve: |stage| {
+            let haproxy = runtime().block_on(Haproxy::start_with(Config {
+                port: stage.address.port(),
+                within: stage.directory().to_owned(),
+                ..Config::default()
+            }));
+            stage.point_with(&haproxy.section());
+            Box::new(haproxy)
+        },
+    },
+];
+
+/// A kind at work, and what was measured of it.
+struct Measured {
+    kind: &'static Kind,
+    /// Ended before the stage's directory is removed.
+    _server: Server,
+    stage: Stage,
+    answer: Figures,
+    sent: u64,
+    lost: u64,
+    closed: u64,
+}
+
+impl Measured {
+    fn new(kind: &'static Kind) -> Self {
+        let stage = Stage::new("", "");
+        let server = (kind.serve)(&stage);
+        stage.deploy_two();
+        Self {
+            kind,
+            _server: server,
+            stage,
+            answer: Figures::default(),
+            sent: 0,
+            lost: 0,
+            closed: 0,
+        }
+    }
+
+    /// Some switches under load.
+    fn turn(&mut self) {
+        let load = self.load();
+        let mut poller = Poller::new(self.stage.address, PAUSE);
+        for to in (0..TURN).map(|turn| 1 + turn % 2) {
+            poller.ask().unwrap();
+            let begun = Instant::now();
+            let rolling = self.stage.start_rollback(to, "auto");
+            self.answer.add(poller.until(Some(&to.to_string()), begun));
+            rolling.finish();
+        }
+        let pid = Pid::from_raw(i32::try_from(load.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&load.finish().stdout).unwrap();
+        for release in ["1", "2"] {
+            let served = told["by_version"][release].as_u64();
+            assert!(served > Some(0), "release {release} never answered");
+        }
+        if told["failures"]
+            .as_object()
+            .is_some_and(|why| !why.is_empty())
+        {
+            println!("  {}: {}", self.kind.name, told["failures"]);
+        }
+        let count = |name: &str| told[name].as_u64().unwrap();
+        self.sent += count("sent");
+        self.lost += count("failed");
+        self.closed += count("closed_idle");
+    }
+
+    fn load(&self) -> Running {
+        let mut load = Command::new(common::example("load"));
+        load.arg(self.stage.address.to_string())
+            .args(["--connections", CONNECTIONS, "--rest-ms", REST_MS])
+            .args(["--seconds", "3600", "--requests", "1000000000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        Running::start(&mut load)
+    }
+
+    fn row(&self) -> String {
+        let (median, p95) = (self.answer.median(), self.answer.at(95));
+        format!(
+            "| {} | {median:.1} ms | {p95:.1} ms | {} of {} | {} |\n",
+            self.kind.name, self.lost, self.sent, self.closed
+        )
+    }
+
+    fn judge(&self, bounds: &mut Bounds) {
+        let name = self.kind.name;
+        println!("{name}: to the first answer  {}", self.answer);
+        bounds.at_most(&format!("{name}, requests lost"), self.lost as f64, 0.0, "");
+        if let Some(bound) = self.kind.bound {
+            let median = self.answer.median();
+            bounds.at_most(&format!("{name}, median"), median, bound, " ms");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    common::main("switches, by the kind of pointer", |length, bounds| {
+        let mut all: Vec<Measured> = KINDS.iter().map(Measured::new).collect();
+        for _ in 0..length.rounds(10, 1) {
+            all.iter_mut().for_each(Measured::turn);
+        }
+        let mut table = String::from(
+            "| kind | median | p95 | requests lost | closed while idle |\n\
+             | --- | --- | --- | --- | --- |\n",
+        );
+        for measured in &all {
+            measured.judge(bounds);
+            table += &measured.row();
+        }
+        println!("\n{table}");
+        if std::env::var_os("FLIPSIDE_BLESS").is_some() {
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/pointers.md");
+            let text = std::fs::read_to_string(&page).unwrap();
+            std::fs::write(&page, with_table(&text, &table)).unwrap();
+        }
+    })
+}
+
+/// The page with another table between its two marks.
+fn with_table(page: &str, table: &str) -> String {
+    let (before, rest) = page.split_once("<!-- measured -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of measured -->\n").unwrap();
+    format!("{before}<!-- measured -->\n\n{table}\n<!-- end of measured -->\n{after}")
+}
