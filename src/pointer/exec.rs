@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::outside::Outside;
 use super::record::{self, Due, Record};
-use super::section::{Key, Section, Takes, Wrong};
+use super::section::{Key, Remark, Section, Takes, Wrong};
 use super::{Answer, Pointer, PointerError, Way};
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
@@ -78,7 +78,7 @@ pub const SECTION: Section = Section {
 /// How long one call may take where a plan does not say.
 const TIMEOUT: Millis = 5_000;
 
-fn complete(settings: &mut Map<String, Value>) -> Vec<Wrong> {
+fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     let timeout = settings
         .entry("timeout")
         .or_insert_with(|| TIMEOUT.into())
@@ -88,7 +88,7 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Wrong> {
         message: "no command answers in no time".into(),
         help: "write a time such as `5s`".into(),
     });
-    wrong.into_iter().collect()
+    wrong.map(Remark::from).into_iter().collect()
 }
 
 /// What a plan says of it.

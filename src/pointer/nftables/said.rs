@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::super::section::{Key, Section, Takes, Wrong};
+use super::super::section::{Key, Remark, Section, Takes, Wrong};
 use super::rules::Listener;
 
 /// `pointer: {nftables: …}`.
@@ -77,14 +77,11 @@ pub const SECTION: Section = Section {
     complete,
 };
 
-fn complete(settings: &mut Map<String, Value>) -> Vec<Wrong> {
+fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     let mut all = Vec::new();
     let mut wrong = |key, message: String, help: &str| {
-        all.push(Wrong {
-            key,
-            message,
-            help: help.to_owned(),
-        });
+        let help = help.to_owned();
+        all.push(Remark::Wrong(Wrong { key, message, help }));
     };
     let table = settings.get("table").and_then(Value::as_str);
     let table = table.unwrap_or_default().to_owned();
