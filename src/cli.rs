@@ -177,8 +177,8 @@ pub enum Verb {
     Resume(Resume),
     /// Give an unfinished release up.
     Abort(ServiceArg),
-    /// End the bake of a running deploy.
-    Promote(ServiceArg),
+    /// Switch to a release that waits at its preview; or end the bake of a running deploy.
+    Promote(Promote),
     /// Write a first plan for Compose files, a proposal for each decision.
     Init(Init),
     /// Read a plan and say what is wrong with it; touches nothing.
@@ -229,9 +229,23 @@ pub struct Deploy {
     /// Overwrite a routing that somebody else has changed.
     #[arg(long)]
     pub force: bool,
+    /// Stop once the release can be previewed, say how, and wait for `promote` or `abort`.
+    #[arg(long)]
+    pub until_preview: bool,
     /// Whether to wait.
     #[command(flatten)]
     pub lock: Lock,
+}
+
+/// `flipside promote`.
+#[derive(Debug, Clone, Args)]
+pub struct Promote {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// A value for `${KEY}` in the plan, where it came from `--set`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
 }
 
 /// `flipside rollback`.

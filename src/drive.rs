@@ -145,7 +145,7 @@ impl Drive<'_> {
                 self.note(state, Event::Asked { ask, by }).await?;
             }
             match (self.core.decide)(state) {
-                Next::End(open @ (Outcome::Interrupted | Outcome::Unsure)) => return Ok(open),
+                Next::End(open) if open.stays_open() => return Ok(open),
                 Next::End(outcome) => {
                     self.note(state, Event::Closed { outcome }).await?;
                     return Ok(outcome);
@@ -324,7 +324,9 @@ impl Drive<'_> {
     /// late.
     async fn believe(&self, action: &Action, event: Event) -> Result<Event, Stopped> {
         match event {
-            Event::Switched { .. } if !self.performer.is_fenced() => {
+            Event::Switched { .. } | Event::Previewed { .. } | Event::Hidden { .. }
+                if !self.performer.is_fenced() =>
+            {
                 self.lease.confirm().await?;
                 Ok(event)
             }
@@ -388,6 +390,8 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Watch { .. } => true,
         Action::Observe
         | Action::Mark { .. }
+        | Action::Preview { .. }
+        | Action::Hide { .. }
         | Action::Switch { .. }
         | Action::Rest { .. }
         | Action::Work { .. }

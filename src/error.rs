@@ -60,7 +60,7 @@ impl From<Exit> for ExitCode {
 #[must_use]
 pub fn exit_of(outcome: Outcome) -> Exit {
     match outcome {
-        Outcome::Done => Exit::Done,
+        Outcome::Done | Outcome::Previewed => Exit::Done,
         Outcome::RolledBack | Outcome::Refused => Exit::Refused,
         Outcome::Stuck | Outcome::Unsure => Exit::Decide,
         Outcome::Interrupted => Exit::Interrupted,
@@ -231,6 +231,11 @@ pub enum Error {
         /// The next command, where one is known.
         next: Option<String>,
     },
+    /// The pointer shows nothing before the switch, and that was asked for.
+    NoPreview {
+        /// Which pointer.
+        pointer: String,
+    },
     /// Nothing is under way that the verb could act on.
     NothingUnderWay {
         /// The service.
@@ -389,6 +394,7 @@ impl Error {
             | Self::UnknownService { .. }
             | Self::NoService
             | Self::SeveralServices { .. }
+            | Self::NoPreview { .. }
             | Self::NeedsYes { .. } => Exit::BadInput,
             Self::EngineOutOfReach { touched, .. }
             | Self::PointerOutOfReach { touched, .. }
@@ -442,6 +448,7 @@ impl Error {
             Self::Drifted { .. } => "drifted",
             Self::SharedDiffers { .. } => "shared-differs",
             Self::Stuck { .. } => "stuck",
+            Self::NoPreview { .. } => "no-preview",
             Self::NothingUnderWay { .. } => "nothing-under-way",
             Self::Interrupted { .. } => "interrupted",
             Self::CutShort { why, .. } => why.kind(),

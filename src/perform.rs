@@ -32,6 +32,7 @@ pub mod images;
 mod jobs;
 mod masked;
 mod moving;
+mod previewing;
 mod shared;
 mod sleeping;
 mod workers;
@@ -146,6 +147,10 @@ impl Performer {
             Action::StandUp => self.stand_up(state).await,
             Action::Prove => self.prove(state.release()).await,
             Action::Mark { release, mark } => self.mark(*release, *mark).await,
+            Action::Preview { expected, .. } => self.show(state, *expected, fence).await,
+            Action::Hide { release, expected } => {
+                self.hide(state, *release, *expected, fence).await
+            }
             Action::Switch {
                 to,
                 from,

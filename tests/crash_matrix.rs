@@ -13,6 +13,7 @@ mod doors;
 mod hooks;
 mod journals;
 mod left;
+mod previewed;
 mod random;
 mod rest;
 mod shared;

@@ -64,6 +64,7 @@ fn deploy(live: Option<u64>) -> Event {
     let verb = Verb::Deploy {
         release: Release(2),
         slot: Slot::Green,
+        until_preview: false,
     };
     opened(verb, live)
 }

@@ -18,15 +18,25 @@ use crate::pointer::PointerError;
 use super::context::{Context, Digests, Told};
 use super::hooks::told;
 use super::operator::{Held, Operator, highest};
-use super::recall::{last_live, last_move, restore_marks, unfinished, unrecorded};
+use super::recall::{last_live, last_move, last_written, restore_marks, unfinished, unrecorded};
 use super::run::{Ended, Opening, spec_of};
 use super::settle::{Since, stops};
 use super::shared::Foreseen;
 
+/// On which terms a deploy goes ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// With a routing that is not its service's own doing.
+    pub drift: Drift,
+    /// Whether it stops once the release can be previewed.
+    pub until_preview: bool,
+}
+
 /// What a deploy does with a routing that is not its service's own doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Drift {
     /// Says so, and leaves it.
+    #[default]
     Refuse,
     /// Takes over what served before flipside came, and leaves what somebody has changed since.
     Adopt,
@@ -50,18 +60,21 @@ pub async fn run(context: &Context, args: &cli::Deploy) -> Result<Exit, Error> {
         .operator_of_plan(&loaded.plan, &args.plan.set)
         .await?;
     operator.lock_wait = args.lock.lock_wait;
-    let drift = match (args.force, args.adopt) {
-        (true, _) => Drift::Overwrite,
-        (false, true) => Drift::Adopt,
-        (false, false) => Drift::Refuse,
+    let terms = Terms {
+        drift: match (args.force, args.adopt) {
+            (true, _) => Drift::Overwrite,
+            (false, true) => Drift::Adopt,
+            (false, false) => Drift::Refuse,
+        },
+        until_preview: args.until_preview,
     };
     if args.dry_run {
-        return dry_run(&operator, &loaded.plan, drift).await;
+        return dry_run(&operator, &loaded.plan, terms).await;
     }
     let record = serde_json::to_value(&loaded.record).map_err(|error| Error::Bug {
         what: format!("the plan cannot be recorded: {error}"),
     })?;
-    let ended = deploy(&operator, loaded.plan, record, drift).await?;
+    let ended = deploy(&operator, loaded.plan, record, terms).await?;
     operator.tell_unused(&ended).await;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
@@ -75,9 +88,12 @@ pub async fn deploy(
     operator: &Operator,
     plan: Plan,
     record: serde_json::Value,
-    drift: Drift,
+    terms: Terms,
 ) -> Result<Ended, Error> {
     operator.journal()?;
+    if terms.until_preview {
+        can_preview(operator)?;
+    }
     if unfinished(&operator.need_runs().await?).is_none() {
         // Before the pointer is made ready; what is unfinished is settled before this is known.
         foresee(operator, &plan).await?;
@@ -85,7 +101,7 @@ pub async fn deploy(
     let ready = operator.pointer.ready(operator.report.as_ref()).await;
     ready.map_err(|error| of_pointer(operator, error))?;
     let mut held = operator.acquire(async || operator.floor().await).await?;
-    let ended = while_held(operator, plan, record, drift, &mut held).await;
+    let ended = while_held(operator, plan, record, terms, &mut held).await;
     operator.let_go(held).await;
     ended
 }
@@ -94,7 +110,7 @@ async fn while_held(
     operator: &Operator,
     plan: Plan,
     record: serde_json::Value,
-    drift: Drift,
+    terms: Terms,
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let runs = operator.need_runs().await?;
@@ -103,7 +119,7 @@ async fn while_held(
     }
     let mut runs = operator.need_runs().await?;
     let mut world = operator.look().await?;
-    refuse_drift(operator, &world, &runs, drift)?;
+    refuse_drift(operator, &world, &runs, terms.drift)?;
     if let Some(ended) = operator.hand_over(&mut runs, &mut world, held).await? {
         match stops(ended) {
             None => {}
@@ -114,9 +130,9 @@ async fn while_held(
             Some(ended) => return Ok(ended),
         }
         // It has taken its time.
-        refuse_drift(operator, &world, &runs, drift)?;
+        refuse_drift(operator, &world, &runs, terms.drift)?;
     }
-    let known = last_move(&runs);
+    let known = last_written(&runs);
     if !plan.shared.is_empty()
         && let Some(ended) = operator.settle_shared(&mut runs, &world, held).await?
     {
@@ -133,7 +149,11 @@ async fn while_held(
     let release = Release(newest.0 + 1);
     let slot = free_slot(&world, view.live);
     let policy = plan.policy.clone();
-    let verb = Verb::Deploy { release, slot };
+    let verb = Verb::Deploy {
+        release,
+        slot,
+        until_preview: terms.until_preview,
+    };
     let mut opened = operator.opening(verb, policy, &world, held.lease.fence(), release);
     opened.pointer = Some(plan.pointer.clone());
     opened.plan = Some(record);
@@ -142,7 +162,7 @@ async fn while_held(
     let spec = spec_of(plan, release, slot, &opened);
     warn_of_outlived(operator, &world, &spec.plan);
     let run = runs.next;
-    let seen = unrecorded(known.as_ref(), world.routing.as_ref());
+    let seen = unrecorded(known, world.routing.as_ref());
     let opening = Opening {
         run,
         opened,
@@ -151,6 +171,17 @@ async fn while_held(
         unread: None,
     };
     operator.begin(opening, &world, held).await
+}
+
+/// Refuses to begin what would have to stop before it came to its preview.
+fn can_preview(operator: &Operator) -> Result<(), Error> {
+    let pointer = &operator.pointer;
+    if pointer.capabilities().preview {
+        return Ok(());
+    }
+    Err(Error::NoPreview {
+        pointer: pointer.describe(),
+    })
 }
 
 /// Refuses what would fail for what stands now: before a release is begun, and long before its
@@ -257,7 +288,7 @@ fn is_older(world: &World, runs: &[RunLog]) -> bool {
     let (Some(moved), Some(routing)) = (last_move(runs), &world.routing) else {
         return false;
     };
-    routing.generation <= moved.generation && routing.live() != Some(moved.to)
+    Some(routing.generation) <= last_written(runs) && routing.live() != Some(moved.to)
 }
 
 /// Whether what the pointer shows as foreign may be the service itself: a pointer that has lost its
@@ -288,10 +319,13 @@ fn places(endpoints: &[std::net::SocketAddr]) -> String {
     format!(" at {}", endpoints.join(", "))
 }
 
-async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit, Error> {
+async fn dry_run(operator: &Operator, plan: &Plan, terms: Terms) -> Result<Exit, Error> {
+    if terms.until_preview {
+        can_preview(operator)?;
+    }
     let runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;
-    refuse_drift(operator, &world, &runs, drift)?;
+    refuse_drift(operator, &world, &runs, terms.drift)?;
     let foreseen = foresee(operator, plan).await?;
     let view = survey(&world);
     let (_, newest) = highest(&runs, &world, &view);
@@ -324,6 +358,9 @@ async fn dry_run(operator: &Operator, plan: &Plan, drift: Drift) -> Result<Exit,
     if !gone.is_empty() {
         let names: Vec<_> = gone.iter().map(name).collect();
         lines.push(format!("would then retire {}", names.join(", ")));
+    }
+    if terms.until_preview {
+        lines.push("would stop before the switch, at its preview".into());
     }
     let hooks: Vec<_> = plan.hooks.iter().map(|hook| &hook.plan).collect();
     lines.extend(hooks.iter().map(|hook| told(hook)));

@@ -1,4 +1,5 @@
-//! `flipside promote`: end the bake of a running deploy.
+//! `flipside promote`: switch to a release that waits at its preview, or end the bake of a running
+//! deploy.
 
 use crate::cli;
 use crate::core::action::Ask;
@@ -15,14 +16,14 @@ use super::underway::{go_on, put_to, unfinished};
 ///
 /// # Errors
 /// Where nothing is under way, it had to stop again, or the holder does not answer.
-pub async fn run(context: &Context, arg: &cli::ServiceArg) -> Result<Exit, Error> {
-    let operator = context.operator_of_run(arg, &[]).await?;
+pub async fn run(context: &Context, args: &cli::Promote) -> Result<Exit, Error> {
+    let operator = context.operator_of_run(&args.service, &args.set).await?;
     let ended = promote(&operator).await?;
     operator.tell_end(&ended);
     Ok(exit_of(ended.outcome))
 }
 
-/// Ends the bake of the newest run, by oneself or by asking the living operator who drives it.
+/// Takes the newest run's next step, by oneself or by asking the living operator who drives it.
 ///
 /// # Errors
 /// As [`run`].

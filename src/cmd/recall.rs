@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::core::action::{Action, Move, Proof};
 use crate::core::event::{Event, MarkKeeper};
-use crate::core::names::Release;
+use crate::core::names::{Generation, Release};
 use crate::core::routing::{Mark, Marks, Routing};
 use crate::core::state::{Moved, State};
 use crate::core::world::World;
@@ -17,6 +17,12 @@ use super::operator::Operator;
 #[must_use]
 pub fn last_move(runs: &[RunLog]) -> Option<Moved> {
     states(runs).find_map(|state| state.moved)
+}
+
+/// The generation of the last write of the pointer that the journal knows of, likewise.
+#[must_use]
+pub fn last_written(runs: &[RunLog]) -> Option<Generation> {
+    states(runs).find_map(|state| state.written)
 }
 
 /// Whether a run has moved the pointer, as far as its records say.
@@ -92,11 +98,11 @@ fn state(log: &RunLog) -> Option<State> {
 
 /// A move that the journal does not know of: a rollback without it, another operator's store.
 #[must_use]
-pub fn unrecorded(known: Option<&Moved>, routing: Option<&Routing>) -> Vec<Event> {
+pub fn unrecorded(known: Option<Generation>, routing: Option<&Routing>) -> Vec<Event> {
     let (Some(known), Some(routing)) = (known, routing) else {
         return Vec::new();
     };
-    if routing.generation <= known.generation {
+    if routing.generation <= known {
         return Vec::new();
     }
     vec![moved_on(routing)]

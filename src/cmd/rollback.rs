@@ -23,7 +23,7 @@ use crate::report::tables::Fit;
 use super::context::{Answer, Context};
 use super::hooks::{for_leaving, told};
 use super::operator::{Held, Operator, Runs, highest};
-use super::recall::{last_move, unrecorded};
+use super::recall::{last_written, unrecorded};
 use super::run::{Ended, Opening};
 
 /// How long the holder of the lease has to answer before the service is taken over.
@@ -181,7 +181,7 @@ async fn while_held(
     opened.hooks = hooks.clone().unwrap_or_default();
     let run = known.next;
     // Found before, written after: before the pointer moves only the intent is.
-    let mut seen = unrecorded(last_move(known).as_ref(), world.routing.as_ref());
+    let mut seen = unrecorded(last_written(known), world.routing.as_ref());
     // No standby is fit without its database, and to join one takes a moment and restarts nothing.
     if let Some(target) = target {
         seen.extend(operator.join_in_passing(target).await);

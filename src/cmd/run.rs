@@ -13,7 +13,7 @@ use crate::core::sharing::Sharing;
 use crate::core::state::{Course, Stage, State};
 use crate::core::survey::survey;
 use crate::core::verdict::Outcome;
-use crate::core::words::resume;
+use crate::core::words::{release_name, resume};
 use crate::core::workers;
 use crate::core::world::{Labels, World};
 use crate::drive::{Drive, Ledger, LedgerError, Stopped, Unheld, Written};
@@ -21,6 +21,7 @@ use crate::engine::Spec;
 use crate::error::{Error, Touched, cut_short};
 use crate::journal::{JournalError, RunLog};
 use crate::perform::{Parts, Performer};
+use crate::report::ways::after_preview;
 use crate::report::{Finished, Report};
 
 use super::hooks::Word;
@@ -139,7 +140,7 @@ impl Operator {
     }
 
     async fn seal(&self, ledger: &mut RunLedger, outcome: Outcome) {
-        if !matches!(outcome, Outcome::Interrupted | Outcome::Unsure)
+        if !outcome.stays_open()
             && let Err(error) = ledger.seal().await
         {
             // The run's records are all there; only their gathering into one object is missing.
@@ -222,7 +223,7 @@ impl Operator {
         if let Verb::Apply { .. } = state.opened.verb {
             return self.spec_of_apply(record, state, ask).await;
         }
-        let Verb::Deploy { release, slot } = state.opened.verb else {
+        let Verb::Deploy { release, slot, .. } = state.opened.verb else {
             return Ok(None);
         };
         if !matches!(state.course, Course::Forward(stage) if stage < Stage::Baked) {
@@ -372,7 +373,23 @@ impl Operator {
             let resume = resume(service.as_str(), &to_give_again(state));
             self.report.warn(&format!("{told}; go on with: {resume}"));
         }
+        if ended.outcome == Outcome::Previewed {
+            self.tell_preview(&ended.state);
+        }
         self.report.finished(&self.finished(ended));
+    }
+
+    /// Tells how to look at a release that waits at its preview, and what comes then.
+    fn tell_preview(&self, state: &State) {
+        let service = self.service.as_str();
+        let mut lines = vec![format!(
+            "{} waits at its preview",
+            release_name(service, state.release())
+        )];
+        if let Some(how) = self.pointer.preview() {
+            lines.extend(after_preview(service, &how, &to_give_again(state)));
+        }
+        self.report.say(&lines.join("\n"));
     }
 
     pub(super) fn store_away(&self, why: String, touched: Touched) -> Error {

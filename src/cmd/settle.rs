@@ -183,8 +183,7 @@ fn left_by(state: &State) -> Outcome {
 /// What a routing says that has moved on by another one's hand: by a rollback without this journal,
 /// or by an operator with another.
 fn elsewhere(state: &State, routing: &Routing) -> Option<Overtaken> {
-    let last = state.moved.map(|moved| moved.generation);
-    let last = last.or(state.opened.generation).unwrap_or_default();
+    let last = state.expected().unwrap_or_default();
     // A move whose answer was lost may be this run's own.
     let own =
         matches!(state.pending, Some(Action::Switch { to, .. }) if routing.live() == Some(to));

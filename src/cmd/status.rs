@@ -133,6 +133,8 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
     for &release in &view.withdrawn {
         withdrawn.extend(show(release).await);
     }
+    let shown = world.routing.as_ref().and_then(|routing| routing.preview);
+    let preview = shown.and_then(|_| operator.pointer.preview());
     let mut candidate = None;
     let mut unplaced = Vec::new();
     if away.is_some() {
@@ -158,6 +160,7 @@ pub async fn look(operator: &Operator) -> Result<StatusView, Error> {
             routing: world.routing.clone(),
             away,
             agrees,
+            preview,
         },
         lease: holder.map(|holder| holder.to_string()),
         disagreements,

@@ -67,7 +67,11 @@ async fn while_held(
     let moved_on = match ended.outcome {
         Outcome::Refused => true,
         Outcome::Stuck => ended.state.failure.is_none(),
-        Outcome::Done | Outcome::RolledBack | Outcome::Unsure | Outcome::Interrupted => false,
+        Outcome::Done
+        | Outcome::RolledBack
+        | Outcome::Previewed
+        | Outcome::Unsure
+        | Outcome::Interrupted => false,
     };
     let leaves = ended.state.ask == Some(Ask::Leave);
     if moved_on

@@ -26,6 +26,20 @@ pub enum Action {
         /// Which.
         mark: Mark,
     },
+    /// Make the pointer show the candidate to those who ask for the preview; nobody else sees it.
+    Preview {
+        /// The candidate.
+        release: Release,
+        /// The generation that must still be the pointer's; `None`: it must know nothing.
+        expected: Option<Generation>,
+    },
+    /// Take the preview of a candidate that is given up away.
+    Hide {
+        /// The candidate.
+        release: Release,
+        /// The generation with which it is shown. With another one the pointer shows it no more.
+        expected: Generation,
+    },
     /// Move the pointer: all traffic to `to`.
     Switch {
         /// The release that shall get the traffic.
@@ -39,7 +53,8 @@ pub enum Action {
         /// What `to` must show first.
         proof: Proof,
     },
-    /// Ask the service through the pointer until the answer comes from `release`.
+    /// Ask the service through the pointer until the answer comes from `release`; before the move that
+    /// is asked as those do who ask for the preview.
     Verify {
         /// The release that must answer.
         release: Release,
@@ -144,7 +159,7 @@ pub enum Ask {
     Yield,
     /// Give the release up.
     Abort,
-    /// Take the next step: end the bake.
+    /// Take the next step: switch to what is only shown for preview, or end the bake.
     Promote,
     /// Come to an end, because another run is waiting: before the switch give the release or the
     /// rollback up; after it finish without the rest of the bake.

@@ -35,6 +35,10 @@ pub enum Stage {
     Proven,
     /// The engine knows so (where the pointer keeps no marks).
     Marked,
+    /// The pointer shows it to those who ask for the preview (where the run waits for its promotion).
+    Shown,
+    /// It answers them.
+    Previewed,
     /// The pointer names the release: the point of no return.
     Switched,
     /// The engine knows that it serves (likewise).
@@ -142,6 +146,15 @@ impl Bake {
             Self::Begun | Self::GoesOn => Self::GoesOn,
         }
     }
+}
+
+/// What is known of a candidate's preview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Preview {
+    /// The pointer shows it to those who ask, or did when it was last looked at.
+    pub shown: bool,
+    /// Somebody who may has said that it shall be switched to.
+    pub promoted: bool,
 }
 
 /// Whether anything of the candidate may stand on the engine.

@@ -8,7 +8,7 @@ use super::names::Release;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{applying, sleep, strategy, survey, workers};
+use super::{applying, preview, sleep, strategy, survey, workers};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,9 @@ pub fn decide(state: &State) -> Next {
 }
 
 fn give_up(state: &State) -> Next {
+    if let Some(action) = preview::hide(state) {
+        return Next::Act(action);
+    }
     match state.stood {
         Stood::Something => Next::Act(Action::TearDown {
             release: state.release(),
@@ -125,10 +128,7 @@ fn go_back(state: &State, back: Back) -> Next {
         }
     };
     let engine_marks = state.opened.marks == MarkKeeper::Engine;
-    let expected = state
-        .moved
-        .map(|moved| moved.generation)
-        .or(state.opened.generation);
+    let expected = state.expected();
     let generation = expected.unwrap_or_default();
     if let Some(action) = handing_over(state, to, back) {
         return Next::Act(action);
@@ -191,12 +191,12 @@ fn gives_up(state: &State) -> bool {
     matches!(state.ask, Some(Ask::Leave | Ask::Abort | Ask::Settle))
 }
 
-/// The generation that the pointer must still have for the candidate's first move.
+/// The candidate's first move.
 pub(super) fn promote(state: &State) -> Next {
     Next::Act(Action::Switch {
         to: state.release(),
         from: state.opened.live,
-        expected: state.opened.generation,
+        expected: state.expected(),
         why: Move::Promote,
         proof: Proof::Trusted,
     })
@@ -251,6 +251,7 @@ mod tests {
             Verb::Deploy {
                 release: Release(3),
                 slot: Slot::Blue,
+                until_preview: false,
             },
             live,
             bake_ms,
@@ -334,6 +335,12 @@ mod tests {
             },
             Action::Prove => Event::Proven { checks: 1 },
             Action::Mark { .. } => Event::Marked,
+            Action::Preview { expected, .. } => Event::Previewed {
+                generation: expected.unwrap_or(0) + 1,
+            },
+            Action::Hide { expected, .. } => Event::Hidden {
+                generation: Some(expected + 1),
+            },
             Action::Switch { expected, .. } => Event::Switched {
                 generation: expected.unwrap_or(0) + 1,
                 at: 5,
@@ -399,6 +406,24 @@ mod tests {
         let expected = "Prepare StandUp Prove Switch:Promote Verify Watch Drain Observe".split(' ');
         assert_eq!(names, expected.collect::<Vec<_>>());
         assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn a_deploy_until_its_preview_waits_there_and_is_promoted_with_its_bake() {
+        let verb = Verb::Deploy {
+            release: Release(3),
+            slot: Slot::Blue,
+            until_preview: true,
+        };
+        let first = opened(verb, Some(2), 1000);
+        let (names, outcome) = acts(first.clone(), good);
+        let expected = "Prepare StandUp Prove Preview Verify".split(' ');
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        assert_eq!(outcome, Outcome::Previewed);
+        let (names, outcome) = acts(first, failing("Verify"));
+        let expected = "Prepare StandUp Prove Preview Verify Hide TearDown".split(' ');
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        assert_eq!(outcome, Outcome::Refused);
     }
 
     fn role(name: &str) -> crate::core::names::RoleName {

@@ -55,6 +55,23 @@ pub enum Event {
     },
     /// A mark has been written.
     Marked,
+    /// The pointer shows the candidate to those who ask for the preview.
+    Previewed {
+        /// The number with which the pointer shows it.
+        #[serde(rename = "shown_with")]
+        generation: Generation,
+    },
+    /// The candidate is shown to nobody any more.
+    Hidden {
+        /// The number with which the pointer has taken it away; `None` where it was gone already, or
+        /// where the pointer knows nothing of the service now, as before.
+        #[serde(
+            default,
+            rename = "hidden_with",
+            skip_serializing_if = "Option::is_none"
+        )]
+        generation: Option<Generation>,
+    },
     /// The pointer has moved, and reads back as written.
     Switched {
         /// The move's number.
@@ -78,7 +95,7 @@ pub enum Event {
     },
     /// The service answers through the pointer, and it is the release that shall.
     Verified {
-        /// From the move to the answer, in microseconds.
+        /// From the move to the answer, in microseconds; of a preview, from the first question.
         took_us: u64,
     },
     /// Nothing is in flight any more to what the move left.
@@ -242,6 +259,9 @@ pub enum Verb {
         release: Release,
         /// Its slot.
         slot: Slot,
+        /// Whether it stops once the release can be previewed, and waits to be promoted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        until_preview: bool,
     },
     /// Move the pointer back.
     Rollback {

@@ -126,7 +126,9 @@ impl State {
     /// Whether a hook of this name belongs where the run is.
     pub(super) fn permits_hook(&self, name: &str) -> bool {
         let when = match self.course {
-            Course::Forward(Stage::Proven | Stage::Marked) => When::BeforeSwitch,
+            Course::Forward(stage) if stage >= Stage::Proven && stage < Stage::Switched => {
+                When::BeforeSwitch
+            }
             Course::Forward(Stage::Verified | Stage::Rested | Stage::Working) => When::AfterSwitch,
             Course::Back(Back::Verified | Back::Rested | Back::Working) => When::OnRollback,
             _ => return false,
@@ -250,6 +252,7 @@ mod tests {
             verb: Verb::Deploy {
                 release: Release(3),
                 slot: Slot::Blue,
+                until_preview: false,
             },
             by: "ann@host".into(),
             version: "0".into(),

@@ -5,6 +5,7 @@
 //! on an operator's terminal.
 
 mod close;
+mod doing;
 mod ends;
 mod shared;
 
@@ -12,7 +13,6 @@ use super::action::{Action, Ask, Move, TIME_UP};
 use super::course::Bake;
 use super::event::{Event, Failure, Opened, ReplicaReport, SwitchRefusal, Verb};
 use super::names::{Millis, Release};
-use super::plan::StandbyMode;
 use super::routing::{Mark, Routing};
 use super::words::{clean, count, list, micros, millis, release_name};
 use ends::drained_text;
@@ -83,6 +83,8 @@ pub struct Narrator {
     bake: Bake,
     /// Releases that sleep.
     asleep: Vec<Release>,
+    /// Whether the candidate is shown to those who ask for the preview, and not to others yet.
+    previews: bool,
 }
 
 impl Narrator {
@@ -99,6 +101,7 @@ impl Narrator {
             bake_ms: 0,
             bake: Bake::ToCome,
             asleep: Vec::new(),
+            previews: false,
         }
     }
 
@@ -144,61 +147,28 @@ impl Narrator {
         told.0
     }
 
-    /// What is under way now, for a screen: `probing shop@2`. `None` between two acts.
-    #[must_use]
-    pub fn doing(&self) -> Option<String> {
-        let (_, action) = self.act.as_ref()?;
-        Some(match action {
-            Action::Observe => "looking at engine and pointer".into(),
-            Action::Prepare => "preparing images".into(),
-            Action::StandUp => format!("standing up {}", self.candidate()),
-            Action::Prove => format!("probing {}", self.candidate()),
-            Action::Mark { release, .. } => format!("marking {}", self.name(*release)),
-            Action::Switch { to, .. } => format!("moving the pointer to {}", self.name(*to)),
-            Action::Verify { release } => {
-                format!("asking {} through the pointer", self.name(*release))
-            }
-            Action::Drain { .. } => match self.left {
-                Some(left) => format!("draining {}", self.name(left)),
-                None => "draining".into(),
-            },
-            Action::Rest { releases } => {
-                format!("stopping the workers of {}", self.names(releases))
-            }
-            Action::Work { release } => format!("starting the workers of {}", self.name(*release)),
-            Action::Watch { .. } => format!("baking {}", self.candidate()),
-            Action::Retire { releases } => format!("retiring {}", self.names(releases)),
-            Action::Hook { name, .. } => format!("running the hook `{name}`"),
-            Action::Sleep { releases, mode } => match mode {
-                StandbyMode::Stopped => format!("stopping {}", self.names(releases)),
-                StandbyMode::Frozen | StandbyMode::Running => {
-                    format!("freezing {}", self.names(releases))
-                }
-            },
-            Action::Wake { release } => format!("waking {}", self.name(*release)),
-            Action::Disconnect => format!("taking `{}` off the pointer", self.service),
-            Action::Apply { role } if self.settles() => {
-                format!("seeing to the shared role `{role}`")
-            }
-            Action::Apply { role } => format!("applying the plan to the shared role `{role}`"),
-            Action::RemoveShared => "removing the shared roles".into(),
-            Action::TearDown { release } => format!("removing {}", self.name(*release)),
-        })
-    }
-
     fn opened(&mut self, opened: &Opened, told: &mut Told) {
         self.serving = opened.live.into();
         self.verb = Some(opened.verb.clone());
         self.bake_ms = opened.policy.bake_ms;
         let by = clean(&opened.by);
         match &opened.verb {
-            Verb::Deploy { release, .. } => {
+            Verb::Deploy {
+                release,
+                until_preview,
+                ..
+            } => {
+                let until = if *until_preview {
+                    " until its preview"
+                } else {
+                    ""
+                };
                 let live = match opened.live {
                     Some(live) => format!("{} is live", self.name(live)),
                     None => "nothing is live yet".into(),
                 };
                 told.step(format!(
-                    "deploy {}, begun by `{by}`; {live}",
+                    "deploy {}{until}, begun by `{by}`; {live}",
                     self.name(*release)
                 ));
             }
@@ -269,6 +239,8 @@ impl Narrator {
             Action::Observe
             | Action::Prepare
             | Action::Prove
+            | Action::Preview { .. }
+            | Action::Hide { .. }
             | Action::Switch { .. }
             | Action::Verify { .. }
             | Action::Drain { .. }
@@ -332,6 +304,21 @@ impl Narrator {
                     ),
                 });
             }
+            Event::Previewed { generation } => {
+                told.step(format!(
+                    "{} is shown to those who ask for the preview, and to nobody else",
+                    self.candidate()
+                ));
+                told.aside(format!("generation {generation}"));
+                self.previews = true;
+            }
+            Event::Hidden { generation: None } => {}
+            Event::Hidden {
+                generation: Some(generation),
+            } => {
+                told.step(format!("{} is not shown any more", self.candidate()));
+                told.aside(format!("generation {generation}"));
+            }
             Event::Switched {
                 generation,
                 took_us,
@@ -350,6 +337,10 @@ impl Narrator {
                 }
                 told.detail(format!("hint: flipside status {}", self.service));
             }
+            Event::Verified { .. } if self.previews => told.good(format!(
+                "{} answers those who ask for the preview",
+                self.candidate()
+            )),
             Event::Verified { took_us } => told.good(format!(
                 "answered through the pointer {} after the move",
                 micros(*took_us)
@@ -433,6 +424,7 @@ impl Narrator {
             _ => (None, None),
         };
         self.left = from;
+        self.previews = false;
         self.serving = to.map_or(Serving::Unknown, Serving::Release);
         told.good(match to {
             Some(to) => format!("pointer moved to {} in {}", self.name(to), micros(took)),

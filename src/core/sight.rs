@@ -86,7 +86,7 @@ impl State {
     /// Whether the pointer has moved since the run was opened, and not by it.
     fn is_elsewhere(&self, world: &World) -> bool {
         let found = world.routing.as_ref().map(|routing| routing.generation);
-        found != self.opened.generation
+        found != self.expected()
     }
 
     /// Whether the pointer sends the traffic of a deployed release elsewhere than to where it was

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::action::{Action, Ask, Move};
-use super::applying;
-pub use super::course::{Applying, Back, Bake, Clearing, Course, Moved, Sight, Stage, Stood};
+use super::action::{Action, Ask};
+pub use super::course::{
+    Applying, Back, Bake, Clearing, Course, Moved, Preview, Sight, Stage, Stood,
+};
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
 use super::hook::Hooks;
-use super::names::{Release, RoleName};
+use super::names::{Generation, Release, RoleName};
 use super::routing::{Drained, Mark};
 use super::world::World;
 
@@ -33,6 +34,10 @@ pub struct State {
     pub lost: u32,
     /// The last move of the pointer.
     pub moved: Option<Moved>,
+    /// The generation of the last write of the pointer.
+    pub written: Option<Generation>,
+    /// What is known of the candidate's preview.
+    pub preview: Preview,
     /// Why the release is not kept: the first failure.
     pub failure: Option<Failure>,
     /// Whether anything of the candidate may stand.
@@ -93,6 +98,8 @@ impl State {
             ask: None,
             lost: 0,
             moved: None,
+            written: None,
+            preview: Preview::default(),
             failure: None,
             stood: Stood::Nothing,
             images: BTreeMap::new(),
@@ -164,6 +171,8 @@ impl State {
                 }) = pending
                 {
                     self.settle_switch(to, from, expected, world.routing.as_ref());
+                } else if let Some(Action::Preview { .. }) = pending {
+                    self.settle_preview(world.routing.as_ref());
                 } else if let Some(Action::Hook { name, .. }) = pending {
                     self.doubt(&name);
                     self.compare(world.routing.as_ref());
@@ -209,6 +218,10 @@ impl State {
                 E::Marked,
             ) => {
                 self.reach(Stage::Marked);
+            }
+            (Course::Forward(_), Some(Action::Preview { .. }), E::Previewed { generation }) => {
+                self.shown(*generation);
+                self.reach(Stage::Shown);
             }
             (
                 Course::Forward(_),
@@ -264,8 +277,11 @@ impl State {
                     }
                 }
             }
-            (Course::Forward(_), Some(Action::Verify { .. }), E::Verified { .. }) => {
-                self.reach(Stage::Verified);
+            (Course::Forward(stage), Some(Action::Verify { .. }), E::Verified { .. }) => {
+                self.reach(match stage {
+                    Stage::Shown => Stage::Previewed,
+                    _ => Stage::Verified,
+                });
             }
             (Course::Back(_), Some(Action::Verify { .. }), E::Verified { .. }) => {
                 self.reach_back(Back::Verified);
@@ -320,6 +336,12 @@ impl State {
             ) => self.reach_back(Back::Withdrawn),
 
             // Giving up. What could not be removed is `prune`'s to find.
+            (Course::GivingUp, Some(Action::Hide { .. }), E::Hidden { generation }) => {
+                self.hidden(*generation);
+            }
+            (Course::GivingUp, Some(Action::Hide { .. }), E::Failed(_)) => {
+                self.hidden(self.written);
+            }
             (_, Some(Action::TearDown { .. }), E::TornDown { .. } | E::Failed(_)) => {
                 self.pending = None;
                 self.lost = 0;
@@ -409,75 +431,6 @@ impl State {
         }
     }
 
-    /// Whether `action` belongs where the run is. What is legal here is what any version has ever
-    /// decided, so that old journals can be read.
-    fn permits(&self, action: &Action) -> bool {
-        use Action as A;
-        if let A::Hook { name, .. } = action {
-            return self.permits_hook(name);
-        }
-        match self.course {
-            Course::Forward(stage) => match action {
-                A::Prepare => stage == Stage::Opened,
-                A::StandUp => stage == Stage::Prepared,
-                A::Prove => stage == Stage::StoodUp,
-                A::Mark {
-                    mark: Mark::Proven, ..
-                } => stage == Stage::Proven,
-                A::Switch { why, .. } => {
-                    *why == Move::Promote && matches!(stage, Stage::Proven | Stage::Marked)
-                }
-                A::Mark {
-                    mark: Mark::Served(_),
-                    ..
-                } => stage == Stage::Switched,
-                A::Verify { .. } => matches!(stage, Stage::Switched | Stage::Served),
-                A::Rest { .. } => stage == Stage::Verified,
-                A::Work { .. } => matches!(stage, Stage::Verified | Stage::Rested),
-                A::Watch { .. } => stage >= Stage::Verified && stage <= Stage::Working,
-                A::Drain { .. } => stage >= Stage::Verified && stage <= Stage::Baked,
-                A::Retire { .. } => stage == Stage::Drained,
-                A::Sleep { .. } => matches!(stage, Stage::Drained | Stage::Retired),
-                A::Observe
-                | A::Mark { .. }
-                | A::Wake { .. }
-                | A::TearDown { .. }
-                | A::Hook { .. }
-                | A::Apply { .. }
-                | A::RemoveShared
-                | A::Disconnect => false,
-            },
-            Course::GivingUp => matches!(action, A::TearDown { .. }),
-            Course::Back(back) => match action {
-                A::Switch { why, .. } => *why != Move::Promote && back == Back::Decided,
-                A::Mark {
-                    mark: Mark::Served(_),
-                    ..
-                } => back == Back::Moved,
-                A::Mark {
-                    mark: Mark::Withdrawn,
-                    ..
-                } => back == Back::Served,
-                A::Verify { .. } => back >= Back::Moved && back <= Back::Withdrawn,
-                A::Rest { .. } => back == Back::Verified,
-                A::Work { .. } => matches!(back, Back::Verified | Back::Rested),
-                A::Drain { .. } => back >= Back::Verified && back <= Back::Working,
-                A::Wake { .. } => back == Back::Drained,
-                _ => false,
-            },
-            Course::Clearing(clearing) => match action {
-                A::Disconnect => clearing == Clearing::Opened,
-                A::Retire { .. } => clearing <= Clearing::Disconnected,
-                A::Wake { .. } => clearing == Clearing::Cleared,
-                A::Sleep { .. } => matches!(clearing, Clearing::Cleared | Clearing::Woken),
-                A::RemoveShared => clearing == Clearing::Cleared,
-                _ => false,
-            },
-            Course::Applying(at) => applying::due(self, at).as_ref() == Some(action),
-            Course::Stuck | Course::Closed(_) => false,
-        }
-    }
-
     fn reach(&mut self, stage: Stage) {
         self.world = None;
         self.pending = None;
@@ -503,6 +456,8 @@ impl State {
 
     pub(super) fn move_to(&mut self, moved: Moved) {
         self.moved = Some(moved);
+        self.written = Some(moved.generation);
+        self.preview = Preview::default();
         self.drained = Drained::default();
         match self.course {
             Course::Back(_) => self.reach_back(Back::Moved),
@@ -516,6 +471,7 @@ impl State {
         let early = matches!(self.course, Course::Forward(stage) if stage < Stage::Switched);
         let doubtful = matches!(self.pending, Some(Action::Switch { .. }));
         if *ask == Ask::Promote && early && !doubtful {
+            self.preview.promoted |= self.preview.shown;
             return;
         }
         if self

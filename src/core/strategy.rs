@@ -10,7 +10,7 @@ use super::routing::Mark;
 use super::state::{Stage, State};
 use super::verdict::Outcome;
 use super::world::World;
-use super::{sleep, survey, workers};
+use super::{preview, sleep, survey, workers};
 
 /// The next step of a deploy that has come as far as `stage`.
 pub(super) fn next(state: &State, stage: Stage) -> Next {
@@ -21,7 +21,12 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
     }
     let first = match stage {
         Stage::Proven if engine_marks => None,
-        Stage::Proven | Stage::Marked => state.due(When::BeforeSwitch),
+        Stage::Proven | Stage::Marked if preview::waits(state) => preview::show(state),
+        Stage::Shown if preview::waits(state) => Some(Action::Verify { release }),
+        Stage::Previewed if preview::waits(state) => return Next::End(Outcome::Previewed),
+        Stage::Proven | Stage::Marked | Stage::Shown | Stage::Previewed => {
+            state.due(When::BeforeSwitch)
+        }
         Stage::Verified => {
             workers::hand_over(state, release).or_else(|| state.due(When::AfterSwitch))
         }
@@ -40,7 +45,7 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
             release,
             mark: Mark::Proven,
         }),
-        Stage::Proven | Stage::Marked => promote(state),
+        Stage::Proven | Stage::Marked | Stage::Shown | Stage::Previewed => promote(state),
         Stage::Switched if engine_marks => {
             let generation = state.moved.map_or(0, |moved| moved.generation);
             Next::Act(Action::Mark {

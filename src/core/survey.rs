@@ -121,7 +121,7 @@ fn disagreements(world: &World, live: Option<Release>) -> Vec<String> {
             }
         }
     }
-    if live.is_none() {
+    if live.is_none() && routing.preview.is_none() {
         found.push("the pointer knows the service and sends its traffic nowhere".into());
     }
     found
@@ -225,7 +225,8 @@ fn has_traffic(world: &World, release: Release) -> bool {
         .routing
         .as_ref()
         .and_then(|routing| routing.route(release));
-    route.is_some_and(|route| route.weight > 0)
+    let shown = world.routing.as_ref().and_then(|routing| routing.preview);
+    route.is_some_and(|route| route.weight > 0 || shown == Some(release))
 }
 
 /// What `prune` may remove: as [`retirable`], but withdrawn releases are kept for study.

@@ -14,8 +14,18 @@ pub enum Outcome {
     Refused,
     /// A person must decide.
     Stuck,
+    /// The release is shown to those who ask for the preview; the run stays open, and `promote` goes on.
+    Previewed,
     /// A person must say what became of a hook; the run stays open, and `resume` goes on with that.
     Unsure,
     /// Cut short after something was touched; `resume` goes on.
     Interrupted,
+}
+
+impl Outcome {
+    /// Whether the run is not over with it: another command goes on.
+    #[must_use]
+    pub fn stays_open(self) -> bool {
+        matches!(self, Self::Previewed | Self::Unsure | Self::Interrupted)
+    }
 }

@@ -40,8 +40,18 @@ pub fn count(number: u64, noun: &str) -> String {
 /// values once more, since no journal holds them.
 #[must_use]
 pub fn resume(service: &str, again: &[String]) -> String {
+    go_on("resume", service, again)
+}
+
+/// As [`resume`], for a release that waits at its preview.
+#[must_use]
+pub fn promote(service: &str, again: &[String]) -> String {
+    go_on("promote", service, again)
+}
+
+fn go_on(verb: &str, service: &str, again: &[String]) -> String {
     let set = again.iter().map(|name| format!(" --set {}=…", clean(name)));
-    format!("flipside resume {service}{}", set.collect::<String>())
+    format!("flipside {verb} {service}{}", set.collect::<String>())
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -94,6 +94,9 @@ impl Error {
                 message
             }
             Self::Stuck { service, what, .. } => format!("`{service}` is stuck: {}", clean(what)),
+            Self::NoPreview { pointer, .. } => {
+                format!("{pointer} shows nothing before the switch; nothing was touched")
+            }
             Self::NothingUnderWay { service, verb } => {
                 format!("nothing is under way for `{service}` that `{verb}` could act on")
             }
@@ -209,6 +212,11 @@ impl Error {
             Self::Stuck { service, next, .. } => next
                 .clone()
                 .unwrap_or_else(|| format!("flipside status {service}")),
+            Self::NoPreview { .. } => {
+                "give the plan's pointer a `preview:`, where its kind has one \
+                 (flipside help pointers), or deploy without --until-preview"
+                    .into()
+            }
             Self::NothingUnderWay { service, .. } => format!("flipside status {service}"),
             Self::Interrupted { service, again } => resume(service, again),
             Self::CutShort {

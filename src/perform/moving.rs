@@ -58,12 +58,7 @@ impl Performer {
             }
         };
         let found = self.routing().await?;
-        if found.as_ref().map(|routing| routing.generation) != switch.expected {
-            return Err(Fault::Refused(SwitchRefusal::Moved, found.map(Box::new)));
-        }
-        if self.has_drifted(found.as_ref(), switch.from) {
-            return Err(Fault::Refused(SwitchRefusal::Drifted, found.map(Box::new)));
-        }
+        self.is_as_left(found.as_ref(), switch.expected, switch.from)?;
         if let (Move::Promote, MarkKeeper::Engine, Some(from), Some(generation)) =
             (switch.why, state.opened.marks, switch.from, switch.expected)
         {
@@ -75,15 +70,8 @@ impl Performer {
         let routes = self.routes(target.as_ref(), found.as_ref())?;
         let desired = self.desired(routes, &switch, found.as_ref(), marks, fence, at);
         let start = Instant::now();
-        let write = self.with.pointer.write(switch.expected, &desired);
-        let generation = tokio::time::timeout(POINTER, write).await.map_err(|_| {
-            Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
-        })??;
+        let generation = self.write(switch.expected, desired).await?;
         let took_us = micros(start.elapsed());
-        self.remember_routes(Some(&Routing {
-            generation,
-            ..desired
-        }));
         *own(&self.moved) = Some(start);
         Ok(Event::Switched {
             generation,
@@ -160,6 +148,21 @@ impl Performer {
         }
     }
 
+    /// Refuses to write over what is not as this run knows it.
+    pub(super) fn is_as_left(
+        &self,
+        found: Option<&Routing>,
+        expected: Option<Generation>,
+        live: Option<Release>,
+    ) -> Result<(), Fault> {
+        let why = match found.map(|routing| routing.generation) {
+            generation if generation != expected => SwitchRefusal::Moved,
+            _ if self.has_drifted(found, live) => SwitchRefusal::Drifted,
+            _ => return Ok(()),
+        };
+        Err(Fault::Refused(why, found.cloned().map(Box::new)))
+    }
+
     /// Whether the pointer names something else than it did at the same generation: a hand has gone
     /// past its guard.
     fn has_drifted(&self, found: Option<&Routing>, from: Option<Release>) -> bool {
@@ -220,21 +223,28 @@ impl Performer {
             Ok(environment) => ask_path(&environment.labels.probes),
             Err(_) => "/".into(),
         };
-        let moved = state.moved.map_or(0, |moved| moved.at);
-        let deadline = Instant::now() + VERIFY;
+        let moved = state.moved.map(|moved| moved.at);
+        let way = match moved {
+            Some(_) => Way::Service,
+            None => Way::Preview,
+        };
+        let start = Instant::now();
+        let deadline = start + VERIFY;
         let mut waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(1))
             .with_max_delay(Duration::from_millis(200))
             .without_max_times()
             .build();
         loop {
-            let asked =
-                tokio::time::timeout(POINTER, self.with.pointer.ask(Way::Service, &path)).await;
+            let asked = tokio::time::timeout(POINTER, self.with.pointer.ask(way, &path)).await;
             let away = !matches!(asked, Ok(Ok(_)));
             let said = match asked {
                 Ok(Ok(answer)) if answer.release == Some(release) => {
                     return Ok(Event::Verified {
-                        took_us: self.since_move(moved),
+                        took_us: moved.map_or_else(
+                            || micros(start.elapsed()),
+                            |moved| self.since_move(moved),
+                        ),
                     });
                 }
                 Ok(Ok(answer)) => match (answer.release, answer.status) {
@@ -252,7 +262,11 @@ impl Performer {
             if Instant::now() >= deadline {
                 return Err(Fault::Failed(Failure {
                     what: format!(
-                        "release {release} does not answer through {}: {said}",
+                        "release {release} does not answer {} {}: {said}",
+                        match way {
+                            Way::Service => "through",
+                            Way::Preview => "those who ask for the preview of",
+                        },
                         self.with.pointer.describe()
                     ),
                     hint: Some(format!("flipside status {}", self.with.service)),

@@ -17,6 +17,7 @@ mod shared;
 pub mod tables;
 mod terminal;
 mod track;
+pub(crate) mod ways;
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;

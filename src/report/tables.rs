@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::foreign::ForeignView;
 use super::idle::{self, Idle};
-use super::shared;
+use super::{shared, ways};
 use crate::core::event::Verb;
 use crate::core::names::{Millis, Release, Slot};
 use crate::core::plan::StandbyMode;
@@ -119,6 +119,8 @@ pub struct PointerView {
     pub away: Option<String>,
     /// Whether it says what the journal and the marks say.
     pub agrees: bool,
+    /// How a person asks for the preview, where it shows one.
+    pub preview: Option<String>,
 }
 
 /// One run, as `history` shows it.
@@ -217,7 +219,7 @@ pub fn status_text(view: &StatusView, now: Millis, width: u16) -> String {
         text += &wrap(&format!("warning: {note}"), width.into(), 2);
         text.push('\n');
     }
-    text += &format!("\n{}\n", ways_on(view).join("\n"));
+    text += &format!("\n{}\n", ways::ways_on(view).join("\n"));
     text
 }
 
@@ -245,6 +247,7 @@ pub fn status_json(view: &StatusView) -> Value {
             "routing": view.pointer.routing,
             "agrees": view.pointer.agrees,
             "away": view.pointer.away,
+            "preview": view.pointer.preview,
         },
         "lease": view.lease,
         "unfinished": view.unfinished,
@@ -349,56 +352,6 @@ fn first_line(view: &StatusView, now: Millis, width: u16) -> String {
     [live, says]
         .map(|line| wrap(&line, width.into(), 2))
         .join("\n")
-}
-
-/// What one can do now, the likeliest last.
-fn ways_on(view: &StatusView) -> Vec<String> {
-    let service = &view.service;
-    let mut ways = Vec::new();
-    if let Some(holder) = &view.lease {
-        ways.push(format!("held by `{}`", clean(holder)));
-    }
-    if let Some(run) = &view.unfinished {
-        let run = clean(run);
-        ways.push(match view.lease {
-            Some(_) => format!("under way: {run}"),
-            None => format!(
-                "unfinished: {run}; go on with: {}",
-                resume(service, &view.again)
-            ),
-        });
-    }
-    match (view.standby.first(), view.withdrawn.first()) {
-        _ if view.pointer.away.is_some() => {
-            ways.push(format!(
-                "start the pointer as the warning says, then look again: flipside status {service}"
-            ));
-        }
-        (Some(_), _) => ways.push(format!("roll back with: flipside rollback {service}")),
-        (None, _)
-            if view
-                .pointer
-                .routing
-                .as_ref()
-                .is_some_and(Routing::is_foreign) =>
-        {
-            ways.push(
-                "take over what serves now, as release 0, with: flipside deploy --adopt".into(),
-            )
-        }
-        (None, _) if view.foreign.as_ref().is_some_and(|it| !it.is_live) => ways.push(format!(
-            "back to what served before flipside came: flipside rollback {service}"
-        )),
-        (None, Some(kept)) => ways.push(format!(
-            "no standby; back to a withdrawn one: flipside rollback {service} --to {}",
-            kept.release
-        )),
-        (None, None) if view.live.is_some() => {
-            ways.push("no standby yet: the next deploy leaves one".into());
-        }
-        (None, None) => ways.push("deploy it with: flipside deploy".into()),
-    }
-    ways
 }
 
 fn environments(view: &StatusView) -> Vec<(&'static str, &EnvironmentView)> {
@@ -510,6 +463,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Done => "done",
         Outcome::RolledBack => "rolled back",
         Outcome::Refused => "refused",
+        Outcome::Previewed => "previewed",
         Outcome::Stuck => "stuck",
         Outcome::Unsure => "unsure",
         Outcome::Interrupted => "interrupted",

@@ -32,7 +32,7 @@ pub fn caught(promise: u8, mut case: Case, core: Core, flaw: Flaw) {
     assert!(why.starts_with(&named), "{why}");
 }
 
-fn skips_proof(state: State, event: &Event) -> Result<State, Illegal> {
+pub fn skips_proof(state: State, event: &Event) -> Result<State, Illegal> {
     let mut state = state.apply(event)?;
     if state.course == Course::Forward(Reached::StoodUp) {
         state.course = Course::Forward(Reached::Proven);

@@ -448,6 +448,11 @@ pub fn brief(done: &Done) -> String {
     }
 }
 
+fn shown(stage: &Stage) -> Option<Release> {
+    let world = lock(&stage.world);
+    world.routings.get(&stage.service)?.preview
+}
+
 fn live(stage: &Stage) -> Option<Release> {
     let world = lock(&stage.world);
     world.routings.get(&stage.service).and_then(Routing::live)
@@ -486,7 +491,9 @@ impl Scenario {
             let earlier = stage.actor("ann@build", Machine::Here);
             let done = earlier.perform(*verb).await;
             let good = match &done {
-                Done::Ended(ended) => ended.outcome == Outcome::Done,
+                Done::Ended(ended) => {
+                    matches!(ended.outcome, Outcome::Done | Outcome::Previewed)
+                }
                 Done::Exit(exit) => *exit == Exit::Done,
                 Done::Refused(_) => false,
             };
@@ -547,6 +554,8 @@ impl Scenario {
                     let spoilt = self.workers > 0 && back && live(stage) == Some(Release(2));
                     ended.state.has_moved() && (first || spoilt)
                 }
+                // It waits where it is still to be seen.
+                Outcome::Previewed => shown(stage).is_some() && verb == Verb::Resume,
                 // A person is asked about a hook, where there are any.
                 Outcome::Unsure => ended.state.hook_in_doubt().is_some(),
                 Outcome::Interrupted => false,

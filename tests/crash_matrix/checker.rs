@@ -58,6 +58,10 @@ struct Told {
     opened: Option<Opened>,
     pending: Option<Action>,
     closed: bool,
+    /// It has moved the pointer.
+    moved: bool,
+    /// It waits at its preview, and nobody drives it.
+    waits: bool,
     /// It has moved the pointer away from something, and no drain of that is written down.
     undrained: bool,
     /// Its bake is over, or was given up.
@@ -251,6 +255,7 @@ impl Checker {
         book.failing = false;
         let newest = book.runs.keys().all(|other| *other <= run);
         let told = book.runs.entry(run).or_default();
+        told.waits = matches!(event, Event::Verified { .. }) && !told.moved;
         match event {
             Event::Opened(opened) => {
                 told.opened = Some(opened.clone());
@@ -281,12 +286,18 @@ impl Checker {
             }
             Event::Switched { .. } => {
                 let pending = told.pending.take();
+                told.moved = true;
                 told.undrained = matches!(pending, Some(Action::Switch { from: Some(_), .. }));
             }
             Event::Drained(drained) => {
                 told.pending = None;
                 told.undrained = false;
                 self.told(drained);
+            }
+            Event::Observed { world } => {
+                let live = world.routing.as_ref().and_then(Routing::live);
+                told.moved |= matches!(told.pending.take(), Some(Action::Switch { to, .. })
+                    if live == Some(to));
             }
             Event::Intended { action } => told.pending = Some(action.clone()),
             Event::Asked {
@@ -306,10 +317,12 @@ impl Checker {
         self.look();
     }
 
-    /// Whether a run of `journal` has not ended.
+    /// Whether a run of `journal` has not ended, and no later one has moved the pointer since.
     pub fn unfinished(&self, journal: &'static str) -> bool {
-        let book = self.journals.get(journal);
-        book.is_some_and(|book| book.runs.values().any(|told| !told.closed))
+        let runs = self.journals.get(journal).map(|book| book.runs.values());
+        let mut newest_first = runs.into_iter().flatten().rev();
+        let decisive = newest_first.find(|told| !told.closed || told.moved);
+        decisive.is_some_and(|told| !told.closed)
     }
 
     /// A record could not be written.
@@ -333,7 +346,8 @@ impl Checker {
             .opened
             .as_ref()
             .is_some_and(|opened| matches!(opened.verb, Verb::Rollback { .. }));
-        if failing && (rolls_back || told.closed || told.opened.is_none()) {
+        let driven = told.opened.is_some() && !told.closed && !told.waits;
+        if failing && (rolls_back || !driven) {
             return;
         }
         let meant = match (&told.pending, act) {
@@ -376,6 +390,10 @@ impl Checker {
                 *from == Some(*marked)
             }
             (Some(Action::Switch { to, .. }), Act::Write(live)) => Some(*to) == *live,
+            (Some(Action::Preview { .. } | Action::Hide { .. }), Act::Write(live)) => {
+                self.last.as_ref().and_then(Routing::live) == *live
+            }
+            (Some(Action::Hide { .. }), Act::Remove) => true,
             (Some(Action::Disconnect), Act::Remove)
             | (Some(Action::RemoveShared), Act::RemoveShared) => true,
             (Some(Action::Apply { role }), Act::Apply(applied)) => role == applied,
@@ -582,7 +600,8 @@ impl Checker {
     /// 1 and 7: where the pointer may go, and on whose word.
     fn moved(&mut self, environments: &[Environment], routing: Option<&Routing>) {
         let Some(now) = routing else {
-            if self.last.is_some() && !self.going_down {
+            let served = self.last.as_ref().and_then(Routing::live).is_some();
+            if served && !self.going_down {
                 self.breaks(3, "the pointer forgot the service without `down`");
             }
             self.fence = 0;
@@ -604,8 +623,12 @@ impl Checker {
         if stood.is_some() && now.foreign != stood {
             self.breaks(8, "what served before flipside came was forgotten");
         }
-        let Some(to) = now.live() else { return };
         let from = before.as_ref().and_then(Routing::live);
+        self.previewed(environments, now, from);
+        let Some(to) = now.live() else { return };
+        if now.preview.is_some() || now.reason.starts_with("give up") {
+            return;
+        }
         let environment = environments.iter().find(|e| e.release == to);
         let going_back = !now.reason.starts_with("deploy");
         let trusted = now.reason.starts_with("revert");
@@ -628,6 +651,26 @@ impl Checker {
         self.undrained.extend(from.filter(|&from| from != to));
         self.undrained.remove(&to);
         self.served.insert(to, now.generation);
+    }
+
+    /// 1: what is shown for preview has passed its probes, and moves no traffic.
+    fn previewed(&mut self, environments: &[Environment], now: &Routing, from: Option<Release>) {
+        if now.preview.is_none() && !now.reason.starts_with("give up") {
+            return;
+        }
+        if now.live() != from {
+            let live = now.live();
+            let how = format!("a preview moved the traffic from {from:?} to {live:?}");
+            self.breaks(1, how);
+        }
+        let Some(shown) = now.preview else { return };
+        match environments.iter().find(|e| e.release == shown) {
+            Some(environment) => self.fit(environment, false),
+            None => self.breaks(
+                1,
+                format!("the pointer shows {shown}, which does not stand"),
+            ),
+        }
     }
 
     fn fit(&mut self, environment: &Environment, going_back: bool) {
@@ -665,11 +708,15 @@ impl Checker {
                 .filter(|r| !stands(r))
                 .collect();
             for release in gone {
-                self.breaks(3, format!("{release} was live or standby and was removed"));
+                self.breaks(
+                    3,
+                    format!("{release} was live, standby or shown and was removed"),
+                );
             }
         }
         let live = self.last.as_ref().and_then(Routing::live);
-        let guarded = live.into_iter().chain(self.standby());
+        let shown = self.last.as_ref().and_then(|last| last.preview);
+        let guarded = live.into_iter().chain(self.standby()).chain(shown);
         self.guarded = guarded.filter(stands).collect();
     }
 }

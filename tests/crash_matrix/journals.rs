@@ -116,6 +116,7 @@ fn a_run_whose_number_was_taken_meanwhile_gets_the_next() {
     let deploy = Opens::Deploy {
         release: Release(42),
         slot: flipside::core::names::Slot::Blue,
+        until_preview: false,
     };
     for verb in [rollback, deploy] {
         paused(async {

@@ -26,11 +26,18 @@ impl Case {
             while done.outcome() == Some(Outcome::Unsure) {
                 done = stage.say_done(&done).await;
             }
+            // What was under way before it waits still.
+            if done.outcome() == Some(Outcome::Stuck) && unfinished(stage) {
+                done = dan.perform(Verb::Resume).await;
+            }
+            if done.outcome() == Some(Outcome::Previewed) {
+                done = dan.perform(Verb::Promote).await;
+            }
             let ended = match done.outcome() {
                 Some(Outcome::Done | Outcome::RolledBack | Outcome::Refused) => true,
                 // Another machine has moved the pointer on: a person is told so, once.
                 Some(Outcome::Stuck) => self.ways.iter().any(|(at, _)| *at != Machine::Here),
-                Some(Outcome::Unsure | Outcome::Interrupted) | None => false,
+                Some(Outcome::Previewed | Outcome::Unsure | Outcome::Interrupted) | None => false,
             };
             if !ended || unfinished(stage) {
                 return Err(format!(

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use flipside::cmd::deploy::{Drift, deploy};
+use flipside::cmd::deploy::{self, Drift, deploy};
 use flipside::cmd::operator::{Operator, Runs};
 use flipside::cmd::rollback::{Wanted, roll_back};
 use flipside::cmd::run::Ended;
-use flipside::cmd::{abort, down, prune, resume, shared};
+use flipside::cmd::{abort, down, promote, prune, resume, shared};
 use flipside::core::action::Proof;
 use flipside::core::hook::HookWord;
 use flipside::core::names::{Release, ServiceName};
@@ -73,6 +73,9 @@ pub enum Machine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Deploy,
+    /// The same, until its preview.
+    Preview,
+    Promote,
     Rollback,
     RollbackTo(u64),
     Resume,
@@ -426,10 +429,15 @@ impl Actor {
         let operator = &self.operator;
         let (world, plan) = (&self.stage.world, &self.stage.plan);
         let ended = match verb {
-            Verb::Deploy => {
+            Verb::Deploy | Verb::Preview => {
                 let (plan, record) = (self.stage.as_read(), self.stage.record());
-                deploy(operator, plan, record, Drift::Adopt).await
+                let terms = deploy::Terms {
+                    drift: Drift::Adopt,
+                    until_preview: verb == Verb::Preview,
+                };
+                deploy(operator, plan, record, terms).await
             }
+            Verb::Promote => promote::promote(operator).await,
             Verb::Rollback => self.back(None).await,
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
             Verb::Resume => resume::resume(operator, None).await,
@@ -494,7 +502,7 @@ fn settles_workers(verb: Verb, done: &Done) -> bool {
         Done::Ended(ended) => match ended.outcome {
             Outcome::Done | Outcome::RolledBack => true,
             Outcome::Refused => verb == Verb::Deploy,
-            Outcome::Stuck | Outcome::Unsure | Outcome::Interrupted => false,
+            Outcome::Previewed | Outcome::Stuck | Outcome::Unsure | Outcome::Interrupted => false,
         },
         Done::Exit(exit) => *exit == Exit::Done,
         Done::Refused(Error::NothingUnderWay { .. }) => verb == Verb::Resume,

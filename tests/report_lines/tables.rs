@@ -64,6 +64,7 @@ pub fn view() -> StatusView {
         withdrawn: Vec::new(),
         unplaced: Vec::new(),
         pointer: PointerView {
+            preview: None,
             kind: "proxy".into(),
             routing: Some(routing(2)),
             away: None,
@@ -242,6 +243,7 @@ fn status_of_nothing_says_how_to_begin() {
         live: None,
         standby: Vec::new(),
         pointer: PointerView {
+            preview: None,
             kind: "proxy".into(),
             routing: None,
             away: None,
@@ -271,6 +273,7 @@ fn status_of_a_pointer_that_is_away_guesses_nothing() {
         standby: Vec::new(),
         unplaced: vec![environment(2, Slot::Green, Fit::Unknown(why.into()))],
         pointer: PointerView {
+            preview: None,
             kind: "proxy".into(),
             routing: None,
             away: Some(why.into()),
@@ -378,6 +381,7 @@ fn rows() -> Vec<HistoryRow> {
     let deploy = |release, slot| Verb::Deploy {
         release: Release(release),
         slot,
+        until_preview: false,
     };
     let back = Verb::Rollback {
         from: Release(2),

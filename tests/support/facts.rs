@@ -35,6 +35,7 @@ pub fn opened(release: u64) -> Event {
         verb: Verb::Deploy {
             release: Release(release),
             slot: Slot::Green,
+            until_preview: false,
         },
         by: "ann@build".into(),
         version: "0.1.0".into(),
@@ -353,6 +354,8 @@ fn all_have_specimens(actions: &[Action]) {
             | Action::StandUp
             | Action::Prove
             | Action::Mark { .. }
+            | Action::Preview { .. }
+            | Action::Hide { .. }
             | Action::Switch { .. }
             | Action::Verify { .. }
             | Action::Drain { .. }
@@ -507,6 +510,7 @@ pub fn events() -> Vec<Event> {
     events.extend(of_hooks());
     events.push(begun(Verb::HandOver { to: Release(41) }));
     events.extend(of_shared());
+    events.extend(of_previews());
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {
@@ -517,6 +521,8 @@ pub fn events() -> Vec<Event> {
             | Event::StoodUp { .. }
             | Event::Proven { .. }
             | Event::Marked
+            | Event::Previewed { .. }
+            | Event::Hidden { .. }
             | Event::Switched { .. }
             | Event::SwitchRefused { .. }
             | Event::Verified { .. }
@@ -542,6 +548,34 @@ pub fn events() -> Vec<Event> {
         }
     }
     events
+}
+
+/// What came with previews.
+fn of_previews() -> Vec<Event> {
+    let release = Release(42);
+    let show = |expected| Event::Intended {
+        action: Action::Preview { release, expected },
+    };
+    vec![
+        begun(Verb::Deploy {
+            release,
+            slot: Slot::Blue,
+            until_preview: true,
+        }),
+        show(None),
+        show(Some(7)),
+        Event::Previewed { generation: 8 },
+        Event::Intended {
+            action: Action::Hide {
+                release,
+                expected: 8,
+            },
+        },
+        Event::Hidden { generation: None },
+        Event::Hidden {
+            generation: Some(9),
+        },
+    ]
 }
 
 fn hook(repeat: u32) -> Action {

@@ -62,7 +62,7 @@ impl Narrator {
                 }
             }
             // A run that waits for a person's word is never closed by that.
-            Outcome::Unsure | Outcome::Interrupted => {
+            Outcome::Previewed | Outcome::Unsure | Outcome::Interrupted => {
                 told.warn(format!("interrupted after {took}; {serves}"));
                 told.detail(format!("hint: flipside resume {service}"));
             }
