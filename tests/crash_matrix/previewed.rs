@@ -2,7 +2,7 @@
 
 use flipside::core::action::Action;
 use flipside::core::decide::{Next, decide};
-use flipside::core::state::State;
+use flipside::core::state::{State, Stood};
 use flipside::core::verdict::Outcome;
 use flipside::drive::Core;
 
@@ -148,9 +148,12 @@ fn promise_1_a_core_that_shows_what_has_not_passed_is_caught() {
 #[test]
 fn promise_3_a_core_that_removes_what_is_shown_is_caught() {
     fn removes_at_once(state: &State) -> Next {
-        match decide(state) {
-            Next::Act(Action::Hide { release, .. }) => Next::Act(Action::TearDown { release }),
-            next => next,
+        match (decide(state), state.stood) {
+            (Next::Act(Action::Hide { release, .. }), Stood::Something) => {
+                Next::Act(Action::TearDown { release })
+            }
+            (Next::Act(Action::Hide { .. }), Stood::Nothing) => Next::End(Outcome::Refused),
+            (next, _) => next,
         }
     }
     let core = Core {
