@@ -200,8 +200,8 @@ fn every_kind_of_pointer_has_its_row_and_its_page() {
         assert!(page("pointers").contains(&row), "{row}");
         let keys = section.keys.iter().map(|key| key.name);
         let text = match section.kind {
-            "proxy" => page("plan"),
-            kind => page(kind),
+            "proxy" => page("plan").to_owned() + page("preview"),
+            kind => page(kind).to_owned(),
         };
         for key in keys {
             assert!(

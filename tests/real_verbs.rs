@@ -6,6 +6,7 @@ mod idle;
 pub mod kit;
 mod listeners;
 mod others;
+mod previews;
 mod prunes;
 mod pulls;
 mod registry;

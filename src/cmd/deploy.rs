@@ -20,7 +20,7 @@ use super::hooks::told;
 use super::operator::{Held, Operator, highest};
 use super::recall::{last_live, last_move, last_written, restore_marks, unfinished, unrecorded};
 use super::run::{Ended, Opening, spec_of};
-use super::settle::{Since, stops};
+use super::settle::{Ahead, stops};
 use super::shared::Foreseen;
 
 /// On which terms a deploy goes ahead.
@@ -114,7 +114,7 @@ async fn while_held(
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let runs = operator.need_runs().await?;
-    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+    if let Some(ended) = operator.settle(&runs, Ahead::Release, held).await? {
         return Ok(ended);
     }
     let mut runs = operator.need_runs().await?;

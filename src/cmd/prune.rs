@@ -19,7 +19,7 @@ use super::clear::{by_live_plan, hold};
 use super::context::Context;
 use super::operator::{Held, Operator};
 use super::recall::{last_move, taken_down};
-use super::settle::{Since, stops};
+use super::settle::{Ahead, stops};
 
 /// Runs the verb.
 ///
@@ -65,9 +65,12 @@ pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
 async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
     let runs = operator.need_runs().await?;
     let first = runs.next;
-    let mut cut_short = runs.iter().filter(|log| log.outcome().is_none());
-    let cut_short = cut_short.any(|log| log.opened().is_some());
-    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+    let mut open = runs.iter().filter(|log| log.outcome().is_none());
+    let cut_short = open.any(|log| {
+        let state = operator.read_back(log);
+        log.opened().is_some() && !state.is_ok_and(|state| state.waits_for_promotion())
+    });
+    if let Some(ended) = operator.settle(&runs, Ahead::Other, held).await? {
         return Ok(exit_of(ended.outcome));
     }
     let mut runs = operator.need_runs().await?;

@@ -18,13 +18,15 @@ use super::operator::{Held, Operator, Runs};
 use super::recall::{has_moved, moved_on};
 use super::run::Ended;
 
-/// Whether a later run has moved the pointer since.
+/// What is to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// Not that anybody knows.
-    Nothing,
-    /// A rollback has.
+pub enum Ahead {
+    /// Another release.
+    Release,
+    /// Nothing more: a rollback has just been done.
     Rollback,
+    /// What a release that waits at its preview can wait beside.
+    Other,
 }
 
 /// What closes a run without another act.
@@ -45,7 +47,7 @@ impl Operator {
     pub async fn settle(
         &self,
         runs: &[RunLog],
-        since: Since,
+        ahead: Ahead,
         held: &mut Held,
     ) -> Result<Option<Ended>, Error> {
         for (age, log) in runs.iter().enumerate().rev() {
@@ -53,11 +55,14 @@ impl Operator {
                 continue;
             }
             let state = self.read_back(log)?;
-            // Whoever drives it may still be at it, and a rollback needs nothing of it.
-            if since == Since::Rollback && matches!(state.course, Course::Applying(_)) {
+            if ahead == Ahead::Other && state.waits_for_promotion() {
                 continue;
             }
-            if let Some(overtaken) = self.overtaken(&state, &runs[..age], since).await? {
+            // Whoever drives it may still be at it, and a rollback needs nothing of it.
+            if ahead == Ahead::Rollback && matches!(state.course, Course::Applying(_)) {
+                continue;
+            }
+            if let Some(overtaken) = self.overtaken(&state, &runs[..age], ahead).await? {
                 self.supersede(log, overtaken.seen, overtaken.outcome, held)
                     .await?;
                 continue;
@@ -93,7 +98,7 @@ impl Operator {
     /// Settles what a rollback that is done has left behind. The pointer has moved; what cannot be
     /// settled now can wait for the next command.
     pub async fn settle_left(&self, runs: &[RunLog], held: &mut Held) {
-        if let Err(error) = self.settle(runs, Since::Rollback, held).await {
+        if let Err(error) = self.settle(runs, Ahead::Rollback, held).await {
             self.report
                 .warn(&format!("an earlier run could not be settled: {error}"));
         }
@@ -105,7 +110,7 @@ impl Operator {
         &self,
         state: &State,
         newer: &[RunLog],
-        since: Since,
+        ahead: Ahead,
     ) -> Result<Option<Overtaken>, Error> {
         let unseen = |outcome| {
             Some(Overtaken {
@@ -123,7 +128,7 @@ impl Operator {
         if certainly_before_switch(state) {
             return Ok(None);
         }
-        if since == Since::Rollback || newer.iter().any(has_moved) {
+        if ahead == Ahead::Rollback || newer.iter().any(has_moved) {
             return Ok(unseen(left_by(state)));
         }
         let read = self.pointer.read().await;

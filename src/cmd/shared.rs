@@ -24,7 +24,7 @@ use super::clear::{by_live_plan, hold};
 use super::context::{Answer, Context, Digests, Told};
 use super::operator::{Held, Operator, Runs, highest};
 use super::run::{Ended, Opening, spec_of};
-use super::settle::{Since, stops};
+use super::settle::{Ahead, stops};
 
 /// How long shared roles are looked after while something more urgent waits.
 const IN_PASSING: Duration = Duration::from_secs(2);
@@ -97,7 +97,7 @@ async fn while_held(
     held: &mut Held,
 ) -> Result<Option<Ended>, Error> {
     let runs = operator.need_runs().await?;
-    if let Some(ended) = operator.settle(&runs, Since::Nothing, held).await? {
+    if let Some(ended) = operator.settle(&runs, Ahead::Other, held).await? {
         return Ok(Some(ended));
     }
     let runs = operator.need_runs().await?;

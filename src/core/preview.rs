@@ -4,7 +4,7 @@ use super::action::Action;
 use super::event::Verb;
 use super::names::Generation;
 use super::routing::Routing;
-use super::state::State;
+use super::state::{Course, Stage, State};
 
 /// Whether the run waits at its preview: it was asked to, and nobody has promoted it.
 pub(super) fn waits(state: &State) -> bool {
@@ -39,6 +39,12 @@ impl State {
     #[must_use]
     pub fn expected(&self) -> Option<Generation> {
         self.written.or(self.opened.generation)
+    }
+
+    /// Whether it waits at its preview for somebody to promote its release, or to give it up.
+    #[must_use]
+    pub fn waits_for_promotion(&self) -> bool {
+        self.course == Course::Forward(Stage::Previewed) && self.pending.is_none() && waits(self)
     }
 
     /// The pointer shows the candidate, with this number.

@@ -30,6 +30,9 @@ pub mod plan {
 pub mod pointers {
     #![doc = include_str!("pointers.md")]
 }
+pub mod preview {
+    #![doc = include_str!("preview.md")]
+}
 pub mod rollback {
     #![doc = include_str!("rollback.md")]
 }
@@ -85,6 +88,11 @@ pub const PAGES: &[Page] = &[
         topic: "exec",
         about: "A command of your own as the pointer",
         text: include_str!("exec.md"),
+    },
+    Page {
+        topic: "preview",
+        about: "Looking at a release before it is switched to",
+        text: include_str!("preview.md"),
     },
     Page {
         topic: "rollback",

@@ -21,6 +21,7 @@ pub mod exec;
 pub mod haproxy;
 pub mod nftables;
 pub mod outside;
+pub mod preview;
 pub mod proxy;
 pub mod record;
 pub mod section;

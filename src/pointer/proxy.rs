@@ -15,6 +15,7 @@
 //! use both, so it costs no time of its own; later calls go over the same connection without it.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +28,8 @@ use crate::docker::Client;
 use crate::probe::{Question, Vantage, VantageError};
 use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
 
-use super::section::{Key, Section, Takes};
+use super::preview::{self, Asking};
+use super::section::{Key, Remark, Section, Takes};
 use super::{Answer, Pointer, PointerError, Way};
 use line::{Line, Reached, Ways};
 
@@ -64,13 +66,18 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Host names that it answers for; every one by default.",
         },
+        preview::HEADER,
+        preview::HOSTS,
     ],
     advised: &[("tls", "end TLS in front of the proxy")],
     complete: |settings| {
         settings
             .entry("hosts")
             .or_insert_with(|| Vec::<String>::new().into());
-        Vec::new()
+        preview::wrong(settings)
+            .map(Remark::from)
+            .into_iter()
+            .collect()
     },
 };
 
@@ -82,6 +89,24 @@ pub struct ProxyPlan {
     /// Host names, lower case; empty: every request of that listener that names no other service's.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// How those who want it ask for the preview.
+    #[serde(flatten)]
+    pub preview: Asking,
+}
+
+impl ProxyPlan {
+    /// How a person asks for the preview.
+    fn how(&self) -> Option<String> {
+        let port = self.listen.rsplit(':').next().filter(|port| *port != "80");
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let host = match self.listen.rsplit_once(':') {
+            None | Some(("" | "[::]" | "0.0.0.0", _)) => "localhost",
+            Some((host, _)) => host,
+        };
+        let url = format!("http://{host}{port}/");
+        let name = self.hosts.first().map(String::as_str);
+        self.preview.command(&url, name)
+    }
 }
 
 /// The directory on the engine's host with one directory per proxy, which holds its socket.
@@ -172,6 +197,8 @@ pub struct ProxyPointer {
     service: ServiceName,
     plan: Option<ProxyPlan>,
     newer: Newer,
+    /// What the proxy itself said last of where the service is, while it showed something.
+    said: Mutex<Option<ProxyPlan>>,
 }
 
 /// What a call does to the pointer, which decides what a lost answer means.
@@ -192,6 +219,7 @@ impl ProxyPointer {
             service: options.service,
             plan: options.plan,
             newer: options.newer,
+            said: Mutex::default(),
         }
     }
 
@@ -264,7 +292,7 @@ impl Pointer for ProxyPointer {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: self.preview().is_some(),
             drains: true,
             counts: true,
             atomic: true,
@@ -330,6 +358,8 @@ impl Pointer for ProxyPointer {
         };
         let entry = link.client().read(self.service.as_str()).await;
         let entry = entry.map_err(|error| self.fault(error, Effect::Asks))?;
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) =
+            entry.as_ref().and_then(words::shown);
         entry
             .map(|entry| words::routing(entry, self.site()))
             .transpose()
@@ -392,13 +422,18 @@ impl Pointer for ProxyPointer {
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
+        if way == Way::Preview && self.preview().is_none() {
             return Err(PointerError::no_preview(&self.describe()));
         }
         let link = self.needed().await?;
         let asked = link
             .client()
-            .ask(self.service.as_str(), path, ASK_LIMIT_MS)
+            .ask(
+                self.service.as_str(),
+                path,
+                way == Way::Preview,
+                ASK_LIMIT_MS,
+            )
             .await
             .map_err(|error| self.fault(error, Effect::Asks))?;
         Ok(Answer {
@@ -408,7 +443,8 @@ impl Pointer for ProxyPointer {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        self.plan.as_ref().or(said.as_ref())?.how()
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

@@ -20,6 +20,7 @@ use super::desk::Desk;
 use super::headers::{HEADERS_MOST, RELEASE, TRACE};
 use super::reason::{Reason, from_hyper, from_io};
 use super::refuse::unknown;
+use super::routes::header;
 use super::table::{parse_listen, reachable};
 
 /// The most of a body that is read, in bytes.
@@ -36,6 +37,7 @@ pub async fn ask(
     method: &str,
     path: &str,
     host: Option<String>,
+    preview: bool,
     limit: Duration,
 ) -> Result<Asked, ControlError> {
     let entry = {
@@ -45,10 +47,16 @@ pub async fn ask(
     };
     let bad = |message: String| ControlError::new(Code::BadRequest, message);
     let address = reachable(parse_listen(&entry.listen).map_err(bad)?);
+    let shown = entry.preview.as_ref().filter(|_| preview);
     let host = host
+        .or_else(|| shown.and_then(|shown| shown.hosts.first().cloned()))
         .or_else(|| entry.hosts.first().cloned())
         .unwrap_or_else(|| address.to_string());
-    let request = Request::builder()
+    let mut request = Request::builder();
+    if let Some((name, value)) = shown.and_then(|shown| header(shown.header.as_deref()?)) {
+        request = request.header(name, value);
+    }
+    let request = request
         .method(method)
         .uri(path)
         .header(HOST, host)

@@ -20,6 +20,8 @@ pub struct Claim<'a> {
     pub listen: &'a str,
     /// As in [`Entry::hosts`].
     pub hosts: &'a [String],
+    /// As in [`super::table::Preview::hosts`].
+    pub shown: &'a [String],
 }
 
 impl<'a> Claim<'a> {
@@ -29,6 +31,7 @@ impl<'a> Claim<'a> {
             service: &entry.service,
             listen: &entry.listen,
             hosts: &entry.hosts,
+            shown: entry.preview.as_ref().map_or(&[], |preview| &preview.hosts),
         }
     }
 
@@ -54,14 +57,16 @@ impl<'a> Claim<'a> {
 
     /// A host that both answer for; an empty one stands for the default.
     fn shared_host(&self, other: &Claim<'_>) -> Option<&'a str> {
-        if self.hosts.is_empty() {
-            return other.hosts.is_empty().then_some("");
+        if self.hosts.is_empty() && other.hosts.is_empty() {
+            return Some("");
         }
         let has = |host: &str| {
             let host = normal_host(host);
-            other.hosts.iter().any(|own| normal_host(own) == host)
+            let mut others = other.hosts.iter().chain(other.shown);
+            others.any(|own| normal_host(own) == host)
         };
-        self.hosts.iter().find(|host| has(host)).map(String::as_str)
+        let mut own = self.hosts.iter().chain(self.shown);
+        own.find(|host| has(host)).map(String::as_str)
     }
 
     /// Who may already listen where this asks for it, with `entries` served and the addresses `open`

@@ -107,6 +107,9 @@ pub enum Op {
         /// The `Host` header; none: the first host of the service, or the listening address.
         #[serde(default)]
         host: Option<String>,
+        /// Whether to ask as those do who ask for the preview.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        preview: bool,
         /// Longest wait, in milliseconds.
         timeout_ms: u64,
     },

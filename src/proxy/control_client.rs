@@ -381,6 +381,7 @@ impl Client {
         &self,
         service: &str,
         path: &str,
+        preview: bool,
         timeout_ms: u64,
     ) -> Result<Asked, ClientError> {
         let op = Op::Ask {
@@ -388,6 +389,7 @@ impl Client {
             method: "GET".to_owned(),
             path: path.to_owned(),
             host: None,
+            preview,
             timeout_ms,
         };
         match self.call(op).await? {

@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::count::Stint;
-use super::table::{Entry, parse_listen};
+use super::table::{Entry, EnvironmentRoute, parse_listen};
 
 /// All services, by listener and host.
 #[derive(Debug, Default)]
@@ -32,13 +35,31 @@ pub struct Service {
     pub entry: Arc<Entry>,
     /// The environments with a weight.
     pub environments: Vec<Environment>,
+    /// What is shown to those who ask for it.
+    preview: Option<Shown>,
     total_weight: u64,
+}
+
+/// An environment that is shown to those who ask for it.
+#[derive(Debug)]
+struct Shown {
+    environment: Environment,
+    header: Option<(HeaderName, HeaderValue)>,
+    hosts: Vec<String>,
+}
+
+impl Shown {
+    fn is_asked_for(&self, host: &str, headers: &HeaderMap) -> bool {
+        let named = |(name, value): &(HeaderName, HeaderValue)| headers.get(name) == Some(value);
+        self.header.as_ref().is_some_and(named)
+            || (!self.hosts.is_empty() && self.hosts.iter().any(|own| *own == normal_host(host)))
+    }
 }
 
 /// One environment that gets traffic.
 #[derive(Debug)]
 pub struct Environment {
-    /// Its weight, above 0.
+    /// Its weight; 0 where it is only shown.
     pub weight: u32,
     /// Where its replicas answer.
     pub endpoints: Vec<SocketAddr>,
@@ -58,7 +79,8 @@ impl Routes {
             if service.entry.hosts.is_empty() {
                 hosts.default = Some(service.clone());
             }
-            for host in &service.entry.hosts {
+            let shown = service.preview.iter().flat_map(|shown| &shown.hosts);
+            for host in service.entry.hosts.iter().chain(shown) {
                 hosts
                     .by_host
                     .insert(normal_host(host).into_owned(), service.clone());
@@ -86,7 +108,7 @@ impl Routes {
     pub fn endpoints(&self) -> BTreeSet<SocketAddr> {
         self.services
             .values()
-            .flat_map(|service| &service.environments)
+            .flat_map(|service| service.all())
             .flat_map(|environment| environment.endpoints.iter().copied())
             .collect()
     }
@@ -112,16 +134,46 @@ impl Service {
             .environments
             .iter()
             .filter(|route| route.weight > 0)
-            .map(|route| Environment {
-                weight: route.weight,
-                endpoints: route.endpoints.clone(),
-                stint: stint(route.release),
-            })
+            .map(|route| environment(route, &mut stint))
             .collect();
+        let preview = entry.preview.as_ref().and_then(|preview| {
+            let mut routes = entry.environments.iter();
+            let route = routes.find(|route| Some(route.release) == preview.release)?;
+            Some(Shown {
+                environment: environment(route, &mut stint),
+                header: preview.header.as_deref().and_then(header),
+                hosts: preview
+                    .hosts
+                    .iter()
+                    .map(|host| normal_host(host).into_owned())
+                    .collect(),
+            })
+        });
         Service {
+            preview,
             total_weight: environments.iter().map(|it| u64::from(it.weight)).sum(),
             environments,
             entry,
+        }
+    }
+
+    /// Every environment that may get a request.
+    pub fn all(&self) -> impl Iterator<Item = &Environment> {
+        let shown = self.preview.iter().map(|shown| &shown.environment);
+        self.environments.iter().chain(shown)
+    }
+
+    /// The environment for a request to `host`: the one that is shown, where these ask for it; else
+    /// one of the others, as [`Service::choose`] does.
+    pub fn choose_for(
+        &self,
+        host: &str,
+        headers: &HeaderMap,
+        dice: impl FnOnce() -> u64,
+    ) -> Option<&Environment> {
+        match &self.preview {
+            Some(shown) if shown.is_asked_for(host, headers) => Some(&shown.environment),
+            _ => self.choose(dice),
         }
     }
 
@@ -141,6 +193,21 @@ impl Service {
             }
         }
     }
+}
+
+fn environment(route: &EnvironmentRoute, stint: &mut impl FnMut(u64) -> Arc<Stint>) -> Environment {
+    Environment {
+        weight: route.weight,
+        endpoints: route.endpoints.clone(),
+        stint: stint(route.release),
+    }
+}
+
+/// Name and value of a header; nothing where it is none.
+pub fn header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = text.split_once(':')?;
+    let name = HeaderName::try_from(name.trim()).ok()?;
+    Some((name, HeaderValue::try_from(value.trim()).ok()?))
 }
 
 /// `host` in lower case, without its port and without a dot at its end.

@@ -75,7 +75,7 @@ async fn forward(
     let host = host_of(&request)?;
     let host_name = host.as_ref().map_or("", |host| host.to_str().unwrap_or(""));
     let version = request.version();
-    let (mut flight, first) = depart(client, host_name)?;
+    let (mut flight, first) = depart(client, host_name, request.headers())?;
     let mut first = Some(first);
     *release = Some(flight.lane.release);
 
@@ -92,7 +92,13 @@ async fn forward(
     loop {
         let next = match first.take() {
             Some(first) => first,
-            None => choose(client, host_name, &mut flight, &mut tried),
+            None => choose(
+                client,
+                host_name,
+                request.headers(),
+                &mut flight,
+                &mut tried,
+            ),
         };
         let Some(endpoint) = next else {
             return Err(unreachable(&flight, "no replica could be reached"));
@@ -184,7 +190,11 @@ async fn forward(
 
 /// Chooses an environment and a replica and counts the request in, at one instant as seen by a
 /// switch.
-fn depart(client: &Rc<Client>, host: &str) -> Result<(Flight, Option<Rc<Endpoint>>), Refusal> {
+fn depart(
+    client: &Rc<Client>,
+    host: &str,
+    headers: &HeaderMap,
+) -> Result<(Flight, Option<Rc<Endpoint>>), Refusal> {
     let worker = &client.worker;
     worker.shared.picking[worker.index].during(|| {
         let routes = worker.shared.routes.load();
@@ -192,7 +202,7 @@ fn depart(client: &Rc<Client>, host: &str) -> Result<(Flight, Option<Rc<Endpoint
             let text = format!("no service here answers for host `{host}`");
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
-        let Some(environment) = service.choose(|| worker.dice()) else {
+        let Some(environment) = service.choose_for(host, headers, || worker.dice()) else {
             let text = "no environment serves this yet";
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
         };
@@ -208,13 +218,14 @@ fn depart(client: &Rc<Client>, host: &str) -> Result<(Flight, Option<Rc<Endpoint
 fn choose(
     client: &Rc<Client>,
     host: &str,
+    headers: &HeaderMap,
     flight: &mut Flight,
     tried: &mut Vec<SocketAddr>,
 ) -> Option<Rc<Endpoint>> {
     let worker = &client.worker;
     let routes = worker.shared.routes.load();
     let environment = routes.find(client.listen, host).and_then(|service| {
-        service.environments.iter().find(|environment| {
+        service.all().find(|environment| {
             let lane = environment.stint.lane(worker.index);
             Arc::ptr_eq(lane, &flight.lane)
         })
@@ -222,7 +233,7 @@ fn choose(
     if let Some(environment) = environment {
         return worker.pool.choose(&environment.endpoints, tried);
     }
-    let (again, endpoint) = depart(client, host).ok()?;
+    let (again, endpoint) = depart(client, host, headers).ok()?;
     flight.lane.tally.requests.fetch_sub(1, Ordering::Relaxed);
     tried.clear();
     *flight = again;

@@ -84,7 +84,10 @@ impl Ledger {
     pub fn retire_all_but(&mut self, entry: &Entry) -> Vec<Arc<Stint>> {
         let weighted = |release: &u64| {
             let mut named = entry.environments.iter();
-            named.any(|route| route.release == *release && route.weight > 0)
+            let shown = entry.preview.as_ref().and_then(|preview| preview.release);
+            named.any(|route| {
+                route.release == *release && (route.weight > 0 || shown == Some(*release))
+            })
         };
         let gone: Vec<u64> = self
             .current

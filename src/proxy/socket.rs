@@ -260,10 +260,11 @@ async fn answer(
             method,
             path,
             host,
+            preview,
             timeout_ms,
         } => {
             let limit = Duration::from_millis(timeout_ms);
-            Answer::Asked(ask(desk, &service, &method, &path, host, limit).await?)
+            Answer::Asked(ask(desk, &service, &method, &path, host, preview, limit).await?)
         }
         Op::Stats { service } => Answer::Stats(desk.stats(&service).await?),
     })

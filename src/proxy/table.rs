@@ -47,9 +47,24 @@ pub struct Entry {
     /// When an unconfirmed switch is to go back. Stored and returned, not acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
-    /// The preview rule. Stored and returned, not acted on.
+    /// What is shown beside what serves, and to whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preview: Option<serde_json::Value>,
+    pub preview: Option<Preview>,
+}
+
+/// An environment that is shown to those who ask for it, by either way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preview {
+    /// The release, one of [`Entry::environments`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<u64>,
+    /// The header that asks for it, with its value: `X-Preview: yes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The host names that do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 /// One environment in the routing of a service.
@@ -126,7 +141,8 @@ impl Entry {
         }
         check_service_name(&self.service)?;
         parse_listen(&self.listen)?;
-        for host in &self.hosts {
+        let shown = self.preview.iter().flat_map(|preview| &preview.hosts);
+        for host in self.hosts.iter().chain(shown) {
             if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
                 return Err(format!("`{host}` is no host name"));
             }

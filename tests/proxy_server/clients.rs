@@ -111,7 +111,7 @@ async fn silent_clients_lock_nobody_out() {
         silent.push(Wire::open(port).await);
     }
     assert_eq!(Wire::open(port).await.get("x", "/").await.body, "shop");
-    let asked = control.ask("shop", "/", 10_000).await.unwrap();
+    let asked = control.ask("shop", "/", false, 10_000).await.unwrap();
     assert_eq!((asked.status, asked.release), (200, Some(1)));
     assert_eq!(resting.more().await, 0, "the longest at rest made room");
 }

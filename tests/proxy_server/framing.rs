@@ -119,7 +119,7 @@ async fn two_hundred_header_fields_pass_both_ways() {
     let fields: String = (0..200).map(|it| format!("X-{it}: {it}\r\n")).collect();
     let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
     let (proxy, port, seen) = with_answer(answer.leak()).await;
-    let asked = proxy.control.ask("shop", "/", 10_000).await.unwrap();
+    let asked = proxy.control.ask("shop", "/", false, 10_000).await.unwrap();
     assert_eq!(asked.status, 200);
     let mut wire = Wire::open(port).await;
     wire.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n"))

@@ -223,7 +223,7 @@ async fn ask_goes_through_the_listener_and_names_the_release() {
     wanted.listen = format!(":{port}");
     wanted.hosts = vec!["shop.example".into()];
     proxy.route(wanted).await;
-    let asked = proxy.control.ask("shop", "/up", 2000).await.unwrap();
+    let asked = proxy.control.ask("shop", "/up", false, 2000).await.unwrap();
     assert_eq!((asked.status, asked.release), (204, Some(42)));
     assert_eq!(taken.load(Ordering::SeqCst), 1);
     let op = Op::Ask {
@@ -231,13 +231,14 @@ async fn ask_goes_through_the_listener_and_names_the_release() {
         method: "GET".into(),
         path: "/".into(),
         host: Some("other.example".into()),
+        preview: false,
         timeout_ms: 2000,
     };
     match proxy.control.call(op).await.unwrap() {
         Answer::Asked(asked) => assert_eq!((asked.status, asked.release), (404, None)),
         other => panic!("{other:?}"),
     }
-    let error = refusal(proxy.control.ask("none", "/", 100).await);
+    let error = refusal(proxy.control.ask("none", "/", false, 100).await);
     assert_eq!(error.code, Code::UnknownService);
 }
 
@@ -292,7 +293,7 @@ async fn calls_on_one_connection_do_not_wait_for_each_other() {
         .await
     };
     proxy.route(entry("shop", port, &[(1, 1, &[slow])])).await;
-    let asking = proxy.control.ask("shop", "/", 60_000);
+    let asking = proxy.control.ask("shop", "/", false, 60_000);
     let others = async {
         for _ in 0..100 {
             proxy.control.hello().await.unwrap();

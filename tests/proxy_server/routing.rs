@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flipside::proxy::control::{ClientError, Code};
+use flipside::proxy::table::Preview;
 use http_body_util::Full;
 use hyper::Response;
 use tokio::sync::Semaphore;
@@ -161,4 +162,49 @@ async fn where_all_replicas_refuse_the_answer_says_so_and_is_counted() {
     let stats = proxy.control.stats("shop").await.unwrap();
     assert_eq!(stats.releases[&7].unreachable, 1);
     assert_eq!(stats.releases[&7].in_flight, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_those_who_ask_are_shown_the_preview() {
+    let proxy = Proxy::start().await;
+    let port = free_port();
+    let (live, next, blog) = (
+        named("live").await,
+        named("next").await,
+        named("blog").await,
+    );
+    let mut shop = entry("shop", port, &[(1, 100, &[live]), (2, 0, &[next])]);
+    shop.hosts = vec!["shop.example".into()];
+    shop.preview = Some(Preview {
+        release: Some(2),
+        header: Some("X-Preview: yes".into()),
+        hosts: vec!["Next.shop.example".into()],
+    });
+    proxy.route(shop.clone()).await;
+    let mut wire = Wire::open(port).await;
+    assert_eq!(wire.get("shop.example", "/").await.body, "live");
+    assert_eq!(wire.get("next.shop.example:80", "/").await.body, "next");
+    let asks =
+        |value: &str| format!("GET / HTTP/1.1\r\nHost: shop.example\r\nx-preview: {value}\r\n\r\n");
+    for (value, who) in [("yes", "next"), ("no", "live"), ("yes, no", "live")] {
+        wire.send(&asks(value)).await;
+        assert_eq!(wire.answer().await.body, who, "{value}");
+    }
+    for preview in [false, true] {
+        let asked = proxy.control.ask("shop", "/", preview, 2000).await.unwrap();
+        assert_eq!(asked.release, Some(if preview { 2 } else { 1 }));
+    }
+
+    let mut other = entry("blog", port, &[(1, 1, &[blog])]);
+    other.hosts = vec!["next.shop.example".into()];
+    let error = proxy.control.write(None, other).await.unwrap_err();
+    let ClientError::Refused(refusal) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(refusal.code, Code::HostTaken);
+
+    shop.preview = None;
+    proxy.control.write(Some(1), shop).await.unwrap();
+    assert_eq!(wire.get("shop.example", "/").await.body, "live");
+    assert_eq!(wire.get("next.shop.example", "/").await.status, 404);
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use flipside::proxy::Server;
 use flipside::proxy::control::{Code, Mark};
-use flipside::proxy::table::{Deadline, Marks};
+use flipside::proxy::table::{Deadline, Marks, Preview};
 use tokio::sync::oneshot;
 
 use super::kit::{Outside, Proxy, Wire, entry, eventually, free_port, named};
@@ -30,7 +30,11 @@ async fn everything_comes_back_after_a_restart() {
         at_ms: 5,
         back_to: wanted.environments.clone(),
     });
-    wanted.preview = Some(serde_json::json!({"header": "x-preview"}));
+    wanted.preview = Some(Preview {
+        release: Some(2),
+        header: Some("X-Preview: yes".into()),
+        hosts: vec!["next.shop.example".into()],
+    });
     wanted.hosts = vec!["shop.example".into()];
     proxy.route(wanted.clone()).await;
     proxy.restart().await;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flipside::proxy::control::{Reply, Request};
-use flipside::proxy::table::{Deadline, Entry, EnvironmentRoute, Marks};
+use flipside::proxy::table::{Deadline, Entry, EnvironmentRoute, Marks, Preview};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -64,7 +64,10 @@ fn a_table_entry_of_version_1_is_read_and_written() {
             at_ms: 1_790_000_600_000,
             back_to: vec![before],
         }),
-        preview: Some(serde_json::json!({"header": "x-preview"})),
+        preview: Some(Preview {
+            header: Some("x-preview".into()),
+            ..Preview::default()
+        }),
     };
     assert_eq!(serde_json::to_string_pretty(&entry).unwrap() + "\n", text);
     assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);

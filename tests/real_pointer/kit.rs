@@ -9,6 +9,7 @@ use flipside::core::names::{Release, ServiceName, Slot};
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Route, Routing};
 use flipside::docker::Client;
+use flipside::pointer::preview::Asking;
 use flipside::pointer::proxy::{Control, Newer, ProxyOptions, ProxyPlan, ProxyPointer, Site};
 use flipside::pointer::{Pointer, PointerError};
 use tempfile::TempDir;
@@ -100,6 +101,10 @@ impl Seen {
         let plan = ProxyPlan {
             listen: format!("127.0.0.1:{port}"),
             hosts: hosts.iter().map(|&host| host.into()).collect(),
+            preview: Asking {
+                header: Some("X-Preview: yes".into()),
+                hosts: Vec::new(),
+            },
         };
         self.with(service, Some(plan))
     }

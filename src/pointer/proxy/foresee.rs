@@ -84,6 +84,7 @@ async fn beside_others(
         service: service.as_str(),
         listen: &plan.listen,
         hosts: &plan.hosts,
+        shown: &plan.preview.hosts,
     };
     let entries = link.client().list().await.map_err(away)?;
     claim.refuse_taken_host(&entries).map_err(refused)?;

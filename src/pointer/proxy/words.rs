@@ -1,7 +1,7 @@
 //! The proxy's words and the core's, each put into the other's.
 //!
-//! Pure. Nothing is lost on the way there and back: listener, hosts and preview, which a routing
-//! does not name, are kept from the entry that is replaced.
+//! Pure. Nothing is lost on the way there and back: listener, hosts and how the preview is asked
+//! for, which a routing does not name, are kept from the entry that is replaced.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::proxy::check::Outcome;
 use crate::proxy::control::{self, Code, ControlError, Entry};
 use crate::proxy::table::{self, EnvironmentRoute, VERSION};
 
-use super::{PointerError, ProxyPlan, Site, container};
+use super::{Asking, PointerError, ProxyPlan, Site, container};
 
 /// What an entry says, as a routing.
 ///
@@ -53,8 +53,21 @@ pub(super) fn routing(entry: Entry, site: &Site) -> Result<Routing, PointerError
         routes: routes(entry.environments).map_err(bad)?,
         marks: marks.collect(),
         deadline,
-        preview: None,
+        preview: entry.preview.and_then(|it| it.release).map(Release),
         foreign: None,
+    })
+}
+
+/// Where the service is and how its preview is asked for, where an entry shows one.
+pub(super) fn shown(entry: &Entry) -> Option<ProxyPlan> {
+    let preview = entry.preview.as_ref().filter(|it| it.release.is_some())?;
+    Some(ProxyPlan {
+        listen: entry.listen.clone(),
+        hosts: entry.hosts.clone(),
+        preview: Asking {
+            header: preview.header.clone(),
+            hosts: preview.hosts.clone(),
+        },
     })
 }
 
@@ -85,12 +98,23 @@ pub(super) fn entry(
     before: Option<Entry>,
     desired: &Routing,
 ) -> Result<Entry, PointerError> {
-    let (was, preview) = match before {
-        Some(before) => (Some((before.listen, before.hosts)), before.preview),
-        None => (None, None),
-    };
-    let planned = plan.map(|plan| (plan.listen.clone(), plan.hosts.clone()));
-    let (listen, hosts) = planned.or(was).ok_or_else(|| PointerError::Failed {
+    let was = before.map(|before| {
+        let asked = before.preview.unwrap_or_default();
+        let asking = Asking {
+            header: asked.header,
+            hosts: asked.hosts,
+        };
+        (before.listen, before.hosts, asking)
+    });
+    let planned = plan.map(|plan| {
+        let ProxyPlan {
+            listen,
+            hosts,
+            preview,
+        } = plan.clone();
+        (listen, hosts, preview)
+    });
+    let (listen, hosts, asking) = planned.or(was).ok_or_else(|| PointerError::Failed {
         what: format!("the proxy has nothing of `{service}`, so where it listens is not known"),
         hint: Some("deploy its plan: flipside deploy PLAN".into()),
     })?;
@@ -118,7 +142,11 @@ pub(super) fn entry(
             at_ms: deadline.at,
             back_to: environments(&deadline.back_to),
         }),
-        preview,
+        preview: desired.preview.map(|release| table::Preview {
+            release: Some(release.0),
+            header: asking.header,
+            hosts: asking.hosts,
+        }),
     })
 }
 
