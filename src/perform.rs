@@ -18,7 +18,7 @@ use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::{Probe, Run};
 use crate::core::progress::Sink;
 use crate::core::routing::{Drained, FOREIGN, Guard, Mark, Route, Routing};
-use crate::core::state::{Bake, State};
+use crate::core::state::{Bake, Course, State};
 use crate::core::world::{Environment, World};
 use crate::engine::{Engine, Spec};
 use crate::hook::Hooks;
@@ -338,7 +338,11 @@ impl Performer {
         let since = state
             .moved
             .map_or(0, |moved| self.since_move(moved.at) / 1000);
-        let limit = state.opened.policy.drain_ms.saturating_sub(since);
+        let lingers = self.with.pointer.capabilities().lingers;
+        let limit = match state.course {
+            Course::Back(_) if lingers => 0,
+            _ => state.opened.policy.drain_ms.saturating_sub(since),
+        };
         let settled = self
             .with
             .pointer

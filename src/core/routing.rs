@@ -164,6 +164,10 @@ pub struct Capabilities {
     pub preview: bool,
     /// Lets requests in flight end.
     pub drains: bool,
+    /// Leaves a connection that is open with the environment it met, whatever comes of that: a way
+    /// back resets it at once.
+    #[serde(default)]
+    pub lingers: bool,
     /// Counts what was in flight and what was cut.
     pub counts: bool,
     /// All of a write becomes true at once, or none.

@@ -332,6 +332,7 @@ impl Pointer for Dns {
             sticky: false,
             preview: false,
             drains: true,
+            lingers: false,
             counts: false,
             atomic: true,
             marks: false,

@@ -286,6 +286,7 @@ impl Pointer for Exec {
             sticky: false,
             preview: false,
             drains: able.drains,
+            lingers: false,
             counts: able.counts,
             atomic: able.atomic,
             marks: false,

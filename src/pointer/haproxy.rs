@@ -324,6 +324,7 @@ impl Pointer for Haproxy {
             sticky: false,
             preview: false,
             drains: true,
+            lingers: false,
             counts: true,
             atomic: false,
             marks: false,

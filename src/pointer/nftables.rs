@@ -335,6 +335,7 @@ impl Pointer for Nftables {
             sticky: false,
             preview: false,
             drains: true,
+            lingers: true,
             counts: true,
             atomic: true,
             marks: false,

@@ -294,6 +294,7 @@ impl Pointer for ProxyPointer {
             sticky: false,
             preview: self.preview().is_some(),
             drains: true,
+            lingers: false,
             counts: true,
             atomic: true,
             marks: true,

@@ -305,3 +305,21 @@ fn a_rollback_that_is_given_up_before_its_move_is_what_abort_was_to_do() {
         assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
     });
 }
+
+#[test]
+fn a_way_back_waits_for_no_connection_that_would_linger() {
+    for (lingers, limit) in [(false, 2_000), (true, 0)] {
+        paused(async {
+            let stage = scenario("rollback").stage(Core::default(), Flaw::None);
+            lock(&stage.world).pointer_lingers = lingers;
+            let ann = stage.actor("ann@build", Machine::Here);
+            for (verb, limit) in [(Verb::Rollback, limit), (Verb::Deploy, 2_000)] {
+                lock(&stage.world).drain_limits.clear();
+                let done = ann.perform(verb).await;
+                assert_eq!(done.outcome(), Some(Outcome::Done), "{done:?}");
+                let limits = lock(&stage.world).drain_limits.clone();
+                assert_eq!(limits, [Duration::from_millis(limit)], "{verb:?}");
+            }
+        });
+    }
+}

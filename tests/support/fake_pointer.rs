@@ -161,14 +161,16 @@ impl Pointer for FakePointer {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let world = lock(&self.world);
         Capabilities {
             weighted: true,
             sticky: false,
             preview: true,
             drains: true,
+            lingers: world.pointer_lingers,
             counts: true,
             atomic: true,
-            marks: lock(&self.world).pointer_keeps_marks,
+            marks: world.pointer_keeps_marks,
             settle_ms: 0,
             guard: Guard::Fenced,
         }
@@ -208,6 +210,7 @@ impl Pointer for FakePointer {
         _: &dyn Sink,
     ) -> Result<Drained, PointerError> {
         let limit = Duration::from_millis(limit_ms);
+        lock(&self.world).drain_limits.push(limit);
         let takes = lock(&self.world).drain_takes.min(limit);
         tokio::time::sleep(takes).await;
         let none = Drained {

@@ -199,6 +199,10 @@ pub struct FakeWorld {
     pub drained: BTreeMap<Generation, Drained>,
     /// How long a drain takes.
     pub drain_takes: Duration,
+    /// Whether open connections stay with what they met.
+    pub pointer_lingers: bool,
+    /// The limits of all drains so far.
+    pub drain_limits: Vec<Duration>,
     /// Releases in whose place another one answers through the pointer.
     pub displaced: BTreeMap<Release, Release>,
     /// What is known of hooks.
@@ -247,6 +251,8 @@ impl FakeWorld {
             pointer_keeps_marks: true,
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
+            pointer_lingers: false,
+            drain_limits: Vec::new(),
             displaced: BTreeMap::new(),
             hooks: HookBook::default(),
             starts: BTreeMap::new(),
@@ -286,6 +292,8 @@ impl FakeWorld {
             pointer_keeps_marks: self.pointer_keeps_marks,
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
+            pointer_lingers: self.pointer_lingers,
+            drain_limits: self.drain_limits.clone(),
             displaced: self.displaced.clone(),
             hooks,
             starts: self.starts.clone(),
