@@ -18,8 +18,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::outside::Outside;
+use super::preview::{self, Asking};
 use super::record::{self, Due, Record};
-use super::section::{Key, Section, Takes};
+use super::section::{Key, Remark, Section, Takes};
 use super::{Answer, Pointer, PointerError, Way};
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
@@ -85,9 +86,16 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Host names of the service; the first is the Host header of what is asked.",
         },
+        preview::HEADER,
+        preview::HOSTS,
     ],
     advised: &[],
-    complete: |_| Vec::new(),
+    complete: |settings| {
+        preview::wrong(settings)
+            .map(Remark::from)
+            .into_iter()
+            .collect()
+    },
 };
 
 /// What a plan says of it.
@@ -104,6 +112,9 @@ pub struct HaproxyPlan {
     /// Host names, lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// How those who want it ask for the preview.
+    #[serde(flatten)]
+    pub preview: Asking,
 }
 
 /// How the comment with the record begins in a state file.
@@ -322,7 +333,7 @@ impl Pointer for Haproxy {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: self.plan.preview.is_possible(),
             drains: true,
             lingers: false,
             counts: true,
@@ -445,13 +456,15 @@ impl Pointer for Haproxy {
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.describe()));
-        }
+        let asked = match way {
+            Way::Service => Vec::new(),
+            Way::Preview if self.plan.preview.is_possible() => self.plan.preview.headers(),
+            Way::Preview => return Err(PointerError::no_preview(&self.describe())),
+        };
         let (servers, routing) = self.look().await?;
         let before = self.counts().await?;
-        let status = self.outside.get(path).await;
-        let status = status.map_err(|why| PointerError::OutOfReach {
+        let answer = self.outside.text(path, &asked).await;
+        let (status, _) = answer.map_err(|why| PointerError::OutOfReach {
             pointer: self.describe(),
             why,
         })?;
@@ -484,7 +497,8 @@ impl Pointer for Haproxy {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        let host = self.plan.hosts.first().map(String::as_str);
+        self.plan.preview.command(&self.plan.url, host)
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {

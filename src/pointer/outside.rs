@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use reqwest::header::{CONNECTION, HOST};
-use reqwest::{Client, Url};
+use reqwest::{Client, Response, Url};
 
 use super::PointerError;
 use crate::web;
+
+/// How much of a text is read, in bytes.
+const BEGINNING: usize = 512;
 
 /// Where a service is reached.
 #[derive(Debug)]
@@ -57,12 +60,40 @@ impl Outside {
     /// # Errors
     /// Why there was no answer.
     pub async fn get(&self, path: &str) -> Result<u16, String> {
+        Ok(self.send(path, &[]).await?.status().as_u16())
+    }
+
+    /// The status of one GET of `path` with these headers, and how its text begins.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn text(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(u16, String), String> {
+        let mut answer = self.send(path, headers).await?;
+        let mut text = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| web::why(&error))? {
+            text.extend_from_slice(&piece);
+            if text.len() > BEGINNING {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok((answer.status().as_u16(), text))
+    }
+
+    async fn send(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response, String> {
         let url = self.url.join(path).map_err(|error| error.to_string())?;
         let mut request = self.client.get(url).header(CONNECTION, "close");
-        if let Some(host) = &self.host {
+        let named = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("host");
+        if let Some(host) = self.host.as_ref().filter(|_| !headers.iter().any(named)) {
             request = request.header(HOST, host);
         }
-        let answer = request.send().await.map_err(|error| web::why(&error))?;
-        Ok(answer.status().as_u16())
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.map_err(|error| web::why(&error))
     }
 }

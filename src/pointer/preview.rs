@@ -55,6 +55,16 @@ impl Asking {
         header(self.header.as_deref()?)
     }
 
+    /// The headers of one who asks.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        match (self.named(), self.hosts.first()) {
+            (Some(named), _) => vec![named],
+            (None, Some(host)) => vec![("host", host)],
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// How a person asks, at `url`, where the service goes by the name `host`.
     #[must_use]
     pub fn command(&self, url: &str, host: Option<&str>) -> Option<String> {

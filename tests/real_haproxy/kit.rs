@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flipside::pointer::haproxy::{Haproxy as Pointer, HaproxyPlan};
+use flipside::pointer::preview::Asking;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -79,6 +80,9 @@ impl Haproxy {
              backend shop\n\
              \x20 load-server-state-from-file local\n\
              \x20 server-state-file-name {at}/shop.state\n\
+             \x20 acl preview req.hdr(x-preview) -m str yes\n\
+             \x20 use-server blue1 if preview {{ srv_is_up(blue1) }} {{ srv_weight(blue1) 0 }}\n\
+             \x20 use-server green1 if preview {{ srv_is_up(green1) }} {{ srv_weight(green1) 0 }}\n\
              \x20 server-template blue 1-4 {servers} weight {weight} disabled\n\
              \x20 server-template green 1-4 {servers} weight {weight} disabled\n\
              {stood}"
@@ -108,6 +112,10 @@ impl Haproxy {
             state: self.dir.path().join("shop.state"),
             url: format!("http://127.0.0.1:{}", self.port),
             hosts: Vec::new(),
+            preview: Asking {
+                header: Some("X-Preview: yes".into()),
+                hosts: Vec::new(),
+            },
         }
     }
 

@@ -27,6 +27,10 @@ impl Wanted {
     fn serves(&self) -> bool {
         self.admin == Admin::Ready && self.weight > 0
     }
+
+    fn is_shown(&self) -> bool {
+        self.admin == Admin::Ready && self.weight == 0
+    }
 }
 
 /// How `desired` wants the servers that it says something of: those of a release in its slot, in the
@@ -40,16 +44,17 @@ fn wanted(
     servers: &[Server],
     desired: &Routing,
 ) -> Result<Vec<Wanted>, PointerError> {
-    let mut all = Vec::new();
-    for route in desired.routes.iter().filter(|route| route.weight > 0) {
+    let (mut all, mut stood) = (Vec::new(), Vec::new());
+    let shown = |route: &&Route| desired.preview == Some(route.release);
+    let routes = desired.routes.iter();
+    for route in routes.filter(|route| route.weight > 0 || shown(route)) {
         if route.release == FOREIGN {
             let foreign = desired.foreign.clone().unwrap_or_default();
-            let stood: Vec<Wanted> =
-                serde_json::from_value(foreign).map_err(|error| PointerError::Failed {
-                    what: format!("what the servers of `{backend}` were is not on record: {error}"),
-                    hint: None,
-                })?;
-            return Ok(stood);
+            stood = serde_json::from_value(foreign).map_err(|error| PointerError::Failed {
+                what: format!("what the servers of `{backend}` were is not on record: {error}"),
+                hint: None,
+            })?;
+            continue;
         }
         let of_slot = servers
             .iter()
@@ -77,6 +82,9 @@ fn wanted(
                 }),
         );
     }
+    let told: Vec<_> = all.iter().map(|it: &Wanted| it.name.clone()).collect();
+    stood.retain(|it: &Wanted| !told.contains(&it.name));
+    all.extend(stood);
     Ok(all)
 }
 
@@ -106,8 +114,13 @@ pub(super) fn commands(
     for server in servers {
         let name = format!("{backend}/{}", server.name);
         let Some(wanted) = wanted.iter().find(|wanted| wanted.name == server.name) else {
-            if server.admin == Admin::Ready {
-                rest.push(format!("set server {name} state drain"));
+            match server.admin {
+                // What was only shown is shown no more: nothing is waited for.
+                Admin::Ready if server.is_shown() => {
+                    rest.push(format!("set server {name} state maint"));
+                }
+                Admin::Ready => rest.push(format!("set server {name} state drain")),
+                Admin::Drain | Admin::Maint => {}
             }
             continue;
         };
@@ -137,23 +150,32 @@ fn share(route: &Route, desired: &Routing) -> u32 {
     let replicas = u32::try_from(route.endpoints.len())
         .unwrap_or(u32::MAX)
         .max(1);
-    match route.weight == all {
+    match route.weight == all && all > 0 {
         true => 100,
         // Slots may have different numbers of servers: what counts is what a slot has in all.
+        // It is shown, and gets no share.
+        false if route.weight == 0 => 0,
         false => (256 * route.weight / all.max(1) / replicas).clamp(1, 256),
     }
 }
 
-/// Whether HAProxy sends new requests as `routing` wants it, and nowhere else.
+/// Whether HAProxy sends new requests as `routing` wants it, and nowhere else, and shows what it
+/// wants to be shown.
 pub(super) fn is_so(servers: &[Server], routing: &Routing) -> bool {
     let Ok(wanted) = wanted("", servers, routing) else {
         return false;
     };
-    let wanted = wanted.into_iter().filter(Wanted::serves);
+    // What stood there before flipside came may be at weight 0 in no slot: that shows nothing.
+    let slots: Vec<_> = servers.iter().filter(|it| it.slot().is_some()).collect();
+    let shown = |wanted: &Wanted| {
+        let is_its = |server: &&&Server| server.name == wanted.name;
+        wanted.is_shown() && slots.iter().any(|server| is_its(&server))
+    };
+    let wanted = wanted.into_iter().filter(|it| it.serves() || shown(it));
     let wanted: BTreeMap<_, _> = wanted
         .map(|server| (server.name, (server.address, server.weight)))
         .collect();
-    let serving = servers.iter().filter(|server| server.serves());
+    let serving = servers.iter().filter(|it| it.serves() || it.is_shown());
     let found: BTreeMap<_, _> = serving
         .map(|server| (server.name.clone(), (server.address, server.weight)))
         .collect();

@@ -59,6 +59,11 @@ impl Server {
         self.admin == Admin::Ready && self.weight > 0
     }
 
+    /// Whether only those reach it who are led there by name: a preview.
+    pub(super) fn is_shown(&self) -> bool {
+        self.admin == Admin::Ready && self.weight == 0 && self.slot().is_some()
+    }
+
     /// The slot that its name begins with, and its number there.
     pub(super) fn slot(&self) -> Option<(Slot, u32)> {
         [Slot::Blue, Slot::Green].into_iter().find_map(|slot| {
