@@ -2,6 +2,7 @@
 
 mod bad_days;
 pub mod kit;
+mod preview;
 mod relay;
 mod verbs;
 
