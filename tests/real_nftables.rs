@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod net;
+mod verbs;
 
 use std::sync::Arc;
 

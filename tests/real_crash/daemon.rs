@@ -49,6 +49,11 @@ impl Host {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// That of its network namespace.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn url(&self) -> String {
         format!("unix://{}", self.path("docker.sock"))
     }
