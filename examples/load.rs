@@ -49,6 +49,9 @@ struct Flags {
     /// Connections kept open.
     #[arg(long, default_value_t = 8)]
     connections: usize,
+    /// Requests on one connection, before another one takes its place [default: no limit].
+    #[arg(long)]
+    per_connection: Option<u64>,
     /// Milliseconds that a connection rests between two requests.
     #[arg(long, default_value_t = 5)]
     rest_ms: u64,
@@ -151,6 +154,12 @@ async fn ask_on(
             .await
             .unwrap_or_else(|_| Err("no answer in time".to_owned()));
         totals.sent += 1;
+        if flags
+            .per_connection
+            .is_some_and(|most| totals.sent.is_multiple_of(most))
+        {
+            open = None;
+        }
         match answer {
             Ok(version) => {
                 if flags.announce {

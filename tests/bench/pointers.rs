@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -37,19 +38,30 @@ struct Kind {
     name: &'static str,
     /// The most that the median may be, in milliseconds.
     bound: Option<f64>,
+    /// Whether it may lose nothing.
+    loses_nothing: bool,
+    /// Requests on one connection of the load; none: all of them.
+    per_connection: Option<&'static str>,
+    /// Where the service is reached, where that is not the stage's address.
+    at: fn(&Stage) -> SocketAddr,
     serve: fn(&Stage) -> Server,
 }
+
+/// What most are like: the embedded proxy is as the stage's plan has it, and a deploy starts it.
+const PLAIN: Kind = Kind {
+    name: "proxy",
+    bound: None,
+    loses_nothing: true,
+    per_connection: None,
+    at: |stage| stage.address,
+    serve: |_| Box::new(()),
+};
 
 /// What serves at the stage's address until it is dropped.
 type Server = Box<dyn Any>;
 
 const KINDS: &[Kind] = &[
-    Kind {
-        name: "proxy",
-        bound: None,
-        // As the stage's plan has it, and a deploy starts it.
-        serve: |_| Box::new(()),
-    },
+    PLAIN,
     Kind {
         name: "haproxy",
         bound: Some(40.0),
@@ -62,8 +74,57 @@ const KINDS: &[Kind] = &[
             stage.point_with(&haproxy.section());
             Box::new(haproxy)
         },
+        ..PLAIN
+    },
+    // Connections stay where they are: these come and go, as clients do.
+    Kind {
+        name: "nftables, `keep_flows`",
+        bound: Some(40.0),
+        per_connection: Some("25"),
+        at: on_the_bridge,
+        serve: |stage| by_the_kernel(stage, true),
+        ..PLAIN
+    },
+    // A way back resets what is open, in the middle of a request too.
+    Kind {
+        name: "nftables",
+        bound: Some(40.0),
+        loses_nothing: false,
+        at: on_the_bridge,
+        serve: |stage| by_the_kernel(stage, false),
+        ..PLAIN
     },
 ];
+
+/// The engine's own address: the kernel sends nothing to containers that comes to 127.0.0.1.
+fn on_the_bridge(stage: &Stage) -> SocketAddr {
+    let said = Command::new("ip")
+        .args(["-4", "-o", "addr", "show", "docker0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let address = said
+        .split_whitespace()
+        .skip_while(|word| *word != "inet")
+        .nth(1);
+    let address = address
+        .and_then(|it| it.split('/').next())
+        .expect("docker0 has an address");
+    SocketAddr::new(address.parse().unwrap(), stage.address.port())
+}
+
+fn by_the_kernel(stage: &Stage, keep_flows: bool) -> Server {
+    let at = on_the_bridge(stage);
+    let pointer = serde_json::json!({"nftables": {
+        "table": format!("flipside_{}", stage.service().replace('-', "_")),
+        "listen": at.to_string(),
+        "url": format!("http://{at}"),
+        "state": stage.directory().join("table.nft"),
+        "keep_flows": keep_flows,
+    }});
+    stage.point_with(&pointer.to_string());
+    Box::new(())
+}
 
 /// A kind at work, and what was measured of it.
 struct Measured {
@@ -96,7 +157,11 @@ impl Measured {
     /// Some switches under load.
     fn turn(&mut self) {
         let load = self.load();
-        let mut poller = Poller::new(self.stage.address, PAUSE);
+        let address = (self.kind.at)(&self.stage);
+        let mut poller = Poller::new(address, PAUSE);
+        if address != self.stage.address {
+            poller = poller.anew();
+        }
         for to in (0..TURN).map(|turn| 1 + turn % 2) {
             poller.ask().unwrap();
             let begun = Instant::now();
@@ -125,7 +190,9 @@ impl Measured {
 
     fn load(&self) -> Running {
         let mut load = Command::new(common::example("load"));
-        load.arg(self.stage.address.to_string())
+        let per_connection = self.kind.per_connection.iter();
+        load.arg((self.kind.at)(&self.stage).to_string())
+            .args(per_connection.flat_map(|most| ["--per-connection", most]))
             .args(["--connections", CONNECTIONS, "--rest-ms", REST_MS])
             .args(["--seconds", "3600", "--requests", "1000000000"])
             .stdin(Stdio::null())
@@ -144,7 +211,9 @@ impl Measured {
     fn judge(&self, bounds: &mut Bounds) {
         let name = self.kind.name;
         println!("{name}: to the first answer  {}", self.answer);
-        bounds.at_most(&format!("{name}, requests lost"), self.lost as f64, 0.0, "");
+        if self.kind.loses_nothing {
+            bounds.at_most(&format!("{name}, requests lost"), self.lost as f64, 0.0, "");
+        }
         if let Some(bound) = self.kind.bound {
             let median = self.answer.median();
             bounds.at_most(&format!("{name}, median"), median, bound, " ms");

@@ -108,6 +108,10 @@ fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 
 impl Rest {
     fn remove(&self) {
+        // Of a pointer that is the kernel only this leaves nothing; others may have gone already.
+        self.flipside(&["down", &self.service, "--yes"])
+            .output()
+            .ok();
         let names: Vec<String> = self.others.iter().chain([&self.service]).cloned().collect();
         // A runtime of its own: whoever ends may be inside another.
         let removing = std::thread::spawn(move || {

@@ -12,18 +12,25 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Poller {
     address: SocketAddr,
     pause: Duration,
+    /// Whether each question goes over a connection of its own.
+    anew: bool,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Poller {
     /// `pause` between two questions: the resolution of what is measured, and the load it makes.
     pub fn new(address: SocketAddr, pause: Duration) -> Self {
-        let stream = None;
         Self {
             address,
             pause,
-            stream,
+            anew: false,
+            stream: None,
         }
+    }
+
+    /// One that asks over a new connection each time.
+    pub fn anew(self) -> Self {
+        Self { anew: true, ..self }
     }
 
     /// Asks `/` until the answer is `version`, or any where `None`; how long that was since
@@ -76,6 +83,9 @@ impl Poller {
         let length = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
         let mut body = vec![0; length];
         stream.read_exact(&mut body)?;
+        if self.anew {
+            self.stream = None;
+        }
         match ok {
             Some(true) => Ok(String::from_utf8_lossy(&body).trim().to_owned()),
             _ => Err(io::Error::other("no 200")),
