@@ -1,5 +1,7 @@
 //! Removing an environment. Touches nothing that does not carry our labels for that release.
 
+use std::time::Duration;
+
 use bollard::errors::Error;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
@@ -15,6 +17,9 @@ use crate::engine::EngineError;
 /// How many containers are stopped at a time.
 const AT_A_TIME: usize = 16;
 
+/// The longest pause before the engine is asked again what it still has.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// See [`crate::engine::Engine::tear_down`].
 pub(super) async fn tear_down(
     engine: &Docker,
@@ -26,6 +31,7 @@ pub(super) async fn tear_down(
     remove_all(engine, containers).await.map_err(acted)?;
     // A container that the engine is still making for a killed call is listed before it can be
     // removed.
+    let mut pauses = pauses();
     loop {
         let left = inspect::containers(engine, filters())
             .await
@@ -33,7 +39,7 @@ pub(super) async fn tear_down(
         if left.is_empty() {
             break;
         }
-        tokio::time::sleep(LAG).await;
+        pause(&mut pauses).await;
         remove_all(engine, left).await.map_err(acted)?;
     }
     // Only now: meanwhile the engine may have made one for a killed call, or makes it still for one
@@ -54,6 +60,16 @@ pub(super) async fn tear_down(
         }
     }
     Ok(())
+}
+
+/// What an engine needs to catch up with what it has said: a moment, or as long as a sick disk keeps
+/// it, which is no reason to ask it 40 times a second.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(LAG), |pause| Some((*pause * 2).min(LONGEST)))
+}
+
+async fn pause(pauses: &mut impl Iterator<Item = Duration>) {
+    tokio::time::sleep(pauses.next().unwrap_or(LONGEST)).await;
 }
 
 async fn remove_all(engine: &Docker, containers: Vec<ContainerSummary>) -> Result<(), EngineError> {
@@ -97,13 +113,14 @@ fn says(error: &Error, words: &str) -> bool {
 
 pub(super) async fn network(engine: &Docker, id: &str) -> Result<(), EngineError> {
     let client = &engine.client;
+    let mut pauses = pauses();
     loop {
         match client.docker.remove_network(id).await {
             Ok(()) => return Ok(()),
             Err(error) if status(&error) == Some(404) => return Ok(()),
             Err(error) if says(&error, "has active endpoints") => {
                 strangers(engine, id).await?;
-                tokio::time::sleep(LAG).await;
+                pause(&mut pauses).await;
             }
             Err(error) => return Err(client.fault(error)),
         }
