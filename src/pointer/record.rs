@@ -51,6 +51,12 @@ impl Record {
         }
     }
 
+    /// What it was written for: what was to become true, or else what was made true last.
+    #[must_use]
+    pub fn meant(&self) -> Option<&Routing> {
+        self.next.as_ref().or(self.now.as_ref())
+    }
+
     /// What was made true last.
     #[must_use]
     pub fn into_routing(self) -> Option<Routing> {
