@@ -444,12 +444,17 @@ impl Performer {
     /// lease number has been passed, and what it sends traffic to is never removed.
     async fn remove(&self, release: Release, fence: Fence) -> Result<(), Fault> {
         self.spare_the_live(release, fence, "removed").await?;
+        let keeps_marks = self.with.pointer.capabilities().marks;
+        if !keeps_marks {
+            // A write that was begun for it must not come true any more.
+            self.forget(fence, &[release]).await?;
+        }
         let grace = own(&self.seen).get(&release).map_or(0, workers::grace);
         let tear_down = self.with.engine.tear_down(&self.with.service, release);
         tokio::time::timeout(REMOVE + Duration::from_millis(grace), tear_down)
             .await
             .map_err(|_| Fault::Lost(format!("release {release} is still being removed")))??;
-        if self.with.pointer.capabilities().marks {
+        if keeps_marks {
             self.forget(fence, &[release]).await?;
         }
         Ok(())

@@ -191,7 +191,8 @@ pub trait Pointer: Send + Sync {
     /// Adds a mark where it keeps marks; elsewhere an error.
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError>;
 
-    /// Forgets the marks of releases whose environments are gone. Idempotent.
+    /// Forgets the marks of releases whose environments are gone, and a write that was begun for one
+    /// of them and never came true. Idempotent.
     async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError>;
 
     /// Forgets the service: nothing answers for it any more. Idempotent.
