@@ -26,6 +26,7 @@ mod real_docker;
 mod real_exec;
 mod real_haproxy;
 mod real_nftables;
+mod real_nginx;
 mod real_pointer;
 mod real_readme;
 mod real_shared;

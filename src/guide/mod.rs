@@ -24,6 +24,9 @@ pub mod hooks {
 pub mod nftables {
     #![doc = include_str!("nftables.md")]
 }
+pub mod nginx {
+    #![doc = include_str!("nginx.md")]
+}
 pub mod plan {
     #![doc = include_str!("plan.md")]
 }
@@ -78,6 +81,11 @@ pub const PAGES: &[Page] = &[
         topic: "haproxy",
         about: "HAProxy as the pointer",
         text: include_str!("haproxy.md"),
+    },
+    Page {
+        topic: "nginx",
+        about: "nginx as the pointer",
+        text: include_str!("nginx.md"),
     },
     Page {
         topic: "nftables",

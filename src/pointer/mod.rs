@@ -20,6 +20,7 @@ pub mod dns;
 pub mod exec;
 pub mod haproxy;
 pub mod nftables;
+pub mod nginx;
 pub mod outside;
 pub mod preview;
 pub mod proxy;
@@ -36,6 +37,7 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
     Ok(match plan.kind.as_str() {
         "dns" => Arc::new(dns::Dns::new(settings(plan)?)?),
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
+        "nginx" => Arc::new(nginx::Nginx::new(settings(plan)?)?),
         "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
         "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
         kind => {
@@ -58,9 +60,10 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
 }
 
 /// What plans may say of each kind.
-pub const SECTIONS: [&Section; 5] = [
+pub const SECTIONS: [&Section; 6] = [
     &proxy::SECTION,
     &haproxy::SECTION,
+    &nginx::SECTION,
     &nftables::SECTION,
     &dns::SECTION,
     &exec::SECTION,
