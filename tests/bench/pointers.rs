@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 
 use common::{Bounds, Figures, Poller, Running, Stage, runtime};
 use haproxy::{Config, Haproxy};
+use nginx::Nginx;
 use rustix::process::{Pid, Signal, kill_process};
 
 mod common;
 #[allow(dead_code, reason = "the bench only starts it")]
 #[path = "../real_haproxy/kit.rs"]
 mod haproxy;
+#[allow(dead_code, reason = "the bench only starts it")]
+#[path = "../real_nginx/kit.rs"]
+mod nginx;
 #[path = "../support"]
 mod support {
     #[allow(dead_code, reason = "the bench waits and asks in its own way")]
@@ -93,6 +97,20 @@ const KINDS: &[Kind] = &[
         at: on_the_bridge,
         serve: |stage| by_the_kernel(stage, false),
         ..PLAIN
+    },
+    Kind {
+        name: "nginx",
+        // As fast as its reload allows.
+        bound: None,
+        serve: |stage| {
+            let nginx = runtime().block_on(Nginx::start_with(nginx::Config {
+                port: stage.address.port(),
+                within: stage.directory().to_owned(),
+                ..nginx::Config::default()
+            }));
+            stage.point_with(&nginx.section());
+            Box::new(nginx)
+        },
     },
 ];
 
