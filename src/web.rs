@@ -5,6 +5,8 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "aws")]
+use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder};
 use rustls::crypto::ring;
@@ -16,6 +18,22 @@ use rustls::{ClientConfig, RootCertStore};
 /// Where the machine does not let one be made.
 pub fn client() -> Result<Client, String> {
     builder()?.build().map_err(|error| why(&error))
+}
+
+/// A client as [`client`] makes it, whose connections and answers may take no longer than this.
+///
+/// # Errors
+/// Where the machine does not let one be made.
+#[cfg(feature = "aws")]
+pub fn client_within(connect: Option<Duration>, read: Option<Duration>) -> Result<Client, String> {
+    let mut builder = builder()?;
+    if let Some(limit) = connect {
+        builder = builder.connect_timeout(limit);
+    }
+    if let Some(limit) = read {
+        builder = builder.read_timeout(limit);
+    }
+    builder.build().map_err(|error| why(&error))
 }
 
 /// A client as [`client`] makes it, for which the host `name` is at these addresses, whatever

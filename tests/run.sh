@@ -157,12 +157,17 @@ else
     }
 fi
 
+# Another YAML parser, and a server that answers as AWS does.
+python_packages() {
+    python3 -m venv target/venv &&
+        target/venv/bin/pip install --quiet --disable-pip-version-check \
+            ruamel.yaml==0.19.1 'moto[server]==5.2.5'
+}
+
 # Whole Compose files through `init` and `check`, each value of theirs accounted for.
 tests_compose() {
-    python3 -m venv target/venv &&
-        target/venv/bin/pip install --quiet --disable-pip-version-check ruamel.yaml==0.19.1 &&
-        target/venv/bin/python tests/compose_corpus.py tests/compose \
-            --flipside "$(find target -path '*/debug/flipside' -type f | head -n 1)"
+    target/venv/bin/python tests/compose_corpus.py tests/compose \
+        --flipside "$(find target -path '*/debug/flipside' -type f | head -n 1)"
 }
 
 step "Format" cargo fmt --check
@@ -171,6 +176,7 @@ step "Lints" cargo clippy --locked --all-targets --quiet -- -D warnings
 step "Build" cargo build --locked --quiet --bins --examples
 step "House rules ($runner)" tests_house
 step "Documentation's examples" cargo test --locked --quiet --doc
+step "Python packages" python_packages
 step "Fast tests ($runner)" tests_fast
 step "Compose files, read a second time by another parser" tests_compose
 

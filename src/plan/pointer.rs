@@ -48,6 +48,13 @@ pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Point
 }
 
 fn unknown(reader: &mut Reader<'_>, place: Span, kind: &str) {
+    if pointer::without_aws(kind) {
+        return reader.wrong(
+            place,
+            format!("the pointer `{kind}` needs AWS, which this build of flipside has not"),
+            pointer::WITH_AWS,
+        );
+    }
     if LATER.contains(&kind) {
         return reader.wrong(
             place,

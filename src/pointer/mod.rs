@@ -16,6 +16,8 @@ use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod dns;
 pub mod exec;
 pub mod haproxy;
@@ -40,6 +42,14 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
         "nginx" => Arc::new(nginx::Nginx::new(settings(plan)?)?),
         "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
         "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
+        kind if without_aws(kind) => {
+            return Err(PointerError::Failed {
+                what: format!(
+                    "the pointer `{kind}` needs AWS, which this build of flipside has not"
+                ),
+                hint: Some(WITH_AWS.into()),
+            });
+        }
         kind => {
             return Err(PointerError::Failed {
                 what: format!("this flipside knows no pointer `{kind}`"),
@@ -59,8 +69,21 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
     })
 }
 
+/// The kinds that need AWS, which a build may leave out.
+const OF_AWS: [&str; 2] = ["alb", "route53"];
+
+/// How flipside is built that has them.
+pub const WITH_AWS: &str =
+    "build flipside with its default features: `cargo build --release`, or add `--features aws`";
+
+/// Whether this is a kind that only a build with AWS has, and this one is another.
+#[must_use]
+pub fn without_aws(kind: &str) -> bool {
+    !cfg!(feature = "aws") && OF_AWS.contains(&kind)
+}
+
 /// What plans may say of each kind.
-pub const SECTIONS: [&Section; 6] = [
+pub const SECTIONS: &[&Section] = &[
     &proxy::SECTION,
     &haproxy::SECTION,
     &nginx::SECTION,
@@ -72,7 +95,10 @@ pub const SECTIONS: [&Section; 6] = [
 /// The section of the kind with this name.
 #[must_use]
 pub fn section(kind: &str) -> Option<&'static Section> {
-    SECTIONS.into_iter().find(|section| section.kind == kind)
+    SECTIONS
+        .iter()
+        .copied()
+        .find(|section| section.kind == kind)
 }
 
 /// Why a call on a pointer did not do what it should.
