@@ -15,6 +15,7 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -136,6 +137,7 @@ fn is_endpoint(text: &str) -> bool {
 pub struct Aws {
     plan: AwsPlan,
     home: Option<&'static str>,
+    given: Option<Credentials>,
     config: OnceCell<SdkConfig>,
 }
 
@@ -155,8 +157,18 @@ impl Aws {
         Ok(Self {
             plan,
             home,
+            given: None,
             config: OnceCell::new(),
         })
+    }
+
+    /// The same with these credentials, and none from anywhere else.
+    #[must_use]
+    pub fn with_key(self, id: &str, secret: &str) -> Self {
+        Self {
+            given: Some(Credentials::new(id, secret, None, None, "given")),
+            ..self
+        }
     }
 
     /// What a client of AWS's is made of.
@@ -191,6 +203,9 @@ impl Aws {
         }
         if let Some(endpoint) = &self.plan.endpoint {
             loader = loader.endpoint_url(endpoint);
+        }
+        if let Some(given) = &self.given {
+            loader = loader.credentials_provider(given.clone());
         }
         loader = match (&self.plan.region, self.home) {
             (Some(region), _) => loader.region(Region::new(region.clone())),
@@ -354,14 +369,18 @@ fn trouble<E>(error: SdkError<E, HttpResponse>) -> Trouble
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    if let Some(service) = error.as_service_error() {
+    if let (Some(service), Some(raw)) = (error.as_service_error(), error.raw_response()) {
         let meta = service.meta();
-        let status = error.raw_response().map_or(0, |raw| raw.status().as_u16());
+        let status = raw.status().as_u16();
+        let body = String::from_utf8_lossy(raw.body().bytes().unwrap_or_default());
+        let (root, messages) = unwrapped(&body);
+        let code = meta.code().map(str::to_owned).or(root);
+        let message = meta.message().map(str::to_owned);
         return Trouble::Said(Said {
-            code: meta
-                .code()
-                .map_or_else(|| format!("HTTP {status}"), str::to_owned),
-            message: meta.message().unwrap_or("nothing more").to_owned(),
+            code: code.unwrap_or_else(|| format!("HTTP {status}")),
+            message: message
+                .or(messages)
+                .unwrap_or_else(|| "and nothing more".into()),
             request: meta.extra("aws_request_id").map(str::to_owned),
             status,
         });
@@ -393,6 +412,31 @@ where
     }
 }
 
+/// The code and the messages of a refusal that is not in the form of all others: Route 53's
+/// `<InvalidChangeBatch><Messages><Message>…`, which the SDK does not read.
+fn unwrapped(body: &str) -> (Option<String>, Option<String>) {
+    let is_word = |tag: &&str| tag.starts_with(|sign: char| sign.is_ascii_uppercase());
+    let root = body.split('<').skip(1).find(is_word);
+    let code = root.and_then(|tag| tag.split([' ', '>']).next());
+    let texts = body.split("<Message>").skip(1);
+    let texts: Vec<String> = texts
+        .filter_map(|text| text.split('<').next())
+        .map(|text| {
+            text.replace("&apos;", "'")
+                .replace("&quot;", "\"")
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&amp;", "&")
+        })
+        .collect();
+    let messages = (!texts.is_empty()).then(|| texts.join("; "));
+    (
+        code.filter(|code| *code != "ErrorResponse")
+            .map(str::to_owned),
+        messages,
+    )
+}
+
 /// An error with what caused it, each said once.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -422,6 +466,18 @@ fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_that_is_not_wrapped_is_read() {
+        let body = "<?xml version=\"1.0\"?>\n<InvalidChangeBatch xmlns=\"x\"><Messages><Message>Tried \
+                    [name=&apos;a&apos;]</Message><Message>two</Message></Messages></InvalidChangeBatch>";
+        let code = Some("InvalidChangeBatch".to_owned());
+        assert_eq!(
+            unwrapped(body),
+            (code, Some("Tried [name='a']; two".into()))
+        );
+        assert_eq!(unwrapped("Bad Gateway"), (None, None));
+    }
 
     #[test]
     fn an_endpoint_is_read_by_nobody_on_the_way() {

@@ -23,6 +23,10 @@ use hickory_proto::rr::{Name, RecordType, TSigner};
 use reqwest::Url;
 use tokio::time::Instant;
 
+use super::authority::question::{Unanswered, question, word};
+use super::authority::servers::{self, Place, plain};
+use super::authority::sets::RrSet;
+use super::authority::wire::{self, Trouble};
 use super::outside::Outside;
 use super::record::{self, Due};
 use super::{Answer, Pointer, PointerError, Way};
@@ -30,21 +34,15 @@ use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
-use question::{Unanswered, question, word};
-use servers::{Place, plain};
-use wire::Trouble;
-use zone::{Names, RrSet, Seen};
+use zone::{Names, Seen};
 
 mod agree;
 mod key;
 mod plan;
-mod question;
-mod servers;
-mod wire;
 mod zone;
 
+pub use super::authority::sets::Kind;
 pub use plan::{DnsPlan, SECTION};
-pub use zone::Kind;
 
 /// How often it is read again where record and addresses do not fit: they are read one after the
 /// other, and a write may come between.

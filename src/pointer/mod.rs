@@ -16,6 +16,7 @@ use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+mod authority;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod dns;

@@ -66,7 +66,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 const HOMES: &[&str] = &["engine", "pointer", "gate"];
 
 /// What the kinds of a home share.
-const HELPERS: &[&str] = &["aws", "outside", "preview", "record", "section"];
+const HELPERS: &[&str] = &[
+    "authority", "aws", "outside", "preview", "record", "section",
+];
 
 /// Who may name a kind: nobody but the home itself and the verbs, which choose.
 const CHOOSERS: &[&str] = &["cmd"];

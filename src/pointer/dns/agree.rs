@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RData, RecordType};
-use tokio::time::Instant;
 
 use super::super::PointerError;
-use super::question::{question, serial};
-use super::servers::{self, Place, Server};
-use super::zone::{RrSet, Seen};
+use super::super::authority::question::serial;
+use super::super::authority::servers::{self, Place, Server};
+use super::super::authority::{self, Asked};
+use super::zone::Seen;
 use super::{Dns, Looked};
-use crate::core::progress::{Progress, Sink};
-
-/// How often servers are asked whether they have heard of a move.
-const LOOK: Duration = Duration::from_millis(250);
+use crate::core::progress::Sink;
 
 impl Dns {
     /// The addresses of a name: by the primary where that knows the zone, else by the machine's resolver.
@@ -62,26 +59,20 @@ impl Dns {
 
     /// What a server tells users instead of what the primary says; none where they agree.
     async fn apart(&self, server: &Server, primary: &Seen) -> Option<String> {
-        let (name, kind) = (&self.names.service, self.names.kind());
-        let what = match question(server.at, name, kind, None).await {
-            Ok(answer) => {
-                let service = RrSet::in_answer(&answer, name, kind);
-                let seen = Seen {
-                    service,
-                    record: None,
-                };
-                if seen.sends_as(primary) {
-                    return None;
-                }
-                let serial = match serial(server.at, &self.names.zone).await {
-                    Some(serial) => format!(" (serial {serial})"),
-                    None => String::new(),
-                };
-                format!("still says {}{serial}", seen.words())
-            }
-            Err(error) => error.to_string(),
+        let asked = Asked {
+            zone: &self.names.zone,
+            name: &self.names.service,
+            kind: self.names.kind(),
         };
-        Some(format!("{} {what}", server.name))
+        authority::apart(server, asked, |service| {
+            let seen = Seen {
+                service,
+                record: None,
+            };
+            (!seen.sends_as(primary)).then(|| seen.words())
+        })
+        .await
+        .map(|apart| apart.to_string())
     }
 
     /// Waits until every authoritative server says what the primary says: for how long what they said
@@ -91,21 +82,10 @@ impl Dns {
         limit: Duration,
         sink: &dyn Sink,
     ) -> Result<Duration, PointerError> {
-        let end = Instant::now() + limit;
-        loop {
-            let over = Instant::now() >= end;
-            let apart = match self.compared().await {
-                Ok((looked, apart)) if apart.is_empty() => return Ok(looked.late),
-                Ok((looked, apart)) if over => return Err(self.stuck(&looked.seen, &apart).await),
-                Err(error) if over => return Err(error),
-                Ok((_, apart)) => apart.join("; "),
-                Err(error) => error.to_string(),
-            };
-            sink.progress(Progress::Wait {
-                what: format!("all servers of the zone: {apart}"),
-            });
-            // Servers tell nobody: they are asked.
-            tokio::time::sleep(LOOK).await;
+        let (looked, apart) = authority::agree(limit, sink, || self.compared()).await?;
+        match apart.is_empty() {
+            true => Ok(looked.late),
+            false => Err(self.stuck(&looked.seen, &apart).await),
         }
     }
 

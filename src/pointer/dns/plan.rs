@@ -2,20 +2,14 @@
 
 use std::path::PathBuf;
 
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::authority::servers::plain;
+use super::super::authority::{checks, sets};
 use super::super::section::{Key, Remark, Section, Takes, Wrong};
-use super::servers::Place;
-use super::zone::{self, Kind};
+use super::Kind;
 use crate::core::names::Millis;
-
-/// A TTL above which a rollback is slow.
-const SLOW: Millis = 60_000;
-
-/// The largest that RFC 2181 knows.
-const LARGEST: Millis = 0x7fff_ffff * 1000;
 
 /// `pointer: {dns: …}`.
 pub const SECTION: Section = Section {
@@ -157,42 +151,20 @@ impl DnsPlan {
 }
 
 fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
-    let text = |key: &str| settings.get(key).and_then(Value::as_str);
-    let mut remarks = Vec::new();
+    let mut remarks = checks::names(settings, &["zone", "name", "blue", "green"]);
     let mut wrong = |key, message: String, help: String| {
         remarks.push(Remark::Wrong(Wrong { key, message, help }));
     };
-    for key in ["zone", "name", "blue", "green"] {
-        if let Some(text) = text(key)
-            && zone::name(text).is_none()
-        {
-            let message = format!("`{text}` is not a name in DNS");
-            wrong(key, message, "write one such as `shop.example.org`".into());
-        }
-    }
-    let names = |key| text(key).and_then(zone::name);
+    let text = |key: &str| checks::text(settings, key);
+    let names = |key| text(key).and_then(sets::name);
     if let (Some(zone), Some(name)) = (names("zone"), names("name"))
         && !zone.zone_of(&name)
     {
         wrong(
             "name",
             "the name is not in the zone".into(),
-            format!(
-                "write a name that ends in `.{}`",
-                super::servers::plain(&zone)
-            ),
+            format!("write a name that ends in `.{}`", plain(&zone)),
         );
-    }
-    let servers = settings.get("servers").and_then(Value::as_array);
-    let servers = servers.into_iter().flatten().filter_map(Value::as_str);
-    let all = servers.map(|text| ("servers", text));
-    for (key, text) in all.chain(text("server").map(|text| ("server", text))) {
-        if Place::read(text).is_none() {
-            let message = format!("`{text}` is not a server");
-            let help =
-                "write an address or a name, and a port where that is not 53: `192.0.2.1:5353`";
-            wrong(key, message, help.into());
-        }
     }
     match (text("key_file"), text("key_variable")) {
         (None, None) => wrong(
@@ -209,28 +181,6 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
         _ => {}
     }
     let is_cname = text("type") == Some("CNAME");
-    for key in ["blue", "green"] {
-        match (is_cname, text(key)) {
-            (true, None) => wrong(
-                "type",
-                format!("a CNAME names a name, and the slot {key} has none"),
-                format!("add `{key}: NAME`, at which what hangs on that slot is reached"),
-            ),
-            (false, Some(_)) => wrong(
-                key,
-                "names of slots are what a CNAME is given".into(),
-                "remove it, or write `type: CNAME`".into(),
-            ),
-            _ => {}
-        }
-    }
-    if is_cname && text("blue").is_some() && names("blue") == names("green") {
-        wrong(
-            "green",
-            "both slots have the same name".into(),
-            "give each slot a name of its own".into(),
-        );
-    }
     if is_cname && names("zone").is_some() && names("zone") == names("name") {
         wrong(
             "type",
@@ -238,44 +188,8 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
             "write `type: A`, or give the service a name below the zone's".into(),
         );
     }
-    let called = text("name").unwrap_or_default().to_ascii_lowercase();
-    let called = called.trim_end_matches('.').to_owned();
-    let url = text("url").map_or_else(|| format!("http://{called}"), str::to_owned);
-    if zone::name(&called).is_some() && host(&url).as_deref() != Some(&called) {
-        wrong(
-            "url",
-            format!("`{url}` is not a URL of `{called}`"),
-            format!("write `http://{called}`, with its port where it has one"),
-        );
-    }
-    let ttl = settings
-        .get("ttl")
-        .and_then(Value::as_u64)
-        .unwrap_or(30_000);
-    if ttl < 1000 || !ttl.is_multiple_of(1000) || ttl > LARGEST {
-        let message = "a TTL is whole seconds, and at least one".to_owned();
-        wrong("ttl", message, "write a duration such as `30s`".into());
-    }
-    settings.entry("type").or_insert_with(|| "A".into());
-    settings.insert("ttl".into(), ttl.into());
-    settings.insert("url".into(), url.into());
-    if ttl > SLOW {
-        remarks.push(Remark::Caution {
-            key: "ttl",
-            message: format!(
-                "a rollback is seen by all users only after this TTL, {} s; 30s is usual",
-                ttl / 1000
-            ),
-        });
-    }
+    remarks.extend(checks::servers(settings, &["server"]));
+    remarks.extend(checks::slots(settings, is_cname.then_some("a CNAME")));
+    remarks.extend(checks::fill(settings));
     remarks
-}
-
-/// The host of a URL that can be asked.
-fn host(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok()?;
-    let host = url
-        .host_str()
-        .filter(|_| matches!(url.scheme(), "http" | "https"))?;
-    Some(host.trim_end_matches('.').to_owned())
 }

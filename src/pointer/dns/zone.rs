@@ -1,100 +1,18 @@
 //! What stands in a zone of a service: its addresses, and the record of who wrote them. Pure.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use hickory_proto::op::{Message, OpCode, Query};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
+use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, Name, RData, Record as Line, RecordType};
 use serde::{Deserialize, Serialize};
 
+use super::super::authority::note::{self, Note};
+use super::super::authority::sets::{Kind, RrSet, name};
 use super::super::record::Record;
 use super::DnsPlan;
 use crate::core::names::{Release, Slot};
 use crate::core::routing::{Route, Routing};
-
-/// How long a string in a TXT record may be.
-const STRING: usize = 255;
-
-/// What a name is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Kind {
-    /// IPv4 addresses.
-    #[default]
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// The name of a slot.
-    Cname,
-}
-
-impl Kind {
-    pub(super) fn record_type(self) -> RecordType {
-        match self {
-            Self::A => RecordType::A,
-            Self::Aaaa => RecordType::AAAA,
-            Self::Cname => RecordType::CNAME,
-        }
-    }
-
-    fn of_address(self, address: IpAddr) -> Option<RData> {
-        match (self, address) {
-            (Self::A, IpAddr::V4(address)) => Some(RData::A(A(address))),
-            (Self::Aaaa, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(address))),
-            _ => None,
-        }
-    }
-
-    fn of_text(self, text: &str) -> Option<RData> {
-        match self {
-            Self::A | Self::Aaaa => self.of_address(text.parse().ok()?),
-            Self::Cname => Some(RData::CNAME(CNAME(name(text)?))),
-        }
-    }
-}
-
-/// A name from a plan, which is always a whole one.
-pub(super) fn name(text: &str) -> Option<Name> {
-    let mut name = Name::from_ascii(text).ok()?;
-    name.set_fqdn(true);
-    (name.num_labels() > 0).then(|| name.to_lowercase())
-}
-
-/// All records of one name and type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RrSet {
-    /// In seconds.
-    pub(super) ttl: u32,
-    pub(super) values: BTreeSet<RData>,
-}
-
-impl RrSet {
-    /// Those in an answer.
-    pub(super) fn in_answer(answer: &Message, name: &Name, kind: RecordType) -> Option<Self> {
-        let lines = answer.answers.iter();
-        let lines: Vec<&Line> = lines
-            .filter(|line| line.name == *name && line.record_type() == kind)
-            .collect();
-        Some(Self {
-            ttl: lines.iter().map(|line| line.ttl).min()?,
-            values: lines.into_iter().map(|line| line.data.clone()).collect(),
-        })
-    }
-
-    /// The addresses in it.
-    pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        self.values.iter().filter_map(RData::ip_addr).collect()
-    }
-
-    /// The name in it.
-    pub(super) fn target(&self) -> Option<&Name> {
-        self.values.iter().find_map(|value| match value {
-            RData::CNAME(target) => Some(&target.0),
-            _ => None,
-        })
-    }
-}
 
 /// What stood there before flipside came, as it is kept in a routing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,15 +21,6 @@ struct Foreign {
     kind: Kind,
     ttl: u32,
     records: Vec<String>,
-}
-
-/// What the TXT record says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
-    #[serde(flatten)]
-    record: Record,
-    /// For how many seconds after the move somebody may still have what was true before it.
-    late: u32,
 }
 
 /// The names that are written, and what they are given.
@@ -162,16 +71,11 @@ impl Seen {
         let Some(set) = &self.record else {
             return Ok(None);
         };
-        let mut texts = set.values.iter().filter_map(|value| match value {
+        let texts = set.values.iter().filter_map(|value| match value {
             RData::TXT(text) => Some(text.txt_data.concat()),
             _ => None,
         });
-        let text = texts.next().unwrap_or_default();
-        if texts.next().is_some() {
-            return Err("there is more than one".into());
-        }
-        let note = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-        Ok(Some(note))
+        Note::read(texts).map(Some)
     }
 }
 
@@ -226,34 +130,7 @@ impl Names {
         if route.release == Release(0) {
             return self.foreign(routing);
         }
-        if let Some(other) = route.endpoints.iter().find(|at| at.port() != self.port) {
-            return Err(format!(
-                "DNS names an address without a port: users ask at port {}, and release {} answers at {other}",
-                self.port, route.release
-            ));
-        }
-        let values: BTreeSet<RData> = match self.kind {
-            Kind::Cname => {
-                let target = self.slot(route.slot).cloned();
-                target
-                    .map(|name| RData::CNAME(CNAME(name)))
-                    .into_iter()
-                    .collect()
-            }
-            kind => {
-                let addresses = route.endpoints.iter();
-                addresses
-                    .filter_map(|at| kind.of_address(at.ip()))
-                    .collect()
-            }
-        };
-        if values.is_empty() {
-            return Err(format!(
-                "release {} has nothing that a record of type {} could hold",
-                route.release,
-                self.kind()
-            ));
-        }
+        let values = self.kind.values(route, self.port, self.slot(route.slot))?;
         Ok(RrSet {
             ttl: self.ttl,
             values,
@@ -335,8 +212,8 @@ impl Names {
             record: Record::of(desired),
             late: before.max(wanted.ttl),
         };
-        let text = serde_json::to_vec(&note).map_err(|error| error.to_string())?;
-        let text = TXT::from_bytes(text.chunks(STRING).collect());
+        let text = note.text();
+        let text = TXT::from_bytes(note::strings(&text).collect());
         Ok(Seen {
             service: Some(wanted),
             record: Some(RrSet {

@@ -10,7 +10,7 @@ use super::wire::{self, Trouble};
 
 /// Why a server's answer is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unanswered {
+pub enum Unanswered {
     /// It does not take the signature.
     #[error("does not take the key ({0:?})")]
     Key(TsigError),
@@ -23,7 +23,7 @@ pub(super) enum Unanswered {
 }
 
 /// One question to a server that shall be authoritative.
-pub(super) async fn question(
+pub async fn question(
     at: SocketAddr,
     name: &Name,
     kind: RecordType,
@@ -49,7 +49,7 @@ pub(super) async fn question(
 }
 
 /// The serial number of the zone as a server has it.
-pub(super) async fn serial(at: SocketAddr, zone: &Name) -> Option<u32> {
+pub async fn serial(at: SocketAddr, zone: &Name) -> Option<u32> {
     let answer = question(at, zone, RecordType::SOA, None).await.ok()?;
     answer.answers.iter().find_map(|line| match &line.data {
         RData::SOA(soa) => Some(soa.serial),
@@ -58,7 +58,7 @@ pub(super) async fn serial(at: SocketAddr, zone: &Name) -> Option<u32> {
 }
 
 /// A code as servers' logs have it.
-pub(super) fn word(code: ResponseCode) -> String {
+pub fn word(code: ResponseCode) -> String {
     match code {
         ResponseCode::FormErr => "FORMERR".into(),
         ResponseCode::ServFail => "SERVFAIL".into(),

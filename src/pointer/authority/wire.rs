@@ -25,7 +25,7 @@ const PAYLOAD: u16 = 1232;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// It could not be sent.
     Away(String),
     /// It has been sent.
@@ -35,7 +35,7 @@ pub(super) enum Trouble {
 }
 
 /// Asks the server at `at`.
-pub(super) async fn ask(
+pub async fn ask(
     at: SocketAddr,
     mut question: Message,
     signer: Option<&TSigner>,
@@ -52,11 +52,7 @@ pub(super) async fn ask(
 }
 
 /// Sends an update to the server at `at`.
-pub(super) async fn tell(
-    at: SocketAddr,
-    update: Message,
-    signer: &TSigner,
-) -> Result<Message, Trouble> {
+pub async fn tell(at: SocketAddr, update: Message, signer: &TSigner) -> Result<Message, Trouble> {
     by_tcp(at, &Sent::new(update, Some(signer))?).await
 }
 

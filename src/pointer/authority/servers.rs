@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use hickory_proto::rr::Name;
 use hickory_resolver::TokioResolver;
 
-use super::zone;
+use super::sets::name;
 
 /// The port of DNS.
 const PORT: u16 = 53;
 
 /// A server of a plan's: an address or a name, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     host: Host,
     port: u16,
 }
@@ -25,14 +25,14 @@ enum Host {
 
 /// A server that is asked, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Server {
-    pub(super) at: SocketAddr,
-    pub(super) name: String,
+pub struct Server {
+    pub at: SocketAddr,
+    pub name: String,
 }
 
 impl Place {
     /// `192.0.2.1`, `192.0.2.1:53`, `[2001:db8::1]:53`, `ns1.example.org`, `ns1.example.org:53`.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str) -> Option<Self> {
         if let Ok(at) = text.parse::<SocketAddr>() {
             return Some(Self {
                 host: Host::At(at.ip()),
@@ -51,13 +51,13 @@ impl Place {
             None => (text, PORT),
         };
         Some(Self {
-            host: Host::Called(zone::name(called)?),
+            host: Host::Called(name(called)?),
             port,
         })
     }
 
     /// One called so, at the usual port.
-    pub(super) fn called(name: &Name) -> Self {
+    pub fn called(name: &Name) -> Self {
         Self {
             host: Host::Called(name.clone()),
             port: PORT,
@@ -65,7 +65,7 @@ impl Place {
     }
 
     /// The name whose addresses are wanted to find it; none where it is one itself.
-    pub(super) fn name(&self) -> Option<&Name> {
+    pub fn name(&self) -> Option<&Name> {
         match &self.host {
             Host::At(_) => None,
             Host::Called(name) => Some(name),
@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// It, or all that its name leads to at `addresses`.
-    pub(super) fn at(&self, addresses: Vec<IpAddr>) -> Vec<Server> {
+    pub fn at(&self, addresses: Vec<IpAddr>) -> Vec<Server> {
         let server = |address, name: Option<&Name>| {
             let at = SocketAddr::from((address, self.port));
             let name =
@@ -93,13 +93,13 @@ impl Place {
 }
 
 /// A name as people write it: without the dot at its end.
-pub(super) fn plain(name: &Name) -> String {
+pub fn plain(name: &Name) -> String {
     let text = name.to_string();
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }
 
 /// The addresses of a name, as this machine's resolver knows them.
-pub(super) async fn of_the_world(name: &Name) -> Result<Vec<IpAddr>, String> {
+pub async fn of_the_world(name: &Name) -> Result<Vec<IpAddr>, String> {
     let builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
     let resolver = builder.build().map_err(|error| error.to_string())?;
     let found = resolver.lookup_ip(name.clone()).await;
@@ -127,7 +127,7 @@ mod tests {
             });
             assert_eq!(Place::read(text), place.ok(), "{text}");
         }
-        let name = zone::name("ns1.example.org");
+        let name = name("ns1.example.org");
         let place = name.map(|name| Place {
             host: Host::Called(name),
             port: 5353,
