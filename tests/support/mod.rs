@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "not every test uses every part of a fake")]
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod backends;
 pub mod docker;
 pub mod engine_contract;
@@ -15,8 +17,12 @@ pub mod fake_world;
 pub mod faults;
 pub mod faulty_store;
 pub mod hooks;
+pub mod moto;
 pub mod pointer_contract;
+#[cfg(feature = "aws")]
+pub mod route53;
 pub mod sample;
 pub mod shared_contract;
 pub mod sleep_contract;
 pub mod worker_contract;
+pub mod xml;
