@@ -39,6 +39,9 @@ pub mod preview {
 pub mod rollback {
     #![doc = include_str!("rollback.md")]
 }
+pub mod route53 {
+    #![doc = include_str!("route53.md")]
+}
 pub mod shared {
     #![doc = include_str!("shared.md")]
 }
@@ -131,6 +134,11 @@ pub const PAGES: &[Page] = &[
         topic: "dns",
         about: "A name in DNS as the pointer, by signed updates",
         text: include_str!("dns.md"),
+    },
+    Page {
+        topic: "route53",
+        about: "A name in Amazon Route 53 as the pointer",
+        text: include_str!("route53.md"),
     },
     Page {
         topic: "exit-codes",

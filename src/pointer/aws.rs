@@ -400,7 +400,10 @@ where
             GIVE.into(),
         ),
         (Some(other), _) => Trouble::Nobody(
-            format!("the credentials cannot be used: {}", words(other)),
+            format!(
+                "there are no credentials that can be used: {}; looked for: {LOOKED_FOR}",
+                words(other)
+            ),
             GIVE.into(),
         ),
         (None, SdkError::ConstructionFailure(_)) => Trouble::Nobody(

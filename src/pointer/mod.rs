@@ -28,6 +28,8 @@ pub mod outside;
 pub mod preview;
 pub mod proxy;
 pub mod record;
+#[cfg(feature = "aws")]
+pub mod route53;
 pub mod section;
 
 use section::Section;
@@ -42,6 +44,8 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
         "nginx" => Arc::new(nginx::Nginx::new(settings(plan)?)?),
         "nftables" => Arc::new(nftables::Nftables::new(settings(plan)?)?),
+        #[cfg(feature = "aws")]
+        "route53" => Arc::new(route53::Route53::new(settings(plan)?)?),
         "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
         kind if without_aws(kind) => {
             return Err(PointerError::Failed {
@@ -90,6 +94,8 @@ pub const SECTIONS: &[&Section] = &[
     &nginx::SECTION,
     &nftables::SECTION,
     &dns::SECTION,
+    #[cfg(feature = "aws")]
+    &route53::SECTION,
     &exec::SECTION,
 ];
 
