@@ -29,6 +29,8 @@ mod real_nftables;
 mod real_nginx;
 mod real_pointer;
 mod real_readme;
+#[cfg(feature = "aws")]
+mod real_route53;
 mod real_shared;
 mod real_verbs;
 mod report_lines;

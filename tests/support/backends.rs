@@ -35,6 +35,13 @@ pub async fn named(name: &'static str) -> SocketAddr {
     at
 }
 
+/// As [`named`], on a listener of the test's own.
+pub fn named_at(listener: TcpListener, name: &'static str) {
+    let (open, _) = gated_at(listener, name);
+    open.send(true).unwrap();
+    tokio::spawn(async move { open.closed().await });
+}
+
 /// Two as [`named`], at one port of two addresses.
 pub async fn named_alike(names: [&'static str; 2]) -> [SocketAddr; 2] {
     until("a port that is free at two addresses", async || {
