@@ -258,6 +258,10 @@ impl Pointer for BoundedPointer {
         self.0.capabilities()
     }
 
+    fn patience_ms(&self) -> Millis {
+        self.0.patience_ms()
+    }
+
     async fn ready(&self, sink: &dyn Sink) -> Result<(), PointerError> {
         // What hangs before anything is started hangs for good.
         let looked = tokio::time::timeout(POINTER, self.0.read()).await;

@@ -1,5 +1,7 @@
 //! Showing a candidate to those who ask for it, and hiding it again.
 
+use std::time::Duration;
+
 use super::fault::Fault;
 use super::{POINTER, Performer};
 use crate::core::event::{Event, MarkKeeper, SwitchRefusal};
@@ -99,7 +101,8 @@ impl Performer {
         desired: Routing,
     ) -> Result<Generation, Fault> {
         let write = self.with.pointer.write(expected, &desired);
-        let generation = tokio::time::timeout(POINTER, write).await.map_err(|_| {
+        let limit = POINTER + Duration::from_millis(self.with.pointer.patience_ms());
+        let generation = tokio::time::timeout(limit, write).await.map_err(|_| {
             Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
         })??;
         self.remember_routes(Some(&Routing {

@@ -208,6 +208,12 @@ pub trait Pointer: Send + Sync {
         desired: &Routing,
     ) -> Result<Generation, PointerError>;
 
+    /// How much longer than telling it a write may take, in milliseconds: for what it waits for before
+    /// it moves.
+    fn patience_ms(&self) -> Millis {
+        0
+    }
+
     /// Waits until it sends nothing any more to what the move with this generation left, cuts what
     /// is left after `limit_ms`, and says what was in flight, finished and cut.
     async fn settled(
