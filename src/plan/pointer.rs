@@ -14,7 +14,7 @@ use crate::pointer::section::{Key, Remark, Section, Takes};
 use crate::pointer::{self, SECTIONS};
 
 /// Kinds that will come.
-const LATER: [&str; 4] = ["caddy", "traefik", "envoy", "alb"];
+const LATER: [&str; 3] = ["caddy", "traefik", "envoy"];
 
 pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<PointerPlan> {
     let Value::Map(entries) = &field.node.value else {

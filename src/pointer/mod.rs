@@ -16,6 +16,8 @@ use crate::core::plan::PointerPlan;
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 
+#[cfg(feature = "aws")]
+pub mod alb;
 mod authority;
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -40,6 +42,8 @@ use section::Section;
 /// Where the settings are not understood, or the kind is not known.
 pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
     Ok(match plan.kind.as_str() {
+        #[cfg(feature = "aws")]
+        "alb" => Arc::new(alb::Alb::new(settings(plan)?)?),
         "dns" => Arc::new(dns::Dns::new(settings(plan)?)?),
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
         "nginx" => Arc::new(nginx::Nginx::new(settings(plan)?)?),
@@ -96,6 +100,8 @@ pub const SECTIONS: &[&Section] = &[
     &dns::SECTION,
     #[cfg(feature = "aws")]
     &route53::SECTION,
+    #[cfg(feature = "aws")]
+    &alb::SECTION,
     &exec::SECTION,
 ];
 
