@@ -1,5 +1,8 @@
 //! The manual: Markdown pages, shown here and by `flipside help TOPIC`.
 
+pub mod alb {
+    #![doc = include_str!("alb.md")]
+}
 pub mod bad_days {
     #![doc = include_str!("bad-days.md")]
 }
@@ -94,6 +97,11 @@ pub const PAGES: &[Page] = &[
         topic: "nftables",
         about: "The kernel as the pointer",
         text: include_str!("nftables.md"),
+    },
+    Page {
+        topic: "alb",
+        about: "An Application Load Balancer of AWS's as the pointer",
+        text: include_str!("alb.md"),
     },
     Page {
         topic: "exec",
