@@ -18,6 +18,8 @@ mod pointer_contract;
 mod probe_wait;
 mod proxy_server;
 mod readme;
+#[cfg(feature = "aws")]
+mod real_alb;
 mod real_app;
 mod real_bad_days;
 mod real_crash;

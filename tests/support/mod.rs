@@ -5,6 +5,8 @@
 pub mod aws;
 pub mod backends;
 pub mod docker;
+#[cfg(feature = "aws")]
+pub mod elb;
 pub mod engine_contract;
 pub mod facts;
 pub mod fake_compose;
