@@ -4,13 +4,16 @@
 //! requests, a time or SIGTERM ends it; then one line of JSON is printed:
 //!
 //! ```json
-//! {"sent":1200,"failed":0,"closed_idle":2,"p50_us":410,"p99_us":2100,"by_version":{"1":700,"2":500},"failures":{}}
+//! {"sent":1200,"failed":0,"closed_idle":2,"repeated":0,"p50_us":410,"p99_us":2100,"by_version":{"1":700,"2":500},"failures":{}}
 //! ```
 //!
 //! - `sent`: requests of which at least one byte went out, or whose connection could not be opened.
-//! - `failed`: those of `sent` without a whole answer of status 200 in time. Nothing is sent twice.
+//! - `failed`: those of `sent` without a whole answer of status 200 in time. Without `--repeat` nothing
+//!   is sent twice.
 //! - `closed_idle`: connections that the server closed while nothing was under way. No request was
 //!   lost by them; the next one went over a new connection.
+//! - `repeated`: with `--repeat`, those of `sent` whose connection, used before, ended without a byte
+//!   of an answer, and that were asked once more over a new one, as browsers do.
 //! - `by_version`: answers by what they say of themselves: the field `x-version`, else the number
 //!   in the body's first line.
 //!
@@ -49,6 +52,10 @@ struct Flags {
     /// Connections kept open.
     #[arg(long, default_value_t = 8)]
     connections: usize,
+    /// Ask once more, over a new connection, where a used one ends before any of an answer: a GET may
+    /// be repeated then (RFC 9110, section 9.2.2).
+    #[arg(long)]
+    repeat: bool,
     /// Requests on one connection, before another one takes its place [default: no limit].
     #[arg(long)]
     per_connection: Option<u64>,
@@ -74,6 +81,7 @@ struct Flags {
 struct Totals {
     sent: u64,
     closed_idle: u64,
+    repeated: u64,
     took_us: Vec<u32>,
     by_version: BTreeMap<String, u64>,
     failures: BTreeMap<String, u64>,
@@ -149,7 +157,7 @@ async fn ask_on(
     let rest = Duration::from_millis(flags.rest_ms);
     while !*stopped.borrow() && take_one(&left) {
         let begun = Instant::now();
-        let asked = ask(&flags, address, &mut open, &mut totals.closed_idle);
+        let asked = ask(&flags, address, &mut open, &mut totals);
         let answer = timeout(patience, asked)
             .await
             .unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -195,13 +203,16 @@ async fn ask(
     flags: &Flags,
     address: SocketAddr,
     open: &mut Option<Sender>,
-    closed_idle: &mut u64,
+    totals: &mut Totals,
 ) -> Result<String, String> {
     let host = flags.host.as_ref().unwrap_or(&flags.address);
-    let mut request = Request::get(&flags.path)
-        .header("host", host)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
+    let new = || {
+        Request::get(&flags.path)
+            .header("host", host)
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())
+    };
+    let mut request = new()?;
     loop {
         let fresh = open.is_none();
         let mut sender = match open.take() {
@@ -209,7 +220,7 @@ async fn ask(
             None => connect(address).await?,
         };
         if !fresh && sender.ready().await.is_err() {
-            *closed_idle += 1;
+            totals.closed_idle += 1;
             continue;
         }
         match sender.try_send_request(request).await {
@@ -221,13 +232,30 @@ async fn ask(
             Err(mut refused) => match refused.take_message() {
                 // The connection was found closed before a byte went out.
                 Some(unsent) if !fresh => {
-                    *closed_idle += 1;
+                    totals.closed_idle += 1;
                     request = unsent;
+                }
+                None if flags.repeat && !fresh && ended(refused.error()) => {
+                    totals.repeated += 1;
+                    request = new()?;
                 }
                 _ => return Err(format!("no answer: {}", chain(refused.error()))),
             },
         }
     }
+}
+
+/// Whether a connection ended before any of an answer had come.
+fn ended(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let kind = source
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    let reset = [
+        std::io::ErrorKind::ConnectionReset,
+        std::io::ErrorKind::BrokenPipe,
+    ];
+    error.is_incomplete_message() || kind.is_some_and(|kind| reset.contains(&kind))
 }
 
 async fn connect(address: SocketAddr) -> Result<Sender, String> {
@@ -282,6 +310,7 @@ impl Totals {
     fn add(&mut self, other: Totals) {
         self.sent += other.sent;
         self.closed_idle += other.closed_idle;
+        self.repeated += other.repeated;
         self.took_us.extend(other.took_us);
         for (version, count) in other.by_version {
             *self.by_version.entry(version).or_default() += count;
@@ -301,6 +330,7 @@ impl Totals {
             "sent": self.sent,
             "failed": self.failures.values().sum::<u64>(),
             "closed_idle": self.closed_idle,
+            "repeated": self.repeated,
             "p50_us": at(50),
             "p99_us": at(99),
             "by_version": self.by_version,

@@ -205,6 +205,7 @@ impl Pointer for Alb {
             sticky: false,
             preview: false,
             drains: true,
+            lingers: false,
             counts: false,
             atomic: false,
             marks: false,

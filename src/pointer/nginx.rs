@@ -252,6 +252,7 @@ impl Pointer for Nginx {
             sticky: false,
             preview: self.preview().is_some(),
             drains: true,
+            lingers: false,
             counts: false,
             atomic: false,
             marks: false,

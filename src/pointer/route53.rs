@@ -238,6 +238,7 @@ impl Pointer for Route53 {
             sticky: false,
             preview: false,
             drains: true,
+            lingers: false,
             counts: false,
             atomic: true,
             marks: false,

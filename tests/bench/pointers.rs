@@ -111,6 +111,7 @@ const KINDS: &[Kind] = &[
             stage.point_with(&nginx.section());
             Box::new(nginx)
         },
+        ..PLAIN
     },
 ];
 
@@ -154,6 +155,7 @@ struct Measured {
     sent: u64,
     lost: u64,
     closed: u64,
+    repeated: u64,
 }
 
 impl Measured {
@@ -169,6 +171,7 @@ impl Measured {
             sent: 0,
             lost: 0,
             closed: 0,
+            repeated: 0,
         }
     }
 
@@ -204,6 +207,7 @@ impl Measured {
         self.sent += count("sent");
         self.lost += count("failed");
         self.closed += count("closed_idle");
+        self.repeated += count("repeated");
     }
 
     fn load(&self) -> Running {
@@ -211,7 +215,13 @@ impl Measured {
         let per_connection = self.kind.per_connection.iter();
         load.arg((self.kind.at)(&self.stage).to_string())
             .args(per_connection.flat_map(|most| ["--per-connection", most]))
-            .args(["--connections", CONNECTIONS, "--rest-ms", REST_MS])
+            .args([
+                "--repeat",
+                "--connections",
+                CONNECTIONS,
+                "--rest-ms",
+                REST_MS,
+            ])
             .args(["--seconds", "3600", "--requests", "1000000000"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -221,8 +231,8 @@ impl Measured {
     fn row(&self) -> String {
         let (median, p95) = (self.answer.median(), self.answer.at(95));
         format!(
-            "| {} | {median:.1} ms | {p95:.1} ms | {} of {} | {} |\n",
-            self.kind.name, self.lost, self.sent, self.closed
+            "| {} | {median:.1} ms | {p95:.1} ms | {} of {} | {} | {} |\n",
+            self.kind.name, self.lost, self.sent, self.closed, self.repeated
         )
     }
 
@@ -246,8 +256,8 @@ fn main() -> ExitCode {
             all.iter_mut().for_each(Measured::turn);
         }
         let mut table = String::from(
-            "| kind | median | p95 | requests lost | closed while idle |\n\
-             | --- | --- | --- | --- | --- |\n",
+            "| kind | median | p95 | requests lost | closed while idle | repeated |\n\
+             | --- | --- | --- | --- | --- | --- |\n",
         );
         for measured in &all {
             measured.judge(bounds);

@@ -67,7 +67,12 @@ const HOMES: &[&str] = &["engine", "pointer", "gate"];
 
 /// What the kinds of a home share.
 const HELPERS: &[&str] = &[
-    "authority", "aws", "outside", "preview", "record", "section",
+    "authority",
+    "aws",
+    "outside",
+    "preview",
+    "record",
+    "section",
 ];
 
 /// Who may name a kind: nobody but the home itself and the verbs, which choose.
