@@ -120,6 +120,7 @@ struct Inner {
 pub struct FakeAws {
     pub at: SocketAddr,
     inner: Arc<Inner>,
+    end: Arc<Notify>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -136,9 +137,11 @@ impl FakeAws {
             asked: Mutex::default(),
             dark: watch::Sender::new(false),
         });
+        let end = Arc::default();
         Self {
             at: listener.local_addr().unwrap(),
-            task: Some(serve(listener, Arc::clone(&inner))),
+            task: Some(serve(listener, Arc::clone(&inner), Arc::clone(&end))),
+            end,
             inner,
         }
     }
@@ -170,12 +173,11 @@ impl FakeAws {
             .count()
     }
 
-    /// Down: nobody listens, and nobody is listened to.
+    /// Down: nobody listens, and nobody is listened to. What waits is not done any more.
     pub async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
-            task.abort();
-            // Ended by this.
-            task.await.unwrap_err();
+            self.end.notify_one();
+            task.await.unwrap();
         }
     }
 
@@ -184,7 +186,8 @@ impl FakeAws {
         self.inner.dark.send_replace(false);
         let at = self.at;
         let listener = until("its port", async || TcpListener::bind(at).await.ok()).await;
-        self.task = Some(serve(listener, Arc::clone(&self.inner)));
+        let (inner, end) = (Arc::clone(&self.inner), Arc::clone(&self.end));
+        self.task = Some(serve(listener, inner, end));
     }
 }
 
@@ -196,16 +199,21 @@ impl Drop for FakeAws {
     }
 }
 
-fn serve(listener: TcpListener, inner: Arc<Inner>) -> JoinHandle<()> {
+fn serve(listener: TcpListener, inner: Arc<Inner>, end: Arc<Notify>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut clients = JoinSet::new();
-        while let Ok((client, _)) = listener.accept().await {
+        loop {
+            let client = tokio::select! {
+                accepted = listener.accept() => accepted.unwrap().0,
+                () = end.notified() => break,
+            };
             let inner = Arc::clone(&inner);
             clients.spawn(async move {
                 // A client that goes away is its own affair.
                 answer(client, &inner).await.ok();
             });
         }
+        clients.shutdown().await;
     })
 }
 
