@@ -366,7 +366,13 @@ impl Pointer for Nftables {
         expected: Option<Generation>,
         desired: &Routing,
     ) -> Result<Generation, PointerError> {
-        let before = self.look().await?;
+        // Two programs that know nothing of each other: what waits for both is the move.
+        let (before, opened) = tokio::join!(
+            self.look(),
+            forward::open(&self.plan.table, &self.listeners)
+        );
+        let before = before?;
+        opened.map_err(|why| self.away(why))?;
         let generation = match record::due(before.routing.as_ref(), expected, desired)? {
             Due::Nothing(generation) => return Ok(generation),
             Due::Write(generation) => generation,
@@ -380,8 +386,6 @@ impl Pointer for Nftables {
         let whole = rules::whole(&self.plan.table, &self.listeners, &record);
         let copy = Copy::stage(&self.plan.state, &record.line(), &whole).await;
         let copy = copy.map_err(|error| self.file("written", &error))?;
-        let opened = forward::open(&self.plan.table, &self.listeners).await;
-        opened.map_err(|why| self.away(why))?;
         let (name, found) = (&self.plan.table, before.table.as_ref());
         let text = rules::transaction(name, found, &self.listeners, &record);
         let ran = self.nft(&["-f", "-"], Some(&text)).await?;

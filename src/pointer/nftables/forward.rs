@@ -51,8 +51,8 @@ async fn does(program: &str, verb: &str, rule: &[String]) -> Result<bool, String
 /// In the program's words.
 pub(super) async fn open(mark: &str, listeners: &[Listener]) -> Result<(), String> {
     for (program, rule) in rules(mark, listeners) {
-        let is_docker = does(program, "-S", &[]).await?;
-        if !is_docker || does(program, "-C", &rule).await? {
+        // Asked in this order, since it is there but for the first time.
+        if does(program, "-C", &rule).await? || !does(program, "-S", &[]).await? {
             continue;
         }
         let ran = ask(program, "-I", &rule).await?;
