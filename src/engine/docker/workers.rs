@@ -108,6 +108,9 @@ pub(super) async fn work(
     Ok(own.into_iter().map(|worker| worker.name).collect())
 }
 
+/// How the engine refuses to change a container that has ended and of which it still says that it runs.
+const JUST_ENDED: &str = "cannot update a stopped container";
+
 async fn start_all(engine: &Docker, own: &[Worker]) -> Result<(), EngineError> {
     // One that runs and shall not be started again is being stopped for a killed call.
     let halfway = own
@@ -178,7 +181,15 @@ async fn restart(
         ..ContainerUpdateBody::default()
     };
     let client = &engine.client;
-    gone(client, client.docker.update_container(id, body).await)
+    loop {
+        match client.docker.update_container(id, body.clone()).await {
+            // It has just ended, and the engine has yet to notice.
+            Err(error) if error.to_string().contains(JUST_ENDED) => {
+                tokio::time::sleep(LAG).await;
+            }
+            answer => return gone(client, answer),
+        }
+    }
 }
 
 /// The live-only containers of a service, or of one release of it, by name.
