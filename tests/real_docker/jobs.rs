@@ -53,7 +53,8 @@ async fn what_waits_for_a_job_starts_when_it_has_ended_well() {
     let mut all = environment.containers.iter();
     let job = all.find(|container| container.run == Run::Once).unwrap();
     let ran = scope.engine.ran(&job.id).await.unwrap();
-    assert!((300..20_000).contains(&ran.took_ms), "{ran:?}");
+    // The engine notes the start a moment after the process has begun.
+    assert!((200..20_000).contains(&ran.took_ms), "{ran:?}");
     assert!(ran.output.ends_with("once exits with 0"), "{ran:?}");
     let full = api().inspect_container(&job.id, None).await.unwrap();
     let policy = full.host_config.unwrap().restart_policy.unwrap().name;
