@@ -152,7 +152,9 @@ fi
 chapter "Building flipside and a small HTTP service"
 say "$profile build; some minutes the first time, seconds after that"
 from=$SECONDS
-options=(--quiet --locked --no-default-features --bin flipside --example hello --example load)
+options=(--quiet --locked --bin flipside --example hello --example load)
+# The pointers of AWS take a while to build, and this needs none of them.
+[ -n "${FLIPSIDE_QUICKSTART_WHOLE:-}" ] || options+=(--no-default-features)
 [ "$profile" = debug ] || options+=(--release)
 (cd "$home" && exec cargo build "${options[@]}" </dev/null) &
 child=$!

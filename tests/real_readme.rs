@@ -177,12 +177,14 @@ fn every_command_does_what_it_says() {
     assert_eq!(sandbox.left(), Vec::<String>::new());
 }
 
-/// It builds where these tests were built, so nothing is built twice.
+/// It builds where these tests were built, and the same, so that nothing is built twice, or put in the
+/// place of what other tests run.
 fn quickstart(sandbox: &Sandbox) -> Command {
     let mut command = sandbox.command("bash");
     command
         .arg(root().join("examples/quickstart.sh"))
         .env("FLIPSIDE_QUICKSTART_NAME", &sandbox.service)
+        .env("FLIPSIDE_QUICKSTART_WHOLE", "1")
         .env("TMPDIR", sandbox.directory.path())
         .env_remove("FLIPSIDE_STATE")
         .env_remove("FLIPSIDE_PROXY")

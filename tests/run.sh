@@ -173,6 +173,7 @@ tests_compose() {
 step "Format" cargo fmt --check
 step "Fetch" cargo fetch --locked --quiet
 step "Lints" cargo clippy --locked --all-targets --quiet -- -D warnings
+step "Check without AWS" cargo check --locked --quiet --no-default-features --bins --examples
 step "Build" cargo build --locked --quiet --bins --examples
 step "House rules ($runner)" tests_house
 step "Documentation's examples" cargo test --locked --quiet --doc
