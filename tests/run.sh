@@ -142,7 +142,8 @@ if cargo nextest --version >/dev/null 2>&1; then
     runner=nextest
     tests_house() { cargo nextest run --locked --test it -E 'test(/^house_rules::/)'; }
     tests_fast() { cargo nextest run --locked -E 'not test(real_) and not test(/^house_rules::/)'; }
-    tests_real() { cargo nextest run --locked -E 'test(real_)'; }
+    # They wait for engines and servers more than for a processor.
+    tests_real() { cargo nextest run --locked --test-threads $(($(nproc) + 1)) -E 'test(real_)'; }
 else
     runner="cargo test"
     # No guard for each test here, so one for all of them.
