@@ -502,10 +502,7 @@ impl Pointer for Haproxy {
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
-        Err(PointerError::Failed {
-            what: format!("{} keeps no marks", self.describe()),
-            hint: None,
-        })
+        Err(PointerError::no_marks(&self.describe()))
     }
 
     async fn forget(&self, _: Fence, _: &[Release]) -> Result<(), PointerError> {

@@ -156,6 +156,15 @@ pub enum PointerError {
 }
 
 impl PointerError {
+    /// That `pointer` keeps no marks.
+    #[must_use]
+    pub fn no_marks(pointer: &str) -> Self {
+        Self::Failed {
+            what: format!("{pointer} keeps no marks"),
+            hint: None,
+        }
+    }
+
     /// That `pointer` cannot show a preview.
     #[must_use]
     pub fn no_preview(pointer: &str) -> Self {
