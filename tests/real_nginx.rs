@@ -11,6 +11,7 @@ use flipside::core::names::{Release, Slot};
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Drained, Route, Routing};
 use flipside::pointer::nginx::{Nginx as NginxPointer, NginxPlan};
+use flipside::pointer::preview::Asking;
 use flipside::pointer::{Pointer, Way};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
@@ -66,8 +67,10 @@ async fn the_contract_holds() {
 async fn a_name_of_its_own_leads_to_the_preview() {
     let nginx = Nginx::start().await;
     let plan = NginxPlan {
-        preview_header: None,
-        preview_hosts: vec!["next.shop.example".into()],
+        preview: Asking {
+            header: None,
+            hosts: vec!["next.shop.example".into()],
+        },
         hosts: vec!["shop.example".into()],
         ..nginx.plan()
     };
@@ -84,7 +87,10 @@ async fn a_name_of_its_own_leads_to_the_preview() {
         assert!(answer.ends_with(name), "{host}: {answer}");
     }
     let both = NginxPlan {
-        preview_header: Some("X-Preview: yes".into()),
+        preview: Asking {
+            header: Some("X-Preview: yes".into()),
+            ..plan.preview
+        },
         ..plan
     };
     let told = format!(

@@ -112,10 +112,9 @@ impl Nginx {
 
     /// What a request carries that takes this way.
     fn headers(&self, way: Way) -> Vec<(&str, &str)> {
-        match (way, self.plan.header(), self.plan.preview_hosts.first()) {
-            (Way::Preview, Some(header), _) => vec![header],
-            (Way::Preview, None, Some(host)) => vec![("Host", host)],
-            _ => Vec::new(),
+        match way {
+            Way::Service => Vec::new(),
+            Way::Preview => self.plan.preview.headers(),
         }
     }
 
@@ -362,23 +361,12 @@ impl Pointer for Nginx {
     }
 
     fn preview(&self) -> Option<String> {
-        let url = &self.plan.url;
-        match (self.plan.header(), self.plan.preview_hosts.first()) {
-            (Some((name, value)), _) => {
-                let host = self.plan.hosts.first();
-                let host = host.map_or(String::new(), |host| format!("-H 'Host: {host}' "));
-                Some(format!("curl {host}-H '{name}: {value}' {url}"))
-            }
-            (None, Some(host)) => Some(format!("curl -H 'Host: {host}' {url}")),
-            (None, None) => None,
-        }
+        let host = self.plan.hosts.first().map(String::as_str);
+        self.plan.preview.command(&self.plan.url, host)
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
-        Err(PointerError::Failed {
-            what: format!("{} keeps no marks", self.describe()),
-            hint: None,
-        })
+        Err(PointerError::no_marks(&self.describe()))
     }
 
     /// A write that was begun for one of them and that nginx has not read must not come true at its

@@ -96,11 +96,17 @@ fn header(text: &str) -> Option<(&str, &str)> {
 #[must_use]
 pub fn wrong(settings: &Map<String, Value>) -> Option<Wrong> {
     let text = settings.get(HEADER.name).and_then(Value::as_str)?;
-    header(text).is_none().then(|| Wrong {
+    header(text).is_none().then(|| not_plain(text))
+}
+
+/// That the header is none, or that its value means something else to the pointer.
+#[must_use]
+pub fn not_plain(text: &str) -> Wrong {
+    Wrong {
         key: HEADER.name,
         message: format!("`{text}` is not a header with a plain value"),
         help: "write a name and a word, such as `X-Preview: yes`".into(),
-    })
+    }
 }
 
 #[cfg(test)]

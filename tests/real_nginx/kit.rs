@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flipside::pointer::nginx::{Nginx as Pointer, NginxPlan};
+use flipside::pointer::preview::Asking;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -191,8 +192,10 @@ impl Nginx {
             test: self.command("test", &["-t"]),
             reload: self.command("reload", &["-s", "reload"]),
             keepalive: 32,
-            preview_header: Some("X-Preview: yes".into()),
-            preview_hosts: Vec::new(),
+            preview: Asking {
+                header: Some("X-Preview: yes".into()),
+                hosts: Vec::new(),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the include file says for a routing, and what is read from it.
 //!
-//! Pure.
+//! Pure. To write into a `String` cannot fail, so what `writeln!` answers is dropped.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use super::super::record::Record;
 use super::NginxPlan;
 use crate::core::names::{Fence, Generation, Release, Slot};
 use crate::core::routing::{FOREIGN, Route, Routing};
+use crate::core::words::hex;
 
 /// The first line, for people.
 const HEAD: &str = "# Written by flipside: a change by hand stops the next deploy. \
@@ -108,8 +109,7 @@ pub(super) fn whole(plan: &NginxPlan, record: &Record, routing: &Routing) -> Str
 
 fn sum(body: &str) -> String {
     let digest = Sha256::digest(body);
-    let half = digest.iter().take(8);
-    half.map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..8])
 }
 
 fn body(plan: &NginxPlan, routing: &Routing) -> String {
@@ -145,12 +145,12 @@ fn body(plan: &NginxPlan, routing: &Routing) -> String {
     };
     let mut maps: Vec<(String, Vec<&str>)> = Vec::new();
     if shown.is_some() {
-        if let Some((header, value)) = plan.header() {
+        if let Some((header, value)) = plan.preview.named() {
             let header = header.to_ascii_lowercase().replace('-', "_");
             maps.push((format!("$http_{header}"), vec![value]));
         }
-        if !plan.preview_hosts.is_empty() {
-            let hosts = plan.preview_hosts.iter().map(String::as_str);
+        if !plan.preview.hosts.is_empty() {
+            let hosts = plan.preview.hosts.iter().map(String::as_str);
             maps.push(("$host".to_owned(), hosts.collect()));
         }
     }
@@ -259,6 +259,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use super::super::super::preview::Asking;
     use super::*;
 
     fn plan() -> NginxPlan {
@@ -271,8 +272,10 @@ mod tests {
             test: Vec::new(),
             reload: Vec::new(),
             keepalive: 32,
-            preview_header: Some("X-Preview: yes".into()),
-            preview_hosts: vec!["next.shop.example".into()],
+            preview: Asking {
+                header: Some("X-Preview: yes".into()),
+                hosts: vec!["next.shop.example".into()],
+            },
         }
     }
 

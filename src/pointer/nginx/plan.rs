@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::super::preview::{self, Asking};
 use super::super::section::{Key, Remark, Section, Takes, Wrong};
 
 /// `pointer: {nginx: …}`.
@@ -76,20 +77,8 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Idle connections to an environment that each worker keeps. Default: 32.",
         },
-        Key {
-            name: "preview_header",
-            also: None,
-            takes: Takes::Text("a header such as `X-Preview: yes`"),
-            missing: None,
-            means: "A header with its value that leads to the candidate.",
-        },
-        Key {
-            name: "preview_hosts",
-            also: Some("preview_host"),
-            takes: Takes::Hosts,
-            missing: None,
-            means: "Host names that lead to the candidate.",
-        },
+        preview::HEADER,
+        preview::HOSTS,
     ],
     advised: &[],
     complete,
@@ -115,35 +104,13 @@ pub struct NginxPlan {
     pub reload: Vec<String>,
     /// Idle connections to an environment, for each worker.
     pub keepalive: u64,
-    /// A header with its value that leads to the candidate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preview_header: Option<String>,
-    /// Host names that do, lower case.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub preview_hosts: Vec<String>,
+    /// How those who want it ask for the preview.
+    #[serde(flatten)]
+    pub preview: Asking,
 }
 
-impl NginxPlan {
-    /// Name and value of the header that leads to the candidate.
-    pub(super) fn header(&self) -> Option<(&str, &str)> {
-        header(self.preview_header.as_deref()?)
-    }
-}
-
-/// Name and value, of letters, digits, `-`, `_` and `.` alone: nothing that nginx's own language
-/// would take for something else.
-fn header(text: &str) -> Option<(&str, &str)> {
-    let (name, value) = text.split_once(':')?;
-    let (name, value) = (name.trim(), value.trim());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let is_name = !name.is_empty() && name.bytes().all(plain);
-    let is_value = value.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && value
-            .bytes()
-            .all(|byte| plain(byte) || b"_.".contains(&byte))
-        && !["default", "hostnames", "include", "volatile"].contains(&value);
-    (is_name && is_value).then_some((name, value))
-}
+/// What the values of a `map` do not say as they stand.
+const RESERVED: [&str; 4] = ["default", "hostnames", "include", "volatile"];
 
 /// How every variable begins.
 const PREFIX: &str = "flipside_";
@@ -193,12 +160,13 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
             "write one that the service does not use itself, such as `/.flipside`",
         );
     }
-    if let Some(text) = text("preview_header").filter(|text| header(text).is_none()) {
-        wrong(
-            "preview_header",
-            format!("`{text}` is not a header with a plain value"),
-            "write a name and a word, such as `X-Preview: yes`",
-        );
+    let header = text(preview::HEADER.name);
+    let value = header
+        .and_then(|text| text.split_once(':'))
+        .map(|(_, value)| value.trim());
+    if let (Some(text), true) = (header, value.is_some_and(|value| RESERVED.contains(&value))) {
+        all.push(preview::not_plain(text).into());
     }
+    all.extend(preview::wrong(settings).map(Remark::from));
     all
 }
