@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::errors::Error;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveVolumeOptions};
@@ -65,7 +66,8 @@ pub(super) async fn tear_down(
 /// What an engine needs to catch up with what it has said: a moment, or as long as a sick disk keeps
 /// it, which is no reason to ask it 40 times a second.
 fn pauses() -> impl Iterator<Item = Duration> {
-    std::iter::successors(Some(LAG), |pause| Some((*pause * 2).min(LONGEST)))
+    let pauses = ExponentialBuilder::default().with_min_delay(LAG);
+    pauses.with_max_delay(LONGEST).without_max_times().build()
 }
 
 async fn pause(pauses: &mut impl Iterator<Item = Duration>) {
