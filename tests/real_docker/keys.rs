@@ -15,7 +15,7 @@ use flipside::core::world::{Container, ContainerState, Environment};
 use flipside::engine::{Engine, Spec};
 
 use super::{down, failure, try_up, up};
-use crate::support::docker::{Scope, api, get_soon, hello_binary, machine};
+use crate::support::docker::{Scope, api, get_soon, hello_binary, machine, until};
 use crate::support::sample::{role, role_name, set, spec, words};
 
 async fn inspected(container: &Container) -> ContainerInspectResponse {
@@ -82,7 +82,12 @@ async fn the_rarer_keys_reach_the_engine() {
     // The seventh field is the terminal that it runs on.
     let stat = file("/proc/self/stat").await;
     assert_ne!(stat.split(' ').nth(6), Some("0"), "{stat}");
-    let lines = scope.engine.logs(&container.id, 100).await.unwrap();
+    // The engine copies what a container writes after it has been written: four requests, at last.
+    let lines = until("all requests in the logs", || async {
+        let lines = scope.engine.logs(&container.id, 100).await.unwrap();
+        (lines.len() > 4).then_some(lines)
+    })
+    .await;
     let is_whole = |line: &String| line.starts_with("GET ") && line.ends_with(" 200");
     assert!(lines[1..].iter().all(is_whole), "{lines:?}");
 }

@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::{down, up};
-use crate::support::docker::{Scope, get_soon};
+use crate::support::docker::{Scope, get_soon, until};
 use crate::support::sample::{role, set, spec, words};
 
 #[tokio::test]
@@ -21,12 +21,17 @@ async fn logs_are_the_last_lines_of_both_streams() {
         get_soon(environment.endpoints()[0], path).await;
     }
     let id = &environment.containers[0].id;
+    // The engine copies what a container writes after it has been written.
+    let all = until("the last request in the logs", || async {
+        let lines = scope.engine.logs(id, 1000).await.unwrap();
+        lines.iter().any(|l| l == "GET /c 404").then_some(lines)
+    })
+    .await;
+    assert!(all[0].starts_with("listening on "), "{all:?}");
     assert_eq!(
         scope.engine.logs(id, 2).await.unwrap(),
         ["GET /b 404", "GET /c 404"]
     );
-    let all = scope.engine.logs(id, 1000).await.unwrap();
-    assert!(all[0].starts_with("listening on "), "{all:?}");
 }
 
 #[tokio::test]
