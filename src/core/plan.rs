@@ -15,10 +15,12 @@ pub use super::text::Text;
 pub use hook::{Hook, HookAct, HookRequest};
 pub use pointer::PointerPlan;
 pub use probe::{GrpcProbe, HeaderField, HttpProbe, JsonValue, Probe, ProbeKind, ProbeTls, Verify};
+pub use reach::{Reach, Slots};
 
 mod hook;
 mod pointer;
 mod probe;
+mod reach;
 
 /// A whole plan.
 #[derive(Debug, Clone, PartialEq)]

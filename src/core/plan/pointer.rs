@@ -7,6 +7,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::Reach;
+
 /// Which kind of thing sends traffic, with its settings: `{"proxy": {"listen": ":8080"}}` in labels
 /// and in the journal.
 ///
@@ -35,6 +37,15 @@ impl PointerPlan {
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         let hosts = self.settings.get("hosts").and_then(Value::as_array);
         hosts.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// How it reaches an environment: the setting `reach`, which all kinds have alike.
+    ///
+    /// # Errors
+    /// As [`PointerPlan::read`].
+    pub fn reach(&self) -> Result<Reach, serde_json::Error> {
+        let said = self.settings.get("reach");
+        said.map_or(Ok(Reach::default()), Reach::deserialize)
     }
 
     /// The settings, as their kind reads them.
