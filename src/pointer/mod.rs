@@ -33,6 +33,7 @@ pub mod record;
 #[cfg(feature = "aws")]
 pub mod route53;
 pub mod section;
+pub mod slot;
 
 use section::Section;
 
