@@ -65,7 +65,8 @@ fail() {
     exit 1
 }
 
-# run COMMAND…: a child that a signal to this script reaches at once.
+# run COMMAND…: a child that a signal to this script reaches at once. A function that ends in a
+# long command is that command (exec): else the signal would end its shell alone.
 run() {
     "$@" </dev/null &
     child=$!
@@ -140,20 +141,20 @@ done
 
 if cargo nextest --version >/dev/null 2>&1; then
     runner=nextest
-    tests_house() { cargo nextest run --locked --test it -E 'test(/^house_rules::/)'; }
-    tests_fast() { cargo nextest run --locked -E 'not test(real_) and not test(/^house_rules::/)'; }
+    tests_house() { exec cargo nextest run --locked --test it -E 'test(/^house_rules::/)'; }
+    tests_fast() { exec cargo nextest run --locked -E 'not test(real_) and not test(/^house_rules::/)'; }
     # They wait for engines and servers more than for a processor.
-    tests_real() { cargo nextest run --locked --test-threads $(($(nproc) + 1)) -E 'test(real_)'; }
+    tests_real() { exec cargo nextest run --locked --test-threads $(($(nproc) + 1)) -E 'test(real_)'; }
 else
     runner="cargo test"
     # No guard for each test here, so one for all of them.
-    tests_house() { timeout 10m cargo test --locked --test it -- house_rules::; }
+    tests_house() { exec timeout 10m cargo test --locked --test it -- house_rules::; }
     tests_fast() {
-        timeout 20m cargo test --locked --no-fail-fast --lib --bins --tests -- \
+        exec timeout 20m cargo test --locked --no-fail-fast --lib --bins --tests -- \
             --skip real_ --skip house_rules::
     }
     tests_real() {
-        timeout 35m cargo test --locked --no-fail-fast --lib --bins --tests -- \
+        exec timeout 35m cargo test --locked --no-fail-fast --lib --bins --tests -- \
             real_ --test-threads=4
     }
 fi
@@ -167,7 +168,7 @@ python_packages() {
 
 # Whole Compose files through `init` and `check`, each value of theirs accounted for.
 tests_compose() {
-    target/venv/bin/python tests/compose_corpus.py tests/compose \
+    exec target/venv/bin/python tests/compose_corpus.py tests/compose \
         --flipside "$(find target -path '*/debug/flipside' -type f | head -n 1)"
 }
 
