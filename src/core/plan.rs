@@ -73,17 +73,21 @@ pub struct Exposed {
     pub port: u16,
 }
 
-/// Where subnets are taken from.
+/// Where subnets and published ports are taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pools {
     /// Address and prefix length, `10.213.0.0/16` by default; the prefix is at most 26.
     pub networks: (std::net::Ipv4Addr, u8),
+    /// The first and the last of the host's ports at which containers are published, 20000 to 29999
+    /// by default.
+    pub ports: (u16, u16),
 }
 
 impl Default for Pools {
     fn default() -> Self {
         Self {
             networks: (std::net::Ipv4Addr::new(10, 213, 0, 0), 16),
+            ports: (20_000, 29_999),
         }
     }
 }

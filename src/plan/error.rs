@@ -61,6 +61,13 @@ impl Problem {
         }
     }
 
+    /// The same place, of which something is said.
+    #[must_use]
+    pub(super) fn saying(mut self, message: &str) -> Self {
+        self.message = printable(message);
+        self
+    }
+
     /// Adds what to write instead.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -56,6 +56,7 @@ mod ports;
 mod probes;
 mod process;
 pub mod propose;
+mod reach;
 mod read;
 mod role;
 mod schema;
@@ -117,6 +118,29 @@ pub struct Loaded {
     pub record: PlanRecord,
     /// What is worth saying and no error.
     pub notes: Vec<Note>,
+    /// Where its pointer stands: a problem that says nothing yet.
+    pointer: Problem,
+}
+
+impl Loaded {
+    /// That the plan's pointer cannot be as it is, for what the plan alone does not tell.
+    #[must_use]
+    pub fn wrong_pointer(&self, message: &str, help: &str) -> PlanError {
+        let problem = self.pointer.clone();
+        problem.saying(message).help(help).into()
+    }
+
+    /// Notes that the plan's pointer may not be meant as it is, for what the plan alone does not tell.
+    pub fn caution_pointer(&mut self, message: &str) {
+        let place = &self.pointer;
+        self.notes.push(Note {
+            file: place.file.clone(),
+            line: place.line,
+            column: place.column,
+            message: error::printable(message),
+            kind: NoteKind::Caution,
+        });
+    }
 }
 
 /// What became of every value of a plan and of its Compose files.
@@ -425,6 +449,8 @@ fn interpret(
     // What an anchor brings to several roles is said once where it is the same.
     let mut said = BTreeSet::new();
     notes.retain(|note| said.insert((rank(note), note.line, note.message.clone())));
+    let place = pointer::place(&of_plan).unwrap_or(of_plan.span);
+    let at_pointer = reader.source(place).problem(place, "");
     let loaded = match plan {
         Some(plan) if reader.problems.is_empty() => Ok(Loaded {
             plan,
@@ -440,6 +466,7 @@ fn interpret(
                 given: reader.given,
             },
             notes,
+            pointer: at_pointer,
         }),
         _ if reader.problems.is_empty() => {
             Err(Problem::at(file, 1, 1, "this plan could not be understood").into())

@@ -6,6 +6,7 @@ use super::command;
 use super::fields::Field;
 use super::nearest::nearest;
 use super::networks::is_host;
+use super::reach;
 use super::read::Reader;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -45,6 +46,24 @@ pub(super) fn pointer(reader: &mut Reader<'_>, field: Field<'_>) -> Option<Point
         );
     }
     found
+}
+
+/// Where a plan says how its pointer reaches releases, or else which kind it is.
+pub(super) fn place(root: &Node) -> Option<Span> {
+    let of = |node: &Node, name: &str| match &node.value {
+        Value::Map(entries) => {
+            let mut entries = entries.iter();
+            let found = entries.find(|(key, _)| key.text == name);
+            found.map(|(key, value)| (key.span, value.clone()))
+        }
+        _ => None,
+    };
+    let (place, pointer) = of(root, "pointer")?;
+    let Value::Map(kinds) = &pointer.value else {
+        return Some(place);
+    };
+    let (kind, settings) = kinds.first()?;
+    Some(of(settings, "reach").map_or(kind.span, |(place, _)| place))
 }
 
 fn unknown(reader: &mut Reader<'_>, place: Span, kind: &str) {
@@ -90,9 +109,20 @@ fn settings(reader: &mut Reader<'_>, section: &Section, node: &Node) -> Option<M
         given.push((key, [also.map(|(_, field)| field), own]));
     }
     let span = fields.span;
+    let said = fields.take_full(reader, "reach");
     fields.finish(reader, section.advised);
     let mut settings = Some(Map::new());
     let mut places = Vec::new();
+    match reach::reach(reader, section, said, span) {
+        None => settings = None,
+        Some(reach) => {
+            places.extend(said.map(|field| ("reach", field.key)));
+            let reach = reach.map(|reach| ("reach".to_owned(), reach));
+            settings
+                .iter_mut()
+                .for_each(|all| all.extend(reach.clone()));
+        }
+    }
     for (key, fields) in given {
         let fields: Vec<Field<'_>> = fields.into_iter().flatten().collect();
         let Some(first) = fields.first() else {

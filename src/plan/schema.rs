@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::pointer::SECTIONS;
-use crate::pointer::section::{Key, Section, Takes};
+use crate::pointer::section::{Key, ReachKind, Section, Takes};
 
 /// All but the pointers' own keys.
 const FRAME: &str = include_str!("schema.json");
@@ -28,14 +28,31 @@ fn kind(section: &Section) -> Value {
             properties.insert(name.to_owned(), value(key));
         }
     }
+    properties.insert("reach".to_owned(), reach(section.reaching.ways));
     let needed = section.keys.iter().filter(|key| key.missing.is_some());
-    let needed: Vec<&str> = needed.map(|key| key.name).collect();
+    let mut needed: Vec<&str> = needed.map(|key| key.name).collect();
+    if section.reaching.ways.first() == Some(&ReachKind::Published) {
+        needed.push("reach");
+    }
     json!({
         "description": section.means,
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
         "required": needed,
+    })
+}
+
+fn reach(ways: &[ReachKind]) -> Value {
+    let forms = ways.iter().map(|way| match way {
+        ReachKind::Container => json!({"enum": ["container"]}),
+        ReachKind::Published | ReachKind::Slot => {
+            json!({"$ref": "#/$defs/reach", "required": [way.word()]})
+        }
+    });
+    json!({
+        "description": "At which addresses the pointer finds the releases.",
+        "anyOf": forms.chain([json!({"$ref": "#/$defs/variable"})]).collect::<Vec<_>>(),
     })
 }
 

@@ -383,9 +383,44 @@ fn pools(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Pools {
     {
         pools.networks = found;
     }
-    let advice = "remove it: this version publishes no ports of containers";
-    fields.finish(reader, &[("ports", advice)]);
+    if let Some(field) = fields.take_full(reader, "ports")
+        && let Some(text) = reader.public(field.node, "a range such as `20000-29999`")
+        && let Some(found) = reader.unit(field.node, &text, "range of ports", port_range(&text))
+    {
+        pools.ports = found;
+        if found.1 >= EPHEMERAL.0 && found.0 <= EPHEMERAL.1 {
+            reader.note(
+                field.key,
+                format!(
+                    "the kernel gives ports from {} to {} to outgoing connections: one of these may be \
+                     taken when a container is started again",
+                    EPHEMERAL.0, EPHEMERAL.1
+                ),
+            );
+        }
+    }
+    fields.finish(reader, &[]);
     pools
+}
+
+/// The ports that Linux gives to outgoing connections unless it is told otherwise
+/// (`net.ipv4.ip_local_port_range`).
+const EPHEMERAL: (u16, u16) = (32_768, 60_999);
+
+fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || "write the first and the last port, such as `20000-29999`".to_owned();
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+    let (first, last) = (port(first)?, port(last)?);
+    if first == 0 {
+        return Err(wrong());
+    }
+    if first > last {
+        return Err(format!(
+            "the first port comes first: write `{last}-{first}`"
+        ));
+    }
+    Ok((first, last))
 }
 
 fn subnet(text: &str) -> Result<(std::net::Ipv4Addr, u8), String> {

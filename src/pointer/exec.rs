@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::outside::Outside;
 use super::record::{self, Due, Record};
-use super::section::{Key, Remark, Section, Takes, Wrong};
+use super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 use super::{Answer, Pointer, PointerError, Way};
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
@@ -72,6 +72,7 @@ pub const SECTION: Section = Section {
         },
     ],
     advised: &[],
+    reaching: Reaching::ANY,
     complete,
 };
 

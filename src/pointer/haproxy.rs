@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::outside::Outside;
 use super::preview::{self, Asking};
 use super::record::{self, Due, Record};
-use super::section::{Key, Remark, Section, Takes};
+use super::section::{Key, Reaching, Remark, Section, Takes};
 use super::{Answer, Pointer, PointerError, Way};
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
@@ -90,6 +90,7 @@ pub const SECTION: Section = Section {
         preview::HOSTS,
     ],
     advised: &[],
+    reaching: Reaching::ANY,
     complete: |settings| {
         preview::wrong(settings)
             .map(Remark::from)

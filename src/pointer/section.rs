@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::core::plan::Reach;
+
 /// The section of one kind.
 #[derive(Debug)]
 pub struct Section {
@@ -16,8 +18,99 @@ pub struct Section {
     pub keys: &'static [Key],
     /// Keys that somebody may look for, with what to do instead.
     pub advised: &'static [(&'static str, &'static str)],
+    /// How it reaches an environment, what its key `reach` may say.
+    pub reaching: Reaching,
     /// Fills in what was not said, and remarks on the settings taken together.
     pub complete: fn(&mut Map<String, Value>) -> Vec<Remark>,
+}
+
+/// From where a kind sends traffic, and how it can reach an environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Reaching {
+    /// From where it sends traffic.
+    pub from: Stand,
+    /// The ways it has; the first is meant where a plan does not say.
+    pub ways: &'static [ReachKind],
+    /// Why it has none of the others, and what to write instead.
+    pub beyond: (&'static str, &'static str),
+}
+
+/// From where a kind sends traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// From the engine's host, wherever that is.
+    Engine,
+    /// From the machine that flipside runs on, or one like it.
+    Here,
+    /// From anywhere: from where users are, or from a service's network.
+    Anywhere,
+}
+
+/// A way to reach an environment, without its addresses: see [`crate::core::plan::Reach`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReachKind {
+    /// At the containers' own addresses.
+    Container,
+    /// At an address of the engine's host, at published ports.
+    Published,
+    /// At the address of its slot.
+    Slot,
+}
+
+impl ReachKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Container, Self::Published, Self::Slot];
+
+    /// That of a plan.
+    #[must_use]
+    pub fn of(reach: Reach) -> Self {
+        match reach {
+            Reach::Container => Self::Container,
+            Reach::Published(_) => Self::Published,
+            Reach::Slot(_) => Self::Slot,
+        }
+    }
+
+    /// The word for it, in plans.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Published => "published",
+            Self::Slot => "slot",
+        }
+    }
+
+    /// How a plan says it.
+    #[must_use]
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Container => "`reach: container`",
+            Self::Published => {
+                "`reach: {published: 192.0.2.7}`, with an address of the engine's host"
+            }
+            Self::Slot => "`reach: {slot: {blue: \"192.0.2.10:443\", green: \"192.0.2.11:443\"}}`",
+        }
+    }
+}
+
+impl Reaching {
+    /// What sends traffic from a machine of its owner's, and can be told any address.
+    pub const ANY: Self = Self {
+        from: Stand::Here,
+        ways: &ReachKind::ALL,
+        beyond: ("", ""),
+    };
+
+    /// A name in DNS, which says where an address is and nothing of ports.
+    pub const NAME: Self = Self {
+        from: Stand::Anywhere,
+        ways: &[ReachKind::Container, ReachKind::Slot],
+        beyond: (
+            "a name has no port, and each release is published at ports of its own",
+            "give each slot an address: `reach: {slot: {blue: \"192.0.2.10:443\", green: \"192.0.2.11:443\"}}`",
+        ),
+    };
 }
 
 /// One key of a section.

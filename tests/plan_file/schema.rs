@@ -143,6 +143,11 @@ const PLACES: &[(&str, &str)] = &[
         "/$defs/role/properties/ulimits/additionalProperties/anyOf/1",
         "web: {ulimits: {nofile: {STRANGE: 1}}}",
     ),
+    ("/$defs/reach", "pointer: {exec: {reach: {STRANGE: 1}}}"),
+    (
+        "/$defs/reach/properties/slot",
+        "pointer: {exec: {reach: {slot: {STRANGE: 1}}}}",
+    ),
     ("/properties/hooks", "hooks: {STRANGE: 1}"),
     (
         "/$defs/hook",

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::aws::{self, AwsPlan};
-use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::super::section::{Key, ReachKind, Reaching, Remark, Section, Stand, Takes, Wrong};
 use crate::core::names::Millis;
 
 /// How long targets may take to become healthy, where a plan does not say.
@@ -51,8 +51,8 @@ pub const SECTION: Section = Section {
             also: None,
             takes: Takes::Text("an instance or an address such as `i-0abc` or `10.0.0.7`"),
             missing: None,
-            means: "The engine's host as targets name it: an instance, for groups of that type, or \
-                    an address; by default the address at which the release answers.",
+            means: "The engine's host as targets name it, where that is not the address of `reach`: \
+                    an instance, for groups of that type, or an address.",
         },
         Key {
             name: "healthy",
@@ -83,6 +83,11 @@ pub const SECTION: Section = Section {
         aws::ENDPOINT,
     ],
     advised: &[],
+    reaching: Reaching {
+        from: Stand::Anywhere,
+        ways: &[ReachKind::Published, ReachKind::Container, ReachKind::Slot],
+        beyond: ("", ""),
+    },
     complete,
 };
 
@@ -163,6 +168,15 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
+    let is_container = settings.get("reach").and_then(Value::as_str) == Some("container");
+    if settings.contains_key("target") && is_container {
+        wrong(
+            "target",
+            "`target` is the host of published ports, and the containers' own addresses are not its"
+                .into(),
+            "remove it, or write `reach: {published: ADDRESS}`",
+        );
+    }
     let rule = said("rule");
     if Place::of(rule).is_none() {
         wrong(

@@ -1,11 +1,13 @@
 //! What is true of the settings of every kind that gives a name in DNS what it sends traffic to.
 
 use reqwest::Url;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::section::{Remark, Wrong};
+use super::super::section::{ReachKind, Remark, Wrong};
 use super::sets::name;
 use crate::core::names::Millis;
+use crate::core::plan::Reach;
 
 /// A TTL above which a rollback is slow.
 const SLOW: Millis = 60_000;
@@ -29,6 +31,26 @@ pub fn names(settings: &Map<String, Value>, keys: &[&'static str]) -> Vec<Remark
         })
     };
     keys.iter().filter_map(wrong).map(Remark::Wrong).collect()
+}
+
+/// A remark on slots' addresses that a name cannot tell apart.
+pub fn reach(settings: &Map<String, Value>) -> Option<Remark> {
+    let said = settings.get("reach")?;
+    let Ok(Reach::Slot(slots)) = Reach::deserialize(said) else {
+        return None;
+    };
+    let message = if slots.blue.ip() == slots.green.ip() {
+        "a name has no port, so the slots cannot share an address"
+    } else if slots.blue.port() != slots.green.port() {
+        "a name has no port, so both slots must have the same"
+    } else {
+        return None;
+    };
+    Some(Remark::Wrong(Wrong {
+        key: "reach",
+        message: message.into(),
+        help: format!("write {}", ReachKind::Slot.example()),
+    }))
 }
 
 /// Remarks on the names of slots, which are there where they are `wanted`, by `what` it names.

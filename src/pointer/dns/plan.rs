@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::authority::servers::plain;
 use super::super::authority::{checks, sets};
-use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 use super::Kind;
 use crate::core::names::Millis;
 
@@ -108,6 +108,7 @@ pub const SECTION: Section = Section {
         "key",
         "write `key_file: PATH` or `key_variable: NAME`: a key does not stand in a plan",
     )],
+    reaching: Reaching::NAME,
     complete,
 };
 
@@ -152,6 +153,7 @@ impl DnsPlan {
 
 fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     let mut remarks = checks::names(settings, &["zone", "name", "blue", "green"]);
+    remarks.extend(checks::reach(settings));
     let mut wrong = |key, message: String, help: String| {
         remarks.push(Remark::Wrong(Wrong { key, message, help }));
     };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::super::section::{Key, ReachKind, Reaching, Remark, Section, Stand, Takes, Wrong};
 use super::rules::Listener;
 
 /// `pointer: {nftables: …}`.
@@ -74,6 +74,15 @@ pub const SECTION: Section = Section {
         },
     ],
     advised: &[],
+    reaching: Reaching {
+        from: Stand::Here,
+        ways: &[ReachKind::Container],
+        beyond: (
+            "behind a published port or a slot stands a relay, which takes the client's address away \
+             and the kernel's speed with it",
+            "remove the line: the kernel of the engine's host leads straight to the containers",
+        ),
+    },
     complete,
 };
 

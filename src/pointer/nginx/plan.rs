@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::preview::{self, Asking};
-use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 
 /// `pointer: {nginx: …}`.
 pub const SECTION: Section = Section {
@@ -81,6 +81,7 @@ pub const SECTION: Section = Section {
         preview::HOSTS,
     ],
     advised: &[],
+    reaching: Reaching::ANY,
     complete,
 };
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::authority::checks;
 use super::super::aws::{self, AwsPlan};
-use super::super::section::{Key, Remark, Section, Takes, Wrong};
+use super::super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 use super::Kind;
 use crate::core::names::Millis;
 
@@ -98,6 +98,7 @@ pub const SECTION: Section = Section {
             "shares are the strategy's, and `deploy` gives them to the slots",
         ),
     ],
+    reaching: Reaching::NAME,
     complete,
 };
 
@@ -134,6 +135,7 @@ pub struct Route53Plan {
 
 fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     let mut remarks = checks::names(settings, &["name", "blue", "green"]);
+    remarks.extend(checks::reach(settings));
     let text = |key: &str| checks::text(settings, key);
     for key in ["zone", "alias_zone"] {
         if let Some(text) = text(key).filter(|text| !is_id(text)) {
