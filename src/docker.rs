@@ -101,10 +101,16 @@ impl Client {
         &self.endpoint.address
     }
 
+    /// Which engine, and how it is reached.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Whether the engine shares this machine's kernel, as far as its address tells.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self.endpoint.way, Way::Unix(_))
+        self.endpoint.is_local()
     }
 
     /// The API version spoken, as major and minor.
@@ -179,6 +185,13 @@ pub(crate) fn way_out(said: &str) -> Option<String> {
         return Some(format!(
             "make it on the engine's host (mkdir -p {path}), or bind a path that is there"
         ));
+    }
+    if said.contains("port is already allocated") || said.contains("bind: address already in use") {
+        return Some(
+            "see what holds that port on the engine's host (`docker ps` there, or `ss -ltnp`), and \
+             end it"
+                .into(),
+        );
     }
     let mend = "make room on the engine's disk: `docker system df` shows what takes it, and \
                 `flipside prune` removes what no release needs";

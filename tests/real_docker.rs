@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::real_verbs::kit::docker;
 use crate::support::docker::Scope;
 use crate::support::engine_contract::{self, Compose, Fixture};
-use crate::support::{shared_contract, sleep_contract};
+use crate::support::{ports_contract, shared_contract, sleep_contract};
 use flipside::core::plan::ImageSource;
 
 fn missing() -> ImageSource {
@@ -82,6 +82,13 @@ contract! {
 }
 
 contract! {
+    ports_contract:
+    exposed_replicas_are_published_where_the_pointer_needs_it
+    a_published_port_is_kept_over_sleep
+    what_has_no_port_left_is_refused_with_a_way_out
+}
+
+contract! {
     sleep_contract:
     what_is_gone_neither_sleeps_nor_wakes
     asleep_twice_is_asleep_once_and_so_is_awake
@@ -108,6 +115,7 @@ mod images;
 mod jobs;
 mod keys;
 mod pools;
+mod ports;
 mod stand_up;
 mod talk;
 mod trouble;

@@ -1,12 +1,12 @@
 //! What really exists, as engine and pointer tell it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::names::{Millis, Release, RoleName, Slot};
-use super::plan::{Exposed, PointerPlan, Policy, Probe, Run};
+use super::plan::{Exposed, PointerPlan, Policy, Probe, Reach, Run};
 use super::routing::{Marks, Routing};
 use super::sharing::Sharing;
 
@@ -77,6 +77,9 @@ pub struct Container {
     pub image_id: String,
     /// Its address on the environment's own network.
     pub address: Option<IpAddr>,
+    /// The port of the engine's host that leads to its exposed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<u16>,
     /// What it does.
     pub state: ContainerState,
     /// What its HEALTHCHECK said last.
@@ -159,19 +162,27 @@ impl Cost {
 }
 
 impl Environment {
-    /// Where its exposed replicas answer, in replica order.
+    /// Where the pointer finds its exposed replicas, in replica order: at their own addresses, or at
+    /// the ports at which they are published. None where a newer version's way to reach them is not
+    /// understood.
     #[must_use]
-    pub fn endpoints(&self) -> Vec<std::net::SocketAddr> {
+    pub fn endpoints(&self) -> Vec<SocketAddr> {
         let exposed = &self.labels.exposed;
+        let Ok(reach) = self.labels.pointer.reach() else {
+            return Vec::new();
+        };
+        let at = |container: &Container| -> Option<SocketAddr> {
+            Some(match reach {
+                Reach::Published(host) => (host, container.published?).into(),
+                Reach::Container | Reach::Slot(_) => (container.address?, exposed.port).into(),
+            })
+        };
         let replicas = self.containers.iter().filter(|c| c.role == exposed.role);
         let mut found: Vec<_> = replicas
-            .filter_map(|c| Some((c.replica, c.address?)))
+            .filter_map(|container| Some((container.replica, at(container)?)))
             .collect();
         found.sort_unstable();
-        found
-            .into_iter()
-            .map(|(_, address)| (address, exposed.port).into())
-            .collect()
+        found.into_iter().map(|(_, at)| at).collect()
     }
 
     /// Whether every container it should have is there, and all that run whether it is live or not

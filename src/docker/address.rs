@@ -45,6 +45,14 @@ pub enum Way {
     Ssh,
 }
 
+impl Endpoint {
+    /// Whether the engine shares this machine's kernel, as far as its address tells.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.way, Way::Unix(_))
+    }
+}
+
 /// What of the process's surroundings decides.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {

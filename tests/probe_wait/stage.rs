@@ -173,6 +173,7 @@ pub(super) fn container(name: &str, replica: u32) -> Container {
         run: Run::Always,
         image_id: "sha256:0".into(),
         address: Some(format!("10.0.0.{replica}").parse().unwrap()),
+        published: None,
         state: ContainerState::Running,
         health: Health::None,
     }

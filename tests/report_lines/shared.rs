@@ -224,6 +224,7 @@ fn standing(name: &str, state: ContainerState, health: Health, owner: Owner) -> 
             run: Run::Shared,
             image_id: "sha256:11".into(),
             address: None,
+            published: None,
             state,
             health,
         },

@@ -78,6 +78,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     live_only_roles_are_made_and_not_started(fixture).await;
     workers_come_to_work_and_to_rest(fixture).await;
     workers_of_two_releases_never_run_at_once(fixture).await;
+    super::ports_contract::all(fixture).await;
     super::sleep_contract::all(fixture).await;
     super::shared_contract::all(fixture).await;
 }

@@ -173,6 +173,7 @@ fn container(replica: u32, state: ContainerState, health: Health) -> Container {
         run: Run::Always,
         image_id: "sha256:aa".into(),
         address: Some(std::net::Ipv4Addr::new(10, 213, 0, 2).into()),
+        published: None,
         state,
         health,
     }

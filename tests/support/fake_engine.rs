@@ -135,6 +135,7 @@ impl Engine for FakeEngine {
         if let Some(why) = lock(&self.world).refuses(&spec.plan) {
             return Err(failed(why));
         }
+        lock(&self.world).lacks_ports(spec)?;
         let rivals = lock(&self.world).rivals(&spec.plan.service, Some(&spec.plan));
         if let Some(rival) = rivals.first() {
             return Err(EngineError::Failed(rival.refusal()));

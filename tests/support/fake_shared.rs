@@ -138,6 +138,7 @@ impl FakeWorld {
                 .cloned()
                 .unwrap_or_else(|| format!("sha256:{name}-shared")),
             address: Some([10, 213, 255, 2].into()),
+            published: None,
             state: ContainerState::Running,
             health: Health::None,
         };
@@ -167,6 +168,7 @@ impl FakeWorld {
             run: Run::Shared,
             image_id: format!("sha256:{image}"),
             address: None,
+            published: None,
             state: ContainerState::Running,
             health: Health::None,
         };

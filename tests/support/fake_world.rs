@@ -472,6 +472,7 @@ impl FakeWorld {
         // Jobs first: what waits for them comes when they are done.
         wanted.sort_by_key(|(_, run, _)| *run != Run::Once);
         let created = self.now();
+        let ports = self.free_ports(spec);
         let made = self.environments.entry(key).or_insert_with(|| {
             let environment = Environment {
                 release: spec.release,
@@ -484,6 +485,7 @@ impl FakeWorld {
             };
             (environment, vec![])
         });
+        let mut ports = ports.into_iter().peekable();
         let mut left = limit;
         for ((role, run, replica), host) in wanted.into_iter().zip(2u8..) {
             let jobs = made.1.iter().filter(|c| c.fixed.run == Run::Once);
@@ -512,6 +514,7 @@ impl FakeWorld {
                         .cloned()
                         .unwrap_or_else(|| format!("sha256:{role}")),
                     address: Some(IpAddr::V4(Ipv4Addr::new(10, 213, subnet, host))),
+                    published: ports.next_if(|(of, _)| *of == *role).map(|(_, port)| port),
                     state: ContainerState::Running,
                     health: Health::None,
                 },

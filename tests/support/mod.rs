@@ -12,6 +12,7 @@ pub mod facts;
 pub mod fake_compose;
 pub mod fake_engine;
 pub mod fake_pointer;
+mod fake_ports;
 pub mod fake_shared;
 pub mod fake_sleep;
 pub mod fake_workers;
@@ -20,7 +21,9 @@ pub mod faults;
 pub mod faulty_store;
 pub mod hooks;
 pub mod moto;
+pub mod over_tcp;
 pub mod pointer_contract;
+pub mod ports_contract;
 #[cfg(feature = "aws")]
 pub mod route53;
 pub mod sample;

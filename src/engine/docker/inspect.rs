@@ -205,6 +205,7 @@ fn summary(
         run: names::run(labels),
         image_id: container.image_id.clone().unwrap_or_default(),
         address: networks.and_then(|all| all.get(network)).and_then(address),
+        published: names::published(labels),
         state: listed_state(container.state.as_ref(), status),
         health: listed_health(status),
     }
@@ -292,6 +293,7 @@ pub(super) fn full(answer: ContainerInspectResponse) -> Container {
         run: names::run(&labels),
         image_id: answer.image.unwrap_or_default(),
         address: endpoint.as_ref().and_then(address),
+        published: names::published(&labels),
         state: match state.status {
             Some(S::CREATED) => ContainerState::Created,
             Some(S::RUNNING) => ContainerState::Running,

@@ -46,6 +46,7 @@ mod once;
 mod order;
 mod platform;
 mod prepare;
+mod publish;
 mod shared;
 mod sleep;
 mod stand_up;

@@ -23,6 +23,8 @@ pub(super) const KIND: &str = "flipside.kind";
 pub(super) const OPENED_WITH: &str = "flipside.opened_with";
 /// When a container runs; only of those that do not always.
 pub(super) const RUN: &str = "flipside.run";
+/// The port of the host at which a container is published; only of those that are.
+pub(super) const PUBLISHED: &str = "flipside.published";
 /// The Compose project from whose files an environment comes.
 pub(super) const PROJECT: &str = "flipside.project";
 /// What a container is started after: `db:healthy cache:started`.
@@ -226,6 +228,12 @@ pub(super) fn role(labels: &HashMap<String, String>) -> (RoleName, u32) {
         (Some(role), None) => (role, 0),
         (None, _) => (unknown_role(), 0),
     }
+}
+
+/// The port of the host at which a container is published, whether it runs or not: the engine lists
+/// only those of containers that run.
+pub(super) fn published(labels: &HashMap<String, String>) -> Option<u16> {
+    labels.get(PUBLISHED)?.parse().ok()
 }
 
 /// When a container's role runs; of what does not say so, always.

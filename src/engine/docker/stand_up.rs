@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, Network};
-use bollard::query_parameters::CreateContainerOptions;
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, Network};
+use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
 use futures_util::future::try_join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::try_join;
@@ -19,6 +19,8 @@ use super::files::{self, Filling};
 use super::inspect;
 use super::network::{self, Own, Unasked};
 use super::order::{self, roles};
+use super::publish::{self, Publishing, Refusal};
+use super::tear_down::gone;
 use super::{Docker, LAG, health, hook, names, once, shared};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
@@ -52,6 +54,8 @@ struct Work<'a> {
     engine: &'a Docker,
     spec: &'a Spec,
     sink: &'a dyn Sink,
+    /// Where the exposed replicas are published, where they are.
+    publishing: Option<Publishing>,
     creating: Semaphore,
     starting: Semaphore,
     stages: BTreeMap<&'a RoleName, watch::Sender<Stage>>,
@@ -76,15 +80,17 @@ pub(super) async fn stand_up(
         .map_err(acted)?;
     let total = roles(plan).map(|(_, role)| role.replicas).sum();
     let filters = names::filter(&plan.service, Some(release));
-    let (there, networks) = try_join!(
+    let (there, networks, publishing) = try_join!(
         inspect::containers(engine, filters),
         network::list(&engine.client),
+        Publishing::of(engine, spec),
     )?;
     let at_a_time = at_a_time(engine.client.is_local(), available_parallelism().ok());
     let work = Work {
         engine,
         spec,
         sink,
+        publishing,
         creating: Semaphore::new(at_a_time),
         starting: Semaphore::new(at_a_time),
         stages: roles(plan)
@@ -241,10 +247,7 @@ impl<'a> Work<'a> {
         }
         match state {
             Some(S::RUNNING | S::RESTARTING | S::PAUSED | S::EXITED) => {}
-            _ => {
-                self.create(wanted, &name).await?;
-                equip(self.engine, self.spec, wanted.role, &name).await?;
-            }
+            _ => self.make(wanted, &name, labels).await?,
         }
         let runs = matches!(state, Some(S::RUNNING | S::RESTARTING | S::PAUSED));
         match wanted.role.run {
@@ -262,7 +265,9 @@ impl<'a> Work<'a> {
             // Started after the switch.
             Run::LiveOnly => {}
             Run::Always | Run::Shared | Run::Never if runs => {}
-            Run::Always | Run::Shared | Run::Never => self.start_in_turn(wanted, &name).await?,
+            Run::Always | Run::Shared | Run::Never => {
+                self.start_published(wanted, &name, state).await?;
+            }
         }
         let done = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.sink.progress(Progress::Start {
@@ -281,15 +286,83 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn create(&self, wanted: &Wanted<'_>, name: &str) -> Result<(), EngineError> {
+    /// Where a container is published, if it is.
+    fn publishing(&self, wanted: &Wanted<'_>) -> Option<&Publishing> {
+        let publishing = self.publishing.as_ref();
+        publishing.filter(|publishing| publishing.is_of(wanted.name))
+    }
+
+    /// Creates a container with all that it needs for its start. One that is there, with these
+    /// `labels`, keeps its port.
+    async fn make(
+        &self,
+        wanted: &Wanted<'_>,
+        name: &str,
+        labels: Option<&HashMap<String, String>>,
+    ) -> Result<(), EngineError> {
+        let mut body = wanted.body();
+        keep_host_name(self.spec, wanted, &mut body);
+        if let Some(publishing) = self.publishing(wanted) {
+            let port = match labels.and_then(names::published) {
+                Some(port) => port,
+                None => publishing.choose(name)?,
+            };
+            publishing.publish(port, &mut body);
+        }
+        self.create(wanted, name, body).await?;
+        equip(self.engine, self.spec, wanted.role, name).await
+    }
+
+    /// Starts one that goes on running. Where something else holds the port that was chosen for it, it
+    /// is made anew with another one, which it may be as long as it has never run.
+    async fn start_published(
+        &self,
+        wanted: &Wanted<'_>,
+        name: &str,
+        state: Option<&ContainerSummaryStateEnum>,
+    ) -> Result<(), EngineError> {
+        let has_run = state == Some(&ContainerSummaryStateEnum::EXITED);
+        let mut tries = 1;
+        loop {
+            let started = self.start_in_turn(wanted, name).await;
+            let (Err(EngineError::Failed(failure)), Some(publishing), false) =
+                (&started, self.publishing(wanted), has_run)
+            else {
+                return started;
+            };
+            match Refusal::of(&failure.what) {
+                None => return started,
+                Some(Refusal::NoSuchAddress) => return Err(publishing.no_such_address(name)),
+                Some(Refusal::Held) if tries == publish::TRIES => {
+                    return Err(publishing.none_left(name));
+                }
+                Some(Refusal::Held) => {}
+            }
+            tries += 1;
+            let client = &self.engine.client;
+            let options = RemoveContainerOptions {
+                force: true,
+                v: true,
+                ..RemoveContainerOptions::default()
+            };
+            let removed = client.docker.remove_container(name, Some(options)).await;
+            gone(client, removed)?;
+            self.make(wanted, name, None).await?;
+        }
+    }
+
+    async fn create(
+        &self,
+        wanted: &Wanted<'_>,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<(), EngineError> {
         let client = &self.engine.client;
         let _turn = self.creating.acquire().await.map_err(closed)?;
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
             platform: wanted.role.platform.clone().unwrap_or_default(),
         };
-        let mut body = wanted.body();
-        keep_host_name(self.spec, wanted, &mut body);
         loop {
             let created = client
                 .docker
