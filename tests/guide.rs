@@ -228,7 +228,9 @@ fn plans_are_accepted_and_their_defaults_are_the_programs() {
     let whole = blocks("plan").next().unwrap();
     let kinds = SECTIONS.iter().map(|section| section.kind);
     let kinds = kinds.filter(|kind| *kind != "proxy");
-    let pages = ["plan", "standby", "hooks"].into_iter().chain(kinds);
+    let pages = ["plan", "standby", "hooks", "reach"]
+        .into_iter()
+        .chain(kinds);
     let parts = pages.flat_map(blocks);
     for part in parts {
         // What a page shows of a plan stands in for the whole plan's.

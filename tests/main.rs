@@ -30,6 +30,7 @@ mod real_haproxy;
 mod real_nftables;
 mod real_nginx;
 mod real_pointer;
+mod real_published;
 mod real_readme;
 #[cfg(feature = "aws")]
 mod real_route53;

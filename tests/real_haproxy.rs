@@ -13,11 +13,10 @@ use flipside::core::names::Release;
 use flipside::core::progress::Silent;
 use flipside::pointer::Way;
 
-use tokio::net::{TcpListener, UnixStream};
-
 use crate::real_crash::kit::{Settings, Stage};
 use crate::support::backends::named;
 use crate::support::docker;
+use crate::support::over_tcp::OverTcp;
 use crate::support::pointer_contract::{self, Fixture};
 use kit::{Config, Haproxy};
 
@@ -142,31 +141,21 @@ async fn a_service_that_stood_there_is_adopted_and_gone_back_to() {
 async fn an_engine_elsewhere_is_out_of_its_reach() {
     let stage = Stage::new().await;
     let haproxy = Haproxy::start().await;
-    let engine = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("tcp://{}", engine.local_addr().unwrap());
-    let relay = tokio::spawn(async move {
-        while let Ok((mut near, _)) = engine.accept().await {
-            tokio::spawn(async move {
-                let mut far = UnixStream::connect(docker::socket()).await.unwrap();
-                // Whoever is done first ends it.
-                tokio::io::copy_bidirectional(&mut near, &mut far)
-                    .await
-                    .ok();
-            });
-        }
-    });
+    let engine = OverTcp::to(docker::socket()).await;
     let settings = Settings {
         pointer: Some(haproxy.section()),
         ..Settings::default()
     };
     stage.write_plan("1", &settings);
-    let refused = stage.run(&["deploy", "--engine", &address]).await;
-    refused.ends(4);
-    let says = |words| assert!(refused.talk.contains(words), "{}", refused.talk);
-    says("reached from the engine's host alone");
-    says("let the embedded proxy there be the pointer");
+    for verb in ["check", "deploy"] {
+        let refused = stage.run(&[verb, "--engine", &engine.address]).await;
+        refused.ends(2);
+        let says = |words| assert!(refused.talk.contains(words), "{}", refused.talk);
+        says("reached from the engine's host alone");
+        says("`reach: {published: 192.0.2.7}`");
+        says("let the embedded proxy there be the pointer");
+    }
     assert!(!haproxy.plan().state.exists());
-    relay.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

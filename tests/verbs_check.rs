@@ -62,6 +62,67 @@ fn every_value_is_told_with_its_file_line_and_path() {
     assert!(said.out.starts_with(&lines.concat()), "{}", said.out);
 }
 
+/// A plan whose pointer is of this kind.
+fn pointed(pointer: &str) -> String {
+    PLAN.replace("{proxy: {listen: \":8080\"}}", pointer)
+        .replace(
+            "compose: compose.yaml\nservices: {db: {run: never}}",
+            "services: {web: {image: 'a:1'}}",
+        )
+}
+
+const HAPROXY: &str =
+    "socket: /run/a.sock, backend: shop, state: /run/shop.state, url: 'http://127.0.0.1'";
+
+/// Whether an engine is elsewhere is told by its address: it need not be up.
+#[test]
+fn what_a_pointer_cannot_reach_is_refused_with_the_ways_out() {
+    let haproxy = pointed(&format!("{{haproxy: {{{HAPROXY}}}}}"));
+    let dir = directory(&[("flipside.yaml", haproxy.as_bytes())]);
+    run(dir.path(), &["check"]).is(0, &["flipside.yaml is good"]);
+    let away = ["check", "--engine", "tcp://192.0.2.1:2375"];
+    let says = [
+        "flipside.yaml:5:",
+        "reached from the engine's host alone, and the engine is tcp://192.0.2.1:2375",
+        "`reach: {published: 192.0.2.7}`",
+        "run flipside on that host",
+        "pointer: {proxy: {listen: \":8080\"}}",
+    ];
+    run(dir.path(), &away).is(2, &says);
+    let dry = ["deploy", "--dry-run", "--engine", "tcp://192.0.2.1:2375"];
+    run(dir.path(), &dry).is(2, &says);
+    // The plan's own engine is the one that counts.
+    let own = format!("{haproxy}engine: ssh://ann@edge.example\n");
+    let dir = directory(&[("flipside.yaml", own.as_bytes())]);
+    run(dir.path(), &["check"]).is(2, &["and the engine is ssh://ann@edge.example"]);
+    let own = format!("{haproxy}engine: unix:///run/other.sock\n");
+    let dir = directory(&[("flipside.yaml", own.as_bytes())]);
+    run(dir.path(), &away).is(0, &["is good"]);
+
+    let reached = pointed(&format!(
+        "{{haproxy: {{{HAPROXY}, reach: {{published: 192.0.2.7}}}}}}"
+    ));
+    let dir = directory(&[("flipside.yaml", reached.as_bytes())]);
+    run(dir.path(), &away).is(0, &["is good"]);
+    let proxy = pointed("{proxy: {listen: ':80'}}");
+    let dir = directory(&[("flipside.yaml", proxy.as_bytes())]);
+    run(dir.path(), &away).is(0, &["is good"]);
+
+    let kernel =
+        "{nftables: {table: flipside_shop, listen: '192.0.2.7:80', url: 'http://192.0.2.7'}}";
+    let dir = directory(&[("flipside.yaml", pointed(kernel).as_bytes())]);
+    let said = run(dir.path(), &away);
+    said.is(2, &["hint: run flipside on that host"]);
+    assert!(!said.err.contains("published:"), "{}", said.err);
+
+    let name =
+        "{dns: {server: 192.0.2.1, zone: example.org, name: shop.example.org, key_file: a.key}}";
+    let dir = directory(&[("flipside.yaml", pointed(name).as_bytes())]);
+    let said = run(dir.path(), &away);
+    said.is(0, &["only where a network is routed to that host"]);
+    assert!(!run(dir.path(), &["check"]).err.contains("routed"));
+}
+
 #[test]
 fn they_are_told_where_something_is_wrong_too_and_as_json() {
     let wrong = COMPOSE.replace("container_name", "contaner_name");

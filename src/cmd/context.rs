@@ -18,12 +18,13 @@ use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
 use crate::plan::{self, Accounted, Entry, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
-use crate::pointer::proxy::{Newer, ProxyPointer};
+use crate::pointer::proxy::{Newer, Probing, ProxyPointer};
 use crate::pointer::{self, Pointer, PointerError};
 use crate::probe::Vantage;
 use crate::report::Report;
 
 use super::operator::{Operator, Reload, Reread, Runs, of_journal, within};
+use super::reach::{self, Beyond};
 
 /// What stands for a key where no digest is kept.
 pub(super) const NO_KEY: [u8; 32] = [0; 32];
@@ -83,15 +84,30 @@ impl Context {
     ) -> Result<Loaded, Error> {
         // The key is made only for a plan that is good: a bad one leaves nothing behind.
         let mut loaded = read_plan(args, &NO_KEY)?;
+        let beyond = self.beyond(&loaded.plan);
+        if let Some(Beyond::Out { what, help }) = &beyond {
+            return Err(refused(loaded.wrong_pointer(what, help)));
+        }
         if digests == Digests::Kept {
             let key = digest_key(self.common.state.clone()).await?;
             if !(loaded.record.secrets.is_empty() && loaded.record.files.is_empty()) {
                 loaded = read_plan(args, &key)?;
             }
         }
+        if let Some(Beyond::Perhaps { what }) = beyond {
+            loaded.caution_pointer(&what);
+        }
         self.tell_notes(&loaded.notes, told);
         self.service.get_or_init(|| loaded.plan.service.clone());
         Ok(loaded)
+    }
+
+    /// What stands between a plan's pointer and its engine. An address that is none is told by whoever
+    /// needs the engine.
+    fn beyond(&self, plan: &Plan) -> Option<Beyond> {
+        let address = plan.engine.as_deref().or(self.common.engine.as_deref());
+        let engine = docker::address::choose(address, &docker::Surroundings::read()).ok()?;
+        reach::beyond(&plan.pointer, &engine)
     }
 
     fn tell_notes(&self, notes: &[Note], told: Told) {
@@ -214,7 +230,9 @@ impl Context {
         })
     }
 
-    /// The pointer, and the place from which addresses are checked.
+    /// The pointer, and the place from which addresses are checked: the embedded proxy where it is the
+    /// pointer; else this machine, where the engine's containers are reached from it; else a proxy
+    /// there, which is started for that alone.
     fn ways(
         &self,
         client: &docker::Client,
@@ -226,10 +244,19 @@ impl Context {
         if let (Some(plan), None) = (plan, embedded) {
             let of_pointer = |error| Error::of_pointer(service.as_str(), error, Touched::Nothing);
             let opened = pointer::open(service, plan).map_err(of_pointer)?;
-            if !client.is_local() {
-                return Err(of_pointer(out_of_its_reach(&plan.kind, client.address())));
+            if let Some(Beyond::Out { what, help }) = reach::beyond(plan, client.endpoint()) {
+                let hint = Some(help);
+                return Err(of_pointer(PointerError::Failed { what, hint }));
             }
-            return Ok((opened, Arc::new(crate::probe::Here)));
+            let vantage: Arc<dyn Vantage> = match client.is_local() {
+                true => Arc::new(crate::probe::Here),
+                false => {
+                    let (common, client) = (&self.common, client.clone());
+                    let proxy = super::proxy::options(common, client, service.clone(), None, newer);
+                    Arc::new(Probing::new(proxy))
+                }
+            };
+            return Ok((opened, vantage));
         }
         let plan = embedded.map(PointerPlan::read).transpose();
         let plan = plan.map_err(|error| Error::Bug {
@@ -388,21 +415,6 @@ impl Context {
                 touched: Touched::Nothing,
             })?;
         Ok(line.trim().to_owned())
-    }
-}
-
-/// That the addresses of containers on `engine` are of that host alone.
-fn out_of_its_reach(kind: &str, engine: &str) -> PointerError {
-    PointerError::Failed {
-        what: format!(
-            "a pointer `{kind}` sends traffic to the containers' own addresses, which are reached \
-             from the engine's host alone, and the engine is {engine}"
-        ),
-        hint: Some(
-            "run flipside on that host, or let the embedded proxy there be the pointer: \
-             `pointer: {proxy: {listen: \":8080\"}}`"
-                .into(),
-        ),
     }
 }
 

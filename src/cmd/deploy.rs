@@ -12,8 +12,9 @@ use crate::core::workers::{self, Foretold};
 use crate::core::world::World;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
-use crate::perform::free_slot;
+use crate::perform::{bounded, free_slot};
 use crate::pointer::PointerError;
+use crate::probe::VantageError;
 
 use super::context::{Context, Digests, Told};
 use super::hooks::told;
@@ -100,6 +101,8 @@ pub async fn deploy(
     }
     let ready = operator.pointer.ready(operator.report.as_ref()).await;
     ready.map_err(|error| of_pointer(operator, error))?;
+    let begun = bounded::begin(operator.vantage.as_ref(), operator.report.as_ref()).await;
+    begun.map_err(of_vantage)?;
     let mut held = operator.acquire(async || operator.floor().await).await?;
     let ended = while_held(operator, plan, record, terms, &mut held).await;
     operator.let_go(held).await;
@@ -191,6 +194,20 @@ async fn foresee(operator: &Operator, plan: &Plan) -> Result<Foreseen, Error> {
     let had = operator.pointer.foresee().await;
     had.map_err(|error| of_pointer(operator, error))?;
     Ok(foreseen)
+}
+
+fn of_vantage(error: VantageError) -> Error {
+    match error {
+        VantageError::Away { place, why } => Error::PointerOutOfReach {
+            pointer: place,
+            why,
+            touched: Touched::Nothing,
+        },
+        VantageError::Unable { .. } => Error::PointerRefused {
+            what: error.to_string(),
+            mend: None,
+        },
+    }
 }
 
 fn of_pointer(operator: &Operator, error: PointerError) -> Error {

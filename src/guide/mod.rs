@@ -84,6 +84,11 @@ pub const PAGES: &[Page] = &[
         text: include_str!("pointers.md"),
     },
     Page {
+        topic: "reach",
+        about: "How a pointer reaches a release, also on another host",
+        text: include_str!("reach.md"),
+    },
+    Page {
         topic: "haproxy",
         about: "HAProxy as the pointer",
         text: include_str!("haproxy.md"),

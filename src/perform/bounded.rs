@@ -22,6 +22,7 @@ use crate::engine::{
     Built, ContainerHook, End, Engine, EngineError, Executed, Images, LogLine, Ran, Spec, Token,
 };
 use crate::pointer::{Answer, Pointer, PointerError, Way};
+use crate::probe::{Vantage, VantageError};
 
 /// How long the pointer may take to be made ready, its container started from nothing included.
 const READY: Duration = Duration::from_mins(2);
@@ -33,6 +34,20 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn no_answer(limit: Duration) -> String {
     format!("no answer within {} s", limit.as_secs())
+}
+
+/// Makes sure that addresses can be checked from a vantage.
+///
+/// # Errors
+/// Where they cannot, or not in time.
+pub async fn begin(vantage: &dyn Vantage, sink: &dyn Sink) -> Result<(), VantageError> {
+    let begun = tokio::time::timeout(READY, vantage.begin(sink)).await;
+    begun.unwrap_or_else(|_| {
+        Err(VantageError::Away {
+            place: vantage.place(),
+            why: no_answer(READY),
+        })
+    })
 }
 
 /// An engine whose short calls end in time.

@@ -34,6 +34,10 @@ impl Vantage for MaskedVantage {
         self.vantage.place()
     }
 
+    async fn begin(&self, sink: &dyn Sink) -> Result<(), VantageError> {
+        self.vantage.begin(sink).await
+    }
+
     async fn check(
         &self,
         address: SocketAddr,

@@ -29,7 +29,7 @@ use crate::probe::{Question, Vantage, VantageError};
 use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
 
 use super::preview::{self, Asking};
-use super::section::{Key, Remark, Section, Takes};
+use super::section::{Key, ReachKind, Reaching, Remark, Section, Stand, Takes};
 use super::{Answer, Pointer, PointerError, Way};
 use line::{Line, Reached, Ways};
 
@@ -38,10 +38,12 @@ mod container;
 mod foresee;
 mod line;
 mod overview;
+mod probing;
 mod words;
 
 pub use line::Control;
 pub use overview::{Overview, TakenDown, overview, served_elsewhere, take_down, take_down_if_idle};
+pub use probing::Probing;
 
 /// `pointer: {proxy: …}`.
 pub const SECTION: Section = Section {
@@ -70,6 +72,14 @@ pub const SECTION: Section = Section {
         preview::HOSTS,
     ],
     advised: &[("tls", "end TLS in front of the proxy")],
+    reaching: Reaching {
+        from: Stand::Engine,
+        ways: &[ReachKind::Container],
+        beyond: (
+            "the proxy stands on the engine's host, where the containers' own addresses are",
+            "remove the line",
+        ),
+    },
     complete: |settings| {
         settings
             .entry("hosts")

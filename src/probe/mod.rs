@@ -33,6 +33,14 @@ pub trait Vantage: Send + Sync {
     /// Where it is, for messages: `proxy flipside-proxy`, `this machine`.
     fn place(&self) -> String;
 
+    /// Makes sure that it can be asked: starts what is flipside's own and only there for this.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    async fn begin(&self, _: &dyn Sink) -> Result<(), VantageError> {
+        Ok(())
+    }
+
     /// Makes one check of one address. `Ok(Err(reason))`: asked, and it did not pass.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ impl Scene {
             "rule": RULE,
             "blue": "blue",
             "green": "green",
+            "reach": {"published": "127.0.0.1"},
             "healthy": "3s",
             "url": format!("http://{}", elb.at),
             "region": "eu-central-1",
@@ -133,9 +134,16 @@ async fn a_service_is_released_and_rolled_back_behind_it() {
     let status = scene.status().await;
     assert_eq!(status["pointer"]["kind"], "alb", "{status:#}");
     assert_eq!(status["standby"][0]["release"], 1, "{status:#}");
-    // What stands by is checked for its health all along.
-    assert_eq!(scene.elb.targets("blue").len(), 1);
-    assert_eq!(scene.elb.targets("green").len(), 1);
+    // What stands by is checked for its health all along, at the port that it publishes.
+    for (group, of) in [("blue", &status["standby"][0]), ("green", &status["live"])] {
+        let ports = scene.elb.targets(group);
+        let at: Vec<_> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        assert_eq!(json!(at), of["endpoints"], "{status:#}");
+        assert!((20_000..30_000).contains(&ports[0]), "{ports:?}");
+    }
     load.stop().await;
     scene.end().await;
 }
