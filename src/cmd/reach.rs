@@ -49,7 +49,7 @@ pub fn beyond(plan: &PointerPlan, engine: &Endpoint) -> Option<Beyond> {
                      reached from the engine's host alone, and the engine is {address}"
                 ),
                 help: format!(
-                    "{published}run flipside on that host, without `--engine`; or let the embedded \
+                    "{published}run flipside on that host, with its socket as the engine; or let the embedded \
                      proxy there be the pointer: `pointer: {{proxy: {{listen: \":8080\"}}}}`"
                 ),
             })

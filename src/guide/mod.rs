@@ -39,6 +39,9 @@ pub mod pointers {
 pub mod preview {
     #![doc = include_str!("preview.md")]
 }
+pub mod reach {
+    #![doc = include_str!("reach.md")]
+}
 pub mod rollback {
     #![doc = include_str!("rollback.md")]
 }

@@ -162,3 +162,35 @@ fn twenty_problems_are_shown_and_the_rest_counted() {
     );
     assert_eq!(json["problems"][0]["line"], 6);
 }
+
+/// It reaches published ports where a plan says nothing else, and those need an address.
+#[cfg(feature = "aws")]
+#[test]
+fn an_alb_says_at_which_address_it_finds_releases() {
+    let rule = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener-rule/app/a/1/2/3";
+    let said = |more: &str| {
+        let settings = format!("rule: '{rule}', blue: a, green: b, url: 'http://a.example'{more}");
+        Fixture::new().said(&with_top(&format!("pointer: {{alb: {{{settings}}}}}")))
+    };
+    for words in ["", ", target: i-0abc"] {
+        let said = said(words);
+        assert!(said.contains("nothing says on which address"), "{said}");
+        assert!(
+            said.contains("add `reach: {published: 192.0.2.7}`"),
+            "{said}"
+        );
+        assert!(said.contains("`reach: container`"), "{said}");
+    }
+    let bound = said(", target: i-0abc, reach: container");
+    assert!(
+        bound.contains("`target` is the host of published ports"),
+        "{bound}"
+    );
+    for good in [
+        ", reach: {published: 10.0.3.7}",
+        ", target: i-0abc, reach: {published: 10.0.3.7}",
+        ", reach: container",
+    ] {
+        assert_eq!(said(good), "accepted");
+    }
+}
