@@ -170,7 +170,7 @@ fn an_alb_says_at_which_address_it_finds_releases() {
     let rule = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener-rule/app/a/1/2/3";
     let said = |more: &str| {
         let settings = format!("rule: '{rule}', blue: a, green: b, url: 'http://a.example'{more}");
-        Fixture::new().said(&with_top(&format!("pointer: {{alb: {{{settings}}}}}")))
+        Fixture::new().said(with_top(&format!("pointer: {{alb: {{{settings}}}}}")))
     };
     for words in ["", ", target: i-0abc"] {
         let said = said(words);
