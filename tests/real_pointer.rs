@@ -4,6 +4,7 @@ mod image;
 mod kit;
 mod life;
 mod reach;
+mod slots;
 mod traffic;
 
 use std::sync::Arc;

@@ -292,6 +292,7 @@ fn as_json(name: &str, found: &Overview) -> serde_json::Value {
             "service": entry.service,
             "listen": entry.listen,
             "hosts": entry.hosts,
+            "slots": entry.slots,
             "generation": entry.generation,
             "fence": entry.fence,
             "author": entry.author,
@@ -366,13 +367,18 @@ fn as_text(name: &str, found: &Overview) -> String {
 }
 
 fn place(entry: &Entry) -> String {
+    if !entry.slots.is_empty() {
+        let slots = entry.slots.iter();
+        let slots: Vec<_> = slots.map(|(slot, at)| format!("{slot} {at}")).collect();
+        return clean(&slots.join(", "));
+    }
     match entry.hosts.as_slice() {
         [] => clean(&entry.listen),
         hosts => format!("{} {}", clean(&entry.listen), clean(&hosts.join(", "))),
     }
 }
 
-/// Which releases get traffic: `@2`, or `@1 90, @2 10` where several do.
+/// Which releases get traffic: `@2`, or `@1 90, @2 10` where several do; by slot, `blue @1, green @2`.
 fn traffic(entry: &Entry) -> String {
     let some: Vec<_> = entry
         .environments
@@ -381,6 +387,12 @@ fn traffic(entry: &Entry) -> String {
         .collect();
     match some.as_slice() {
         [] => "none".into(),
+        attached if !entry.slots.is_empty() => {
+            let slots = attached
+                .iter()
+                .map(|it| format!("{} @{}", clean(&it.slot), it.release));
+            slots.collect::<Vec<_>>().join(", ")
+        }
         [one] => format!("@{}", one.release),
         several => {
             let shares = several

@@ -14,6 +14,7 @@
 //! beside connecting and saying hello, and beside the engine's own inspection in the commands that
 //! use both, so it costs no time of its own; later calls go over the same connection without it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
+use crate::core::plan::Slots;
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
 use crate::docker::Client;
@@ -94,7 +96,7 @@ pub const SECTION: Section = Section {
 /// The embedded proxy's part of a service: its settings in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyPlan {
-    /// Address and port as in `:8080`, `127.0.0.1:8080`, `[::1]:8080`.
+    /// Address and port as in `:8080`, `127.0.0.1:8080`, `[::1]:8080`; empty where it has slots.
     pub listen: String,
     /// Host names, lower case; empty: every request of that listener that names no other service's.
     #[serde(default)]
@@ -102,9 +104,41 @@ pub struct ProxyPlan {
     /// How those who want it ask for the preview.
     #[serde(flatten)]
     pub preview: Asking,
+    /// Where it passes connections on unread instead, to the environment that hangs on the slot. No
+    /// plan says so of this pointer itself: it is what stands behind another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Slots>,
 }
 
 impl ProxyPlan {
+    /// At the addresses of `slots`, for a pointer in front that names these.
+    #[must_use]
+    pub fn at(slots: Slots) -> Self {
+        Self {
+            listen: String::new(),
+            hosts: Vec::new(),
+            preview: Asking::default(),
+            slots: Some(slots),
+        }
+    }
+
+    /// Its slots in the proxy's words.
+    fn slots(&self) -> BTreeMap<String, String> {
+        let slots = self.slots.iter();
+        let named = |slot: Slot, of: &Slots| (slot.to_string(), of.of(slot).to_string());
+        slots
+            .flat_map(|of| [Slot::Blue, Slot::Green].map(|slot| named(slot, of)))
+            .collect()
+    }
+
+    /// Where it is.
+    fn place(&self) -> String {
+        match &self.slots {
+            Some(Slots { blue, green }) => format!("slots {blue}, {green}"),
+            None => self.listen.clone(),
+        }
+    }
+
     /// How a person asks for the preview.
     fn how(&self) -> Option<String> {
         let port = self.listen.rsplit(':').next().filter(|port| *port != "80");
@@ -207,7 +241,8 @@ pub struct ProxyPointer {
     service: ServiceName,
     plan: Option<ProxyPlan>,
     newer: Newer,
-    /// What the proxy itself said last of where the service is, while it showed something.
+    /// What the proxy itself said last of where the service is, while it showed something or had
+    /// slots.
     said: Mutex<Option<ProxyPlan>>,
 }
 
@@ -268,10 +303,23 @@ impl ProxyPointer {
                 };
             }
         };
-        words::refusal(refusal, self.site(), &self.service)
+        words::refusal(refusal, self.site(), &self.service, self.plan.as_ref())
+    }
+
+    /// What the plan says of where the service is; without one, what the proxy did.
+    fn told<T>(&self, of: impl FnOnce(&ProxyPlan) -> Option<T>) -> Option<T> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        of(self.plan.as_ref().or(said.as_ref())?)
+    }
+
+    fn has_slots(&self) -> bool {
+        self.told(|plan| plan.slots).is_some()
     }
 
     fn accept(&self, link: &line::Link) -> Result<(), PointerError> {
+        self.plan
+            .iter()
+            .try_for_each(|plan| link.knows(plan, self.site()))?;
         let hello = &link.hello;
         if self.newer == Newer::Subset || hello.protocol <= PROTOCOL {
             return Ok(());
@@ -293,14 +341,14 @@ impl ProxyPointer {
 impl Pointer for ProxyPointer {
     fn describe(&self) -> String {
         match &self.plan {
-            Some(plan) => format!("{} ({})", self.site().describe(), plan.listen),
+            Some(plan) => format!("{} ({})", self.site().describe(), plan.place()),
             None => self.site().describe(),
         }
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            weighted: true,
+            weighted: !self.has_slots(),
             sticky: false,
             preview: self.preview().is_some(),
             drains: true,
@@ -370,7 +418,7 @@ impl Pointer for ProxyPointer {
         let entry = link.client().read(self.service.as_str()).await;
         let entry = entry.map_err(|error| self.fault(error, Effect::Asks))?;
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) =
-            entry.as_ref().and_then(words::shown);
+            entry.as_ref().and_then(words::said);
         entry
             .map(|entry| words::routing(entry, self.site()))
             .transpose()
@@ -382,6 +430,9 @@ impl Pointer for ProxyPointer {
         desired: &Routing,
     ) -> Result<Generation, PointerError> {
         let link = self.needed().await?;
+        if let Some(plan) = &self.plan {
+            link.knows(plan, self.site())?;
+        }
         let service = self.service.as_str();
         // What a routing does not name (listener, hosts, preview) is kept.
         let before = match link.client().read(service).await {
@@ -436,6 +487,15 @@ impl Pointer for ProxyPointer {
         if way == Way::Preview && self.preview().is_none() {
             return Err(PointerError::no_preview(&self.describe()));
         }
+        if self.has_slots() {
+            return Err(PointerError::Failed {
+                what: format!(
+                    "{} passes connections on unread and can ask nothing through them",
+                    self.describe()
+                ),
+                hint: None,
+            });
+        }
         let link = self.needed().await?;
         let asked = link
             .client()
@@ -454,8 +514,7 @@ impl Pointer for ProxyPointer {
     }
 
     fn preview(&self) -> Option<String> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        self.plan.as_ref().or(said.as_ref())?.how()
+        self.told(ProxyPlan::how)
     }
 
     async fn mark(&self, fence: Fence, release: Release, mark: Mark) -> Result<(), PointerError> {

@@ -46,6 +46,11 @@ pub async fn ask(
         found.ok_or_else(|| unknown(service))?
     };
     let bad = |message: String| ControlError::new(Code::BadRequest, message);
+    if !entry.slots.is_empty() {
+        return Err(bad(format!(
+            "`{service}` has slots, where connections are passed on unread: nothing is asked there"
+        )));
+    }
     let address = reachable(parse_listen(&entry.listen).map_err(bad)?);
     let shown = entry.preview.as_ref().filter(|_| preview);
     let host = host

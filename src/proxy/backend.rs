@@ -48,6 +48,28 @@ pub fn is_own_shortage(error: &std::io::Error) -> bool {
     )
 }
 
+/// Connects to `address`, within `limit`.
+///
+/// # Errors
+///
+/// Where it is refused, unreachable or too slow, or this process is short of something; see
+/// [`is_own_shortage`].
+pub async fn dial(
+    pool: &Pool,
+    address: SocketAddr,
+    limit: Duration,
+) -> std::io::Result<(TcpStream, Place)> {
+    let place = pool.place();
+    let mut connected = timeout(limit, TcpStream::connect(address)).await?;
+    if connected.as_ref().is_err_and(is_own_shortage) && pool.close_idle() {
+        connected = timeout(limit, TcpStream::connect(address)).await?;
+    }
+    let stream = connected?;
+    stream.set_nodelay(true)?;
+    keep_alive(&socket2::SockRef::from(&stream))?;
+    Ok((stream, place))
+}
+
 /// Why a request got no answer.
 pub enum Failure {
     /// Not a byte was sent; here it is again.
@@ -69,21 +91,13 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// Where it is refused, unreachable or too slow, or this process is short of something; see
-    /// [`is_own_shortage`].
+    /// As [`dial`].
     pub async fn connect(
         pool: &Pool,
         endpoint: Rc<Endpoint>,
         limit: Duration,
     ) -> std::io::Result<Box<Backend>> {
-        let place = pool.place();
-        let mut connected = timeout(limit, TcpStream::connect(endpoint.address)).await?;
-        if connected.as_ref().is_err_and(is_own_shortage) && pool.close_idle() {
-            connected = timeout(limit, TcpStream::connect(endpoint.address)).await?;
-        }
-        let stream = connected?;
-        stream.set_nodelay(true)?;
-        keep_alive(&socket2::SockRef::from(&stream))?;
+        let (stream, place) = dial(pool, endpoint.address, limit).await?;
         let (send, wire) = http1::Builder::new()
             .max_headers(HEADERS_MOST)
             .handshake(TokioIo::new(stream))

@@ -1,13 +1,15 @@
-//! What a service claims of the proxy: an address to listen on, and the hosts it answers for there.
+//! What a service claims of the proxy: an address to listen on with the hosts it answers for there,
+//! or the addresses of its slots.
 //!
 //! Pure. The proxy refuses a write by this, and a deploy knows by it beforehand that it would.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::control::{Code, ControlError, Entry};
+use super::control::{ControlError, Entry};
 use super::refuse::{host_taken, listen_taken};
 use super::routes::normal_host;
-use super::table::parse_listen;
+use super::table::{addresses, meet, parse_listen};
 
 pub use super::listen::Others;
 
@@ -22,6 +24,8 @@ pub struct Claim<'a> {
     pub hosts: &'a [String],
     /// As in [`super::table::Preview::hosts`].
     pub shown: &'a [String],
+    /// As in [`Entry::slots`].
+    pub slots: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Claim<'a> {
@@ -32,26 +36,49 @@ impl<'a> Claim<'a> {
             listen: &entry.listen,
             hosts: &entry.hosts,
             shown: entry.preview.as_ref().map_or(&[], |preview| &preview.hosts),
+            slots: &entry.slots,
         }
     }
 
-    /// Refuses a host that another service of `entries` has on the same listener.
+    /// Every address that is the service's.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        addresses(self.listen, self.slots)
+    }
+
+    /// Refuses what another service of `entries` has: a host on the same listener, or the address of
+    /// a slot, which nobody shares.
     ///
     /// # Errors
     ///
     /// Where one has.
-    pub fn refuse_taken_host<'b>(
+    pub fn refuse_taken<'b>(
         &self,
         entries: impl IntoIterator<Item = &'b Entry>,
     ) -> Result<(), ControlError> {
         let at = parse_listen(self.listen).ok();
         let others = entries.into_iter().map(Claim::of);
-        let mut others = others.filter(|other| {
-            other.service != self.service && parse_listen(other.listen).ok() == at && at.is_some()
-        });
-        let taken = others.find_map(|other| Some((other.service, self.shared_host(&other)?)));
-        taken.map_or(Ok(()), |(other, host)| {
-            Err(host_taken(other, host, self.listen))
+        for other in others.filter(|other| other.service != self.service) {
+            if let Some((own, its)) = self.shared_address(&other) {
+                return Err(listen_taken(own, other.service, its));
+            }
+            if at.is_some()
+                && parse_listen(other.listen).ok() == at
+                && let Some(host) = self.shared_host(&other)
+            {
+                return Err(host_taken(other.service, host, self.listen));
+            }
+        }
+        Ok(())
+    }
+
+    /// Addresses of both that meet, where one of them is a slot's.
+    fn shared_address(&self, other: &Claim<'_>) -> Option<(SocketAddr, SocketAddr)> {
+        if self.slots.is_empty() && other.slots.is_empty() {
+            return None;
+        }
+        self.addresses().find_map(|own| {
+            let mut its = other.addresses();
+            Some((own, its.find(|its| meet(own, *its))?))
         })
     }
 
@@ -69,35 +96,30 @@ impl<'a> Claim<'a> {
         own.find(|host| has(host)).map(String::as_str)
     }
 
-    /// Who may already listen where this asks for it, with `entries` served and the addresses `open`
-    /// listened on; `None` where its own address is open.
+    /// Who may already listen at `address`, one of the service's, with `entries` served and the
+    /// addresses `open` listened on; `None` where it is open itself.
     ///
     /// # Errors
     ///
     /// Where another service listens so that it cannot be opened.
     pub fn others<'b>(
         &self,
-        entries: impl IntoIterator<Item = &'b Entry>,
+        address: SocketAddr,
+        entries: impl Clone + IntoIterator<Item = &'b Entry>,
         open: impl Clone + IntoIterator<Item = SocketAddr>,
     ) -> Result<Option<Others>, ControlError> {
-        let address = parse_listen(self.listen)
-            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
         if open.clone().into_iter().any(|open| open == address) {
             return Ok(None);
         }
-        let Some(own) = open.into_iter().find(|open| overlap(*open, address)) else {
-            return Ok(Some(Others::None));
-        };
-        let mut others = entries.into_iter().filter(|it| it.service != self.service);
-        match others.find(|other| parse_listen(&other.listen) == Ok(own)) {
-            Some(other) => Err(listen_taken(address, &other.service, own)),
-            None => Ok(Some(Others::Own)),
+        let mut found = Others::None;
+        for open in open.into_iter().filter(|open| meet(*open, address)) {
+            let mut others = entries.clone().into_iter();
+            let listens = |it: &Entry| it.listens().any(|listens| listens == open);
+            if let Some(other) = others.find(|it| it.service != self.service && listens(it)) {
+                return Err(listen_taken(address, &other.service, open));
+            }
+            found = Others::Own;
         }
+        Ok(Some(found))
     }
-}
-
-/// Whether sockets on both addresses would get the same clients.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && any
 }

@@ -25,6 +25,8 @@ use super::worker::Worker;
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
+/// Neither limited in time nor ever spare.
+const PASSED: u8 = 4;
 
 /// How often it is found out whether those are still there who wait for a long answer.
 const LOOK_TICKS: u32 = 4 * TICKS_PER_SECOND;
@@ -97,6 +99,11 @@ impl Client {
         self.since.set(self.worker.pool.now());
     }
 
+    /// What it says is passed on unread, for as long as it likes.
+    pub fn is_passed_on(&self) {
+        self.wire.doing.store(PASSED, Ordering::Relaxed);
+    }
+
     /// Its request is counted by `lane`.
     pub fn flies(&self, lane: Arc<Lane>) {
         *self.lane.borrow_mut() = Some(lane);
@@ -113,6 +120,11 @@ impl Client {
     /// off for a whole one.
     pub fn will_be_reset(&self) {
         self.wire.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its connection is to end with a reset.
+    pub fn is_to_be_reset(&self) -> bool {
+        self.wire.reset.load(Ordering::Relaxed)
     }
 
     /// Whether its request is counted by `lane`.
@@ -169,7 +181,7 @@ impl Client {
             return None;
         }
         match wire.doing.load(Ordering::Relaxed) {
-            BUSY => None,
+            BUSY | PASSED => None,
             IDLE => Some((false, self.since.get())),
             HEAD => Some((true, self.worker.pool.now())),
             _ => Some((true, self.since.get())),
@@ -203,7 +215,7 @@ impl Client {
                 self.wire.look.store(true, Ordering::Relaxed);
                 self.wake();
             }
-            BUSY => {}
+            BUSY | PASSED => {}
             IDLE if !blocked && passed(&self.since) >= limits.idle => self.tell(Told::Close),
             IDLE => {}
             // The first bytes after a rest do not look at the clock; the rest ends here.

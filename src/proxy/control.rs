@@ -20,6 +20,9 @@ pub use super::table::Entry;
 /// The version of the protocol.
 pub const PROTOCOL: u32 = 1;
 
+/// In [`Hello::knows`]: entries with [slots](Entry::slots).
+pub const SLOTS: &str = "slots";
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -233,6 +236,9 @@ pub struct Hello {
     pub version: String,
     /// Version of the control protocol.
     pub protocol: u32,
+    /// What it can beyond the first version of the protocol, such as [`SLOTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knows: Vec<String>,
     /// Saved entries that are not served.
     #[serde(default)]
     pub bad_entries: Vec<BadEntry>,

@@ -62,7 +62,7 @@ impl Desk {
         let mut entries: Vec<Arc<Entry>> = loaded.entries.into_values().collect();
         entries.sort_by_key(|entry| entry.at_ms);
         for entry in entries {
-            if let Err(taken) = Claim::of(&entry).refuse_taken_host(routes.entries()) {
+            if let Err(taken) = Claim::of(&entry).refuse_taken(routes.entries()) {
                 let bad = BadEntry::of(&entry.service, taken.message);
                 tracing::error!(file = bad.file, reason = bad.reason, "entry not served");
                 books.bad.push(bad);
@@ -99,6 +99,7 @@ impl Desk {
             identity: self.identity.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: super::control::PROTOCOL,
+            knows: vec![super::control::SLOTS.to_owned()],
             bad_entries: books.bad.clone(),
             listeners: books
                 .listeners
@@ -181,7 +182,7 @@ impl Desk {
             ));
         }
         entry.generation = expected.unwrap_or(0).saturating_add(1);
-        Claim::of(&entry).refuse_taken_host(self.shared.routes.load().entries())?;
+        Claim::of(&entry).refuse_taken(self.shared.routes.load().entries())?;
         let opened = self.open_for(&books, &entry)?;
         self.keep_unreadable(&books, &entry.service)?;
         let entry = Arc::new(entry);
@@ -191,7 +192,7 @@ impl Desk {
         // While what they ask for is still there; who asks at the new address waits for it.
         self.leave(&mut books, &entry.service, Some(&entry)).await;
         let in_flight_old = self.swap(&mut books, &entry);
-        if let Some((address, sockets)) = opened {
+        for (address, sockets) in opened {
             self.hand_out(&mut books, address, sockets);
         }
         tracing::info!(
@@ -327,7 +328,14 @@ impl Desk {
         services.remove(service);
         self.shared.routes.store(Arc::new(Routes::new(services)));
         books.bad.retain(|bad| bad.service != service);
-        books.ledgers.remove(service);
+        let ledger = books.ledgers.remove(service);
+        // A request ends, and then its client asks somebody else; a connection through a slot may
+        // go on for ever, and nobody could count or end it any more.
+        if before.is_some_and(|before| !before.slots.is_empty()) {
+            for stint in ledger.iter().flat_map(Ledger::stints) {
+                self.cut(stint).await;
+            }
+        }
         self.tell_all(|| Order::Routed);
         Ok(Removed { existed })
     }

@@ -6,11 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use tokio::sync::oneshot;
 
 use super::claim::Claim;
-use super::control::{Code, ControlError, Entry};
+use super::control::{ControlError, Entry};
 use super::desk::{Books, Desk, send};
 use super::listen::{self, Others};
 use super::refuse::listen_failed;
-use super::table::parse_listen;
 use super::worker::Order;
 
 impl Desk {
@@ -50,18 +49,20 @@ impl Desk {
         &self,
         books: &Books,
         entry: &Entry,
-    ) -> Result<Option<(SocketAddr, Vec<TcpListener>)>, ControlError> {
-        let address = parse_listen(&entry.listen)
-            .map_err(|wrong| ControlError::new(Code::BadRequest, wrong))?;
+    ) -> Result<Vec<(SocketAddr, Vec<TcpListener>)>, ControlError> {
         let open = books.listeners.iter().filter(|(_, why)| why.is_none());
         let open = open.map(|(address, _)| *address);
         let routes = self.shared.routes.load();
-        let Some(others) = Claim::of(entry).others(routes.entries(), open)? else {
-            return Ok(None);
-        };
-        let sockets = listen::open(address, self.workers.len(), others)
-            .map_err(|error| listen_failed(address, &error))?;
-        Ok(Some((address, sockets)))
+        let claim = Claim::of(entry);
+        let mut opened = Vec::new();
+        for address in entry.listens() {
+            if let Some(others) = claim.others(address, routes.entries(), open.clone())? {
+                let sockets = listen::open(address, self.workers.len(), others)
+                    .map_err(|error| listen_failed(address, &error))?;
+                opened.push((address, sockets));
+            }
+        }
+        Ok(opened)
     }
 
     pub(super) fn hand_out(
@@ -81,14 +82,13 @@ impl Desk {
     /// this returns the addresses are free. To be called before that comes true: clients are
     /// answered to the end and none of them finds nothing where there was something.
     pub(super) async fn leave(&self, books: &mut Books, service: &str, entry: Option<&Entry>) {
-        let listens = |entry: &Entry| parse_listen(&entry.listen).ok();
         let mut used: BTreeSet<SocketAddr> = {
             let routes = self.shared.routes.load();
             let others = routes.services.values().map(|it| &it.entry);
             let others = others.filter(|other| other.service != service);
-            others.filter_map(|other| listens(other)).collect()
+            others.flat_map(|other| other.listens()).collect()
         };
-        used.extend(entry.and_then(listens));
+        used.extend(entry.into_iter().flat_map(Entry::listens));
         let listeners = books.listeners.keys().copied();
         let unused: Vec<_> = listeners.filter(|it| !used.contains(it)).collect();
         for address in unused {

@@ -1,9 +1,9 @@
 //! The embedded load balancer: a server that sends each request to the environment its routing
 //! table names, and whose table can be switched without dropping one.
 //!
-//! HTTP/1.1 on both sides. One thread per core carries traffic (`worker`), and one more takes
-//! orders over a Unix socket (`socket`, `desk`). The table is saved before it is used
-//! (`store`) and restored at the start.
+//! HTTP/1.1 on both sides; at the address of a slot, connections passed on unread (`forward`). One
+//! thread per core carries traffic (`worker`), and one more takes orders over a Unix socket
+//! (`socket`, `desk`). The table is saved before it is used (`store`) and restored at the start.
 //!
 //! It imports nothing else of this crate, speaks neither TLS nor HTTP/2 to clients, and does not
 //! know what a deployment is: engines, probing schedules and decisions are other modules'.
@@ -34,6 +34,7 @@ pub mod control;
 mod control_client;
 mod count;
 mod desk;
+mod forward;
 mod grpc;
 mod headers;
 mod listen;

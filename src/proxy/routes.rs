@@ -17,6 +17,7 @@ use super::table::{Entry, EnvironmentRoute, parse_listen};
 #[derive(Debug, Default)]
 pub struct Routes {
     listeners: HashMap<SocketAddr, Hosts>,
+    slots: HashMap<SocketAddr, Slot>,
     /// Every entry, by service.
     pub services: BTreeMap<String, Arc<Service>>,
 }
@@ -26,6 +27,13 @@ pub struct Routes {
 struct Hosts {
     by_host: HashMap<String, Arc<Service>>,
     default: Option<Arc<Service>>,
+}
+
+/// A slot: the place of its environment among those of its service, where one hangs on it.
+#[derive(Debug)]
+struct Slot {
+    service: Arc<Service>,
+    attached: Option<usize>,
 }
 
 /// One service.
@@ -61,6 +69,8 @@ impl Shown {
 pub struct Environment {
     /// Its weight; 0 where it is only shown.
     pub weight: u32,
+    /// Where it hangs.
+    slot: String,
     /// Where its replicas answer.
     pub endpoints: Vec<SocketAddr>,
     /// Counts the requests it gets.
@@ -71,7 +81,16 @@ impl Routes {
     /// Compiles `services`.
     pub fn new(services: BTreeMap<String, Arc<Service>>) -> Routes {
         let mut listeners: HashMap<SocketAddr, Hosts> = HashMap::new();
+        let mut slots = HashMap::new();
         for service in services.values() {
+            for (slot, at) in &service.entry.slots {
+                let mut environments = service.environments.iter();
+                let attached = environments.position(|it| it.slot == *slot);
+                if let Ok(at) = parse_listen(at) {
+                    let service = service.clone();
+                    slots.insert(at, Slot { service, attached });
+                }
+            }
             let Ok(listen) = parse_listen(&service.entry.listen) else {
                 continue;
             };
@@ -88,8 +107,20 @@ impl Routes {
         }
         Routes {
             listeners,
+            slots,
             services,
         }
+    }
+
+    /// Whether what comes in at `listen` is passed on as it is.
+    pub fn is_slot(&self, listen: SocketAddr) -> bool {
+        self.slots.contains_key(&listen)
+    }
+
+    /// The environment that hangs on the slot at `listen`.
+    pub fn attached(&self, listen: SocketAddr) -> Option<&Environment> {
+        let slot = self.slots.get(&listen)?;
+        slot.service.environments.get(slot.attached?)
     }
 
     /// The service for a request to `host` (with or without a port) that came in at `listen`.
@@ -117,12 +148,12 @@ impl Routes {
     pub fn listens(&self) -> BTreeSet<SocketAddr> {
         self.services
             .values()
-            .filter_map(|service| parse_listen(&service.entry.listen).ok())
+            .flat_map(|service| service.entry.listens())
             .collect()
     }
 
     /// Every entry.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Clone + Iterator<Item = &Entry> {
         self.services.values().map(|service| service.entry.as_ref())
     }
 }
@@ -198,6 +229,7 @@ impl Service {
 fn environment(route: &EnvironmentRoute, stint: &mut impl FnMut(u64) -> Arc<Stint>) -> Environment {
     Environment {
         weight: route.weight,
+        slot: route.slot.clone(),
         endpoints: route.endpoints.clone(),
         stint: stint(route.release),
     }

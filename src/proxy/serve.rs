@@ -206,10 +206,7 @@ fn depart(
             let text = "no environment serves this yet";
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
         };
-        let lane = environment.stint.lane(worker.index).clone();
-        lane.tally.requests.fetch_add(1, Ordering::Relaxed);
-        let endpoint = worker.pool.choose(&environment.endpoints, &[]);
-        Ok((Flight::start(client.clone(), lane), endpoint))
+        Ok(Flight::start(client, environment))
     })
 }
 

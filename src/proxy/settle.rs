@@ -80,6 +80,13 @@ impl Ledger {
             .clone()
     }
 
+    /// Every stint on which something may still go on.
+    pub fn stints(&self) -> impl Iterator<Item = &Arc<Stint>> {
+        let switches = self.switches.iter();
+        let left = switches.flat_map(|(_, switch)| switch.parts.iter().map(|part| &part.stint));
+        self.current.values().chain(left)
+    }
+
     /// Ends the stints of all releases to which `entry` gives no weight.
     pub fn retire_all_but(&mut self, entry: &Entry) -> Vec<Arc<Stint>> {
         let weighted = |release: &u64| {

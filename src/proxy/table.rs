@@ -20,7 +20,9 @@ pub struct Entry {
     pub v: u32,
     /// Name of the service: a DNS label.
     pub service: String,
-    /// Where the proxy listens for it: `:8080`, `127.0.0.1:8080` or `[::]:8080`.
+    /// Where the proxy listens for it: `:8080`, `127.0.0.1:8080` or `[::]:8080`. Empty where it has
+    /// [slots](Entry::slots).
+    #[serde(default)]
     pub listen: String,
     /// Host names routed to it. Empty: the default of that listener.
     #[serde(default)]
@@ -50,7 +52,15 @@ pub struct Entry {
     /// What is shown beside what serves, and to whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
+    /// Where the proxy passes connections on as they are, by slot (`blue`, `green`): addresses as in
+    /// [`Entry::listen`]. Empty: it speaks HTTP there instead. An older proxy does not know this, and
+    /// refuses such an entry for want of `listen`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, String>,
 }
+
+/// The slots that there are.
+const SLOTS: [&str; 2] = ["blue", "green"];
 
 /// An environment that is shown to those who ask for it, by either way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +150,11 @@ impl Entry {
             return Err(format!("entry has version {}, not {VERSION}", self.v));
         }
         check_service_name(&self.service)?;
-        parse_listen(&self.listen)?;
+        if self.slots.is_empty() {
+            parse_listen(&self.listen)?;
+        } else {
+            self.check_slots()?;
+        }
         let shown = self.preview.iter().flat_map(|preview| &preview.hosts);
         for host in self.hosts.iter().chain(shown) {
             if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
@@ -155,6 +169,76 @@ impl Entry {
         }
         Ok(())
     }
+
+    fn check_slots(&self) -> Result<(), String> {
+        if !self.listen.is_empty() || !self.hosts.is_empty() || self.preview.is_some() {
+            return Err(
+                "an entry with slots, which pass on what they do not read, has neither `listen` \
+                 nor hosts nor a preview"
+                    .into(),
+            );
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for (slot, at) in &self.slots {
+            if !SLOTS.contains(&slot.as_str()) {
+                return Err(format!("`{slot}` is no slot: `blue` or `green`"));
+            }
+            let address = parse_listen(at)?;
+            if addresses.iter().any(|other| meet(*other, address)) {
+                return Err(format!("both slots have the address {address}"));
+            }
+            addresses.push(address);
+        }
+        let mut attached: BTreeMap<&str, u64> = BTreeMap::new();
+        for environment in self.environments.iter().filter(|it| it.weight > 0) {
+            let (slot, release) = (environment.slot.as_str(), environment.release);
+            if !self.slots.contains_key(slot) {
+                return Err(format!(
+                    "release {release} hangs on the slot `{slot}`, which has no address"
+                ));
+            }
+            if let Some(other) = attached.insert(slot, release) {
+                return Err(format!(
+                    "releases {other} and {release} both hang on the slot `{slot}`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every address that is this service's, listened on or not.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        addresses(&self.listen, &self.slots)
+    }
+
+    /// The addresses to listen on. A slot that no environment hangs on is not among them: who comes
+    /// there is refused by the system, which every client knows for what it is.
+    pub fn listens(&self) -> impl Iterator<Item = SocketAddr> {
+        let attached = |slot: &str| {
+            let mut environments = self.environments.iter();
+            environments.any(|it| it.weight > 0 && it.slot == slot)
+        };
+        let slots = self.slots.iter().filter(move |(slot, _)| attached(slot));
+        let own = self.slots.is_empty().then_some(&self.listen);
+        let all = own.into_iter().chain(slots.map(|(_, at)| at));
+        all.filter_map(|at| parse_listen(at).ok())
+    }
+}
+
+/// The addresses of a service that listens there, or has these slots.
+pub fn addresses<'a>(
+    listen: &'a str,
+    slots: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = SocketAddr> + use<'a> {
+    let own = slots.is_empty().then_some(listen);
+    let all = own.into_iter().chain(slots.values().map(String::as_str));
+    all.filter_map(|at| parse_listen(at).ok())
+}
+
+/// Whether sockets on both addresses would get the same clients.
+pub fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (any || one.ip() == other.ip())
 }
 
 /// Checks that `name` is a DNS label in lower case, and with that safe as a file name.

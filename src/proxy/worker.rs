@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,15 +28,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Limits;
 use super::client::{Client, Told};
 use super::count::{Lane, Picking, Stint};
+use super::forward::forward;
 use super::headers::HEADERS_MOST;
 use super::pool::{Endpoint, Pool, TICKS_PER_SECOND};
-use super::routes::Routes;
+use super::routes::{Environment, Routes};
 use super::serve::serve;
 
 /// How often room for one more client is looked for.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 /// The most bytes of one head.
 const HEAD_MOST: usize = 64 * 1024;
+/// The most bytes that are passed on at once.
+const SCRATCH: usize = 64 * 1024;
 
 /// What the workers and the control plane share.
 pub struct Shared {
@@ -75,6 +79,8 @@ pub struct Worker {
     /// What it knows about endpoints.
     pub pool: Pool,
     dice: Cell<u64>,
+    /// Where bytes lie that are passed on, while they are.
+    pub scratch: RefCell<Box<[u8]>>,
     clients: RefCell<HashMap<u64, Weak<Client>>>,
     next_client: Cell<u64>,
     accepting: RefCell<HashMap<SocketAddr, JoinHandle<()>>>,
@@ -92,15 +98,21 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// Counts a request of `client` in. Must run inside [`Picking::during`](super::count::Picking::during).
-    pub fn start(client: Rc<Client>, lane: Arc<Lane>) -> Flight {
+    /// Counts a request of `client` to `environment` in, and names the replica to try first. Must
+    /// run inside [`Picking::during`](super::count::Picking::during).
+    pub fn start(client: &Rc<Client>, environment: &Environment) -> (Flight, Option<Rc<Endpoint>>) {
+        let worker = &client.worker;
+        let lane = environment.stint.lane(worker.index).clone();
+        lane.tally.requests.fetch_add(1, Ordering::Relaxed);
         lane.start();
         client.flies(lane.clone());
-        Flight {
-            client,
+        let first = worker.pool.choose(&environment.endpoints, &[]);
+        let flight = Flight {
+            client: client.clone(),
             lane,
             endpoint: None,
-        }
+        };
+        (flight, first)
     }
 
     /// Notes where it goes.
@@ -134,6 +146,7 @@ impl Worker {
             pool: Pool::new(shared.clients_most),
             shared,
             dice: Cell::new(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1)),
+            scratch: RefCell::new(vec![0; SCRATCH].into()),
             clients: RefCell::default(),
             next_client: Cell::new(0),
             accepting: RefCell::default(),
@@ -213,7 +226,11 @@ impl Worker {
                     let id = self.next_client.get();
                     self.next_client.set(id + 1);
                     let client = Client::new(id, self.clone(), address, from);
-                    spawn_local(attend(client, stream));
+                    if self.shared.routes.load().is_slot(address) {
+                        spawn_local(forward(client, stream));
+                    } else {
+                        spawn_local(attend(client, stream));
+                    }
                 }
                 // Out of file descriptors, or a client that left at once: neither is the end.
                 Err(error) => {

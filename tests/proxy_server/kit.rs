@@ -120,6 +120,15 @@ impl Outside {
         tasks.map(name).collect()
     }
 
+    /// Bytes of memory that it has.
+    pub fn resident(&self) -> usize {
+        let path = format!("/proc/{}/status", self.running.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("control.sock")
     }
@@ -195,6 +204,20 @@ pub fn entry(service: &str, port: u16, environments: &[(u64, u32, &[SocketAddr])
         marks: BTreeMap::new(),
         deadline: None,
         preview: None,
+        slots: BTreeMap::new(),
+    }
+}
+
+/// As [`entry`], with a slot on each port: blue, then green.
+pub fn slots(service: &str, ports: [u16; 2], environments: &[(u64, u32, &[SocketAddr])]) -> Entry {
+    let at = ports.map(|port| format!("127.0.0.1:{port}"));
+    Entry {
+        listen: String::new(),
+        slots: ["blue".to_owned(), "green".into()]
+            .into_iter()
+            .zip(at)
+            .collect(),
+        ..entry(service, 0, environments)
     }
 }
 

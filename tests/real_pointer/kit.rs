@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use flipside::core::names::{Release, ServiceName, Slot};
+use flipside::core::plan::Slots;
 use flipside::core::progress::Silent;
 use flipside::core::routing::{Route, Routing};
 use flipside::docker::Client;
@@ -105,8 +106,19 @@ impl Seen {
                 header: Some("X-Preview: yes".into()),
                 hosts: Vec::new(),
             },
+            slots: None,
         };
         self.with(service, Some(plan))
+    }
+
+    /// The pointer of a new service with slots at two free ports, and these.
+    pub fn at_slots(&self) -> (ProxyPointer, Slots) {
+        let at = || ([127, 0, 0, 1], free_port()).into();
+        let slots = Slots {
+            blue: at(),
+            green: at(),
+        };
+        (self.with(&service(), Some(ProxyPlan::at(slots))), slots)
     }
 
     pub fn with(&self, service: &ServiceName, plan: Option<ProxyPlan>) -> ProxyPointer {

@@ -14,8 +14,8 @@ use super::ProxyPlan;
 use crate::core::names::{Millis, ServiceName};
 use crate::proxy::check::{self, Check, Kind, Outcome};
 use crate::proxy::claim::{Claim, Others};
-use crate::proxy::control::ClientError;
-use crate::proxy::table::{parse_listen, reachable};
+use crate::proxy::control::{ClientError, ControlError};
+use crate::proxy::table::reachable;
 
 use super::line::{Line, Link, Reached, Ways};
 use super::{PointerError, Site, container, words};
@@ -43,75 +43,84 @@ pub(super) async fn foresee(
     plan: &ProxyPlan,
 ) -> Result<(), PointerError> {
     let site = line.site();
-    let Ok(address) = parse_listen(&plan.listen) else {
-        // The plan's own checks are stricter.
-        return Ok(());
+    let slots = plan.slots();
+    let claim = Claim {
+        service: service.as_str(),
+        listen: &plan.listen,
+        hosts: &plan.hosts,
+        shown: &plan.preview.hosts,
+        slots: &slots,
     };
+    // One that cannot be read, the plan's own checks have found.
+    let addresses: Vec<_> = claim.addresses().map(|it| (it, Others::None)).collect();
     let asked = match line.reach(Ways::All).await? {
         Reached::Open(link) => AskedOf::Proxy(link),
         Reached::Absent | Reached::Stopped(_) if is_here(site).await? => AskedOf::Here,
         // One that does not answer may well be what listens.
         Reached::Absent | Reached::Stopped(_) | Reached::Deaf(..) => AskedOf::Nobody,
     };
-    let mut others = Others::None;
-    if let AskedOf::Proxy(link) = &asked {
-        match beside_others(link, site, service, plan).await? {
-            None => return Ok(()),
-            Some(found) => others = found,
+    let addresses = match &asked {
+        AskedOf::Proxy(link) => {
+            link.knows(plan, site)?;
+            let refused = |refusal| words::refusal(refusal, site, service, Some(plan));
+            beside_others(link, site, &claim, refused).await?
         }
+        AskedOf::Here | AskedOf::Nobody => addresses,
+    };
+    if addresses.is_empty() {
+        return Ok(());
     }
-    if let Some(container) = publisher(site, address).await? {
-        return Err(words::published(site, address, &container));
-    }
-    // A connection would find the proxy itself on the address that it is about to give up.
-    if others == Others::None && listens(&asked, site, address).await? {
-        return Err(words::taken(site, address));
+    let running = running(site).await?;
+    for (address, others) in addresses {
+        if let Some(container) = running.iter().find(|it| publishes(it, address)) {
+            return Err(words::published(site, address, container, plan));
+        }
+        // A connection would find the proxy itself on the address that it is about to give up.
+        if others == Others::None && listens(&asked, site, address).await? {
+            return Err(words::taken(site, address, plan));
+        }
     }
     Ok(())
 }
 
-/// Who may already listen there, as far as the proxy's own services go; `None` where the address is
-/// open for them.
+/// The addresses that are not open for the service, and who may already listen there, as far as the
+/// proxy's own services go.
 async fn beside_others(
     link: &Link,
     site: &Site,
-    service: &ServiceName,
-    plan: &ProxyPlan,
-) -> Result<Option<Others>, PointerError> {
+    claim: &Claim<'_>,
+    refused: impl Copy + Fn(ControlError) -> PointerError,
+) -> Result<Vec<(SocketAddr, Others)>, PointerError> {
     let away = |error: ClientError| site.away(error.to_string());
-    let refused = |refusal| words::refusal(refusal, site, service);
-    let claim = Claim {
-        service: service.as_str(),
-        listen: &plan.listen,
-        hosts: &plan.hosts,
-        shown: &plan.preview.hosts,
-    };
     let entries = link.client().list().await.map_err(away)?;
-    claim.refuse_taken_host(&entries).map_err(refused)?;
+    claim.refuse_taken(&entries).map_err(refused)?;
     let hello = link.client().hello().await.map_err(away)?;
     let open = hello.listeners.iter().filter(|it| it.error.is_none());
     let open = open.map(|listener| listener.address);
-    claim.others(&entries, open).map_err(refused)
+    let mut closed = Vec::new();
+    for address in claim.addresses() {
+        let others = claim.others(address, &entries, open.clone());
+        closed.extend(others.map_err(refused)?.map(|others| (address, others)));
+    }
+    Ok(closed)
 }
 
-/// The running container that has published the port of `address`, where one has.
-async fn publisher(
-    site: &Site,
-    address: SocketAddr,
-) -> Result<Option<ContainerSummary>, PointerError> {
+/// The running containers.
+async fn running(site: &Site) -> Result<Vec<ContainerSummary>, PointerError> {
     let options = ListContainersOptions::default();
     let running = site.docker.docker.list_containers(Some(options)).await;
-    let running = running.map_err(|error| container::asked(site, site.docker.fault(error)))?;
-    let publishes = |container: &ContainerSummary| {
-        let mut ports = container.ports.iter().flatten();
-        ports.any(|port| {
-            let tcp = port.typ == Some(PortSummaryTypeEnum::TCP);
-            let ip = port.ip.as_deref().and_then(|ip| ip.parse().ok());
-            let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            tcp && port.public_port == Some(address.port()) && meet(address.ip(), ip)
-        })
-    };
-    Ok(running.into_iter().find(publishes))
+    running.map_err(|error| container::asked(site, site.docker.fault(error)))
+}
+
+/// Whether `container` has published the port of `address`.
+fn publishes(container: &ContainerSummary, address: SocketAddr) -> bool {
+    let mut ports = container.ports.iter().flatten();
+    ports.any(|port| {
+        let tcp = port.typ == Some(PortSummaryTypeEnum::TCP);
+        let ip = port.ip.as_deref().and_then(|ip| ip.parse().ok());
+        let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        tcp && port.public_port == Some(address.port()) && meet(address.ip(), ip)
+    })
 }
 
 /// Whether listening on `ours` would meet who listens on `theirs`; our own unspecified address takes

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::engine::EngineError;
-use crate::proxy::control::{Client, Hello};
+use crate::proxy::control::{Client, Hello, SLOTS};
 
 use super::container::{self, Found, Stand};
-use super::{PointerError, Site};
+use super::{PointerError, ProxyPlan, Site, words};
 
 /// How the proxy is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,18 @@ impl Link {
     /// What speaks over it.
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Refuses a plan of which the proxy is too old to know what it means.
+    ///
+    /// # Errors
+    /// Where it is.
+    pub(super) fn knows(&self, plan: &ProxyPlan, site: &Site) -> Result<(), PointerError> {
+        let forwards = self.hello.knows.iter().any(|known| known == SLOTS);
+        if plan.slots.is_some() && !forwards {
+            return Err(words::knows_no_slots(&self.hello.version, site));
+        }
+        Ok(())
     }
 }
 

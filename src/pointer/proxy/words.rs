@@ -3,12 +3,14 @@
 //! Pure. Nothing is lost on the way there and back: listener, hosts and how the preview is asked
 //! for, which a routing does not name, are kept from the entry that is replaced.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bollard::models::ContainerSummary;
 
 use crate::core::event::SwitchRefusal;
 use crate::core::names::{Generation, Release, ServiceName, Slot};
+use crate::core::plan::Slots;
 use crate::core::routing::{Deadline, Mark, Marks, Route, Routing};
 use crate::core::words::clean;
 use crate::proxy::check::Outcome;
@@ -58,8 +60,11 @@ pub(super) fn routing(entry: Entry, site: &Site) -> Result<Routing, PointerError
     })
 }
 
-/// Where the service is and how its preview is asked for, where an entry shows one.
-pub(super) fn shown(entry: &Entry) -> Option<ProxyPlan> {
+/// What an entry says of where the service is, where it has slots or shows a preview.
+pub(super) fn said(entry: &Entry) -> Option<ProxyPlan> {
+    if let Some(slots) = slots(&entry.slots) {
+        return Some(ProxyPlan::at(slots));
+    }
     let preview = entry.preview.as_ref().filter(|it| it.release.is_some())?;
     Some(ProxyPlan {
         listen: entry.listen.clone(),
@@ -68,6 +73,15 @@ pub(super) fn shown(entry: &Entry) -> Option<ProxyPlan> {
             header: preview.header.clone(),
             hosts: preview.hosts.clone(),
         },
+        slots: None,
+    })
+}
+
+fn slots(slots: &BTreeMap<String, String>) -> Option<Slots> {
+    let of = |slot: Slot| table::parse_listen(slots.get(&slot.to_string())?).ok();
+    Some(Slots {
+        blue: of(Slot::Blue)?,
+        green: of(Slot::Green)?,
     })
 }
 
@@ -104,17 +118,19 @@ pub(super) fn entry(
             header: asked.header,
             hosts: asked.hosts,
         };
-        (before.listen, before.hosts, asking)
+        (before.listen, before.hosts, asking, before.slots)
     });
     let planned = plan.map(|plan| {
+        let slots = plan.slots();
         let ProxyPlan {
             listen,
             hosts,
             preview,
+            slots: _,
         } = plan.clone();
-        (listen, hosts, preview)
+        (listen, hosts, preview, slots)
     });
-    let (listen, hosts, asking) = planned.or(was).ok_or_else(|| PointerError::Failed {
+    let (listen, hosts, asking, slots) = planned.or(was).ok_or_else(|| PointerError::Failed {
         what: format!("the proxy has nothing of `{service}`, so where it listens is not known"),
         hint: Some("deploy its plan: flipside deploy PLAN".into()),
     })?;
@@ -147,6 +163,7 @@ pub(super) fn entry(
             header: asking.header,
             hosts: asking.hosts,
         }),
+        slots,
     })
 }
 
@@ -170,7 +187,12 @@ pub(super) fn mark(mark: Mark) -> (control::Mark, Option<Generation>) {
 }
 
 /// What the proxy's refusal means.
-pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName) -> PointerError {
+pub(super) fn refusal(
+    refusal: ControlError,
+    site: &Site,
+    service: &ServiceName,
+    plan: Option<&ProxyPlan>,
+) -> PointerError {
     let moved =
         |why, entry: Option<Box<Entry>>| match entry.map(|entry| routing(*entry, site)).transpose()
         {
@@ -185,7 +207,11 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
         Code::GenerationMoved => return moved(SwitchRefusal::Moved, refusal.entry),
         Code::ListenFailed => {
             let address = refusal.address.as_deref();
-            Some(stop_listener(address.and_then(|it| it.rsplit(':').next())))
+            let port = address.and_then(|it| it.rsplit(':').next());
+            Some(stop_listener(port, elsewhere(plan)))
+        }
+        Code::HostTaken if plan.is_some_and(|plan| plan.slots.is_some()) => {
+            Some(elsewhere(plan).into())
         }
         Code::HostTaken => Some(
             "give each service its own `host:` or `listen:` in its plan's `pointer: { proxy: … }`"
@@ -210,24 +236,34 @@ pub(super) fn refusal(refusal: ControlError, site: &Site, service: &ServiceName)
     }
 }
 
-/// Where a listener may be instead.
-const ELSEWHERE: &str = "name another address in the plan's `pointer: { proxy: { listen: … } }`";
+/// What else there is to do than to free an address.
+fn elsewhere(plan: Option<&ProxyPlan>) -> &'static str {
+    if plan.is_some_and(|plan| plan.slots.is_some()) {
+        "name other addresses of the engine's host (`ip addr` shows them) in the plan's \
+         `reach: { slot: … }`"
+    } else {
+        "name another address in the plan's `pointer: { proxy: { listen: … } }`"
+    }
+}
 
 /// What mends that something else listens on a port.
-fn stop_listener(port: Option<&str>) -> String {
+fn stop_listener(port: Option<&str>, elsewhere: &str) -> String {
     let port = port.unwrap_or("PORT");
-    format!("stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or {ELSEWHERE}")
+    format!("stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or {elsewhere}")
 }
 
 /// Something else listens where the proxy is to.
-pub(super) fn taken(site: &Site, address: SocketAddr) -> PointerError {
+pub(super) fn taken(site: &Site, address: SocketAddr, plan: &ProxyPlan) -> PointerError {
     PointerError::Failed {
         what: format!(
             "the proxy `{}` cannot listen on {address}: another process listens there already; \
              nothing was touched",
             site.name
         ),
-        hint: Some(stop_listener(Some(&address.port().to_string()))),
+        hint: Some(stop_listener(
+            Some(&address.port().to_string()),
+            elsewhere(Some(plan)),
+        )),
     }
 }
 
@@ -236,6 +272,7 @@ pub(super) fn published(
     site: &Site,
     address: SocketAddr,
     container: &ContainerSummary,
+    plan: &ProxyPlan,
 ) -> PointerError {
     let names = container.names.iter().flatten();
     let name = names.map(|name| name.trim_start_matches('/')).next();
@@ -253,18 +290,38 @@ pub(super) fn published(
             project.unwrap_or_default()
         ),
         hint: Some(format!(
-            "stop it: docker update --restart=no {name} && docker stop {name}; or {ELSEWHERE}"
+            "stop it: docker update --restart=no {name} && docker stop {name}; or {}",
+            elsewhere(Some(plan))
         )),
     }
 }
 
 /// What there is to say, after its name, of a proxy that does not know a check.
 pub(super) fn too_old(version: &str, site: &Site) -> String {
-    let name = &site.name;
     format!(
-        "is older than this flipside (it is of {version}) and does not know this kind of check; \
-         `docker rm -f {name}` and a deploy put a newer one in its place, over the same table, and \
-         until then nothing that `flipside proxy status` shows is served"
+        "is older than this flipside (it is of {version}) and does not know this kind of check; {}",
+        replace(site)
+    )
+}
+
+/// That a proxy is too old to have slots.
+pub(super) fn knows_no_slots(version: &str, site: &Site) -> PointerError {
+    PointerError::Failed {
+        what: format!(
+            "the proxy `{}` is older than this flipside (it is of {version}) and cannot pass \
+             connections on at the addresses of slots; nothing was touched",
+            site.name
+        ),
+        hint: Some(replace(site)),
+    }
+}
+
+/// What puts a newer proxy in the place of one.
+fn replace(site: &Site) -> String {
+    format!(
+        "`docker rm -f {}` and a deploy put a newer one in its place, over the same table, and \
+         until then nothing that `flipside proxy status` shows is served",
+        site.name
     )
 }
 
