@@ -40,9 +40,12 @@ async fn answers(at: SocketAddr) -> Option<String> {
 
 async fn ask(stream: &mut TcpStream) -> String {
     let asked = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    stream.write_all(asked).await.unwrap();
     let mut bytes = vec![0; 1024];
-    match stream.read(&mut bytes).await {
+    let answered = async {
+        stream.write_all(asked).await?;
+        stream.read(&mut bytes).await
+    };
+    match answered.await {
         Ok(read) => {
             let answer = String::from_utf8_lossy(&bytes[..read]).into_owned();
             let (_, body) = answer.rsplit_once("\r\n").unwrap_or_default();
