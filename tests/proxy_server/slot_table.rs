@@ -160,7 +160,8 @@ async fn slots_come_back_after_a_kill() {
     let less = slots("shop", at, &[(1, 100, &[one])]);
     control.write(Some(1), less).await.unwrap();
     proxy.kill_and_start();
-    proxy.control().await;
+    // Its socket is there before its listeners are, its answers after.
+    proxy.control().await.hello().await.unwrap();
     assert_eq!(met(at[0]).await.1, "one.");
     let refused = connect(at[1]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
