@@ -13,6 +13,7 @@ use tokio::process::Command;
 use crate::support::docker;
 
 pub use super::running::{Load, Ran, Running};
+pub use crate::support::shell::{as_root, quiet, root, sh};
 
 /// The program under test.
 pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
@@ -430,41 +431,6 @@ pub fn example(name: &str) -> PathBuf {
 pub fn free_port() -> u16 {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
-}
-
-/// Runs a command that must succeed; its standard output.
-#[track_caller]
-pub fn sh(words: &[&str]) -> String {
-    let output = std::process::Command::new(words[0])
-        .args(&words[1..])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {said}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// As [`sh`], as root.
-#[track_caller]
-pub fn root(words: &[&str]) -> String {
-    sh(&[as_root(), words].concat())
-}
-
-/// What goes before a command so that root runs it.
-pub fn as_root() -> &'static [&'static str] {
-    if rustix::process::geteuid().is_root() {
-        &[]
-    } else {
-        &["sudo", "-n"]
-    }
-}
-
-/// Runs a command of which nothing is expected.
-pub fn quiet(words: &[&str]) {
-    std::process::Command::new(words[0])
-        .args(&words[1..])
-        .output()
-        .ok();
 }
 
 /// Whether a line of `text` has all of `words`.

@@ -1,5 +1,4 @@
-//! Networks of a test's own: a host, a client and two backends, each in a namespace, joined by pairs
-//! of veth. The test itself runs in the host's.
+//! A network of a test's own, in whose host the test itself runs.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,23 +8,17 @@ use std::time::Duration;
 use flipside::pointer::nftables::{Nftables, NftablesPlan};
 use tempfile::TempDir;
 
-use crate::real_crash::kit::{as_root, root};
 use crate::support::backends::until;
 use crate::support::docker::service;
+use crate::support::network::Network;
+
+pub use crate::support::network::{BACKENDS, BACKENDS_6, HOST, HOST_6};
 
 /// Set in the host's namespace: what all names begin with.
 const NAMES: &str = "FLIPSIDE_TEST_NETWORK";
 
 /// Set for a process that is a backend, or a client.
 const PART: &str = "FLIPSIDE_TEST_PART";
-
-/// Addresses of the host, IPv4 and IPv6.
-pub const HOST: &str = "10.9.0.1";
-pub const HOST_6: &str = "fd09::1";
-
-/// Where both backends answer.
-pub const BACKENDS: [&str; 2] = ["10.9.1.2:8080", "10.9.2.2:8080"];
-pub const BACKENDS_6: [&str; 2] = ["[fd09:1::2]:8080", "[fd09:2::2]:8080"];
 
 /// Runs `body` in a host of its own: the test named `name` is run again, in its namespace.
 pub fn inside(name: &str, body: impl AsyncFnOnce(Host)) {
@@ -34,83 +27,19 @@ pub fn inside(name: &str, body: impl AsyncFnOnce(Host)) {
         let runtime = { runtime }.enable_all().build().unwrap();
         return runtime.block_on(async { body(Host::new(names).await).await });
     }
-    let network = Network::new();
+    let network = Network::new(service().to_string());
     let name = format!("real_nftables::{name}");
-    let ran = network.command("host", &name).status().unwrap();
+    let mut ran = command(&network.names, "host", &name);
+    let ran = ran.env(NAMES, &network.names).status().unwrap();
     assert!(ran.success(), "{name} in its network: {ran}");
-}
-
-/// The namespaces, removed when it is dropped, also by a panic.
-struct Network {
-    names: String,
-}
-
-impl Network {
-    fn new() -> Self {
-        let network = Self {
-            names: service().to_string(),
-        };
-        let ip = |words: &str| {
-            let words = words.replace('@', &format!("{}-", network.names));
-            let words: Vec<_> = ["ip"].into_iter().chain(words.split(' ')).collect();
-            root(&words);
-        };
-        for part in ["host", "client", "one", "two"] {
-            ip(&format!("netns add @{part}"));
-            ip(&format!("-n @{part} link set lo up"));
-        }
-        for (index, part) in ["client", "one", "two"].into_iter().enumerate() {
-            let (v4, v6) = (
-                format!("10.9.{index}"),
-                ["fd09:", "fd09:1:", "fd09:2:"][index],
-            );
-            ip(&format!(
-                "-n @host link add {part} type veth peer name up0 netns @{part}"
-            ));
-            for (at, link, last) in [("host", part, 1), (part, "up0", 2)] {
-                ip(&format!("-n @{at} addr add {v4}.{last}/24 dev {link}"));
-                ip(&format!(
-                    "-n @{at} addr add {v6}:{last}/64 dev {link} nodad"
-                ));
-                ip(&format!("-n @{at} link set {link} up"));
-            }
-            ip(&format!("-n @{part} route add default via {v4}.1"));
-            ip(&format!("-n @{part} route add default via {v6}:1"));
-        }
-        for name in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
-            ip(&format!("netns exec @host sysctl -qw {name}"));
-        }
-        network
-    }
-
-    fn command(&self, at: &str, test: &str) -> Command {
-        let mut command = command(&self.names, at, test);
-        command.env(NAMES, &self.names);
-        command
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for part in ["host", "client", "one", "two"] {
-            let name = format!("{}-{part}", self.names);
-            let words = ["ip", "netns", "del", &name];
-            crate::real_crash::kit::quiet(&[as_root(), &words].concat());
-        }
-    }
 }
 
 /// This very program in a namespace, for one of its tests; ended with who began it.
 fn command(names: &str, at: &str, test: &str) -> Command {
-    let begin = [
-        as_root(),
-        &["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec"],
-    ]
-    .concat();
-    let mut command = Command::new(begin[0]);
+    let begin = Network::at(names, at);
+    let mut command = Command::new(&begin[0]);
     command
         .args(&begin[1..])
-        .arg(format!("{names}-{at}"))
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"]);
     command

@@ -19,8 +19,9 @@ use crate::support::backends::{free_port, get, until};
 /// What the include file says where nothing serves yet.
 pub const NOTHING: &str = "map $host $flipside_shop { default none; }\n";
 
-/// How the commands are run: each may be kept waiting, before what it does or after it.
-const COMMAND: &str = "#!/bin/sh
+/// How commands are run, each after a word for what it is: it may be kept waiting, before what it does
+/// or after it, by [`Held::at`] the directory in which this lies.
+pub const COMMAND: &str = "#!/bin/sh
 cd \"${0%/*}\" || exit 9
 of=$1
 shift
@@ -77,6 +78,19 @@ pub enum Moment {
 pub struct Held(PathBuf);
 
 impl Held {
+    /// Keeps the next command of this word waiting.
+    pub fn at(dir: &Path, of: &str, moment: Moment) -> Self {
+        let when = match moment {
+            Moment::Before => "before",
+            Moment::After => "after",
+        };
+        for left in ["waits", "go", "gone"] {
+            std::fs::remove_file(dir.join(left)).ok();
+        }
+        std::fs::write(dir.join(format!("hold-{of}-{when}")), "").unwrap();
+        Self(dir.to_owned())
+    }
+
     /// Waits until there is one.
     pub async fn came(&self) {
         let waits = self.0.join("waits");
@@ -211,15 +225,7 @@ impl Nginx {
 
     /// Keeps the next command of this name waiting, `test` or `reload`.
     pub fn hold(&self, of: &str, moment: Moment) -> Held {
-        let when = match moment {
-            Moment::Before => "before",
-            Moment::After => "after",
-        };
-        for left in ["waits", "go", "gone"] {
-            std::fs::remove_file(self.dir.path().join(left)).ok();
-        }
-        std::fs::write(self.dir.path().join(format!("hold-{of}-{when}")), "").unwrap();
-        Held(self.dir.path().to_owned())
+        Held::at(self.dir.path(), of, moment)
     }
 
     /// What it says at its path, once it answers.
