@@ -9,8 +9,8 @@ use std::sync::Arc;
 use flipside::core::names::Release;
 use flipside::core::progress::Silent;
 use flipside::core::routing::Route;
-use flipside::pointer::Way;
 use flipside::pointer::nftables::{Nftables, NftablesPlan};
+use flipside::pointer::{PointerError, Way};
 
 use crate::support::pointer_contract::{self, Fixture};
 use net::{BACKENDS, BACKENDS_6, HOST, HOST_6, Host, inside, says};
@@ -35,6 +35,126 @@ fn the_contract_holds() {
         let next = std::cell::Cell::new(80);
         pointer_contract::all(async || behind(host.pointer(next.replace(next.get() + 1)))).await;
     });
+}
+
+/// A plan that says nothing of a preview shows none.
+#[test]
+fn without_an_address_of_its_own_there_is_no_preview() {
+    inside(
+        "without_an_address_of_its_own_there_is_no_preview",
+        async |host| {
+            let plan = NftablesPlan {
+                preview: Vec::new(),
+                ..host.plan(80)
+            };
+            let fixture = behind(Nftables::new(plan).unwrap());
+            pointer_contract::a_preview_is_seen_by_those_who_ask(&fixture).await;
+            let pointer = &fixture.pointer;
+            let shown = fixture.shown();
+            let refused = pointer.write(None, &shown).await;
+            assert_eq!(
+                refused,
+                Err(PointerError::no_preview("nftables flipside_shop80"))
+            );
+            assert_eq!(pointer.read().await, Ok(None));
+        },
+    );
+}
+
+/// Clients of another machine, behind Docker's rules: the preview is at its own port alone, is in the
+/// copy, and goes with the next write that shows none.
+#[test]
+fn a_preview_is_at_its_own_port_and_goes_again() {
+    inside(
+        "a_preview_is_at_its_own_port_and_goes_again",
+        async |host| {
+            says("iptables -w -N DOCKER-USER");
+            says("iptables -w -A FORWARD -j DOCKER-USER");
+            says("iptables -w -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT");
+            says("iptables -w -P FORWARD DROP");
+            let before = says("iptables -w -S");
+            let fixture = behind(host.pointer(80));
+            let pointer = &fixture.pointer;
+            let told = format!("curl http://{HOST}:1080/");
+            assert_eq!(pointer.preview(), Some(told));
+            pointer.write(None, &fixture.to(1)).await.unwrap();
+            let mut client = host.client(&format!("{HOST}:80"));
+            let mut curious = host.client(&format!("{HOST}:1080"));
+            assert_eq!(curious.ask_anew(), "ConnectionRefused");
+            let shown = pointer.write(Some(1), &fixture.shown()).await.unwrap();
+            for _ in 0..2 {
+                for _ in 0..8 {
+                    assert_eq!(
+                        (client.ask_anew(), curious.ask_anew()),
+                        ("one".into(), "two".into())
+                    );
+                }
+                // A start of the machine shows it again.
+                says("nft delete table inet flipside_shop80");
+                says(&format!("nft -f {}", host.plan(80).state.display()));
+                let found = pointer.read().await.unwrap().unwrap();
+                assert_eq!(found.preview, Some(Release(2)));
+            }
+            let hidden = pointer.write(Some(shown), &fixture.to(1)).await.unwrap();
+            assert_eq!(
+                (client.ask_anew(), curious.ask_anew()),
+                ("one".into(), "ConnectionRefused".into())
+            );
+            let text = says("nft list table inet flipside_shop80");
+            assert!(!text.contains("preview"), "{text}");
+            let shown = pointer.write(Some(hidden), &fixture.shown()).await;
+            // A hand that hides it is seen.
+            says("nft flush chain inet flipside_shop80 preview");
+            let found = pointer.read().await.unwrap().unwrap();
+            assert_eq!((found.preview, found.live()), (None, Some(Release(0))));
+            pointer
+                .write(Some(shown.unwrap()), &fixture.to(2))
+                .await
+                .unwrap();
+            assert_eq!(
+                (client.ask_anew(), curious.ask_anew()),
+                ("two".into(), "ConnectionRefused".into())
+            );
+            pointer.remove(1).await.unwrap();
+            assert_eq!(says("iptables -w -S"), before);
+        },
+    );
+}
+
+/// A plan with other addresses is no hand's work: the table is as the last write made it.
+#[test]
+fn other_addresses_in_the_plan_are_true_from_the_next_write_on() {
+    inside(
+        "other_addresses_in_the_plan_are_true_from_the_next_write_on",
+        async |host| {
+            let fixture = behind(host.pointer(80));
+            fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
+            let shown = fixture.pointer.write(Some(1), &fixture.shown()).await;
+            let known = fixture.pointer.read().await.unwrap();
+            let moved = behind(
+                Nftables::new(NftablesPlan {
+                    listen: vec![format!("{HOST}:81")],
+                    preview: Vec::new(),
+                    url: format!("http://{HOST}:81"),
+                    ..host.plan(80)
+                })
+                .unwrap(),
+            );
+            assert_eq!(moved.pointer.read().await.unwrap(), known);
+            let written = moved
+                .pointer
+                .write(Some(shown.unwrap()), &moved.to(2))
+                .await;
+            assert_eq!(written, Ok(3));
+            for (port, said) in [
+                (80, "ConnectionRefused"),
+                (1080, "ConnectionRefused"),
+                (81, "two"),
+            ] {
+                assert_eq!(host.client(&format!("{HOST}:{port}")).ask(), said, "{port}");
+            }
+        },
+    );
 }
 
 /// Another table leads the same address elsewhere: it is seen, taken over, and put back.

@@ -32,7 +32,8 @@ use copy::Copy;
 use flows::Flow;
 use listing::Table;
 use program::Ran;
-use rules::{Listener, Record};
+use rules::{Listener, Record, Ways};
+use shown::Preview;
 
 mod copy;
 mod flows;
@@ -42,6 +43,7 @@ mod needs;
 mod program;
 mod rules;
 mod said;
+mod shown;
 
 pub use said::SECTION;
 
@@ -57,6 +59,9 @@ pub struct NftablesPlan {
     /// Host names, lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// Addresses and ports that lead to the candidate while one is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preview: Vec<String>,
     /// The copy of the table, absolute.
     pub state: PathBuf,
     /// The program.
@@ -81,8 +86,9 @@ const GREETING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Nftables {
     plan: NftablesPlan,
-    listeners: Vec<Listener>,
+    ways: Ways,
     outside: Outside,
+    preview: Option<Preview>,
 }
 
 /// What is there.
@@ -98,15 +104,24 @@ impl Nftables {
     /// # Errors
     /// Where the URL or an address is none.
     pub fn new(plan: NftablesPlan) -> Result<Self, PointerError> {
-        let listeners = plan.listen.iter().map(|text| {
-            Listener::read(text).ok_or_else(|| PointerError::Failed {
-                what: format!("`{text}` is not an address and port"),
-                hint: None,
-            })
-        });
+        let read = |all: &[String]| {
+            let read = |text: &String| {
+                Listener::try_from(text.clone())
+                    .map_err(|what| PointerError::Failed { what, hint: None })
+            };
+            all.iter().map(read).collect::<Result<Vec<_>, _>>()
+        };
+        let ways = Ways {
+            service: read(&plan.listen)?,
+            preview: read(&plan.preview)?,
+        };
+        let host = plan.hosts.first().map(String::as_str);
+        let preview = ways.preview.first();
+        let preview = preview.map(|listener| Preview::new(&plan.url, listener, host));
         Ok(Self {
-            listeners: listeners.collect::<Result<_, _>>()?,
-            outside: Outside::new(&plan.url, plan.hosts.first().map(String::as_str))?,
+            preview: preview.transpose()?,
+            outside: Outside::new(&plan.url, host)?,
+            ways,
             plan,
         })
     }
@@ -124,7 +139,7 @@ impl Nftables {
              [Install]\nWantedBy=multi-user.target\n",
             table = self.plan.table,
             nft = self.plan.nft,
-            forward = forward::lines(&self.plan.table, &self.listeners),
+            forward = forward::lines(&self.plan.table, &self.ways),
         )
     }
 
@@ -203,10 +218,13 @@ impl Nftables {
             });
         }
         let record = Record::of_pieces(&table.pieces).map_err(|why| self.unreadable(&why))?;
-        let routing = match rules::is_so(&table, &self.listeners, &record.routing) {
+        let ways = record.ways.as_ref().unwrap_or(&self.ways);
+        let routing = match rules::is_so(&table, ways, &record.routing) {
             true => record.routing.clone(),
+            // What a hand has moved is not flipside's to take away.
             false => Routing {
                 routes: rules::routes(&table.shares),
+                preview: None,
                 ..record.routing.clone()
             },
         };
@@ -220,7 +238,7 @@ impl Nftables {
     /// What answers at the service's addresses although nothing of flipside's is there.
     async fn foreign(&self) -> Option<Routing> {
         let mut serving = Vec::new();
-        for listener in &self.listeners {
+        for listener in &self.ways.service {
             let ip = listener.address.unwrap_or(Ipv4Addr::LOCALHOST.into());
             let at = SocketAddr::new(ip, listener.port);
             let greeting = tokio::time::timeout(GREETING, tokio::net::TcpStream::connect(at));
@@ -262,19 +280,26 @@ impl Nftables {
 
     /// Refuses what this table cannot do.
     fn may_be(&self, desired: &Routing) -> Result<(), PointerError> {
+        if desired.preview.is_some() && self.preview.is_none() {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
         let routes = desired.routes.iter();
-        for route in routes.filter(|route| route.weight > 0 && route.release != FOREIGN) {
-            for listener in &self.listeners {
+        for route in routes.filter(|route| route.release != FOREIGN) {
+            let is_shown = desired.preview == Some(route.release);
+            let service = (route.weight > 0).then_some(&self.ways.service);
+            let preview = is_shown.then_some(&self.ways.preview);
+            for listener in service.into_iter().chain(preview).flatten() {
                 let Some(ip) = listener.address else { continue };
                 let mut endpoints = route.endpoints.iter();
                 if !endpoints.any(|at| at.is_ipv4() == ip.is_ipv4()) {
                     let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
                     return Err(self.failed(
                         format!(
-                            "release {} has no {family} address, and the service listens at {ip}",
+                            "release {} has no {family} address, and is to be reached at {listener}",
                             route.release
                         ),
-                        "give its networks addresses of that family, or take it out of `listen`",
+                        "give its networks addresses of that family, or take that address out of \
+                         `listen` and `preview`",
                     ));
                 }
             }
@@ -284,22 +309,20 @@ impl Nftables {
 
     /// Connections that are open to `endpoints`, through this pointer.
     async fn open_to(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<u64, PointerError> {
-        let flows = self.flows().await?;
+        let flows = self.flows(self.ways.all()).await?;
         let open = flows
             .iter()
             .filter(|flow| flow.open && endpoints.contains(&flow.by));
         Ok(open.count() as u64)
     }
 
-    /// Connections to the service's addresses.
-    async fn flows(&self) -> Result<BTreeSet<Flow>, PointerError> {
+    /// Connections to these addresses.
+    async fn flows(
+        &self,
+        to: impl Iterator<Item = &Listener> + Clone + Send,
+    ) -> Result<BTreeSet<Flow>, PointerError> {
         let all = flows::all().await.map_err(|why| self.away(why))?;
-        let is_ours = |flow: &Flow| {
-            self.listeners.iter().any(|listener| {
-                listener.port == flow.to.port()
-                    && listener.address.is_none_or(|ip| ip == flow.to.ip())
-            })
-        };
+        let is_ours = |flow: &Flow| to.clone().any(|listener| listener.takes(flow.to));
         Ok(all.into_iter().filter(is_ours).collect())
     }
 
@@ -333,7 +356,7 @@ impl Pointer for Nftables {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: self.preview.is_some(),
             drains: true,
             lingers: true,
             counts: true,
@@ -346,14 +369,14 @@ impl Pointer for Nftables {
 
     async fn ready(&self, _: &dyn Sink) -> Result<(), PointerError> {
         self.table().await?;
-        self.flows().await?;
-        needs::forwarding(&self.listeners).await?;
-        let opened = forward::open(&self.plan.table, &self.listeners).await;
+        self.flows(self.ways.all()).await?;
+        needs::forwarding(&self.ways).await?;
+        let opened = forward::open(&self.plan.table, &self.ways).await;
         opened.map_err(|why| self.away(why))
     }
 
     async fn foresee(&self) -> Result<(), PointerError> {
-        needs::forwarding(&self.listeners).await?;
+        needs::forwarding(&self.ways).await?;
         self.look().await.map(drop)
     }
 
@@ -367,10 +390,8 @@ impl Pointer for Nftables {
         desired: &Routing,
     ) -> Result<Generation, PointerError> {
         // Two programs that know nothing of each other: what waits for both is the move.
-        let (before, opened) = tokio::join!(
-            self.look(),
-            forward::open(&self.plan.table, &self.listeners)
-        );
+        let (before, opened) =
+            tokio::join!(self.look(), forward::open(&self.plan.table, &self.ways));
         let before = before?;
         opened.map_err(|why| self.away(why))?;
         let generation = match record::due(before.routing.as_ref(), expected, desired)? {
@@ -382,12 +403,12 @@ impl Pointer for Nftables {
             ..desired.clone()
         };
         self.may_be(&desired)?;
-        let record = Record::of_move(before.record.as_ref(), &desired);
-        let whole = rules::whole(&self.plan.table, &self.listeners, &record);
+        let record = Record::of_move(before.record.as_ref(), &desired, &self.ways);
+        let whole = rules::whole(&self.plan.table, &self.ways, &record);
         let copy = Copy::stage(&self.plan.state, &record.line(), &whole).await;
         let copy = copy.map_err(|error| self.file("written", &error))?;
         let (name, found) = (&self.plan.table, before.table.as_ref());
-        let text = rules::transaction(name, found, &self.listeners, &record);
+        let text = rules::transaction(name, found, &self.ways, &record);
         let ran = self.nft(&["-f", "-"], Some(&text)).await?;
         let after = self.look().await;
         let after = after.map_err(|error| self.lost(error.to_string()))?;
@@ -452,13 +473,15 @@ impl Pointer for Nftables {
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.describe()));
-        }
+        let (outside, listeners) = match (way, &self.preview) {
+            (Way::Service, _) => (&self.outside, &self.ways.service),
+            (Way::Preview, Some(preview)) => (preview.outside(), &self.ways.preview),
+            (Way::Preview, None) => return Err(PointerError::no_preview(&self.describe())),
+        };
         let routing = self.look().await?.routing;
-        let before = self.flows().await?;
-        let status = self.outside.get(path).await.map_err(|why| self.away(why))?;
-        let after = self.flows().await?;
+        let before = self.flows(listeners.iter()).await?;
+        let status = outside.get(path).await.map_err(|why| self.away(why))?;
+        let after = self.flows(listeners.iter()).await?;
         let routes = routing.map(|routing| routing.routes).unwrap_or_default();
         Ok(Answer {
             release: flows::answered(&before, &after, &routes),
@@ -467,7 +490,7 @@ impl Pointer for Nftables {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        self.preview.as_ref().map(Preview::command)
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
@@ -488,7 +511,7 @@ impl Pointer for Nftables {
                 return Err(self.away(needs::words(&ran)));
             }
         }
-        let closed = forward::close(&self.plan.table, &self.listeners).await;
+        let closed = forward::close(&self.plan.table).await;
         closed.map_err(|why| self.away(why))
     }
 }

@@ -150,6 +150,7 @@ impl Host {
             listen: vec![format!("{HOST}:{port}")],
             url: format!("http://{HOST}:{port}"),
             hosts: Vec::new(),
+            preview: vec![format!("{HOST}:{}", port + 1000)],
             state: self.dir.path().join(format!("shop{port}.nft")),
             nft: "nft".into(),
             keep_flows: false,

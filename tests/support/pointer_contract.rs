@@ -35,6 +35,15 @@ impl Fixture {
         }
     }
 
+    /// All traffic to release 1, and release 2 for those who ask for the preview.
+    pub fn shown(&self) -> Routing {
+        Routing {
+            routes: vec![self.route(1, 100), self.route(2, 0)],
+            preview: Some(Release(2)),
+            ..self.to(1)
+        }
+    }
+
     fn route(&self, release: u64, weight: u32) -> Route {
         let second = usize::from(release == 2);
         Route {
@@ -225,11 +234,7 @@ pub async fn a_preview_is_seen_by_those_who_ask(fixture: &Fixture) {
     }
     let answers = async |way| pointer.ask(way, "/").await.unwrap().release;
     let first = pointer.write(None, &fixture.to(1)).await.unwrap();
-    let mut shown = Routing {
-        routes: vec![fixture.route(1, 100), fixture.route(2, 0)],
-        preview: Some(Release(2)),
-        ..fixture.to(1)
-    };
+    let mut shown = fixture.shown();
     shown.generation = pointer.write(Some(first), &shown).await.unwrap();
     assert_eq!(fixture.found().await, shown);
     assert_eq!(answers(Way::Preview).await, Some(Release(2)));

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::rules::{Listener, Share};
+use super::rules::{HOOKS, Lead, Listener, PREVIEW, SERVICE, Share};
 
 /// What is in a table of flipside's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,10 +22,12 @@ pub(super) struct Table {
     pub sets: Vec<String>,
     /// What is in these.
     pub cut: BTreeSet<SocketAddr>,
+    /// Those of the service.
     pub shares: Vec<Share>,
-    /// What is sent to the shares, for clients from outside and for those of the host.
-    pub outside: BTreeSet<Listener>,
-    pub inside: BTreeSet<Listener>,
+    /// Those of the preview; none where it has no chain.
+    pub preview: Option<Vec<Share>>,
+    /// What is led where.
+    pub leads: BTreeSet<Lead>,
     /// Whether the way to the shares has rules that flipside does not write.
     pub strange: bool,
 }
@@ -38,10 +40,10 @@ impl Table {
         let items = items.ok_or_else(|| "it lists no `nftables`".to_owned())?;
         let mut table = Self::default();
         for item in items {
-            if let Some(name) = item["chain"]["name"].as_str()
-                && name.starts_with("generation_")
-            {
-                table.marks.push(name.to_owned());
+            match item["chain"]["name"].as_str() {
+                Some(name) if name.starts_with("generation_") => table.marks.push(name.to_owned()),
+                Some(PREVIEW) => table.preview = Some(Vec::new()),
+                _ => {}
             }
             if let Some(name) = item["set"]["name"].as_str()
                 && name.starts_with("cut_")
@@ -57,6 +59,7 @@ impl Table {
             }
         }
         table.shares.sort();
+        table.preview.iter_mut().for_each(|shares| shares.sort());
         Ok(table)
     }
 
@@ -67,16 +70,14 @@ impl Table {
         self.handles.push((chain.to_owned(), handle));
         let statements: Vec<&Value> = rule["expr"].as_array().into_iter().flatten().collect();
         match chain {
-            "service" => match shares(&statements) {
-                Some(shares) => self.shares.extend(shares),
-                None => self.strange = true,
+            SERVICE | PREVIEW => match (shares(&statements), chain) {
+                (Some(shares), SERVICE) => self.shares.extend(shares),
+                (Some(shares), _) => self.preview.get_or_insert_default().extend(shares),
+                (None, _) => self.strange = true,
             },
-            "outside" | "inside" => match listener(&statements) {
-                Some(listener) if chain == "outside" => {
-                    self.outside.insert(listener);
-                }
-                Some(listener) => {
-                    self.inside.insert(listener);
+            _ if HOOKS.contains(&chain) => match lead(chain, &statements) {
+                Some(lead) => {
+                    self.leads.insert(lead);
                 }
                 None => self.strange = true,
             },
@@ -115,16 +116,18 @@ fn shares(statements: &[&Value]) -> Option<Vec<Share>> {
     map.as_array()?.iter().map(share).collect()
 }
 
-fn listener(statements: &[&Value]) -> Option<Listener> {
+fn lead(hook: &str, statements: &[&Value]) -> Option<Lead> {
     let [address, port, goto] = statements else {
         return None;
     };
     let (address, port) = (&address["match"], &port["match"]);
-    let is_service = goto["goto"]["target"] == "service";
     let address = match &address["right"] {
         right if right == "local" => None,
         right => Some(right.as_str()?.parse().ok()?),
     };
     let port = u16::try_from(port["right"].as_u64()?).ok()?;
-    is_service.then_some(Listener { address, port })
+    let hook = HOOKS.into_iter().find(|known| *known == hook)?;
+    let chain = [SERVICE, PREVIEW].into_iter();
+    let chain = { chain }.find(|known| goto["goto"]["target"] == **known)?;
+    Some((hook, Listener { address, port }, chain))
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::PointerError;
 use super::program::Ran;
-use super::rules::Listener;
+use super::rules::Ways;
 
 /// What a program that did not do it has said.
 pub(super) fn words(ran: &Ran) -> String {
@@ -18,13 +18,13 @@ pub(super) fn words(ran: &Ran) -> String {
     }
 }
 
-/// Refuses listeners for which the kernel leads nothing on.
-pub(super) async fn forwarding(listeners: &[Listener]) -> Result<(), PointerError> {
+/// Refuses addresses from which the kernel leads nothing on.
+pub(super) async fn forwarding(ways: &Ways) -> Result<(), PointerError> {
     let is = |family: fn(&IpAddr) -> bool| {
-        let mut addresses = listeners.iter().filter_map(|listener| listener.address);
+        let mut addresses = ways.all().filter_map(|listener| listener.address);
         addresses.any(|ip| family(&ip))
     };
-    let any = listeners.iter().any(|listener| listener.address.is_none());
+    let any = ways.all().any(|listener| listener.address.is_none());
     let mut needed = Vec::new();
     if any || is(IpAddr::is_ipv4) {
         needed.push("net.ipv4.ip_forward");

@@ -1,13 +1,14 @@
 //! What a routing means for a table of the kernel's, as a transaction; and what such a table says.
 //!
-//! The chain `service` holds the shares, one rule per family of addresses. What was written with
-//! them, the record, stands in a chain without a hook, in pieces: a comment takes 128 bytes. That
-//! chain's name tells the generation and the fence.
+//! The chain `service` holds the shares, one rule per family of addresses; the chain `preview`, which
+//! is there while one is shown, those of the candidate. What was written with them, the record, stands
+//! in a chain without a hook, in pieces: a comment takes 128 bytes. That chain's name tells the
+//! generation and the fence.
 //!
 //! Pure.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
@@ -24,8 +25,18 @@ const WHOLE: u64 = 10_000;
 /// How many characters of the record one comment takes.
 const PIECE: usize = 120;
 
-/// Where the service is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The chain that leads to the service.
+pub(super) const SERVICE: &str = "service";
+
+/// The chain that leads to the candidate.
+pub(super) const PREVIEW: &str = "preview";
+
+/// The chains through which come the clients from outside, and those of the host.
+pub(super) const HOOKS: [&str; 2] = ["outside", "inside"];
+
+/// An address and port of the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(super) struct Listener {
     /// None: every address of the host.
     pub address: Option<IpAddr>,
@@ -50,6 +61,17 @@ impl Listener {
         })
     }
 
+    /// Whether a connection to the one may be one to the other.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let any = self.address.is_none() || other.address.is_none();
+        self.port == other.port && (any || self.address == other.address)
+    }
+
+    /// Whether it takes a connection to `to`.
+    pub(super) fn takes(&self, to: SocketAddr) -> bool {
+        self.port == to.port() && self.address.is_none_or(|ip| ip == to.ip())
+    }
+
     fn matched(&self) -> String {
         let port = self.port;
         match self.address {
@@ -59,6 +81,47 @@ impl Listener {
         }
     }
 }
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
+            None => write!(f, ":{}", self.port),
+        }
+    }
+}
+
+impl From<Listener> for String {
+    fn from(listener: Listener) -> Self {
+        listener.to_string()
+    }
+}
+
+impl TryFrom<String> for Listener {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(&text).ok_or_else(|| format!("`{text}` is not an address and port"))
+    }
+}
+
+/// Where a service is reached, and where its preview.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ways {
+    pub service: Vec<Listener>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preview: Vec<Listener>,
+}
+
+impl Ways {
+    /// All addresses and ports that are led somewhere, or may be.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Listener> + Clone {
+        self.service.iter().chain(&self.preview)
+    }
+}
+
+/// A hook's chain, what it takes, and the chain that this goes on to.
+pub(super) type Lead = (&'static str, Listener, &'static str);
 
 /// A part of the new connections, of [`WHOLE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,6 +136,9 @@ pub(super) struct Share {
 pub(super) struct Record {
     v: u32,
     pub routing: Routing,
+    /// By which addresses it was written; none: those of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ways: Option<Ways>,
     /// Endpoints that got traffic before, and get none any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub left: BTreeSet<SocketAddr>,
@@ -80,7 +146,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Of a move from what `found` says to `routing`.
-    pub(super) fn of_move(found: Option<&Self>, routing: &Routing) -> Self {
+    pub(super) fn of_move(found: Option<&Self>, routing: &Routing, ways: &Ways) -> Self {
         let mut left = found.map(|found| found.left.clone()).unwrap_or_default();
         left.extend(found.into_iter().flat_map(|found| serving(&found.routing)));
         for endpoint in serving(routing) {
@@ -89,6 +155,7 @@ impl Record {
         Self {
             v: 1,
             routing: routing.clone(),
+            ways: Some(ways.clone()),
             left,
         }
     }
@@ -166,6 +233,41 @@ pub(super) fn shares(routing: &Routing) -> Vec<Share> {
     all
 }
 
+/// The shares of the preview; none where none is shown.
+pub(super) fn shown(ways: &Ways, routing: &Routing) -> Option<Vec<Share>> {
+    let release = routing.preview.filter(|_| !ways.preview.is_empty())?;
+    let route = routing.route(release).cloned();
+    let alone = Routing {
+        routes: route
+            .map(|it| Route { weight: 100, ..it })
+            .into_iter()
+            .collect(),
+        foreign: None,
+        ..routing.clone()
+    };
+    Some(shares(&alone))
+}
+
+/// What is led where.
+pub(super) fn leads(ways: &Ways, routing: &Routing) -> BTreeSet<Lead> {
+    let mut all = BTreeSet::new();
+    let mut lead = |listeners: &[Listener], chain| {
+        let of = |hook| {
+            listeners
+                .iter()
+                .map(move |listener| (hook, *listener, chain))
+        };
+        all.extend(HOOKS.into_iter().flat_map(of));
+    };
+    if !shares(routing).is_empty() {
+        lead(&ways.service, SERVICE);
+    }
+    if shown(ways, routing).is_some() {
+        lead(&ways.preview, PREVIEW);
+    }
+    all
+}
+
 /// How the chain with the record of a routing is called.
 pub(super) fn mark(routing: &Routing) -> String {
     let Routing {
@@ -180,7 +282,7 @@ pub(super) fn mark(routing: &Routing) -> String {
 pub(super) fn transaction(
     name: &str,
     found: Option<&Table>,
-    listeners: &[Listener],
+    ways: &Ways,
     record: &Record,
 ) -> String {
     let mut text = String::new();
@@ -191,8 +293,9 @@ pub(super) fn transaction(
                 let rule = format!("delete rule inet {name} {chain} handle {handle}");
                 line(&mut text, &rule);
             }
-            for mark in &found.marks {
-                line(&mut text, &format!("delete chain inet {name} {mark}"));
+            let preview = found.preview.iter().map(|_| PREVIEW);
+            for chain in found.marks.iter().map(String::as_str).chain(preview) {
+                line(&mut text, &format!("delete chain inet {name} {chain}"));
             }
             for set in &found.sets {
                 line(&mut text, &format!("delete set inet {name} {set}"));
@@ -202,17 +305,17 @@ pub(super) fn transaction(
     let cut: BTreeSet<_> = found.map(|found| found.cut.clone()).unwrap_or_default();
     let serving: BTreeSet<_> = serving(&record.routing).collect();
     let cut = cut.difference(&serving).copied().collect();
-    text.push_str(&content(name, listeners, record, &cut));
+    text.push_str(&content(name, ways, record, &cut));
     text
 }
 
 /// The table from nothing, in place of what is there: for the start of the machine.
-pub(super) fn whole(name: &str, listeners: &[Listener], record: &Record) -> String {
+pub(super) fn whole(name: &str, ways: &Ways, record: &Record) -> String {
     let mut text = String::new();
     line(&mut text, &format!("table inet {name}"));
     line(&mut text, &format!("delete table inet {name}"));
     line(&mut text, &format!("create table inet {name}"));
-    text.push_str(&content(name, listeners, record, &BTreeSet::new()));
+    text.push_str(&content(name, ways, record, &BTreeSet::new()));
     text
 }
 
@@ -221,46 +324,30 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-fn content(
-    name: &str,
-    listeners: &[Listener],
-    record: &Record,
-    cut: &BTreeSet<SocketAddr>,
-) -> String {
+fn content(name: &str, ways: &Ways, record: &Record, cut: &BTreeSet<SocketAddr>) -> String {
     let mut text = String::new();
     let mut add = |words: std::fmt::Arguments<'_>| {
         // Nothing that is written to a text fails.
         let _written = writeln!(text, "add {words}");
     };
-    let generation = record.routing.generation;
-    let mark = mark(&record.routing);
+    let routing = &record.routing;
+    let generation = routing.generation;
+    let mark = mark(routing);
     add(format_args!("chain inet {name} {mark}"));
     for piece in record.pieces() {
         add(format_args!(
             "rule inet {name} {mark} continue comment \"{piece}\""
         ));
     }
-    add(format_args!("chain inet {name} service"));
-    let shares = shares(&record.routing);
-    for (family, is_v4) in [("ip", true), ("ip6", false)] {
-        let of_family = shares.iter().filter(|it| it.endpoint.is_ipv4() == is_v4);
-        let elements: Vec<_> = of_family
-            .map(|share| {
-                let Share {
-                    first,
-                    last,
-                    endpoint,
-                } = share;
-                format!("{first}-{last} : {} . {}", endpoint.ip(), endpoint.port())
-            })
-            .collect();
-        if !elements.is_empty() {
-            let protocol = if is_v4 { "ipv4" } else { "ipv6" };
-            add(format_args!(
-                "rule inet {name} service meta nfproto {protocol} meta l4proto tcp dnat {family} to \
-                 numgen random mod {WHOLE} map {{ {} }}",
-                elements.join(", ")
-            ));
+    let chains = [
+        (SERVICE, Some(shares(routing))),
+        (PREVIEW, shown(ways, routing)),
+    ];
+    for (chain, shares) in chains {
+        let Some(shares) = shares else { continue };
+        add(format_args!("chain inet {name} {chain}"));
+        for rule in dnat(&shares) {
+            add(format_args!("rule inet {name} {chain} {rule}"));
         }
     }
     let hooks = [
@@ -275,7 +362,8 @@ fn content(
             "chain inet {name} {chain} {{ type {hook}; policy accept; }}"
         ));
     }
-    if shares.is_empty() {
+    let leads = leads(ways, routing);
+    if leads.is_empty() {
         return text;
     }
     for (family, is_v4) in [("ip", true), ("ip6", false)] {
@@ -288,7 +376,7 @@ fn content(
             let element = element(endpoint);
             add(format_args!("element inet {name} {set} {{ {element} }}"));
         }
-        let ports: BTreeSet<_> = listeners.iter().map(|listener| listener.port).collect();
+        let ports: BTreeSet<_> = ways.all().map(|listener| listener.port).collect();
         for (chain, port) in ports
             .iter()
             .flat_map(|port| [("cut_outside", port), ("cut_inside", port)])
@@ -300,19 +388,44 @@ fn content(
             ));
         }
     }
-    for listener in listeners {
-        for chain in ["outside", "inside"] {
-            let matched = listener.matched();
-            add(format_args!(
-                "rule inet {name} {chain} {matched} goto service"
-            ));
-        }
+    for (hook, listener, chain) in leads {
+        let matched = listener.matched();
+        add(format_args!(
+            "rule inet {name} {hook} {matched} goto {chain}"
+        ));
     }
     add(format_args!(
         "rule inet {name} back ip saddr 127.0.0.0/8 ct status dnat \
          ct original ip daddr 127.0.0.0/8 masquerade"
     ));
     text
+}
+
+/// The rules that give new connections to the shares, one for each family of addresses.
+fn dnat(shares: &[Share]) -> Vec<String> {
+    let mut rules = Vec::new();
+    for (family, is_v4) in [("ip", true), ("ip6", false)] {
+        let of_family = shares.iter().filter(|it| it.endpoint.is_ipv4() == is_v4);
+        let elements: Vec<_> = of_family
+            .map(|share| {
+                let Share {
+                    first,
+                    last,
+                    endpoint,
+                } = share;
+                format!("{first}-{last} : {} . {}", endpoint.ip(), endpoint.port())
+            })
+            .collect();
+        if !elements.is_empty() {
+            let protocol = if is_v4 { "ipv4" } else { "ipv6" };
+            rules.push(format!(
+                "meta nfproto {protocol} meta l4proto tcp dnat {family} to \
+                 numgen random mod {WHOLE} map {{ {} }}",
+                elements.join(", ")
+            ));
+        }
+    }
+    rules
 }
 
 fn element(endpoint: &SocketAddr) -> String {
@@ -335,17 +448,12 @@ pub(super) fn cut(name: &str, generation: u64, endpoints: &BTreeSet<SocketAddr>)
 }
 
 /// Whether the table sends new connections as `routing` wants it, and nowhere else.
-pub(super) fn is_so(table: &Table, listeners: &[Listener], routing: &Routing) -> bool {
-    let shares = shares(routing);
-    let wanted: BTreeSet<_> = match shares.is_empty() {
-        true => BTreeSet::new(),
-        false => listeners.iter().copied().collect(),
-    };
+pub(super) fn is_so(table: &Table, ways: &Ways, routing: &Routing) -> bool {
     table.marks == [mark(routing)]
         && !table.strange
-        && table.shares == shares
-        && table.outside == wanted
-        && table.inside == wanted
+        && table.shares == shares(routing)
+        && table.preview == shown(ways, routing)
+        && table.leads == leads(ways, routing)
 }
 
 /// What is found where no record fits: a route of nobody's release.

@@ -51,6 +51,13 @@ pub const SECTION: Section = Section {
             means: "Host names of the service; the first is the Host header of what is asked.",
         },
         Key {
+            name: "preview",
+            also: None,
+            takes: Takes::Texts("an address and port such as `192.0.2.7:8081`"),
+            missing: None,
+            means: "Addresses and ports that lead to the release that is shown for preview.",
+        },
+        Key {
             name: "state",
             also: None,
             takes: Takes::Path,
@@ -105,23 +112,36 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
             "write `flipside_` and letters, digits and `_`, such as `flipside_shop`",
         );
     }
-    let listen = settings.get("listen").and_then(Value::as_array);
-    for text in listen.into_iter().flatten().filter_map(Value::as_str) {
-        match Listener::read(text) {
-            None => wrong(
-                "listen",
-                format!("`{text}` is not an address and port"),
-                "write `192.0.2.7:80`, `\"[2001:db8::7]:80\"` or `\":80\"`",
-            ),
-            Some(Listener {
-                address: Some(IpAddr::V6(ip)),
-                ..
-            }) if ip.is_loopback() => wrong(
-                "listen",
-                "the kernel leads nothing from `[::1]` to containers".to_owned(),
-                "write another address of the host's",
-            ),
-            Some(_) => {}
+    let mut known = Vec::new();
+    for (key, example) in [("listen", 80), ("preview", 8081)] {
+        let said = settings.get(key).and_then(Value::as_array);
+        for text in said.into_iter().flatten().filter_map(Value::as_str) {
+            let Some(listener) = Listener::read(text) else {
+                wrong(
+                    key,
+                    format!("`{text}` is not an address and port"),
+                    &format!(
+                        "write `192.0.2.7:{example}`, `\"[2001:db8::7]:{example}\"` or `\":{example}\"`"
+                    ),
+                );
+                continue;
+            };
+            if matches!(listener.address, Some(IpAddr::V6(ip)) if ip.is_loopback()) {
+                wrong(
+                    key,
+                    "the kernel leads nothing from `[::1]` to containers".to_owned(),
+                    "write another address of the host's",
+                );
+            }
+            if key == "listen" {
+                known.push(listener);
+            } else if let Some(own) = known.iter().find(|own| own.overlaps(&listener)) {
+                wrong(
+                    key,
+                    format!("`{text}` leads to the service itself, by `listen: {own}`"),
+                    "write a port of the preview's own",
+                );
+            }
         }
     }
     settings
