@@ -201,6 +201,10 @@ pub enum Verb {
     Man(Man),
     /// The JSON Schema of a plan, for editors.
     Schema,
+    /// A unit of systemd's that tells the kernel again, when the machine starts, where traffic goes.
+    ///
+    /// For the pointer `nftables`, which the kernel forgets: `flipside help nftables`.
+    Unit(Unit),
 }
 
 /// `flipside check`.
@@ -440,6 +444,20 @@ pub struct ProxyCtl {
     /// The control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// `flipside unit`.
+#[derive(Debug, Clone, Args)]
+pub struct Unit {
+    /// Which service.
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// As this plan says, also before its first deploy; not as the last deploy has recorded it.
+    #[arg(long, short, value_name = "PLAN", conflicts_with = "service")]
+    pub file: Option<PathBuf>,
+    /// A value for `${KEY}` in that plan; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, requires = "file")]
+    pub set: Vec<(String, String)>,
 }
 
 /// `flipside help`.

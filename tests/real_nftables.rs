@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod net;
+mod unit;
 mod verbs;
 
 use std::sync::Arc;
@@ -309,12 +310,8 @@ fn the_copy_says_it_all_again() {
         let known = pointer.read().await.unwrap();
         says("nft flush ruleset");
         assert_ne!(pointer.read().await.unwrap(), known);
-        let unit = host.pointer(80).unit();
-        let start = unit
-            .lines()
-            .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/env "));
         for _ in 0..2 {
-            says(start.unwrap());
+            unit::start(&host.pointer(80).unit());
             assert_eq!(pointer.read().await.unwrap(), known);
         }
         answers(&fixture, 2).await;

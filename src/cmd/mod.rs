@@ -31,6 +31,7 @@ pub mod shared;
 pub mod status;
 pub mod turn;
 pub mod underway;
+pub mod unit;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,6 +78,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Completions(args) => completions::run(context, args),
         Verb::Man(args) => man::run(context, args),
         Verb::Schema => schema::run(context),
+        Verb::Unit(args) => unit::run(context, args).await,
     }
 }
 

@@ -69,6 +69,18 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
     })
 }
 
+/// What systemd needs to tell a pointer of this kind again, when the machine starts, what it said;
+/// none where it remembers that itself.
+///
+/// # Errors
+/// As [`open`].
+pub fn unit(plan: &PointerPlan) -> Result<Option<String>, PointerError> {
+    if plan.kind != nftables::SECTION.kind {
+        return Ok(None);
+    }
+    Ok(Some(nftables::Nftables::new(settings(plan)?)?.unit()))
+}
+
 fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> {
     plan.read().map_err(|error| PointerError::Failed {
         what: format!(

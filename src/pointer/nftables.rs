@@ -44,6 +44,7 @@ mod program;
 mod rules;
 mod said;
 mod shown;
+mod unit;
 
 pub use said::SECTION;
 
@@ -129,18 +130,7 @@ impl Nftables {
     /// A systemd unit that tells the kernel again after a start of the machine.
     #[must_use]
     pub fn unit(&self) -> String {
-        let state = self.plan.state.display();
-        format!(
-            "[Unit]\nDescription=flipside: where {table} leads to\n\
-             After=nftables.service docker.service\n\
-             ConditionPathExists={state}\n\n\
-             [Service]\nType=oneshot\nRemainAfterExit=yes\n\
-             ExecStart=/usr/bin/env {nft} -f {state}\n{forward}\n\
-             [Install]\nWantedBy=multi-user.target\n",
-            table = self.plan.table,
-            nft = self.plan.nft,
-            forward = forward::lines(&self.plan.table, &self.ways),
-        )
+        unit::text(&self.plan, &self.ways)
     }
 
     fn away(&self, why: String) -> PointerError {
