@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +43,7 @@ mod listing;
 mod needs;
 mod program;
 mod rules;
+mod ruleset;
 mod said;
 mod shown;
 mod unit;
@@ -90,6 +92,8 @@ pub struct Nftables {
     ways: Ways,
     outside: Outside,
     preview: Option<Preview>,
+    /// The table as it was read last, and the number of the kernel's rules then.
+    known: Mutex<Option<(u32, Option<Table>)>>,
 }
 
 /// What is there.
@@ -122,6 +126,7 @@ impl Nftables {
         Ok(Self {
             preview: preview.transpose()?,
             outside: Outside::new(&plan.url, host)?,
+            known: Mutex::default(),
             ways,
             plan,
         })
@@ -166,8 +171,24 @@ impl Nftables {
         })
     }
 
-    /// The table as the kernel has it.
+    /// The table as the kernel has it. It is listed only where any rule has changed since the last
+    /// time.
     async fn table(&self) -> Result<Option<Table>, PointerError> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = ruleset::number();
+        if let (Some(now), Some((then, table))) = (number, known().as_ref())
+            && now == *then
+        {
+            return Ok(table.clone());
+        }
+        let table = self.list().await?;
+        // What has changed meanwhile may be in it or not.
+        let number = number.filter(|number| ruleset::number() == Some(*number));
+        *known() = number.map(|number| (number, table.clone()));
+        Ok(table)
+    }
+
+    async fn list(&self) -> Result<Option<Table>, PointerError> {
         let words = ["-j", "list", "table", "inet", &self.plan.table];
         let ran = self.nft(&words, None).await?;
         if ran.status.success() {
@@ -379,11 +400,7 @@ impl Pointer for Nftables {
         expected: Option<Generation>,
         desired: &Routing,
     ) -> Result<Generation, PointerError> {
-        // Two programs that know nothing of each other: what waits for both is the move.
-        let (before, opened) =
-            tokio::join!(self.look(), forward::open(&self.plan.table, &self.ways));
-        let before = before?;
-        opened.map_err(|why| self.away(why))?;
+        let before = self.look().await?;
         let generation = match record::due(before.routing.as_ref(), expected, desired)? {
             Due::Nothing(generation) => return Ok(generation),
             Due::Write(generation) => generation,
@@ -395,7 +412,13 @@ impl Pointer for Nftables {
         self.may_be(&desired)?;
         let record = Record::of_move(before.record.as_ref(), &desired, &self.ways);
         let whole = rules::whole(&self.plan.table, &self.ways, &record);
-        let copy = Copy::stage(&self.plan.state, &record.line(), &whole).await;
+        // The disk and a program that know nothing of each other: what waits for both is the move.
+        let line = record.line();
+        let (copy, opened) = tokio::join!(
+            Copy::stage(&self.plan.state, &line, &whole),
+            forward::open(&self.plan.table, &self.ways)
+        );
+        opened.map_err(|why| self.away(why))?;
         let copy = copy.map_err(|error| self.file("written", &error))?;
         let (name, found) = (&self.plan.table, before.table.as_ref());
         let text = rules::transaction(name, found, &self.ways, &record);

@@ -1,8 +1,10 @@
 //! The programs by which the kernel is told and asked.
 
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::process::{ExitStatus, Stdio};
 
-use tokio::io::AsyncWriteExt as _;
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::process::Command;
 
 /// What a program has said.
@@ -22,21 +24,17 @@ pub(super) async fn run(
     words: &[&str],
     input: Option<&str>,
 ) -> std::io::Result<Ran> {
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(words)
         .env("LC_ALL", "C")
         .stdin(match input {
-            Some(_) => Stdio::piped(),
+            Some(text) => whole(text)?.into(),
             None => Stdio::null(),
         })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
-        // One that ends without reading says why.
-        stdin.write_all(text.as_bytes()).await.ok();
-    }
     let ended = child.wait_with_output().await?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran {
@@ -44,4 +42,12 @@ pub(super) async fn run(
         out: text(ended.stdout),
         err: text(ended.stderr),
     })
+}
+
+/// All of a text, before the first byte is read: one who dies while it writes leaves no half of it.
+fn whole(text: &str) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("flipside", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
