@@ -1,7 +1,9 @@
 //! The kernel as a pointer: the contract in a network of the test's own, and clients from outside.
 
 mod bad_days;
+mod hard_verbs;
 mod net;
+mod scene;
 mod unit;
 mod verbs;
 
