@@ -1,12 +1,12 @@
 //! What a switch takes and costs, by the kind of pointer: each a whole `flipside rollback` process,
 //! alternating between two releases, while 64 keep-alive connections ask. Kinds take turns.
 //!
-//! With `FLIPSIDE_BLESS` the table goes into the guide.
+//! With `FLIPSIDE_BLESS` the table goes into the guide. `-- --only=haproxy,nftables` measures these two
+//! alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -251,7 +251,8 @@ impl Measured {
 
 fn main() -> ExitCode {
     common::main("switches, by the kind of pointer", |length, bounds| {
-        let mut all: Vec<Measured> = KINDS.iter().map(Measured::new).collect();
+        let kinds = KINDS.iter().filter(|kind| common::is_wanted(kind.name));
+        let mut all: Vec<Measured> = kinds.map(Measured::new).collect();
         for _ in 0..length.rounds(10, 1) {
             all.iter_mut().for_each(Measured::turn);
         }
@@ -264,17 +265,6 @@ fn main() -> ExitCode {
             table += &measured.row();
         }
         println!("\n{table}");
-        if std::env::var_os("FLIPSIDE_BLESS").is_some() {
-            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/pointers.md");
-            let text = std::fs::read_to_string(&page).unwrap();
-            std::fs::write(&page, with_table(&text, &table)).unwrap();
-        }
+        common::bless("measured", &format!("\n{table}\n"));
     })
-}
-
-/// The page with another table between its two marks.
-fn with_table(page: &str, table: &str) -> String {
-    let (before, rest) = page.split_once("<!-- measured -->\n").unwrap();
-    let (_, after) = rest.split_once("<!-- end of measured -->\n").unwrap();
-    format!("{before}<!-- measured -->\n\n{table}\n<!-- end of measured -->\n{after}")
 }

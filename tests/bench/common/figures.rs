@@ -54,6 +54,17 @@ impl Bounds {
         println!("  {word}: {what} {value:.2}{unit}, at most {bound}{unit}");
     }
 
+    /// Prints `value` against the least it may be.
+    pub fn at_least(&mut self, what: &str, value: f64, bound: f64) {
+        let word = if value >= bound {
+            "holds"
+        } else {
+            self.broken += 1;
+            "BROKEN"
+        };
+        println!("  {word}: {what} {value:.3}, at least {bound}");
+    }
+
     pub fn end(self) -> ExitCode {
         match self.broken {
             0 => ExitCode::SUCCESS,

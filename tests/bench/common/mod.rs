@@ -39,16 +39,51 @@ impl Length {
     }
 }
 
+/// How the flag begins that names what is to be measured, of several.
+const ONLY: &str = "--only=";
+
+/// Whether that was asked for, by its first word; where nothing is named all is.
+pub fn is_wanted(name: &str) -> bool {
+    let only = std::env::args().find_map(|flag| flag.strip_prefix(ONLY).map(str::to_owned));
+    only.is_none_or(|only| only.split(',').any(|one| one == name))
+}
+
+/// Whether all is to be measured, and the guide to be told.
+fn is_blessed() -> bool {
+    let is_all = !std::env::args().any(|flag| flag.starts_with(ONLY));
+    is_all && std::env::var_os("FLIPSIDE_BLESS").is_some()
+}
+
+/// Gives the page of the pointers another text between two marks, where that is asked for.
+pub fn bless(mark: &str, text: &str) {
+    if !is_blessed() {
+        return;
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/pointers.md");
+    let known = std::fs::read_to_string(&page).unwrap();
+    let (begin, end) = (
+        format!("<!-- {mark} -->\n"),
+        format!("<!-- end of {mark} -->\n"),
+    );
+    let (before, rest) = known.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    std::fs::write(&page, format!("{before}{begin}{text}{end}{after}")).unwrap();
+}
+
 /// Runs a bench: its flags, its tools, its end.
 pub fn main(what: &str, bench: impl FnOnce(Length, &mut Bounds)) -> ExitCode {
     let mut length = Length::Full;
     for flag in std::env::args().skip(1) {
         match flag.as_str() {
             "--quick" => length = Length::Quick,
+            only if only.starts_with(ONLY) => {}
             // Cargo's own.
             "--bench" => {}
             other => {
-                eprintln!("`{other}` is not `--quick`: few rounds, to see that it works");
+                eprintln!(
+                    "`{other}` is neither `--quick`, few rounds to see that it works, nor \
+                     `{ONLY}NAME,NAME`"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -149,16 +184,32 @@ impl Rest {
     }
 }
 
+fn until_a_signal() {
+    runtime().block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).unwrap();
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+}
+
+/// Lets a bench that is another process of this one's, and waited for, end where this one is told to.
+pub fn pass_signals_to(child: u32) {
+    let child = i32::try_from(child).ok();
+    let child = child.and_then(rustix::process::Pid::from_raw).unwrap();
+    std::thread::spawn(move || {
+        loop {
+            until_a_signal();
+            rustix::process::kill_process(child, rustix::process::Signal::TERM).ok();
+        }
+    });
+}
+
 fn clean_up_on_signals() {
     std::thread::spawn(|| {
-        runtime().block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).unwrap();
-            let mut terminate = signal(SignalKind::terminate()).unwrap();
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
+        until_a_signal();
         for &child in lock(&CHILDREN).iter() {
             if let Some(child) = i32::try_from(child)
                 .ok()
