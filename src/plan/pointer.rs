@@ -67,12 +67,8 @@ pub(super) fn place(root: &Node) -> Option<Span> {
 }
 
 fn unknown(reader: &mut Reader<'_>, place: Span, kind: &str) {
-    if pointer::without_aws(kind) {
-        return reader.wrong(
-            place,
-            format!("the pointer `{kind}` needs AWS, which this build of flipside has not"),
-            pointer::WITH_AWS,
-        );
+    if let Some((what, help)) = pointer::left_out(kind, pointer::LEFT_OUT) {
+        return reader.wrong(place, what, help);
     }
     if LATER.contains(&kind) {
         return reader.wrong(

@@ -42,6 +42,10 @@ use section::Section;
 /// # Errors
 /// Where the settings are not understood, or the kind is not known.
 pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer>, PointerError> {
+    if let Some((what, hint)) = left_out(&plan.kind, LEFT_OUT) {
+        let hint = Some(hint.into());
+        return Err(PointerError::Failed { what, hint });
+    }
     Ok(match plan.kind.as_str() {
         #[cfg(feature = "aws")]
         "alb" => Arc::new(alb::Alb::new(settings(plan)?)?),
@@ -52,14 +56,6 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
         #[cfg(feature = "aws")]
         "route53" => Arc::new(route53::Route53::new(settings(plan)?)?),
         "exec" => Arc::new(exec::Exec::new(service.clone(), settings(plan)?)?),
-        kind if without_aws(kind) => {
-            return Err(PointerError::Failed {
-                what: format!(
-                    "the pointer `{kind}` needs AWS, which this build of flipside has not"
-                ),
-                hint: Some(WITH_AWS.into()),
-            });
-        }
         kind => {
             return Err(PointerError::Failed {
                 what: format!("this flipside knows no pointer `{kind}`"),
@@ -92,16 +88,20 @@ fn settings<T: DeserializeOwned>(plan: &PointerPlan) -> Result<T, PointerError> 
 }
 
 /// The kinds that need AWS, which a build may leave out.
-const OF_AWS: [&str; 2] = ["alb", "route53"];
+const OF_AWS: &[&str] = &["alb", "route53"];
 
-/// How flipside is built that has them.
-pub const WITH_AWS: &str =
-    "build flipside with its default features: `cargo build --release`, or add `--features aws`";
+/// What this build leaves out of them.
+pub const LEFT_OUT: &[&str] = if cfg!(feature = "aws") { &[] } else { OF_AWS };
 
-/// Whether this is a kind that only a build with AWS has, and this one is another.
+/// What is wrong with this kind where a build has `left_out` it, and what mends that.
 #[must_use]
-pub fn without_aws(kind: &str) -> bool {
-    !cfg!(feature = "aws") && OF_AWS.contains(&kind)
+pub fn left_out(kind: &str, left_out: &[&str]) -> Option<(String, &'static str)> {
+    left_out.contains(&kind).then(|| {
+        (
+            format!("the pointer `{kind}` needs AWS, which this build of flipside has not"),
+            "build flipside with its default features: `cargo build --release`, or add `--features aws`",
+        )
+    })
 }
 
 /// What plans may say of each kind.
@@ -267,4 +267,36 @@ pub trait Pointer: Send + Sync {
 
     /// Forgets the service: nothing answers for it any more. Idempotent.
     async fn remove(&self, fence: Fence) -> Result<(), PointerError>;
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    /// As a recorded run meets it in a build without AWS.
+    #[test]
+    fn what_a_build_leaves_out_is_told_with_how_to_build_it() {
+        for kind in OF_AWS {
+            let (what, hint) = left_out(kind, OF_AWS).unwrap();
+            assert!(what.contains(&format!("`{kind}` needs AWS")), "{what}");
+            assert!(hint.contains("--features aws"), "{hint}");
+            assert_eq!(left_out(kind, &[]), None);
+            assert_eq!(section(kind).is_none(), LEFT_OUT.contains(kind));
+            let service = "shop".parse().unwrap();
+            let plan = PointerPlan::new(kind, Map::new());
+            let refused = open(&service, &plan).map(drop).unwrap_err();
+            let expected = if LEFT_OUT.contains(kind) {
+                what
+            } else {
+                "not understood".into()
+            };
+            assert!(refused.to_string().contains(&expected), "{refused}");
+        }
+        for section in SECTIONS {
+            assert_eq!(left_out(section.kind, LEFT_OUT), None);
+        }
+    }
 }
