@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""HAProxy as flipside's pointer, by a command: `exec-pointer.py SOCKET BACKEND NOTE`.
+"""HAProxy as flipside's pointer, by a command: `exec-pointer.py SOCKET BACKEND NOTE [URL]`.
 
 The protocol is in `flipside help exec`. The servers of BACKEND are blue1, blue2, … and green1,
 green2, …; any others are what served before. NOTE is the file for what flipside gives to keep.
 A reload of HAProxy forgets what is set here: the pointer `haproxy` does not.
+
+With URL, where the service is reached, a release can be shown before the switch to those who ask
+with the header `X-Preview: yes`: its servers are ready at weight 0. BACKEND needs, for each slot,
+`use-server blue1 if { req.hdr(x-preview) -m str yes } { srv_is_up(blue1) } { srv_weight(blue1) 0 }`.
 """
 
 import contextlib
@@ -53,14 +57,18 @@ def read(_):
             route = routes.setdefault(slot(name), {"slot": slot(name), "weight": 0, "endpoints": []})
             route["weight"] += weight
             route["endpoints"].append(at)
-    return {"routes": list(routes.values()), "servers": every, "note": kept()}
+    shown = [route for route in routes.values() if route["slot"] and not route["weight"]]
+    return {"routes": list(routes.values()), "preview": shown[0] if shown else None,
+            "servers": every, "note": kept()}
 
 
-def arrange(routes, found):
+def arrange(found, desired):
     """Each server as it shall be: those that no route names drain."""
-    want = {name: [at, weight, "drain" if admin == "ready" else admin]
-            for name, (at, weight, admin) in found.items()}
-    for route in routes:
+    want = dict(desired.get("servers") or {
+        name: [at, weight, admin if admin != "ready" else "drain" if weight else "maint"]
+        for name, (at, weight, admin) in found.items()})
+    shown, routes = desired.get("preview"), [] if "servers" in desired else desired["routes"]
+    for route in routes + ([shown | {"weight": 0}] if shown else []):
         names, replicas = [n for n in found if slot(n) == route["slot"]], len(route["endpoints"])
         if replicas > len(names):
             return None
@@ -75,7 +83,7 @@ def write(request):
     if found != request["expected"]:
         return {"refused": "moved"}
     found = found["servers"]
-    want = desired.get("servers") or arrange(desired["routes"], found)
+    want = arrange(found, desired)
     if want is None:
         return {"refused": f"the backend `{BACKEND}` has fewer servers than there are replicas"}
     # The note first: where the rest is cut off, it says what was meant.
@@ -115,6 +123,18 @@ def settled(request):
     return {"in_flight": began, "finished": max(began - left, 0), "cut": left}
 
 
+def ask(request):
+    """As one who wants the preview."""
+    import urllib.error  # Slow to load, and only needed here.
+    import urllib.request
+    wanted = urllib.request.Request(URL.rstrip("/") + request["path"], headers={"X-Preview": "yes"})
+    try:
+        with urllib.request.urlopen(wanted, timeout=3) as answer:
+            return {"status": answer.status}
+    except urllib.error.HTTPError as answer:
+        return {"status": answer.code}
+
+
 def remove(_):
     for name in filter(slot, servers()):
         say(f"set server {BACKEND}/{name} state maint")
@@ -125,15 +145,16 @@ def remove(_):
 
 def capabilities(_):
     return {"v": 1, "weighted": True, "drains": True, "counts": True, "atomic": False,
-            "settle_ms": 0, "guard": "checked"}
+            "settle_ms": 0, "guard": "checked",
+            "preview": f"curl -H 'X-Preview: yes' {URL}" if URL else None}
 
 
-_, PLACE, BACKEND, NOTE = sys.argv
+PLACE, BACKEND, NOTE, URL = (sys.argv[1:] + [""])[:4]
 asked = json.load(sys.stdin)
 if asked["v"] != 1:
     sys.exit("this command speaks version 1 of the protocol")
 with open(NOTE + ".lock", "w") as lock:
     if asked["op"] in ("write", "remove"):
         fcntl.flock(lock, fcntl.LOCK_EX)
-    ops = {f.__name__: f for f in (capabilities, read, write, settled, remove)}
+    ops = {f.__name__: f for f in (capabilities, read, write, settled, ask, remove)}
     print(json.dumps(ops[asked["op"]](asked)))

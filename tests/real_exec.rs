@@ -32,7 +32,7 @@ async fn the_contract_holds() {
         // What it can do is known once it was asked.
         pointer.ready(&Silent).await.unwrap();
         let able = pointer.capabilities();
-        assert!(able.weighted && able.drains && able.counts && !able.atomic);
+        assert!(able.weighted && able.drains && able.counts && able.preview && !able.atomic);
         assert_eq!(able.guard, Guard::Checked);
         Fixture {
             pointer: Arc::new(pointer),

@@ -93,7 +93,7 @@ pub async fn deploy(
 ) -> Result<Ended, Error> {
     operator.journal()?;
     if terms.until_preview {
-        can_preview(operator)?;
+        can_preview(operator).await?;
     }
     if unfinished(&operator.need_runs().await?).is_none() {
         // Before the pointer is made ready; what is unfinished is settled before this is known.
@@ -177,14 +177,20 @@ async fn while_held(
 }
 
 /// Refuses to begin what would have to stop before it came to its preview.
-fn can_preview(operator: &Operator) -> Result<(), Error> {
+async fn can_preview(operator: &Operator) -> Result<(), Error> {
     let pointer = &operator.pointer;
     if pointer.capabilities().preview {
         return Ok(());
     }
-    Err(Error::NoPreview {
-        pointer: pointer.describe(),
-    })
+    // Of some it is known once they have been asked.
+    let asked = pointer.foresee().await;
+    match (pointer.capabilities().preview, asked) {
+        (true, _) => Ok(()),
+        (false, Err(error @ PointerError::OutOfReach { .. })) => Err(of_pointer(operator, error)),
+        (false, _) => Err(Error::NoPreview {
+            pointer: pointer.describe(),
+        }),
+    }
 }
 
 /// Refuses what would fail for what stands now: before a release is begun, and long before its
@@ -338,7 +344,7 @@ fn places(endpoints: &[std::net::SocketAddr]) -> String {
 
 async fn dry_run(operator: &Operator, plan: &Plan, terms: Terms) -> Result<Exit, Error> {
     if terms.until_preview {
-        can_preview(operator)?;
+        can_preview(operator).await?;
     }
     let runs = operator.need_runs().await?;
     let world = operator.look_or_absent().await?;

@@ -25,7 +25,7 @@ use crate::core::names::{Fence, Generation, Millis, Release, ServiceName};
 use crate::core::progress::Sink;
 use crate::core::routing::{Capabilities, Drained, Mark, Routing};
 use call::Trouble;
-use words::{Able, Left, Said, VERSION, Written};
+use words::{Able, Asked, Left, Said, VERSION, Written};
 
 mod call;
 mod words;
@@ -259,6 +259,19 @@ impl Exec {
         }
     }
 
+    /// As those ask who want the preview: the command knows how, and says who answers.
+    async fn ask_preview(&self, path: &str) -> Result<Answer, PointerError> {
+        if self.able().await?.preview.is_none() {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
+        let with = json!({"way": "preview", "path": path});
+        let asked: Asked = self.call("ask", Does::Nothing, with, 0).await?;
+        Ok(Answer {
+            release: self.look().await?.1.and_then(|routing| routing.preview),
+            status: asked.status,
+        })
+    }
+
     /// Refuses shares where it knows only all and nothing.
     fn may_share(&self, able: &Able, desired: &Routing) -> Result<(), PointerError> {
         let serving = desired.routes.iter().filter(|route| route.weight > 0);
@@ -285,7 +298,7 @@ impl Pointer for Exec {
         Capabilities {
             weighted: able.weighted,
             sticky: false,
-            preview: false,
+            preview: able.preview.is_some(),
             drains: able.drains,
             lingers: false,
             counts: able.counts,
@@ -306,7 +319,12 @@ impl Pointer for Exec {
     }
 
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
-        Ok(self.look().await?.1)
+        let routing = self.look().await?.1;
+        if routing.as_ref().is_some_and(|it| it.preview.is_some()) {
+            // Whoever sees that there is one may want to know how to ask for it.
+            self.able().await?;
+        }
+        Ok(routing)
     }
 
     async fn write(
@@ -321,6 +339,9 @@ impl Pointer for Exec {
             Due::Write(generation) => generation,
         };
         self.may_share(able, desired)?;
+        if desired.preview.is_some() && able.preview.is_none() {
+            return Err(PointerError::no_preview(&self.describe()));
+        }
         let desired = Routing {
             generation,
             ..desired.clone()
@@ -363,7 +384,7 @@ impl Pointer for Exec {
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
         if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.describe()));
+            return self.ask_preview(path).await;
         }
         let status = self.outside.get(path).await;
         let status = status.map_err(|why| PointerError::OutOfReach {
@@ -382,7 +403,7 @@ impl Pointer for Exec {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        self.able.get()?.preview.clone()
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {

@@ -1,7 +1,9 @@
 //! What goes wrong between a command and what it moves, and what is true then.
 
 use flipside::core::event::SwitchRefusal;
-use flipside::pointer::{Pointer, PointerError};
+use flipside::core::names::Release;
+use flipside::core::routing::Route;
+use flipside::pointer::{Pointer, PointerError, Way};
 
 use super::kit::{answers, behind, example, wrapped};
 use crate::real_haproxy::kit::Haproxy;
@@ -239,5 +241,54 @@ async fn one_that_knows_no_shares_is_not_asked_for_them() {
     );
     assert_eq!(fixture.pointer.read().await, Ok(None));
     let able = fixture.pointer.capabilities();
-    assert!(!able.weighted && !able.drains && !able.counts && !able.atomic);
+    assert!(!able.weighted && !able.drains && !able.counts && !able.atomic && !able.preview);
+}
+
+/// A command of before there were previews: it is never told of one.
+#[tokio::test]
+async fn one_that_knows_no_preview_is_not_asked_for_it() {
+    let haproxy = Haproxy::start().await;
+    let text = format!(
+        "case $request in *'\"preview\":{{'*) exit 9;; *capabilities*) echo '{{\"v\": 1}}'; exit;; esac; {GO_ON}"
+    );
+    let fixture = behind(wrapped(&haproxy, &text)).await;
+    let pointer = &fixture.pointer;
+    pointer.foresee().await.unwrap();
+    assert_eq!(pointer.preview(), None);
+    let mut shown = fixture.to(1);
+    shown.routes.push(Route {
+        weight: 0,
+        ..fixture.to(2).routes[0].clone()
+    });
+    let first = pointer.write(None, &shown).await.unwrap();
+    shown.preview = Some(Release(2));
+    let refused = pointer.write(Some(first), &shown).await;
+    let Err(PointerError::Failed { what, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(what.contains("shows no preview"), "{what}");
+    assert!(pointer.ask(Way::Preview, "/").await.is_err());
+    answers(&fixture, 1).await;
+}
+
+/// It says that it shows one, and does not: that is found out before anybody is told of it.
+#[tokio::test]
+async fn one_that_keeps_its_preview_to_itself_is_found_out() {
+    let haproxy = Haproxy::start().await;
+    let hides = "s/\"preview\": {[^}]*}/\"preview\": null/";
+    let text = format!(
+        "case $request in *'\"op\":\"read\"'*) {GO_ON} | sed '{hides}'; exit;; esac; {GO_ON}"
+    );
+    let fixture = behind(wrapped(&haproxy, &text)).await;
+    let first = fixture.pointer.write(None, &fixture.to(1)).await.unwrap();
+    let mut shown = fixture.to(1);
+    shown.routes.push(Route {
+        weight: 0,
+        ..fixture.to(2).routes[0].clone()
+    });
+    shown.preview = Some(Release(2));
+    // What it hides is missing in what is compared as well.
+    let lost = fixture.pointer.write(Some(first), &shown).await;
+    is_lost(&lost, "says that others are used");
+    answers(&fixture, 1).await;
 }

@@ -24,6 +24,7 @@ pub fn words(haproxy: &Haproxy) -> Vec<String> {
         haproxy.socket(),
         "shop".into(),
         haproxy.path().join("note").display().to_string(),
+        haproxy.plan().url,
     ]
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Able {
     /// Routes and note become true at once, or neither.
     pub(super) atomic: bool,
     pub(super) settle_ms: Millis,
+    /// How a person asks for the preview, where it shows one.
+    pub(super) preview: Option<String>,
     guard: Holds,
 }
 
@@ -51,6 +53,7 @@ impl Default for Able {
             counts: false,
             atomic: false,
             settle_ms: 0,
+            preview: None,
             guard: Holds::Checked,
         }
     }
@@ -66,9 +69,19 @@ struct Place {
     endpoints: Vec<String>,
 }
 
+/// What is shown to those who ask for the preview.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Shown {
+    #[serde(default)]
+    slot: Option<Slot>,
+    endpoints: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Read {
     routes: Vec<Place>,
+    #[serde(default)]
+    preview: Option<Shown>,
     #[serde(default)]
     note: Option<String>,
 }
@@ -80,6 +93,7 @@ pub(super) struct Said {
     pub(super) whole: Map<String, Value>,
     /// What gets traffic, in an order of its own.
     places: Vec<Place>,
+    preview: Option<Shown>,
     /// What was given to it to keep.
     pub(super) note: Option<String>,
 }
@@ -90,14 +104,18 @@ impl Said {
         Ok(Self {
             whole,
             places: ordered(read.routes),
+            preview: read.preview.map(Shown::ordered),
             note: read.note,
         })
     }
 
-    /// Whether it sends new requests as `routing` wants it, and nowhere else.
+    /// Whether it sends new requests as `routing` wants it, and nowhere else, and shows its preview.
     pub(super) fn is_so(&self, routing: &Routing) -> bool {
         let wanted = Read::deserialize(Value::Object(wanted(routing)));
-        wanted.is_ok_and(|wanted| ordered(wanted.routes) == self.places)
+        wanted.is_ok_and(|wanted| {
+            ordered(wanted.routes) == self.places
+                && wanted.preview.map(Shown::ordered) == self.preview
+        })
     }
 
     /// What is found where no record fits: routes of nobody's release.
@@ -123,6 +141,13 @@ impl Said {
     }
 }
 
+impl Shown {
+    fn ordered(mut self) -> Self {
+        self.endpoints.sort_unstable();
+        self
+    }
+}
+
 /// Those that get traffic, in one order, so that they can be compared.
 fn ordered(routes: Vec<Place>) -> Vec<Place> {
     let mut routes: Vec<_> = routes.into_iter().filter(|it| it.weight > 0).collect();
@@ -134,15 +159,37 @@ fn ordered(routes: Vec<Place>) -> Vec<Place> {
 }
 
 /// What a command shall make true: routes with their releases, or, of what stood there before
-/// flipside came, its own answer.
+/// flipside came, its own answer; and what it shall show to those who ask for the preview.
 pub(super) fn wanted(routing: &Routing) -> Map<String, Value> {
     let serving = routing.routes.iter().filter(|route| route.weight > 0);
     let foreign = serving.clone().any(|route| route.release == FOREIGN);
-    if let (true, Some(Value::Object(whole))) = (foreign, &routing.foreign) {
-        return whole.clone();
+    let mut wanted = match (foreign, &routing.foreign) {
+        (true, Some(Value::Object(whole))) => whole.clone(),
+        _ => {
+            let routes: Vec<Value> = serving.map(|route| json!(route)).collect();
+            [("routes".to_owned(), routes.into())].into_iter().collect()
+        }
+    };
+    let shown = routing.preview.and_then(|release| routing.route(release));
+    if let Some(Route {
+        release,
+        slot,
+        endpoints,
+        ..
+    }) = shown
+    {
+        let shown = json!({"release": release, "slot": slot, "endpoints": endpoints});
+        wanted.insert("preview".into(), shown);
     }
-    let routes: Vec<Value> = serving.map(|route| json!(route)).collect();
-    [("routes".to_owned(), routes.into())].into_iter().collect()
+    wanted
+}
+
+/// What a command answers to `ask`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    /// The HTTP status of what answered.
+    #[serde(default)]
+    pub(super) status: Option<u16>,
 }
 
 /// What a command answers to `write`.
