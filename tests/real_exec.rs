@@ -4,6 +4,7 @@
 mod answers;
 mod bad_days;
 mod kit;
+mod verbs;
 
 use std::cell::Cell;
 use std::net::SocketAddr;

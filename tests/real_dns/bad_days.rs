@@ -15,6 +15,7 @@ use super::behind;
 use super::kit::{Config, NAME, SECRET, Server, ZONE, key};
 use super::relay::{Relay, Trouble};
 use crate::support::backends::free_port;
+use crate::support::held::Moment;
 use crate::support::pointer_contract::Fixture;
 
 async fn answers(fixture: &Fixture, release: u64) {
@@ -322,16 +323,17 @@ async fn a_write_of_which_nothing_is_known_is_lost_and_the_next_one_finds_out() 
 #[tokio::test]
 async fn a_writer_that_was_held_between_read_and_write_is_refused() {
     let server = Server::start().await;
-    let relay = Relay::start(server.at(), Trouble::Held).await;
+    let relay = Relay::start(server.at(), Trouble::None).await;
+    let waits = relay.kept().hold((), Moment::Before);
     let late = behind(|port| through(&relay, &server, port)).await;
     let pointer = Arc::clone(&late.pointer);
     let desired = late.to(1);
     let held = tokio::spawn(async move { pointer.write(None, &desired).await });
-    relay.held.clone().wait_for(|held| *held).await.unwrap();
+    waits.came().await;
     let direct = server.pointer(late.at[0].port());
     direct.write(None, &late.to(2)).await.unwrap();
     let there = direct.read().await.unwrap();
-    relay.go.notify_one();
+    waits.go();
     let refused = held.await.unwrap();
     let why = SwitchRefusal::Moved;
     let found = there.clone().map(Box::new);

@@ -187,6 +187,11 @@ impl Server {
         .await;
     }
 
+    /// Writes its configuration anew; the next start reads it.
+    pub fn configure(&self) {
+        write(self.path(), &self.config);
+    }
+
     /// Held, as a machine that hangs.
     pub fn hang(&self) {
         let pid = Pid::from_raw(self.child.id() as i32).unwrap();

@@ -144,6 +144,34 @@ impl Haproxy {
         said
     }
 
+    /// Its servers that take part: names, addresses, weights and what is asked of them. What drains, or
+    /// has drained, does not.
+    pub async fn table(&self) -> String {
+        let rows = self.rows().await.into_iter();
+        let used = rows.filter(|row| row[2] == "0");
+        used.map(|row| row.join(" ") + "\n").collect()
+    }
+
+    /// Sends all requests to the server that is `there`, as a person would.
+    pub async fn sends_to(&self, there: std::net::SocketAddr) {
+        for row in self.rows().await {
+            let is_it = format!("{}:{}", row[1], row[4]) == there.to_string();
+            let now = if is_it { "ready" } else { "maint" };
+            let order = format!("set server shop/{} state {now}", row[0]);
+            self.says(&order).await;
+        }
+    }
+
+    async fn rows(&self) -> Vec<Vec<String>> {
+        let state = self.says("show servers state shop").await;
+        let rows = state.lines().filter(|row| row.contains(" shop "));
+        let columns = |row: &str| -> Vec<String> {
+            let all: Vec<&str> = row.split_whitespace().collect();
+            [3, 4, 6, 7, 18].map(|at| all[at].to_owned()).into()
+        };
+        rows.map(columns).collect()
+    }
+
     async fn serves(&self) -> u32 {
         let socket = self.socket();
         until("a worker", async || worker(&socket).await).await

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use flipside::pointer::aws::{Aws, AwsPlan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,6 +15,19 @@ use super::backends::until;
 
 /// The key that tests give; servers of tests look at no signature.
 pub const KEY: [&str; 2] = ["AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG"];
+
+/// Gives a command this key, and credentials from nowhere else.
+pub fn dress(command: &mut Command) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command
+        .env("AWS_CONFIG_FILE", "/nowhere/config")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ACCESS_KEY_ID", KEY[0])
+        .env("AWS_SECRET_ACCESS_KEY", KEY[1]);
+}
 
 /// AWS at an endpoint.
 pub fn at(endpoint: &str, home: &'static str) -> Aws {
@@ -31,12 +45,19 @@ pub struct Asked {
     /// Without the query.
     pub path: String,
     pub query: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl Asked {
     pub fn query(&self, key: &str) -> Option<&str> {
         let found = self.query.iter().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn header(&self, key: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(name, _)| name.eq_ignore_ascii_case(key));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -79,26 +100,7 @@ pub enum Fault {
 }
 
 /// A request that waits.
-#[derive(Debug, Clone)]
-pub struct Held {
-    here: watch::Sender<bool>,
-    gate: Arc<Notify>,
-}
-
-impl Held {
-    pub async fn came(&self) {
-        self.here.subscribe().wait_for(|here| *here).await.unwrap();
-    }
-
-    pub fn go(&self) {
-        self.gate.notify_one();
-    }
-
-    async fn wait(&self) {
-        self.here.send_replace(true);
-        self.gate.notified().await;
-    }
-}
+pub use super::held::Gate as Held;
 
 /// Which requests meet it, and how many yet.
 struct Rule {
@@ -155,14 +157,21 @@ impl FakeAws {
         lock(&self.inner.rules).push(Rule { of, times, fault });
     }
 
+    /// Nothing goes wrong any more.
+    pub fn heals(&self) {
+        lock(&self.inner.rules).clear();
+    }
+
     /// The next request of a kind waits: before it is done, or before its answer.
     pub fn hold(&self, of: fn(&Asked) -> bool, fault: fn(Held) -> Fault) -> Held {
-        let held = Held {
-            here: watch::Sender::new(false),
-            gate: Arc::default(),
-        };
+        let held = Held::default();
         self.fault(of, 1, fault(held.clone()));
         held
+    }
+
+    /// What was asked of it, in order.
+    pub fn heard(&self) -> Vec<Asked> {
+        lock(&self.inner.asked).clone()
     }
 
     /// How many requests of a kind came.
@@ -245,7 +254,8 @@ async fn answer(mut client: TcpStream, inner: &Inner) -> std::io::Result<()> {
         }
         let head = format!(
             "HTTP/1.1 {status} X\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\
-             x-amzn-requestid: request-of-the-test\r\n\r\n",
+             x-amzn-requestid: request-of-the-test\r\n\
+             x-aws-ec2-metadata-token-ttl-seconds: 600\r\n\r\n",
             body.len()
         );
         client.write_all((head + &body).as_bytes()).await?;
@@ -267,13 +277,10 @@ async fn request(client: &mut TcpStream) -> std::io::Result<Asked> {
         head.push(client.read_u8().await?);
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_it = name.eq_ignore_ascii_case("content-length");
-        is_it.then(|| value.trim().parse::<usize>().unwrap())
-    });
-    let mut body = vec![0; length.unwrap_or_default()];
-    client.read_exact(&mut body).await?;
+    let headers = head.lines().filter_map(|line| line.split_once(':'));
+    let headers: Vec<(String, String)> = headers
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
     let mut words = head.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -282,12 +289,18 @@ async fn request(client: &mut TcpStream) -> std::io::Result<Asked> {
         decoded.decode_utf8().unwrap().into_owned()
     };
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    Ok(Asked {
+    let mut asked = Asked {
         method: method.to_owned(),
         path: plain(path),
         query: pairs
             .map(|(key, value)| (plain(key), plain(value)))
             .collect(),
-        body: String::from_utf8(body).unwrap(),
-    })
+        headers,
+        body: String::new(),
+    };
+    let length = asked.header("content-length").map(|value| value.parse());
+    let mut body = vec![0; length.map_or(0, Result::unwrap)];
+    client.read_exact(&mut body).await?;
+    asked.body = String::from_utf8(body).unwrap();
+    Ok(asked)
 }

@@ -77,13 +77,15 @@ fn gated_at(listener: TcpListener, name: &'static str) -> (watch::Sender<bool>, 
 }
 
 async fn answer(mut stream: TcpStream, name: &str, mut gate: watch::Receiver<bool>) {
-    while request(&mut stream).await.is_some() {
+    while let Some(head) = request(&mut stream).await {
         if gate.wait_for(|open| *open).await.is_err() {
             return;
         }
         let length = name.len();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        let written = stream.write_all(answer.as_bytes()).await;
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        if written.is_err() || head.contains("\r\nconnection: close") {
             return;
         }
     }
