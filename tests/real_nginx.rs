@@ -371,34 +371,3 @@ async fn a_service_is_released_and_rolled_back_behind_it() {
     stage.verb("down").await.ends(0);
     assert!(nginx.text().contains("default none;"));
 }
-
-/// Labels alone, which anyone on the engine can write, start no command of a pointer's.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn labels_alone_run_no_command() {
-    let stage = Stage::new().await;
-    let nginx = Nginx::start_with(Config {
-        port: stage.port,
-        ..Config::default()
-    })
-    .await;
-    let settings = Settings {
-        pointer: Some(nginx.section()),
-        ..Settings::default()
-    };
-    for version in ["1", "2"] {
-        stage.start_deploy(version, &settings).ended().await.ends(0);
-    }
-    stage.lose_journal();
-    let held = nginx.hold("test", kit::Moment::Before);
-    let refused = stage.verb("rollback").await;
-    refused.ends(4);
-    assert_eq!(refused.error(), "untrusted", "{refused:#?}");
-    assert!(!nginx.path().join("waits").exists());
-    held.go();
-    assert_eq!(stage.answer().await, "2");
-    let words = ["rollback", &stage.service, "--yes", "--trust-labels"];
-    stage.run(&words).await.ends(0);
-    assert_eq!(stage.answer().await, "1");
-    stage.start_deploy("3", &settings).ended().await.ends(0);
-    stage.verb("down").await.ends(0);
-}

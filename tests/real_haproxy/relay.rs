@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::support::backends::LONG;
+use crate::support::held::{Held, Keeper, Moment, pass};
 
 /// What becomes of a line that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,41 +21,13 @@ pub enum Trouble {
     None,
 }
 
-/// A line that is kept waiting.
-#[derive(Clone)]
-struct Hold {
-    begins: &'static str,
-    moment: Moment,
-    came: Arc<Notify>,
-    go: Arc<Notify>,
-}
-
-/// When a line is kept waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Before HAProxy gets it.
-    Before,
-    /// Before its answer is handed on.
-    After,
-}
-
-/// What is kept waiting.
-pub struct Held {
-    came: Arc<Notify>,
-    go: Arc<Notify>,
-}
-
-impl Held {
-    /// Waits until there is something.
-    pub async fn came(&self) {
-        let came = tokio::time::timeout(LONG, self.came.notified()).await;
-        came.expect("a line to hold");
-    }
-
-    /// Lets it go on.
-    pub fn go(&self) {
-        self.go.notify_one();
-    }
+/// How all of its connections behave.
+struct Way {
+    to: String,
+    trouble: Mutex<Trouble>,
+    lines: AtomicUsize,
+    changes: Arc<AtomicUsize>,
+    kept: Keeper<&'static str>,
 }
 
 /// A relay, ended when it is dropped.
@@ -64,7 +35,7 @@ pub struct Relay {
     pub path: PathBuf,
     /// How many lines that change something came by.
     pub changes: Arc<AtomicUsize>,
-    hold: Arc<Mutex<Option<Hold>>>,
+    way: Arc<Way>,
     task: JoinHandle<()>,
 }
 
@@ -73,37 +44,45 @@ impl Relay {
     pub fn start(directory: &Path, to: &str, trouble: Trouble) -> Self {
         let path = directory.join("relay.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let changes = Arc::new(AtomicUsize::new(0));
-        let hold: Arc<Mutex<Option<Hold>>> = Arc::default();
-        let (to, counted) = (to.to_owned(), Arc::clone(&changes));
-        let held = Arc::clone(&hold);
+        let changes = Arc::default();
+        let way = Arc::new(Way {
+            to: to.to_owned(),
+            trouble: Mutex::new(trouble),
+            lines: AtomicUsize::default(),
+            changes: Arc::clone(&changes),
+            kept: Keeper::default(),
+        });
+        let shared = Arc::clone(&way);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (to, counted, held) = (to.clone(), Arc::clone(&counted), Arc::clone(&held));
+                let way = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // A client that goes away is its own affair.
-                    relay(client, &to, trouble, &counted, &held).await.ok();
+                    relay(client, &way).await.ok();
                 });
             }
         });
         Self {
             path,
             changes,
-            hold,
+            way,
             task,
         }
     }
 
     /// Keeps the next line that begins like this waiting.
     pub fn hold(&self, begins: &'static str, moment: Moment) -> Held {
-        let (came, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        *self.hold.lock().unwrap() = Some(Hold {
-            begins,
-            moment,
-            came: Arc::clone(&came),
-            go: Arc::clone(&go),
-        });
-        Held { came, go }
+        self.way.kept.hold(begins, moment)
+    }
+
+    /// What becomes of lines from now on.
+    pub fn does(&self, trouble: Trouble) {
+        *self.way.trouble.lock().unwrap() = trouble;
+    }
+
+    /// How many lines came by.
+    pub fn lines(&self) -> usize {
+        self.way.lines.load(Ordering::Relaxed)
     }
 }
 
@@ -113,13 +92,7 @@ impl Drop for Relay {
     }
 }
 
-async fn relay(
-    mut client: UnixStream,
-    to: &str,
-    trouble: Trouble,
-    changes: &AtomicUsize,
-    hold: &Mutex<Option<Hold>>,
-) -> std::io::Result<()> {
+async fn relay(mut client: UnixStream, way: &Way) -> std::io::Result<()> {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
         let mut next = [0; 4096];
@@ -128,27 +101,21 @@ async fn relay(
             read => line.extend_from_slice(&next[..read]),
         }
     }
+    way.lines.fetch_add(1, Ordering::Relaxed);
     let is_change = line.starts_with(b"set server");
-    changes.fetch_add(usize::from(is_change), Ordering::Relaxed);
+    way.changes
+        .fetch_add(usize::from(is_change), Ordering::Relaxed);
+    let trouble = *way.trouble.lock().unwrap();
     if is_change && trouble == Trouble::Swallowed {
         return client.write_all(b"\n").await;
     }
-    let held = hold
-        .lock()
-        .unwrap()
-        .take_if(|hold| line.starts_with(hold.begins.as_bytes()));
-    let wait = async |moment| {
-        if let Some(hold) = held.as_ref().filter(|hold| hold.moment == moment) {
-            hold.came.notify_one();
-            hold.go.notified().await;
-        }
-    };
-    wait(Moment::Before).await;
-    let mut server = UnixStream::connect(to).await?;
+    let met = way.kept.meets(|begins| line.starts_with(begins.as_bytes()));
+    pass(&met, Moment::Before).await;
+    let mut server = UnixStream::connect(&way.to).await?;
     server.write_all(&line).await?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
-    wait(Moment::After).await;
+    pass(&met, Moment::After).await;
     match is_change && trouble == Trouble::CutOff {
         // Dropped without a word.
         true => Ok(()),

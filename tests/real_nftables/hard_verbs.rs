@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use super::scene::{Scene, on_a_machine};
 use crate::real_crash::small::Small;
-use crate::real_nginx::kit::Moment;
+use crate::support::held::Moment;
 
 #[test]
 fn one_that_is_killed_between_the_write_and_its_own_look_is_gone_on_with() {

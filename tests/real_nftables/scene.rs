@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::real_crash::daemon::Host;
 use crate::real_crash::kit::{Settings, Stage, as_root, example, quiet, root};
 use crate::real_crash::running::{Load, Running};
-use crate::real_nginx::kit::{COMMAND, Held, Moment};
+use crate::support::held::{self, Held, Moment};
 use crate::support::backends::until;
 
 /// Set within the network: the engine's address, and the name of the client's namespace.
@@ -91,7 +91,7 @@ impl Scene {
         let stage = Stage::on(url.to_owned());
         let table = format!("flipside_{}", stage.service.replace('-', "_"));
         let dir = tempfile::tempdir().unwrap();
-        let command = script(&dir, "command", COMMAND);
+        let command = script(&dir, "command", &held::command());
         let nft = format!(
             "#!/bin/sh\ncase $1 in -f) of=write ;; *) of=list ;; esac\nexec {command} $of nft \"$@\"\n"
         );
@@ -198,7 +198,7 @@ impl Scene {
 
     /// Keeps the next `write` or `list` waiting.
     pub fn hold(&self, of: &str, moment: Moment) -> Held {
-        Held::at(self.dir.path(), of, moment)
+        Held::script(self.dir.path(), of, moment)
     }
 
     /// Keeps one waiting, and starts a rollback that comes to it.

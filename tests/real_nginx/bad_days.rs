@@ -12,11 +12,12 @@ use flipside::pointer::nginx::{Nginx as NginxPointer, NginxPlan};
 use flipside::pointer::{Pointer, PointerError, Way};
 use rustix::process::{Signal, kill_process};
 
-use super::kit::{Config, Moment, Nginx};
+use super::kit::{Config, Nginx};
 use super::{answers, behind, shares};
 use crate::real_crash::kit::root;
 use crate::real_crash::small::Small;
 use crate::support::backends::{gated, get, until};
+use crate::support::held::Moment;
 
 fn is_away<T: std::fmt::Debug>(said: &Result<T, PointerError>) -> bool {
     matches!(said, Err(PointerError::OutOfReach { .. }))

@@ -15,26 +15,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::support::backends::{free_port, get, until};
+use crate::support::held::{Held, Moment, command};
 
 /// What the include file says where nothing serves yet.
 pub const NOTHING: &str = "map $host $flipside_shop { default none; }\n";
-
-/// How commands are run, each after a word for what it is: it may be kept waiting, before what it does
-/// or after it, by [`Held::at`] the directory in which this lies.
-pub const COMMAND: &str = "#!/bin/sh
-cd \"${0%/*}\" || exit 9
-of=$1
-shift
-wait_at() {
-    mv \"hold-$of-$1\" waits 2>/dev/null || return 0
-    until mv go gone 2>/dev/null; do sleep 0.01; done
-}
-wait_at before
-\"$@\"
-code=$?
-wait_at after
-exit $code
-";
 
 /// What its configuration says.
 pub struct Config {
@@ -63,51 +47,6 @@ pub struct Nginx {
     child: Child,
     /// What ends it with all that it has started.
     by: Signal,
-}
-
-/// When a command is kept waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Before it does what it is for.
-    Before,
-    /// When it has done so.
-    After,
-}
-
-/// A command that is kept waiting.
-pub struct Held(PathBuf);
-
-impl Held {
-    /// Keeps the next command of this word waiting.
-    pub fn at(dir: &Path, of: &str, moment: Moment) -> Self {
-        let when = match moment {
-            Moment::Before => "before",
-            Moment::After => "after",
-        };
-        for left in ["waits", "go", "gone"] {
-            std::fs::remove_file(dir.join(left)).ok();
-        }
-        std::fs::write(dir.join(format!("hold-{of}-{when}")), "").unwrap();
-        Self(dir.to_owned())
-    }
-
-    /// Waits until there is one.
-    pub async fn came(&self) {
-        let waits = self.0.join("waits");
-        until("a command to hold", async || waits.exists().then_some(())).await;
-    }
-
-    /// Lets it go on.
-    pub fn go(&self) {
-        std::fs::write(self.0.join("go"), "").unwrap();
-    }
-
-    /// Lets it go on, and waits until it does.
-    pub async fn went(&self) {
-        self.go();
-        let gone = self.0.join("gone");
-        until("a command to go on", async || gone.exists().then_some(())).await;
-    }
 }
 
 impl Nginx {
@@ -152,7 +91,7 @@ impl Nginx {
         );
         std::fs::write(dir.path().join("nginx.conf"), config).unwrap();
         let command = dir.path().join("command.sh");
-        std::fs::write(&command, COMMAND).unwrap();
+        std::fs::write(&command, self::command()).unwrap();
         std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
         let include = dir.path().join("flipside/shop.conf");
         std::fs::write(include, stood).unwrap();
@@ -225,7 +164,22 @@ impl Nginx {
 
     /// Keeps the next command of this name waiting, `test` or `reload`.
     pub fn hold(&self, of: &str, moment: Moment) -> Held {
-        Held::at(self.dir.path(), of, moment)
+        Held::script(self.dir.path(), of, moment)
+    }
+
+    /// Its commands do nothing from now on, and say nothing of it; or all again.
+    pub fn pretends(&self, pretends: bool) {
+        let path = self.dir.path().join("pretends");
+        match pretends {
+            true => std::fs::write(path, "").unwrap(),
+            false => std::fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// How many commands were run.
+    pub fn asked(&self) -> usize {
+        let asked = std::fs::read_to_string(self.dir.path().join("asked"));
+        asked.unwrap_or_default().lines().count()
     }
 
     /// What it says at its path, once it answers.

@@ -97,6 +97,25 @@ wait_at() {
 }
 ";
 
+/// How commands are run, each after a word for what it is, which is noted in the file `asked`: one may
+/// be kept waiting, before what it does or after it, and does nothing where there is a file `pretends`.
+const COMMAND: &str = "dir=${0%/*}
+cd \"$dir\" || exit 9
+of=$1
+shift
+echo \"$of\" >>asked
+wait_at \"$of-before\"
+[ -e pretends ] || \"$@\"
+code=$?
+wait_at \"$of-after\"
+exit $code
+";
+
+/// A script that runs commands as [`COMMAND`] says.
+pub fn command() -> String {
+    format!("#!/bin/sh\n{WAITS}{COMMAND}")
+}
+
 impl Held {
     /// The next script in `directory` that does this is kept waiting.
     pub fn script(directory: &Path, of: &str, moment: Moment) -> Self {

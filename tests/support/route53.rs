@@ -108,17 +108,30 @@ impl Route53 {
 
     /// The addresses and the weights of a name, in order.
     pub fn shares(&self, name: &str, kind: &str) -> Vec<(String, i64)> {
-        let state = lock(&self.state);
-        let found = state.sets.iter().filter(|set| is_of(set, name, kind));
-        let mut shares: Vec<(String, i64)> = found
-            .map(|set| {
-                let weight = set.get("Weight").map(|weight| weight.parse().unwrap());
-                (values(set).join(","), weight.unwrap_or(-1))
-            })
-            .collect();
-        shares.sort();
-        shares
+        shares(&lock(&self.state), name, kind)
     }
+
+    /// The same, whenever it is asked for.
+    pub fn watch(
+        &self,
+        name: &'static str,
+        kind: &'static str,
+    ) -> impl Fn() -> Vec<(String, i64)> + Send + 'static {
+        let state = Arc::clone(&self.state);
+        move || shares(&lock(&state), name, kind)
+    }
+}
+
+fn shares(state: &State, name: &str, kind: &str) -> Vec<(String, i64)> {
+    let found = state.sets.iter().filter(|set| is_of(set, name, kind));
+    let mut shares: Vec<(String, i64)> = found
+        .map(|set| {
+            let weight = set.get("Weight").map(|weight| weight.parse().unwrap());
+            (values(set).join(","), weight.unwrap_or(-1))
+        })
+        .collect();
+    shares.sort();
+    shares
 }
 
 impl Drop for Route53 {
