@@ -2,6 +2,7 @@
 //! AWS's documents.
 
 mod bad_days;
+mod credentials;
 mod kit;
 mod verbs;
 

@@ -59,10 +59,13 @@ const BUSY: [&str; 8] = [
 ];
 
 /// Where credentials are looked for.
-const LOOKED_FOR: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile in ~/.aws (AWS_PROFILE, or the plan's `profile`), a web identity, SSO, and what this container or machine is given";
+const LOOKED_FOR: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile in ~/.aws (AWS_PROFILE, or the plan's `profile`), a web identity (AWS_WEB_IDENTITY_TOKEN_FILE), SSO, and what this container or machine is given";
+
+/// What the SDK says when nobody has given it credentials in time; the type of that is its own.
+const LATE: &str = "identity resolver timed out";
 
 /// What mends that there are none.
-const GIVE: &str = "give them in one of these places, and see that `aws sts get-caller-identity` answers with them";
+const GIVE: &str = "give them in one of these places (with SSO: `aws sso login`), and see that `aws sts get-caller-identity` answers with them";
 
 /// `region` of a plan.
 pub const REGION: Key = Key {
@@ -388,10 +391,14 @@ where
     let why = words(&error);
     let carried = cause::<reqwest::Error>(&error);
     let unsent = carried.is_some_and(reqwest::Error::is_connect);
-    match (cause::<CredentialsError>(&error), &error) {
-        (Some(CredentialsError::ProviderTimedOut(_)), _) => Trouble::Away(format!(
+    let late = || {
+        Trouble::Away(format!(
             "no credentials came in time; looked for: {LOOKED_FOR}"
-        )),
+        ))
+    };
+    match (cause::<CredentialsError>(&error), &error) {
+        (Some(CredentialsError::ProviderTimedOut(_)), _) => late(),
+        (None, SdkError::DispatchFailure(_)) if why.contains(LATE) => late(),
         (Some(_), _) if carried.is_some() => {
             Trouble::Away(format!("what gives the credentials is out of reach: {why}"))
         }
