@@ -295,7 +295,8 @@ fn dockers_rules_let_the_service_in() {
         pointer.ready(&Silent).await.unwrap();
         pointer.ready(&Silent).await.unwrap();
         assert_eq!(client.ask_anew(), "one");
-        assert_eq!(says("iptables -w -S").matches("flipside_shop80").count(), 1);
+        // One for the service, and one for its preview.
+        assert_eq!(says("iptables -w -S").matches("flipside_shop80").count(), 2);
         pointer.remove(1).await.unwrap();
         assert_eq!(says("iptables -w -S"), before);
     });
