@@ -26,6 +26,8 @@ mod nginx;
 mod support {
     #[allow(dead_code, reason = "the bench waits and asks in its own way")]
     pub mod backends;
+    #[allow(dead_code, reason = "the bench keeps nothing waiting")]
+    pub mod held;
 }
 
 /// Keep-alive connections of the load.
