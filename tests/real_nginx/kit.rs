@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::support::backends::{free_port, get, until};
-use crate::support::held::{Held, Moment, command};
+use crate::support::held::{self, Held, Moment};
 
 /// What the include file says where nothing serves yet.
 pub const NOTHING: &str = "map $host $flipside_shop { default none; }\n";
@@ -91,7 +91,7 @@ impl Nginx {
         );
         std::fs::write(dir.path().join("nginx.conf"), config).unwrap();
         let command = dir.path().join("command.sh");
-        std::fs::write(&command, self::command()).unwrap();
+        std::fs::write(&command, held::command()).unwrap();
         std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
         let include = dir.path().join("flipside/shop.conf");
         std::fs::write(include, stood).unwrap();
