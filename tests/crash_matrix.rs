@@ -19,6 +19,7 @@ mod rest;
 mod shared;
 mod single;
 mod sleeping;
+mod slotted;
 mod stage;
 mod sweep;
 mod tape;

@@ -376,7 +376,11 @@ impl Case {
                 }
             }
             Trouble::Late(op, nth) => {
-                first.life.strike(*op, *nth, Moment::After, Blow::Dies);
+                // Of a write of slots each half is one that the world counts.
+                let slotted = lock(&stage.world).slots.is_some() && *op == Op::Write;
+                let halves = if slotted { 2 } else { 1 };
+                let call = nth / halves;
+                first.life.strike(*op, call, Moment::After, Blow::Dies);
                 let works = std::iter::repeat_n(Fault::Ok, *nth);
                 let mut world = lock(&stage.world);
                 world.faults.plan(*op, works.chain([Fault::Late]));

@@ -179,7 +179,7 @@ impl Checker {
     pub fn hand(&mut self) {
         let world = self.world.clone();
         let world = lock(&world);
-        self.hand = world.routings.get(&self.service).cloned();
+        self.hand = world.routing(&self.service);
         self.last.clone_from(&self.hand);
         self.guarded.clear();
     }
@@ -458,7 +458,7 @@ impl Checker {
     /// 3: what is live is awake when a run has ended, unless somebody else's late act has put it to
     /// sleep.
     pub fn ended(&mut self) {
-        let routing = lock(&self.world).routings.get(&self.service).cloned();
+        let routing = lock(&self.world).routing(&self.service);
         let live = routing.as_ref().and_then(Routing::live);
         let asleep = live.filter(|live| self.sleepers().contains(live));
         if let Some(live) = asleep.filter(|live| !self.slept_late.contains(live)) {
@@ -492,7 +492,7 @@ impl Checker {
         let world = self.world.clone();
         let world = lock(&world);
         let environments = world.environments(&self.service);
-        let routing = world.routings.get(&self.service).cloned();
+        let routing = world.routing(&self.service);
         self.begun(&world);
         self.one_each(&world);
         if environments == self.seen && routing == self.last {

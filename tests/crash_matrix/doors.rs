@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use super::checker::Act;
 use super::stage::{Flaw, Stage};
 use crate::support::fake_engine::FakeEngine;
-use crate::support::fake_pointer::{FakePointer, FakeVantage};
+use crate::support::fake_pointer::FakeVantage;
 use crate::support::fake_shared::FakeShared;
 use crate::support::fake_world::lock;
 use crate::support::faults::Op;
@@ -120,7 +120,7 @@ pub struct Door {
     pub stage: Arc<Stage>,
     pub life: Arc<Life>,
     pub engine: FakeEngine,
-    pub pointer: FakePointer,
+    pub pointer: Arc<dyn Pointer>,
     pub vantage: FakeVantage,
 }
 

@@ -14,7 +14,9 @@ use flipside::cmd::{abort, down, promote, prune, resume, shared};
 use flipside::core::action::Proof;
 use flipside::core::hook::HookWord;
 use flipside::core::names::{Release, ServiceName};
-use flipside::core::plan::{HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Run, Text};
+use flipside::core::plan::{
+    HeaderField, HttpProbe, Plan, Policy, Probe, ProbeKind, Reach, Run, Text,
+};
 use flipside::core::progress::{Progress, Sink};
 use flipside::core::routing::Routing;
 use flipside::core::verdict::Outcome;
@@ -23,6 +25,8 @@ use flipside::engine::Spec;
 use flipside::error::{Error, Exit};
 use flipside::journal::{Journal, JournalError, Kind};
 use flipside::lease::Terms;
+use flipside::pointer::Pointer;
+use flipside::pointer::slot::Slotted;
 use flipside::report::{Finished, Report, Shown};
 use object_store::memory::InMemory;
 
@@ -135,6 +139,9 @@ impl Stage {
             plan.roles.insert(facts::role("worker"), worker);
         }
         change(&mut plan);
+        if let Ok(Reach::Slot(slots)) = plan.pointer.reach() {
+            lock(&world).slots = Some(slots);
+        }
         for role in plan.roles.values_mut() {
             let secret = Text::secret(SECRET);
             role.environment.insert("TOKEN".into(), secret);
@@ -271,6 +278,17 @@ impl Stage {
         serde_json::json!({"name": "shop", "environment": written})
     }
 
+    /// The service's pointer, with what forwards from its slots where the plan says that it has some.
+    fn pointer(&self) -> Arc<dyn Pointer> {
+        let pointer = Arc::new(FakePointer::over(&self.world, &self.service));
+        let Ok(Reach::Slot(slots)) = self.plan.pointer.reach() else {
+            return pointer;
+        };
+        let forwarder = FakeWorld::slots_of(&self.service);
+        let forwarder = Arc::new(FakePointer::over(&self.world, &forwarder));
+        Arc::new(Slotted::new(pointer, forwarder, slots))
+    }
+
     /// Somebody who acts.
     pub fn actor(self: &Arc<Self>, who: &'static str, machine: Machine) -> Actor {
         let life = Life::new();
@@ -300,7 +318,7 @@ impl Stage {
             stage: Arc::clone(self),
             life: Arc::clone(&life),
             engine: FakeEngine::over(&self.world),
-            pointer: FakePointer::over(&self.world, &self.service),
+            pointer: self.pointer(),
             vantage: FakeVantage {
                 world: Arc::clone(&self.world),
             },

@@ -121,7 +121,7 @@ fn answer(world: &FakeWorld, service: &ServiceName, way: Way) -> Answer {
         release: None,
         status: Some(503),
     };
-    let Some(routing) = world.routings.get(service) else {
+    let Some(routing) = world.routing(service) else {
         return nothing;
     };
     let meant = match way {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use flipside::core::names::{Fence, Generation, Millis, Release, RoleName, ServiceName};
-use flipside::core::plan::Run;
+use flipside::core::plan::{Run, Slots};
 use flipside::core::routing::{Drained, Marks, Routing};
 use flipside::core::world::{Container, ContainerState, Environment, Health};
 use flipside::engine::{Executed, Images, Spec, Token};
@@ -191,6 +191,9 @@ pub struct FakeWorld {
     pub marks: BTreeMap<(ServiceName, Release), Marks>,
     /// What the pointer says.
     pub routings: BTreeMap<ServiceName, Routing>,
+    /// The slots' own addresses, where what is attached to a slot is the routing of
+    /// [`FakeWorld::slots_of`] the service.
+    pub slots: Option<Slots>,
     /// The highest fence the pointer has seen, per service.
     pub fences: BTreeMap<ServiceName, Fence>,
     /// Whether the pointer keeps marks.
@@ -247,6 +250,7 @@ impl FakeWorld {
             tokens: BTreeMap::new(),
             marks: BTreeMap::new(),
             routings: BTreeMap::new(),
+            slots: None,
             fences: BTreeMap::new(),
             pointer_keeps_marks: true,
             drained: BTreeMap::new(),
@@ -288,6 +292,7 @@ impl FakeWorld {
             tokens: self.tokens.clone(),
             marks: self.marks.clone(),
             routings: self.routings.clone(),
+            slots: self.slots,
             fences: self.fences.clone(),
             pointer_keeps_marks: self.pointer_keeps_marks,
             drained: self.drained.clone(),
@@ -310,6 +315,29 @@ impl FakeWorld {
             changed: Arc::default(),
             began: now.checked_sub(age).unwrap(),
         }))
+    }
+
+    /// The service under whose name it is kept what hangs on the slots of another.
+    pub fn slots_of(service: &ServiceName) -> ServiceName {
+        ServiceName::new(format!("slots-of-{service}")).unwrap()
+    }
+
+    /// Where users of a service come out: what its pointer says, and where it names the address of a
+    /// slot what is attached there, whosever that is.
+    pub fn routing(&self, service: &ServiceName) -> Option<Routing> {
+        let mut routing = self.routings.get(service)?.clone();
+        let attached = self.routings.get(&Self::slots_of(service));
+        for route in &mut routing.routes {
+            let named = match route.endpoints.as_slice() {
+                [only] => self.slots.and_then(|slots| slots.at(*only)),
+                _ => None,
+            };
+            let Some(slot) = named else { continue };
+            let mut there = attached.iter().flat_map(|attached| &attached.routes);
+            let there = there.find(|there| there.slot == slot);
+            route.endpoints = there.map_or_else(Vec::new, |there| there.endpoints.clone());
+        }
+        Some(routing)
     }
 
     /// Milliseconds since the epoch, by tokio's clock.
