@@ -3,6 +3,7 @@
 mod bad_days;
 mod kit;
 mod relay;
+mod slots;
 mod verbs;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Common, PlanArgs, ServiceArg};
 use crate::core::names::{Millis, ServiceName};
-use crate::core::plan::{Plan, PointerPlan};
+use crate::core::plan::{Plan, PointerPlan, Reach};
 use crate::docker;
 use crate::drive::Core;
 use crate::engine::docker::Docker;
@@ -18,7 +18,8 @@ use crate::lease::Terms;
 use crate::perform::Clock;
 use crate::perform::bounded::{BoundedEngine, BoundedPointer, CONNECT, no_answer};
 use crate::plan::{self, Accounted, Entry, Inputs, Loaded, Note, NoteKind, PlanError, PlanRecord};
-use crate::pointer::proxy::{Newer, Probing, ProxyPointer};
+use crate::pointer::proxy::{Newer, Probing, ProxyPlan, ProxyPointer};
+use crate::pointer::slot::Slotted;
 use crate::pointer::{self, Pointer, PointerError};
 use crate::probe::Vantage;
 use crate::report::Report;
@@ -248,15 +249,20 @@ impl Context {
                 let hint = Some(help);
                 return Err(of_pointer(PointerError::Failed { what, hint }));
             }
+            let proxy = |plan| {
+                let (common, client) = (&self.common, client.clone());
+                super::proxy::options(common, client, service.clone(), plan, newer)
+            };
             let vantage: Arc<dyn Vantage> = match client.is_local() {
                 true => Arc::new(crate::probe::Here),
-                false => {
-                    let (common, client) = (&self.common, client.clone());
-                    let proxy = super::proxy::options(common, client, service.clone(), None, newer);
-                    Arc::new(Probing::new(proxy))
-                }
+                false => Arc::new(Probing::new(proxy(None))),
             };
-            return Ok((opened, vantage));
+            let Ok(Reach::Slot(slots)) = plan.reach() else {
+                return Ok((opened, vantage));
+            };
+            let forwarder = ProxyPointer::new(proxy(Some(ProxyPlan::at(slots))));
+            let slotted = Slotted::new(opened, Arc::new(forwarder), slots);
+            return Ok((Arc::new(slotted), vantage));
         }
         let plan = embedded.map(PointerPlan::read).transpose();
         let plan = plan.map_err(|error| Error::Bug {

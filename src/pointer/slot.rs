@@ -129,7 +129,9 @@ impl Slotted {
             let is_free = |slot: &Slot| {
                 !given.contains(slot) && held.get(slot).is_none_or(|holder| *holder == release)
             };
-            let slot = { wishes }.find(is_free).ok_or_else(|| self.taken(release))?;
+            let slot = { wishes }
+                .find(is_free)
+                .ok_or_else(|| self.taken(release))?;
             given.push(slot);
             halves
                 .attached
