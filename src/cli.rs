@@ -19,8 +19,7 @@ Exit codes:
 
 At three in the morning: flipside rollback";
 
-/// Immutable blue/green deployments: stand up, prove, switch a pointer, keep the old environment
-/// running, roll back in an instant.
+/// Immutable blue/green deployments: stand up, prove, switch, keep the old one, roll back at once.
 #[derive(Debug, Parser)]
 #[command(
     name = "flipside",
@@ -201,7 +200,7 @@ pub enum Verb {
     Man(Man),
     /// The JSON Schema of a plan, for editors.
     Schema,
-    /// A unit of systemd's that tells the kernel again, when the machine starts, where traffic goes.
+    /// A unit for systemd that tells the kernel again, after a boot, where traffic goes.
     ///
     /// For the pointer `nftables`, which the kernel forgets: `flipside help nftables`.
     Unit(Unit),

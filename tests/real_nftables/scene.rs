@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use crate::real_crash::daemon::Host;
 use crate::real_crash::kit::{Settings, Stage, as_root, example, quiet, root};
 use crate::real_crash::running::{Load, Running};
-use crate::support::held::{self, Held, Moment};
 use crate::support::backends::until;
+use crate::support::held::{self, Held, Moment};
 
 /// Set within the network: the engine's address, and the name of the client's namespace.
 const INSIDE: &str = "FLIPSIDE_TEST_HOST";
