@@ -193,7 +193,9 @@ async fn fails(trouble: &str) {
     for (when, op) in CALLS {
         scene.kind.trouble(when, op, trouble);
         let before = scene.kind.calls(op);
-        let ran = scene.verb("rollback").await;
+        let to = other.to_string();
+        let back = ["rollback", &scene.stage.service, "--to", &to, "--yes"];
+        let ran = scene.run(&back).await;
         assert!(scene.kind.calls(op) > before, "{op}");
         scene.kind.mended(when, op);
         let moved = (when, op) == (When::Then, "write") || op == "settled";
@@ -208,7 +210,7 @@ async fn fails(trouble: &str) {
         match status["unfinished"].is_null() {
             true if moved => {}
             true => {
-                scene.verb("rollback").await.ends(0);
+                scene.run(&back).await.ends(0);
                 (live, other) = (other, live);
             }
             false => {

@@ -50,6 +50,11 @@ fn give(asked: &Asked) -> Answer {
                 "sessionToken": session, "expiration": 4_070_908_800_000_u64});
             (200, json!({"roleCredentials": role}).to_string())
         }
+        ("GET", "/federation/credentials") => {
+            let kind = "UnauthorizedException";
+            let said = json!({"__type": kind, "message": "Session token not found or invalid"});
+            (401, said.to_string())
+        }
         ("POST", "/")
             if asked
                 .body
