@@ -42,6 +42,23 @@ pub(super) async fn foresee(
     service: &ServiceName,
     plan: &ProxyPlan,
 ) -> Result<(), PointerError> {
+    if look(line, service, plan).await?.is_none() {
+        return Ok(());
+    }
+    // What listens may be the proxy itself, which another service has brought there after it was
+    // asked: then it says so now.
+    match look(line, service, plan).await? {
+        None => Ok(()),
+        Some(address) => Err(words::taken(line.site(), address, plan)),
+    }
+}
+
+/// The address at which something else listens, if one does.
+async fn look(
+    line: &Line,
+    service: &ServiceName,
+    plan: &ProxyPlan,
+) -> Result<Option<SocketAddr>, PointerError> {
     let site = line.site();
     let slots = plan.slots();
     let claim = Claim {
@@ -68,7 +85,7 @@ pub(super) async fn foresee(
         AskedOf::Here | AskedOf::Nobody => addresses,
     };
     if addresses.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let running = running(site).await?;
     for (address, others) in addresses {
@@ -77,10 +94,10 @@ pub(super) async fn foresee(
         }
         // A connection would find the proxy itself on the address that it is about to give up.
         if others == Others::None && listens(&asked, site, address).await? {
-            return Err(words::taken(site, address, plan));
+            return Ok(Some(address));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The addresses that are not open for the service, and who may already listen there, as far as the
