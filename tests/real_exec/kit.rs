@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
 
 use flipside::core::names::{Release, ServiceName};
 use flipside::pointer::exec::{Exec, ExecPlan};
@@ -16,10 +17,24 @@ use crate::support::pointer_contract::Fixture;
 /// How long a call may take: longer than any that is not to be cut.
 const TIMEOUT: u64 = 20_000;
 
+/// The interpreter itself: what stands in its place on a developer's path may be a script that looks
+/// for it at each start, and a switch starts it some twenty times.
+fn python() -> &'static str {
+    static PYTHON: LazyLock<String> = LazyLock::new(|| {
+        let which = ["-c", "import sys; print(sys.executable, end='')"];
+        let ran = Command::new("python3").args(which).output().unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    });
+    &PYTHON
+}
+
 /// The example's words, before this HAProxy.
 pub fn words(haproxy: &Haproxy) -> Vec<String> {
     let example = root().join("examples/exec-pointer.py");
     vec![
+        python().to_owned(),
+        // Without packages that it does not need.
+        "-IS".into(),
         example.display().to_string(),
         haproxy.socket(),
         "shop".into(),
