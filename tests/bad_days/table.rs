@@ -27,7 +27,6 @@ macro_rules! groups {
 groups! {
     "The plan": {
         "dependency-cycle" => "Roles wait for each other",
-        "ports-refused" => "A range of ports, which there is not in this version",
     }
     "The image": {
         "image-missing" => "The image does not exist",
@@ -59,6 +58,7 @@ groups! {
         "engine-restarts" => "It is restarted; then `flipside status shop`",
         "engine-restarts-frozen" => "It is restarted, and a standby was frozen; `flipside status shop`",
         "subnets-used-up" => "The plan's range of subnets is used up",
+        "ports-used-up" => "The plan's range of ports is used up",
     }
     "The disk": {
         "disk-full" => "The journal's disk is full",

@@ -2,7 +2,8 @@
 
 use super::phase::{Phase, Rig};
 use crate::bad_days::{Day, Serves};
-use crate::real_verbs::kit::Stage;
+use crate::real_haproxy::kit::{Config, Haproxy};
+use crate::real_verbs::kit::{Stage, runtime};
 
 /// Longer than any of these days.
 const FOR_EVER: u32 = 600_000;
@@ -127,17 +128,39 @@ fn its_subnets_are_used_up() {
     stage.nothing_left_of(2);
 }
 
+/// The only port of a plan's range is the test's own.
 #[test]
-fn there_is_no_range_of_ports_to_use_up() {
+fn its_ports_are_used_up() {
     let stage = Stage::new();
+    let haproxy = runtime().block_on(Haproxy::start_with(Config {
+        port: stage.port,
+        ..Config::default()
+    }));
+    let mut pointer: serde_json::Value = serde_json::from_str(&haproxy.section()).unwrap();
+    pointer["haproxy"]["reach"] = serde_json::json!({"published": "127.0.0.1"});
+    let embedded = format!("{{ listen: \"127.0.0.1:{}\" }}", stage.port);
+    let plan = stage
+        .plan()
+        .replace(&format!("\n  proxy: {embedded}"), &format!(" {pointer}"));
+    stage.write("flipside.yaml", &plan);
     stage.deploy(&["VERSION=old"]);
-    let before = stage.parts();
+    let mut ports = 20_000..30_000;
+    let held = ports.find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+    let port = held
+        .as_ref()
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
     stage.write(
         "flipside.yaml",
-        stage.plan() + "pools: { ports: 20000-20001 }\n",
+        plan + &format!("pools: {{ ports: {port}-{port} }}\n"),
     );
-    let ran = stage.expect(2, &["deploy"]);
-    assert_eq!(stage.parts(), before);
-    let day = Day::of("ports-refused", &stage).saw("flipside deploy", &ran);
+    let ran = stage.run(&["deploy"]);
+    let day = Day::of("ports-used-up", &stage).naming(&port, "20000");
+    let day = day.saw("flipside deploy", &ran);
     day.serves(Serves::Before("old"));
+    ran.ended(3);
+    stage.nothing_left_of(2);
 }

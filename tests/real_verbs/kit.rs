@@ -495,7 +495,7 @@ fn try_get(at: SocketAddr, host: &str, path: &str) -> std::io::Result<(u16, Stri
     parts.ok_or_else(|| std::io::Error::other(answer))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
