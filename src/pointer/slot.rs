@@ -98,6 +98,17 @@ impl Slotted {
         }
     }
 
+    /// The same, by what hangs on the slots now.
+    async fn told<T>(&self, told: Result<T, PointerError>) -> Result<T, PointerError> {
+        match told {
+            Err(refused @ PointerError::Refused { .. }) => {
+                let now = self.forwarder.read().await?;
+                Err(self.shown(refused, now.as_ref()))
+            }
+            other => other,
+        }
+    }
+
     /// What has to be attached and said for `desired`. A release keeps the slot that it hangs on; one
     /// that hangs on none gets its own, or the other where somebody is sent to that.
     fn halves(
@@ -248,13 +259,7 @@ impl Pointer for Slotted {
                 tracing::debug!(%error, "what hung on the slots before was not attached again");
             }
         }
-        match moved {
-            Err(refused @ PointerError::Refused { .. }) => {
-                let now = self.forwarder.read().await?;
-                Err(self.shown(refused, now.as_ref()))
-            }
-            other => other,
-        }
+        self.told(moved).await
     }
 
     fn patience_ms(&self) -> Millis {
@@ -296,7 +301,8 @@ impl Pointer for Slotted {
     }
 
     async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError> {
-        self.pointer.forget(fence, releases).await?;
+        self.told(self.pointer.forget(fence, releases).await)
+            .await?;
         let Some(found) = self.forwarder.read().await? else {
             return Ok(());
         };
@@ -314,7 +320,7 @@ impl Pointer for Slotted {
     }
 
     async fn remove(&self, fence: Fence) -> Result<(), PointerError> {
-        self.pointer.remove(fence).await?;
+        self.told(self.pointer.remove(fence).await).await?;
         self.forwarder.remove(fence).await
     }
 }
