@@ -241,6 +241,10 @@ impl Context {
         plan: Option<&PointerPlan>,
         newer: Newer,
     ) -> Result<Ways, Error> {
+        let proxy = |plan| {
+            let (common, client) = (&self.common, client.clone());
+            super::proxy::options(common, client, service.clone(), plan, newer)
+        };
         let embedded = plan.filter(|plan| plan.kind == pointer::proxy::SECTION.kind);
         if let (Some(plan), None) = (plan, embedded) {
             let of_pointer = |error| Error::of_pointer(service.as_str(), error, Touched::Nothing);
@@ -249,10 +253,6 @@ impl Context {
                 let hint = Some(help);
                 return Err(of_pointer(PointerError::Failed { what, hint }));
             }
-            let proxy = |plan| {
-                let (common, client) = (&self.common, client.clone());
-                super::proxy::options(common, client, service.clone(), plan, newer)
-            };
             let vantage: Arc<dyn Vantage> = match client.is_local() {
                 true => Arc::new(crate::probe::Here),
                 false => Arc::new(Probing::new(proxy(None))),
@@ -268,9 +268,7 @@ impl Context {
         let plan = plan.map_err(|error| Error::Bug {
             what: format!("the settings of the proxy cannot be read: {error}"),
         })?;
-        let (common, client) = (&self.common, client.clone());
-        let options = super::proxy::options(common, client, service.clone(), plan, newer);
-        let pointer = Arc::new(ProxyPointer::new(options));
+        let pointer = Arc::new(ProxyPointer::new(proxy(plan)));
         Ok((Arc::clone(&pointer) as Arc<_>, pointer))
     }
 

@@ -21,7 +21,7 @@ pub mod promote;
 pub mod proxy;
 pub mod prune;
 pub mod reach;
-mod recall;
+pub mod recall;
 pub mod resume;
 pub mod rollback;
 pub mod run;

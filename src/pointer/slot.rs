@@ -14,7 +14,6 @@
 //! it: that is one more write of the forwarder's table, and nothing of it is slow.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -73,10 +72,10 @@ impl Slotted {
             (route.slot == slot).then(|| route.endpoints.clone())
         };
         let routes = said.routes.iter().map(|route| {
-            let slot = self.slot_of(route).unwrap_or(route.slot);
-            let endpoints = self.slot_of(route).and(attached(slot, route.release));
+            let named = self.slot_of(route);
+            let endpoints = named.and_then(|slot| attached(slot, route.release));
             Route {
-                slot,
+                slot: named.unwrap_or(route.slot),
                 endpoints: endpoints.unwrap_or_else(|| route.endpoints.clone()),
                 ..route.clone()
             }
@@ -322,16 +321,5 @@ impl Pointer for Slotted {
     async fn remove(&self, fence: Fence) -> Result<(), PointerError> {
         self.told(self.pointer.remove(fence).await).await?;
         self.forwarder.remove(fence).await
-    }
-}
-
-impl std::fmt::Debug for Slotted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Slots { blue, green } = self.slots;
-        let places: [SocketAddr; 2] = [blue, green];
-        f.debug_struct("Slotted")
-            .field("pointer", &self.describe())
-            .field("slots", &places)
-            .finish_non_exhaustive()
     }
 }

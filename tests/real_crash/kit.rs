@@ -2,6 +2,7 @@
 //! load on it. Nothing of it is left when its test ends, also by a panic.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -245,10 +246,14 @@ impl Stage {
 
     /// Keeps some connections asking from now on until [`Load::stop`].
     pub async fn load(&self) -> Load {
-        let address = format!("127.0.0.1:{}", self.port);
+        Self::load_at(([127, 0, 0, 1], self.port).into()).await
+    }
+
+    /// The same, of another address.
+    pub async fn load_at(address: SocketAddr) -> Load {
         let mut command = Command::new(example("load"));
         command
-            .args([&address, "--announce", "--seconds", "3600"])
+            .args([&address.to_string(), "--announce", "--seconds", "3600"])
             .args(["--connections", "4", "--rest-ms", "10"])
             .stdout(Stdio::piped())
             .kill_on_drop(true);

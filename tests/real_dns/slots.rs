@@ -2,13 +2,9 @@
 //! for every release.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::Stdio;
-
-use tokio::process::Command;
 
 use super::kit::{NAME, Server};
-use crate::real_crash::kit::{Settings, Stage, example, free_port};
-use crate::real_crash::running::Load;
+use crate::real_crash::kit::{Settings, Stage, free_port};
 use crate::support::docker;
 
 /// One service behind a name, and the addresses of its slots.
@@ -61,16 +57,6 @@ impl Scene {
     async fn at(&self, slot: SocketAddr) -> String {
         docker::get(slot, "/").await.unwrap().1
     }
-
-    async fn load(&self, slot: SocketAddr) -> Load {
-        let mut command = Command::new(example("load"));
-        command
-            .args([&slot.to_string(), "--announce", "--seconds", "3600"])
-            .args(["--connections", "4", "--rest-ms", "10"])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        Load::start(command).await
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +69,7 @@ async fn releases_take_turns_on_two_addresses() {
         (blue, "1".to_owned())
     );
     // One who remembers the old address for longer than he may.
-    let late = scene.load(blue).await;
+    let late = Stage::load_at(blue).await;
     scene.deploy("2").await;
     assert_eq!(
         (scene.named(), scene.answer().await),
@@ -92,7 +78,7 @@ async fn releases_take_turns_on_two_addresses() {
     assert_eq!(scene.at(blue).await, "1");
     late.stop().await;
 
-    let users = scene.load(green).await;
+    let users = Stage::load_at(green).await;
     scene.deploy("3").await;
     assert_eq!(
         (scene.named(), scene.answer().await),
