@@ -38,6 +38,10 @@ const AT_A_TIME_PER_CORE: usize = 4;
 /// it names them.
 const CORES_ELSEWHERE: usize = 2;
 
+/// How often a container is asked to start while the engine makes more networks of its network's name:
+/// each of some killed calls may have left one that comes late.
+const STARTS: usize = 16;
+
 /// The longest wait between two looks at a container that shall become healthy: shorter than the
 /// 100 ms for which an engine shows the end of one that it starts again.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
@@ -430,16 +434,18 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let client = &self.engine.client;
-        let start = || client.docker.start_container(name, None);
-        let mut started = start().await;
-        if let Err(error) = &started
-            && error.to_string().contains("is ambiguous")
-        {
+        let mut tries = 0;
+        loop {
+            let Err(error) = client.docker.start_container(name, None).await else {
+                return Ok(());
+            };
+            tries += 1;
+            if tries == STARTS || !error.to_string().contains("is ambiguous") {
+                return Err(about(name, "did not start", client.fault(error)));
+            }
             // The engine has just made another network of that name, for a killed call.
             wanted.network.make_unique(self.engine).await?;
-            started = start().await;
         }
-        started.map_err(|error| about(name, "did not start", client.fault(error)))
     }
 
     /// The roles that others, which start here, wait for to be healthy.
