@@ -14,9 +14,10 @@ use flipside::core::routing::Drained;
 use flipside::pointer::dns::{Dns, DnsPlan, Kind};
 
 use crate::real_crash::kit::{Settings, Stage};
-use crate::support::backends::{free_port, named_alike, until};
+use crate::support::backends::{named_alike, until};
 use crate::support::docker;
 use crate::support::pointer_contract::{self, Fixture};
+use crate::support::ports::free_port;
 use kit::{Config, NAME, Program, SECRET, Server, ZONE};
 
 /// Releases 1 and 2 of a service behind a pointer.

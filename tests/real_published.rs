@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::real_crash::kit::{Settings, Stage};
+use crate::real_crash::kit::{Load, Settings, Stage};
 use crate::real_haproxy::kit::{Config, Haproxy};
 use crate::real_nginx::kit as nginx;
 use crate::support::docker::{api, get_soon};
@@ -32,14 +32,19 @@ pub fn endpoints(of: &Value) -> Vec<SocketAddr> {
 }
 
 /// Released, released again, gone back and forth and released once more, with load on it all along.
-async fn lives(stage: &Stage, settings: &Settings, address: &str) {
+async fn lives(
+    stage: &Stage,
+    settings: &Settings,
+    address: &str,
+    load: impl AsyncFnOnce(&Stage) -> Load,
+) {
     let deploy = async |version: &str| {
         let ran = stage.start_deploy(version, settings).ended().await;
         ran.ends(0);
         assert_eq!(stage.answer().await, version);
     };
     deploy("1").await;
-    let load = stage.load().await;
+    let load = load(stage).await;
     deploy("2").await;
     stage.verb("rollback").await.ends(0);
     assert_eq!(stage.answer().await, "1");
@@ -72,7 +77,7 @@ async fn a_haproxy_finds_releases_at_their_ports() {
     })
     .await;
     let settings = published(&haproxy.section(), "127.0.0.1");
-    lives(&stage, &settings, "127.0.0.1").await;
+    lives(&stage, &settings, "127.0.0.1", Stage::load).await;
 
     // A container that is restarted is found where it was.
     let before = stage.status().await;
@@ -98,7 +103,8 @@ async fn an_nginx_finds_releases_at_their_ports() {
     })
     .await;
     let settings = published(&server.section(), "127.0.0.1");
-    lives(&stage, &settings, "127.0.0.1").await;
+    // A reload closes connections that are kept alive, also one on which a request is on its way.
+    lives(&stage, &settings, "127.0.0.1", Stage::repeating_load).await;
     stage.verb("down").await.ends(0);
 }
 

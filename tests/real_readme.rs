@@ -1,12 +1,13 @@
 //! Every command of the README, run on the engine: in a sandbox of its own, in the README's order,
 //! with the README's plan; and the quickstart, which must leave nothing behind.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::support::ports::free_port;
 
 use super::readme::{Kind, SCRIPTS, blocks, flipside, plan, root};
 
@@ -120,11 +121,6 @@ fn docker(arguments: &[&str]) -> Vec<String> {
     text.lines()
         .map(|line| format!("{} {line}", arguments[0]))
         .collect()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn shown(output: &Output) -> String {

@@ -28,6 +28,8 @@ mod support {
     pub mod backends;
     #[allow(dead_code, reason = "the bench keeps nothing waiting")]
     pub mod held;
+    #[allow(dead_code, reason = "nothing of the bench is to be refused")]
+    pub mod ports;
 }
 
 /// Keep-alive connections of the load.

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+pub use crate::support::ports::{free_port, refusing};
+
 pub struct Proxy {
     pub server: Option<Server>,
     pub control: Client,
@@ -219,24 +221,6 @@ pub fn slots(service: &str, ports: [u16; 2], environments: &[(u64, u32, &[Socket
             .collect(),
         ..entry(service, 0, environments)
     }
-}
-
-/// A port nobody uses, below those the kernel gives to outgoing connections, and different in every
-/// test process that runs at the same time.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    loop {
-        let number = std::process::id() as usize * 16 + NEXT.fetch_add(1, Ordering::SeqCst);
-        let port = u16::try_from(10_000 + number % 10_000).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// An address at which connections are refused.
-pub fn refusing() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// Answers every request through `answer`.

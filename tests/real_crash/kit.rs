@@ -14,6 +14,7 @@ use tokio::process::Command;
 use crate::support::docker;
 
 pub use super::running::{Load, Ran, Running};
+pub use crate::support::ports::free_port;
 pub use crate::support::shell::{as_root, quiet, root, sh};
 
 /// The program under test.
@@ -249,12 +250,24 @@ impl Stage {
         Self::load_at(([127, 0, 0, 1], self.port).into()).await
     }
 
-    /// The same, of another address.
+    /// The same, by clients that ask once more where a connection that they had used before ends
+    /// without a byte of an answer, as browsers do.
+    pub async fn repeating_load(&self) -> Load {
+        let address = ([127, 0, 0, 1], self.port).into();
+        Self::load_with(address, &["--repeat"]).await
+    }
+
+    /// As [`Stage::load`], of another address.
     pub async fn load_at(address: SocketAddr) -> Load {
+        Self::load_with(address, &[]).await
+    }
+
+    async fn load_with(address: SocketAddr, words: &[&str]) -> Load {
         let mut command = Command::new(example("load"));
         command
             .args([&address.to_string(), "--announce", "--seconds", "3600"])
             .args(["--connections", "4", "--rest-ms", "10"])
+            .args(words)
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         Load::start(command).await
@@ -431,11 +444,6 @@ pub fn example(name: &str) -> PathBuf {
         path.display()
     );
     path
-}
-
-pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 /// Whether a line of `text` has all of `words`.

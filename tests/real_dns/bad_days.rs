@@ -14,9 +14,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::behind;
 use super::kit::{Config, NAME, SECRET, Server, ZONE, key};
 use super::relay::{Relay, Trouble};
-use crate::support::backends::free_port;
 use crate::support::held::Moment;
 use crate::support::pointer_contract::Fixture;
+use crate::support::ports::free_port;
 
 async fn answers(fixture: &Fixture, release: u64) {
     let answer = fixture.pointer.ask(Way::Service, "/").await.unwrap();

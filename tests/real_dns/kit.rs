@@ -8,7 +8,8 @@ use flipside::pointer::dns::{Dns, DnsPlan, Kind};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::backends::{free_port, until};
+use crate::support::backends::until;
+use crate::support::ports::free_port;
 
 /// The zone that all of them have.
 pub const ZONE: &str = "example.org";

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
-use crate::support::backends::{free_port, until};
+use crate::support::backends::until;
 use crate::support::held::{Keeper, Moment, pass};
+use crate::support::ports::free_port;
 
 /// What becomes of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

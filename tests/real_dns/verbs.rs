@@ -10,9 +10,10 @@ use tokio::net::TcpListener;
 use super::kit::{Config, NAME, SECRET, Server, ZONE, key};
 use super::relay::{Relay, Trouble};
 use crate::real_crash::kit::Stage;
-use crate::support::backends::{free_port, named_at, until};
+use crate::support::backends::{named_at, until};
 use crate::support::docker;
 use crate::support::held::{Held, Moment};
+use crate::support::ports::free_port;
 use crate::support::verb_scenes::{Kind, Scene, Stood, Users, verb_scenes};
 
 /// At which port releases answer.

@@ -9,7 +9,8 @@ use flipside::pointer::preview::Asking;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::backends::{free_port, until};
+use crate::support::backends::until;
+use crate::support::ports::free_port;
 
 /// What its configuration says.
 pub struct Config {

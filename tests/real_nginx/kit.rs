@@ -14,8 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::support::backends::{free_port, get, until};
+use crate::support::backends::{get, until};
 use crate::support::held::{self, Held, Moment};
+use crate::support::ports::free_port;
 
 /// What the include file says where nothing serves yet.
 pub const NOTHING: &str = "map $host $flipside_shop { default none; }\n";

@@ -15,7 +15,8 @@ use flipside::pointer::proxy::{Control, Newer, ProxyOptions, ProxyPlan, ProxyPoi
 use flipside::pointer::{Pointer, PointerError};
 use tempfile::TempDir;
 
-pub use crate::support::backends::{free_port, gated, get, named, until};
+pub use crate::support::backends::{gated, get, named, until};
+pub use crate::support::ports::free_port;
 
 /// The program under test.
 pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");

@@ -15,7 +15,8 @@ use super::kit::NAME;
 use crate::real_crash::kit::{Settings, Stage, sh};
 use crate::real_crash::running::{Ran, Running};
 use crate::support::aws::{Answer, Asked, FakeAws, Fault, refusal};
-use crate::support::backends::{free_port, until};
+use crate::support::backends::until;
+use crate::support::ports::free_port;
 use crate::support::route53::{ID, Route53};
 
 /// What is given: a key, its secret, and the session that both are of.

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::support::docker;
 
+pub use crate::support::ports::free_port;
+
 /// The program under test.
 pub const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
 /// How long anything may take before a test gives up.
@@ -469,11 +471,6 @@ impl Drop for Ended {
 pub fn docker(words: &[&str]) -> String {
     let output = Command::new("docker").args(words).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 /// One GET on a connection of its own: status and body.

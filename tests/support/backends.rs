@@ -10,11 +10,6 @@ use tokio::sync::watch;
 /// How long anything may take before a test gives up.
 pub const LONG: Duration = Duration::from_secs(30);
 
-pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 /// Asks until `ask` is content.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + LONG;

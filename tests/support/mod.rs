@@ -25,6 +25,7 @@ pub mod moto;
 pub mod network;
 pub mod over_tcp;
 pub mod pointer_contract;
+pub mod ports;
 pub mod ports_contract;
 #[cfg(feature = "aws")]
 pub mod route53;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::backends::{free_port, until};
+use super::backends::until;
+use super::ports::free_port;
 
 /// One that runs, ended when it is dropped.
 pub struct Moto {
