@@ -314,17 +314,14 @@ impl Pointer for Exec {
     }
 
     async fn foresee(&self) -> Result<(), PointerError> {
-        self.able().await?;
-        self.look().await.map(drop)
+        self.read().await.map(drop)
     }
 
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
-        let routing = self.look().await?.1;
-        if routing.as_ref().is_some_and(|it| it.preview.is_some()) {
-            // Whoever sees that there is one may want to know how to ask for it.
-            self.able().await?;
-        }
-        Ok(routing)
+        // Whoever looks wants to go on: what cannot say what it can do is found out before anything is
+        // touched.
+        self.able().await?;
+        Ok(self.look().await?.1)
     }
 
     async fn write(

@@ -28,6 +28,13 @@ fn does(text: &str) -> (TempDir, Exec) {
     (directory, pointer(plan(program)))
 }
 
+/// One that says what it can do, and does as `text` says with every other `$request`.
+fn can(text: &str) -> (TempDir, Exec) {
+    does(&format!(
+        "read -r request; case $request in *capabilities*) echo '{{\"v\": 1}}'; exit;; esac\n{text}"
+    ))
+}
+
 /// What is said of a failure, with what mends it.
 fn failed<T: std::fmt::Debug>(said: Result<T, PointerError>) -> String {
     match said {
@@ -66,7 +73,7 @@ async fn one_that_is_not_there_or_may_not_be_run_is_told_with_what_mends_it() {
 #[tokio::test]
 async fn one_that_ends_badly_is_out_of_reach_with_its_last_words() {
     let (_directory, pointer) =
-        does("for n in 1 2 3 4 5; do echo \"line $n\" >&2; done; echo '{}'; exit 7");
+        can("for n in 1 2 3 4 5; do echo \"line $n\" >&2; done; echo '{}'; exit 7");
     let why = away(pointer.read().await);
     has(
         &why,
@@ -99,10 +106,10 @@ async fn answers_that_are_no_object_are_told_as_they_begin() {
             ["a note that cannot be read", "the flipside that wrote it"],
         ),
     ] {
-        let (_directory, pointer) = does(text);
+        let (_directory, pointer) = can(text);
         has(&failed(pointer.read().await), &parts);
     }
-    let (_directory, pointer) = does("echo '{\"routes\": []}'");
+    let (_directory, pointer) = can("echo '{\"routes\": []}'");
     assert_eq!(pointer.read().await, Ok(None));
 }
 
@@ -120,8 +127,7 @@ async fn one_of_another_version_is_not_asked_for_more() {
 
 #[tokio::test]
 async fn it_knows_whose_pointer_it_is() {
-    let text = "read -r request; echo \"$FLIPSIDE_SERVICE $request\" >&2; exit 1";
-    let (_directory, pointer) = does(text);
+    let (_directory, pointer) = can("echo \"$FLIPSIDE_SERVICE $request\" >&2; exit 1");
     let why = away(pointer.read().await);
     has(
         &why,
@@ -157,7 +163,7 @@ async fn one_that_does_not_end_is_killed_with_its_children() {
 
 #[tokio::test]
 async fn what_it_leaves_running_does_not_hold_its_answer_back() {
-    let (directory, pointer) = does("sleep 60 & echo $! >\"$0.child\"; echo '{\"routes\": []}'");
+    let (directory, pointer) = can("sleep 60 & echo $! >\"$0.child\"; echo '{\"routes\": []}'");
     let began = Instant::now();
     assert_eq!(pointer.read().await, Ok(None));
     assert!(began.elapsed() < Duration::from_secs(15));
