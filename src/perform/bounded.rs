@@ -30,10 +30,29 @@ const READY: Duration = Duration::from_mins(2);
 /// How long an engine may take to be connected to.
 pub const CONNECT: Duration = Duration::from_secs(10);
 
+/// The most that a standstill costs who waits [`while_running`].
+const STEP: Duration = Duration::from_millis(100);
+
 /// Why there is no answer.
 #[must_use]
 pub fn no_answer(limit: Duration) -> String {
     format!("no answer within {} s", limit.as_secs())
+}
+
+/// Waits for `call` for as long as this process has run for `limit` meanwhile: one that was stopped, or
+/// whose machine slept, has the time it had left to look back at what it has done. `None` where the
+/// limit is reached.
+pub(super) async fn while_running<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    let mut left = limit;
+    while !left.is_zero() {
+        let step = left.min(STEP);
+        match tokio::time::timeout(step, &mut call).await {
+            Ok(done) => return Some(done),
+            Err(_) => left -= step,
+        }
+    }
+    None
 }
 
 /// Makes sure that addresses can be checked from a vantage.
@@ -332,5 +351,40 @@ impl Pointer for BoundedPointer {
 
     async fn remove(&self, fence: Fence) -> Result<(), PointerError> {
         self.0.remove(fence).await
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use tokio::time::{Instant, advance, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_is_given_up_at_the_limit() {
+        let start = Instant::now();
+        let waited = while_running(LIMIT, std::future::pending::<()>()).await;
+        assert_eq!((waited, start.elapsed().as_secs()), (None, 10));
+        assert_eq!(while_running(LIMIT, async { 7 }).await, Some(7));
+    }
+
+    /// Each of its steps is one that a clock without the standstill would have let it make.
+    #[tokio::test(start_paused = true)]
+    async fn a_standstill_is_not_counted() {
+        let slow = async {
+            for _ in 0..9 {
+                sleep(Duration::from_secs(1)).await;
+            }
+            7
+        };
+        let waiting = tokio::spawn(while_running(LIMIT, slow));
+        for _ in 0..3 {
+            sleep(Duration::from_secs(1)).await;
+            advance(Duration::from_hours(1)).await;
+        }
+        assert_eq!(waiting.await.unwrap(), Some(7));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bounded::while_running;
 use super::fault::Fault;
 use super::{POINTER, Performer};
 use crate::core::event::{Event, MarkKeeper, SwitchRefusal};
@@ -102,7 +103,7 @@ impl Performer {
     ) -> Result<Generation, Fault> {
         let write = self.with.pointer.write(expected, &desired);
         let limit = POINTER + Duration::from_millis(self.with.pointer.patience_ms());
-        let generation = tokio::time::timeout(limit, write).await.map_err(|_| {
+        let generation = while_running(limit, write).await.ok_or_else(|| {
             Fault::Lost(format!("{} did not answer", self.with.pointer.describe()))
         })??;
         self.remember_routes(Some(&Routing {
