@@ -45,8 +45,11 @@ pub fn survey(world: &World) -> View {
         known.withdrawn |= more.withdrawn;
     }
     let of = |release| marks.get(&release).copied().unwrap_or_default();
+    // The move that made it live may have died before its mark; what a way back has left was marked
+    // before the move.
+    let moved = routing.map(|routing| routing.generation);
     let served_before_live = |release| match (of(release).served, live.and_then(|l| of(l).served)) {
-        (Some(then), Some(now)) => then < now,
+        (Some(then), Some(now)) => Some(then) < Some(now).max(moved),
         (Some(_), None) => true,
         (None, _) => false,
     };

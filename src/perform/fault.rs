@@ -12,6 +12,7 @@ use crate::pointer::PointerError;
 use crate::probe::Unfit;
 
 /// Why an act has no good outcome.
+#[derive(Debug)]
 pub(super) enum Fault {
     Failed(Failure),
     Lost(String),

@@ -37,6 +37,13 @@ impl Switch {
         format!("{verb} {service}@{}", self.to)
     }
 
+    /// The release that a way back leaves, and the generation at which it serves, where its mark is
+    /// none of the move itself.
+    fn leaves(&self, keeper: MarkKeeper) -> Option<(Release, Generation)> {
+        let apart = self.why != Move::Promote && keeper == MarkKeeper::Engine;
+        apart.then_some(self.from?).zip(self.expected)
+    }
+
     /// Whether its target has just shown that it is fit.
     fn proves(&self) -> bool {
         self.why == Move::Promote || self.proof == Proof::Round
@@ -50,25 +57,38 @@ impl Performer {
         switch: Switch,
         fence: Fence,
     ) -> Result<Event, Fault> {
-        let (target, woke_us) = match switch.to {
-            FOREIGN => (None, None),
-            _ => {
-                let (environment, woke_us) = self.target(state, &switch).await?;
-                (Some(environment), woke_us)
+        let switched = self.move_to(state, &switch, fence).await;
+        if let (Err(Fault::Refused(..)), Some((from, generation))) =
+            (&switched, switch.leaves(state.opened.marks))
+        {
+            // Somebody else has moved it: nobody went back from there.
+            self.mark_early(from, Mark::Served(generation)).await;
+        }
+        switched
+    }
+
+    async fn move_to(&self, state: &State, switch: &Switch, fence: Fence) -> Result<Event, Fault> {
+        let marks = state.opened.marks;
+        // A kill right after the move must not leave a standby that was just gone back from. One that
+        // is withdrawn while it still serves is marked as served before anything moves on from it.
+        let withdrawn = async {
+            if let Some((from, _)) = switch.leaves(marks) {
+                self.mark_early(from, Mark::Withdrawn).await;
             }
         };
+        let (target, ()) = tokio::join!(self.target(state, switch), withdrawn);
+        let (target, woke_us) = target?;
         let found = self.routing().await?;
         self.is_as_left(found.as_ref(), switch.expected, switch.from)?;
         if let (Move::Promote, MarkKeeper::Engine, Some(from), Some(generation)) =
-            (switch.why, state.opened.marks, switch.from, switch.expected)
+            (switch.why, marks, switch.from, switch.expected)
         {
             // Who moved the pointer there may have died before the mark, or have another journal.
             self.mark_now(from, Mark::Served(generation)).await?;
         }
         let at = (self.with.clock)();
-        let marks = state.opened.marks;
         let routes = self.routes(target.as_ref(), found.as_ref())?;
-        let desired = self.desired(routes, &switch, found.as_ref(), marks, fence, at);
+        let desired = self.desired(routes, switch, found.as_ref(), marks, fence, at);
         let start = Instant::now();
         let generation = self.write(switch.expected, desired).await?;
         let took_us = micros(start.elapsed());
@@ -81,13 +101,24 @@ impl Performer {
         })
     }
 
-    /// What shall serve, awake and proven as far as the move asks for it; and how long waking took, in
-    /// microseconds.
+    /// Writes a mark on the engine, which vetoes nothing: where it cannot be written, it is once more
+    /// after the move, or missing where a journal remembers it.
+    async fn mark_early(&self, release: Release, mark: Mark) {
+        if let Err(fault) = self.mark_now(release, mark).await {
+            tracing::warn!(%release, ?mark, ?fault, "a mark is not written yet");
+        }
+    }
+
+    /// What shall serve, awake and proven as far as the move asks for it, `None` for what stood there
+    /// before flipside came; and how long waking took, in microseconds.
     async fn target(
         &self,
         state: &State,
         switch: &Switch,
-    ) -> Result<(Environment, Option<u64>), Fault> {
+    ) -> Result<(Option<Environment>, Option<u64>), Fault> {
+        if switch.to == FOREIGN {
+            return Ok((None, None));
+        }
         let environment = self.environment(switch.to).await?;
         if environment.endpoints().is_empty() {
             return Err(Fault::Failed(Failure {
@@ -103,12 +134,12 @@ impl Performer {
             }));
         }
         if switch.why == Move::Promote {
-            return Ok((environment, None));
+            return Ok((Some(environment), None));
         }
         let woken = self.made_ready(state, switch, &environment).await?;
-        Ok(woken.map_or((environment, None), |woken| {
+        Ok(woken.map_or((Some(environment), None), |woken| {
             let took_us = woken.took_us();
-            (woken.environment, Some(took_us))
+            (Some(woken.environment), Some(took_us))
         }))
     }
 

@@ -179,6 +179,13 @@ pub fn scenarios(pointer_keeps_marks: bool) -> Vec<Scenario> {
             ..plain
         },
         Scenario {
+            name: "rollback past a standby",
+            before: &[Verb::Deploy, Verb::Deploy, Verb::Deploy],
+            verb: Verb::RollbackTo(1),
+            plan: |plan| plan.policy.keep = 3,
+            ..plain
+        },
+        Scenario {
             name: "prune",
             before: &[
                 Verb::Deploy,

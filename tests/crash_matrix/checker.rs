@@ -389,6 +389,9 @@ impl Checker {
             (Some(Action::Switch { from, .. }), Act::Mark(marked, Mark::Served(_))) => {
                 *from == Some(*marked)
             }
+            (Some(Action::Switch { from, why, .. }), Act::Mark(marked, Mark::Withdrawn)) => {
+                *why != Move::Promote && *from == Some(*marked)
+            }
             (Some(Action::Switch { to, .. }), Act::Write(live)) => Some(*to) == *live,
             (Some(Action::Preview { .. } | Action::Hide { .. }), Act::Write(live)) => {
                 self.last.as_ref().and_then(Routing::live) == *live
