@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod kit;
+mod preview;
 mod relay;
 mod slots;
 mod verbs;
@@ -36,6 +37,7 @@ async fn hold_the_contract(server: &Server, plan: impl Fn(DnsPlan) -> DnsPlan) {
         let name = format!("shop{}.{ZONE}", next.replace(next.get() + 1));
         let plan = plan(DnsPlan {
             url: format!("http://{name}:{}", at[0].port()),
+            preview_hosts: vec![format!("preview.{name}")],
             name,
             ..server.plan(at[0].port())
         });

@@ -180,7 +180,8 @@ async fn while_held(
 async fn can_preview(operator: &Operator) -> Result<(), Error> {
     let pointer = &operator.pointer;
     if pointer.capabilities().preview {
-        return Ok(());
+        let had = pointer.foresee_preview().await;
+        return had.map_err(|error| of_pointer(operator, error));
     }
     // Of some it is known once they have been asked.
     let asked = pointer.foresee().await;

@@ -312,6 +312,10 @@ impl Pointer for BoundedPointer {
         self.asks(POINTER, self.0.foresee()).await
     }
 
+    async fn foresee_preview(&self) -> Result<(), PointerError> {
+        self.asks(POINTER, self.0.foresee_preview()).await
+    }
+
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
         self.asks(POINTER, self.0.read()).await
     }

@@ -19,6 +19,7 @@ pub mod note;
 pub mod question;
 pub mod servers;
 pub mod sets;
+pub mod shown;
 pub mod wire;
 
 /// How often servers are asked whether they have heard of a move.

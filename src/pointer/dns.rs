@@ -4,6 +4,9 @@
 //! slot), and `_flipside.NAME` the record of who wrote them, in a TXT record; all of it or nothing.
 //! Its prerequisites are what was read: the primary refuses it where something else stands there.
 //!
+//! Where a plan has a second name for it, a release is shown for preview there: its addresses come and
+//! go by the same updates. Whatever else stands at that name is somebody else's, and left alone.
+//!
 //! What a resolver has learned it keeps for the TTL. So a move has settled when every authoritative
 //! server says the same as the primary, and after that the larger of the old and the new TTL has
 //! passed. What keeps an address longer than it may is seen by nobody here: it finds the old
@@ -17,28 +20,29 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::tsig::TsigError;
 use hickory_proto::rr::{Name, RecordType, TSigner};
 use reqwest::Url;
 use tokio::time::Instant;
 
-use super::authority::question::{Unanswered, question, word};
+use super::authority::question::{Unanswered, question};
 use super::authority::servers::{self, Place, plain};
 use super::authority::sets::RrSet;
-use super::authority::wire::{self, Trouble};
+use super::authority::shown::{self as second, At};
 use super::outside::Outside;
 use super::record::{self, Due};
 use super::{Answer, Pointer, PointerError, Way};
-use crate::core::event::SwitchRefusal;
 use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
 use zone::{Names, Seen};
 
 mod agree;
+mod change;
 mod key;
 mod plan;
+mod shown;
 mod zone;
 
 pub use super::authority::sets::Kind;
@@ -56,6 +60,8 @@ pub struct Dns {
     primary: Place,
     servers: Vec<Place>,
     key: key::Place,
+    /// Where those ask who want the preview.
+    preview: Option<Url>,
     /// The longest TTL, in milliseconds, that was seen or is planned.
     longest: AtomicU64,
     /// The last move that all servers have heard of, and when the last memory of another ends.
@@ -83,8 +89,14 @@ impl Dns {
         let place = |text: &String| {
             Place::read(text).ok_or_else(|| wrong(&format!("`{text}` is not a server")))
         };
+        let names = Names::new(&plan, port).ok_or_else(|| wrong("a name is none"))?;
+        let preview = names.preview.as_ref();
+        let preview = preview.map(|name| {
+            second::url(&url, name).ok_or_else(|| wrong("their URL takes no other name"))
+        });
         Ok(Self {
-            names: Names::new(&plan, port).ok_or_else(|| wrong("a name is none"))?,
+            preview: preview.transpose()?,
+            names,
             primary: place(&plan.server)?,
             servers: plan.servers.iter().map(place).collect::<Result<_, _>>()?,
             key,
@@ -180,7 +192,12 @@ impl Dns {
             self.asked(service, kind),
             self.asked(record, RecordType::TXT)
         )?;
-        let seen = in_answers(&self.names, &service, &record);
+        let mut seen = in_answers(&self.names, &service, &record);
+        for at in self.names.places(&seen) {
+            let answer = self.asked(&at.name, at.kind.record_type()).await?;
+            let set = second_in_answer(&answer, &at);
+            seen.previews.insert(at, set);
+        }
         let alias = RrSet::in_answer(&service, &self.names.service, RecordType::CNAME);
         match alias {
             Some(_) if kind != RecordType::CNAME => Err(self.failed(
@@ -209,7 +226,7 @@ impl Dns {
             let longest = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
             self.longest.fetch_max(longest, Ordering::Relaxed);
             let fits = match &routing {
-                Some(routing) if seen.record.is_some() => self.names.is_so(&seen, routing),
+                Some(routing) if seen.record.is_some() => self.names.fits(&seen, routing),
                 _ => true,
             };
             reads += 1;
@@ -221,79 +238,6 @@ impl Dns {
                 });
             }
         }
-    }
-
-    /// Sends an update: whether it was taken, or its prerequisites were not met.
-    async fn told(&self, update: Message) -> Result<ResponseCode, PointerError> {
-        let (at, signer) = self.primary().await?;
-        let answer = match wire::tell(at, update, &signer).await {
-            Ok(answer) => answer,
-            Err(Trouble::Away(why)) => return Err(self.away(why)),
-            Err(Trouble::Silent(why)) => return Err(self.lost(why)),
-            Err(Trouble::Key(error)) => return Err(self.unsigned(error).await),
-        };
-        let code = answer.metadata.response_code;
-        let zone = &self.plan.zone;
-        Err(match code {
-            ResponseCode::NoError
-            | ResponseCode::NXRRSet
-            | ResponseCode::YXRRSet
-            | ResponseCode::YXDomain
-            | ResponseCode::NXDomain => return Ok(code),
-            ResponseCode::Refused => {
-                let name = signer.signer_name();
-                let record = plain(&self.names.record);
-                self.failed(
-                    format!("the server does not let the key {name} change it (REFUSED)"),
-                    format!(
-                        "let that key change {} of `{}` and TXT of `{record}`: in BIND `update-policy {{ grant {name} name {} {}; grant {name} name {record} TXT; }};`",
-                        self.names.kind(),
-                        self.plan.name,
-                        self.plan.name,
-                        self.names.kind(),
-                    ),
-                )
-            }
-            ResponseCode::NotAuth | ResponseCode::NotZone => self.failed(
-                format!(
-                    "the server is not the primary of the zone `{zone}` ({})",
-                    word(code)
-                ),
-                "name the zone's primary as `server`, and the zone as the server has it".to_owned(),
-            ),
-            code => self.failed(
-                format!(
-                    "the server could not change the zone `{zone}` ({})",
-                    word(code)
-                ),
-                "see the server's log".to_owned(),
-            ),
-        })
-    }
-
-    /// Makes `after` of `before`, unless something else stands there.
-    async fn change(&self, before: &Seen, after: &Seen) -> Result<(), PointerError> {
-        let code = self.told(self.names.update(before, after)).await?;
-        if code == ResponseCode::NoError {
-            return Ok(());
-        }
-        let Looked { seen, routing, .. } = self.look().await?;
-        if !seen.says(before) {
-            return Err(PointerError::Refused {
-                why: SwitchRefusal::Moved,
-                found: routing.map(Box::new),
-            });
-        }
-        Err(match code {
-            ResponseCode::YXDomain => self.failed(
-                "it has records of other types, beside which no CNAME can stand".into(),
-                "remove them, or write another `type`".to_owned(),
-            ),
-            code => self.failed(
-                format!("what it is read as is not what stands there ({}): a wildcard may answer for it", word(code)),
-                format!("give `{}` a record of its own first", self.plan.name),
-            ),
-        })
     }
 
     fn agreed(&self) -> std::sync::MutexGuard<'_, Option<(Generation, Instant)>> {
@@ -315,7 +259,14 @@ fn in_answers(names: &Names, service: &Message, record: &Message) -> Seen {
     Seen {
         service: RrSet::in_answer(service, &names.service, names.kind()),
         record: RrSet::in_answer(record, &names.record, RecordType::TXT),
+        previews: Default::default(),
     }
+}
+
+/// What stands at a second name, also where that is an alias of somebody's.
+fn second_in_answer(answer: &Message, at: &At) -> Option<RrSet> {
+    let of = |kind| RrSet::in_answer(answer, &at.name, kind);
+    of(at.kind.record_type()).or_else(|| of(RecordType::CNAME))
 }
 
 #[async_trait]
@@ -328,7 +279,7 @@ impl Pointer for Dns {
         Capabilities {
             weighted: false,
             sticky: false,
-            preview: false,
+            preview: self.preview.is_some(),
             drains: true,
             lingers: false,
             counts: false,
@@ -344,8 +295,14 @@ impl Pointer for Dns {
     }
 
     async fn foresee(&self) -> Result<(), PointerError> {
-        let seen = self.look().await?.seen;
+        let seen = self.look().await?.seen.without_previews();
         // What already is as it shall be: nothing is changed, and what is not allowed is refused.
+        self.change(&seen, &seen).await
+    }
+
+    async fn foresee_preview(&self) -> Result<(), PointerError> {
+        let seen = self.look().await?.seen;
+        self.may_show(&seen, None)?;
         self.change(&seen, &seen).await
     }
 
@@ -367,6 +324,9 @@ impl Pointer for Dns {
             generation,
             ..desired.clone()
         };
+        if desired.preview.is_some() {
+            self.may_show(&seen, Some(&desired))?;
+        }
         let after = self.names.after(&seen, &desired);
         let after = after.map_err(|why| self.failed(why, None))?;
         let lost = match self.change(&seen, &after).await {
@@ -409,21 +369,26 @@ impl Pointer for Dns {
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.describe()));
-        }
+        let url = match (way, &self.preview) {
+            (Way::Service, _) => self.plan.url.as_str(),
+            (Way::Preview, Some(url)) => url.as_str(),
+            (Way::Preview, None) => return Err(PointerError::no_preview(&self.describe())),
+        };
         let Looked { seen, routing, .. } = self.look().await?;
-        let set = seen.service.as_ref();
+        let set = match way {
+            Way::Service => seen.service.as_ref(),
+            Way::Preview => self.names.shown(&seen),
+        };
         let set = set.ok_or_else(|| self.away("the name is given nothing".into()))?;
         let addresses = match set.target() {
             Some(target) => self.addresses(target).await?,
             None => set.addresses(),
         };
-        let port = self.names.port();
+        let port = self.names.port;
         let to: Vec<SocketAddr> = addresses.into_iter().map(|ip| (ip, port).into()).collect();
-        let outside = Outside::at(&self.plan.url, &to)?;
+        let outside = Outside::at(url, &to)?;
         let status = outside.get(path).await.map_err(|why| self.away(why))?;
-        let release = routing.and_then(|routing| self.names.release(set, &routing));
+        let release = routing.and_then(|routing| self.names.release(way, set, &routing));
         Ok(Answer {
             release,
             status: Some(status),
@@ -431,7 +396,7 @@ impl Pointer for Dns {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        Some(format!("curl {}", self.preview.as_ref()?))
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
@@ -453,6 +418,7 @@ impl Pointer for Dns {
         let after = Seen {
             service: before.service.clone().filter(|_| !is_ours),
             record: None,
+            previews: before.cleared(),
         };
         self.change(&before, &after).await
     }

@@ -222,6 +222,12 @@ pub trait Pointer: Send + Sync {
     /// what it does not foresee, the write still refuses. Touches nothing.
     async fn foresee(&self) -> Result<(), PointerError>;
 
+    /// Refuses what showing a preview would be refused for, beyond what [`Pointer::foresee`] sees. Touches
+    /// nothing.
+    async fn foresee_preview(&self) -> Result<(), PointerError> {
+        Ok(())
+    }
+
     /// What it says now: asked of the real thing, never of a cache. `None`: it knows nothing of the
     /// service, and sends its users nowhere. What is not on record as flipside's is a route of
     /// release 0, at generation 0, with what [`Routing::foreign`] needs to put it back.

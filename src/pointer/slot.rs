@@ -222,6 +222,10 @@ impl Pointer for Slotted {
         tokio::try_join!(self.forwarder.foresee(), self.pointer.foresee()).map(drop)
     }
 
+    async fn foresee_preview(&self) -> Result<(), PointerError> {
+        self.pointer.foresee_preview().await
+    }
+
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
         let (said, forwarder) = self.both().await?;
         Ok(said.map(|said| self.through(said, forwarder.as_ref())))

@@ -17,6 +17,9 @@ pub const ZONE: &str = "example.org";
 /// The service's name in it.
 pub const NAME: &str = "shop.example.org";
 
+/// At which a release of it is shown for preview.
+pub const PREVIEW: &str = "preview.shop.example.org";
+
 /// The secret of the key that may change it.
 pub const SECRET: &str = "zGPhHkVdJ2IVzgS7bKBvfYdwMYgGsbtUqbhqpI2Cvq8=";
 
@@ -130,7 +133,19 @@ impl Server {
             blue: None,
             green: None,
             url: format!("http://{NAME}:{port}"),
+            preview_hosts: Vec::new(),
         }
+    }
+
+    /// As [`Server::pointer`], with a name at which releases are shown.
+    pub fn with_preview(&self, port: u16) -> Dns {
+        let preview_hosts = vec![PREVIEW.into()];
+        let plan = self.plan(port);
+        Dns::new(DnsPlan {
+            preview_hosts,
+            ..plan
+        })
+        .unwrap()
     }
 
     /// As [`Server::plan`], as a pointer.

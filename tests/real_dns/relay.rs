@@ -180,18 +180,17 @@ async fn say(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes).await
 }
 
-/// Whether it is an update, and whether that changes something: a look ahead only adds what is there.
+/// Whether it is an update, and whether that changes something: a look ahead only adds what is there,
+/// and takes away what is not.
 fn what(bytes: &[u8]) -> (bool, bool) {
     let message = Message::from_vec(bytes).unwrap();
     let is_update = message.metadata.op_code == OpCode::Update;
-    let has = |class| {
-        let mut lines = message.authorities.iter();
-        lines.any(|line| line.dns_class == class)
+    let of = |class| {
+        let lines = message.authorities.iter();
+        lines.filter(move |line| line.dns_class == class)
     };
-    (
-        is_update,
-        is_update && has(DNSClass::ANY) && has(DNSClass::IN),
-    )
+    let is_replaced = of(DNSClass::IN).any(|new| of(DNSClass::ANY).any(|old| old.name == new.name));
+    (is_update, is_update && is_replaced)
 }
 
 async fn relay(mut client: TcpStream, way: &Way) -> std::io::Result<()> {

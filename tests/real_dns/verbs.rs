@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::kit::{Config, NAME, SECRET, Server, ZONE, key};
+use super::kit::{Config, NAME, PREVIEW, SECRET, Server, ZONE, key};
 use super::relay::{Relay, Trouble};
 use crate::real_crash::kit::Stage;
 use crate::support::backends::{named_at, until};
@@ -20,8 +20,8 @@ use crate::support::verb_scenes::{Kind, Scene, Stood, Users, verb_scenes};
 const PORT: u16 = 8080;
 
 /// A primary, and what flipside has to pass to come to it. Users ask it directly.
-struct Primary {
-    server: Server,
+pub struct Primary {
+    pub server: Server,
     relay: Relay,
     /// Takes what shall not be done.
     decoy: Mutex<Option<Server>>,
@@ -75,8 +75,19 @@ impl Kind for Primary {
             "key_file": self.server.path().join("key"),
             "servers": [self.server.at().to_string()],
             "url": format!("http://{NAME}:{PORT}"),
+            "preview_host": PREVIEW,
         }});
         section.to_string()
+    }
+
+    fn asks(&self) -> String {
+        format!("curl http://{PREVIEW}:{PORT}/")
+    }
+
+    async fn preview(&self, _: &Stage) -> Option<String> {
+        let address = self.server.dig(PREVIEW, "A").concat();
+        let address: IpAddr = address.parse().ok()?;
+        Some(docker::get((address, PORT).into(), "/").await.unwrap().1)
     }
 
     fn hold(&self, moment: Moment) -> Held {
@@ -165,6 +176,7 @@ verb_scenes!(Primary:
     of_two_at_once_one_is_told_who_has_the_service,
     what_a_hand_has_moved_is_shown_and_left,
     what_stood_there_is_taken_over_and_put_back,
+    a_release_is_shown_to_those_who_ask_and_to_nobody_else,
     labels_alone_are_shown_and_lead_nowhere_without_trust,
 );
 

@@ -60,6 +60,19 @@ pub trait Kind: Sized {
         Users::at(([127, 0, 0, 1], stage.port).into())
     }
 
+    /// How a person is told to ask for the preview.
+    fn asks(&self) -> String {
+        "curl -H 'X-Preview: yes'".into()
+    }
+
+    /// Who answers those that ask for the preview; none where they are led nowhere.
+    async fn preview(&self, stage: &Stage) -> Option<String> {
+        let outside = Outside::new(&format!("http://127.0.0.1:{}", stage.port), None).unwrap();
+        let (status, text) = outside.text("/", &[("x-preview", "yes")]).await.unwrap();
+        assert_eq!(status, 200, "{text}");
+        Some(text)
+    }
+
     /// Gives a command what it needs.
     fn dress(&self, _: &mut Command) {}
 }
@@ -450,24 +463,32 @@ pub async fn what_stood_there_is_taken_over_and_put_back<K: Kind>() {
     scene.end().await;
 }
 
-/// Before the switch, by the header that all kits have; then given up, or promoted.
+/// Before the switch; then given up, or promoted.
 pub async fn a_release_is_shown_to_those_who_ask_and_to_nobody_else<K: Kind>() {
     let scene = Scene::<K>::new().await;
-    let url = format!("http://127.0.0.1:{}", scene.stage.port);
-    let outside = Outside::new(&url, None).unwrap();
+    let asks = scene.kind.asks();
     let preview = async |version: &str| {
         scene.stage.write_plan(version, &scene.settings);
         let ran = scene.run(&["deploy", "--until-preview"]).await;
         ran.ends(0);
         let said = format!("{:?}", ran.lines) + &ran.talk;
-        for words in ["curl -H 'X-Preview: yes'", "flipside promote"] {
+        for words in [asks.as_str(), "flipside promote"] {
             assert!(said.contains(words), "{words}: {said}");
         }
     };
     let shows = async |preview: &str| {
-        let asked = outside.text("/", &[("x-preview", "yes")]).await;
-        assert_eq!(asked.unwrap(), (200, preview.to_owned()));
+        let shown = scene.kind.preview(&scene.stage).await;
+        assert_eq!(shown.as_deref(), Some(preview));
         scene.serves("2").await;
+    };
+    // Those who ask then get what all get, or nothing.
+    let is_over = async |live: &str| {
+        let shown = scene.kind.preview(&scene.stage).await;
+        assert!(
+            shown.as_deref().is_none_or(|shown| shown == live),
+            "{shown:?}"
+        );
+        scene.is_live(live.parse().unwrap()).await;
     };
     let users = scene.kind.users(&scene.stage).await;
     preview("3").await;
@@ -476,19 +497,16 @@ pub async fn a_release_is_shown_to_those_who_ask_and_to_nobody_else<K: Kind>() {
     let status = scene.status().await;
     assert_eq!(status["pointer"]["routing"]["preview"], 3, "{status:#}");
     let how = status["pointer"]["preview"].as_str();
-    assert!(
-        how.is_some_and(|how| how.contains("X-Preview: yes")),
-        "{status:#}"
-    );
+    assert!(how.is_some_and(|how| how.contains(&asks)), "{status:#}");
+    assert_eq!(status["pointer"]["agrees"], true, "{status:#}");
     scene.verb("abort").await.ends(0);
-    shows("2").await;
-    scene.is_live(2).await;
+    is_over("2").await;
     preview("4").await;
     shows("4").await;
     scene.verb("promote").await.ends(0);
-    scene.is_live(4).await;
+    is_over("4").await;
     scene.verb("rollback").await.ends(0);
-    scene.is_live(2).await;
+    is_over("2").await;
     users.stop().await;
     scene.end().await;
 }

@@ -1,10 +1,13 @@
 //! What is true of the settings of every kind that gives a name in DNS what it sends traffic to.
 
+use hickory_proto::rr::Name;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::super::preview::HOSTS;
 use super::super::section::{ReachKind, Remark, Wrong};
+use super::servers::plain;
 use super::sets::name;
 use crate::core::names::Millis;
 use crate::core::plan::Reach;
@@ -14,6 +17,18 @@ const SLOW: Millis = 60_000;
 
 /// The largest that RFC 2181 knows.
 const LARGEST: Millis = 0x7fff_ffff * 1000;
+
+/// What somebody may look for who wants a preview: of a kind that reads no requests.
+pub const NO_HEADER: (&str, &str) = (
+    "preview_header",
+    "a name knows no headers: write `preview_host: NAME`, a second name in the zone",
+);
+
+/// The same, as other kinds call it.
+pub const NO_PREVIEW: (&str, &str) = (
+    "preview",
+    "write `preview_host: NAME`, a second name in the zone",
+);
 
 /// The text that a key is given.
 pub fn text<'a>(settings: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
@@ -81,6 +96,56 @@ pub fn slots(settings: &Map<String, Value>, wanted: Option<&str>) -> Vec<Remark>
         }));
     }
     remarks
+}
+
+/// What is wrong with the name at which a release is shown for preview, in `zone` where that is known.
+pub fn preview(settings: &Map<String, Value>, zone: Option<&Name>) -> Option<Remark> {
+    let key = HOSTS.name;
+    let wrong = |message: String, help: String| Some(Remark::Wrong(Wrong { key, message, help }));
+    let only = match settings.get(key)?.as_array()?.as_slice() {
+        [] => return None,
+        [only] => only,
+        _ => {
+            return wrong(
+                "a release is shown for preview at one name".into(),
+                "keep one of them".into(),
+            );
+        }
+    };
+    let called = name(only.as_str()?)?;
+    let named = |key| text(settings, key).and_then(name);
+    let reach = settings.get("reach").map(Reach::deserialize);
+    if let Some(Ok(Reach::Slot(_))) = reach {
+        return wrong(
+            "with slots no preview is shown at a name: it would take the slot of what served before, and those who remember that address would see it".into(),
+            format!("remove the line, or reach releases at addresses of their own: {}", ReachKind::Container.example()),
+        );
+    }
+    if let Some(zone) = zone.filter(|zone| !zone.zone_of(&called)) {
+        return wrong(
+            "the preview's name is not in the zone".into(),
+            format!("write a name that ends in `.{}`", plain(zone)),
+        );
+    }
+    if let Some(key) = ["name", "blue", "green"]
+        .into_iter()
+        .find(|key| named(key).as_ref() == Some(&called))
+    {
+        return wrong(
+            format!("the preview has a name of its own, and this one is that of `{key}`"),
+            format!(
+                "write another, such as `preview.{}`",
+                text(settings, "name").unwrap_or_default()
+            ),
+        );
+    }
+    if text(settings, "type") == Some("CNAME") && zone == Some(&called) {
+        return wrong(
+            "a zone's own name cannot be a CNAME".into(),
+            "write a name below the zone's".into(),
+        );
+    }
+    None
 }
 
 /// Fills in the URL and the TTL, and remarks on them.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::routing::Route;
 
 /// What a name is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Kind {
     /// IPv4 addresses.

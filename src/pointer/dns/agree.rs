@@ -67,7 +67,7 @@ impl Dns {
         authority::apart(server, asked, |service| {
             let seen = Seen {
                 service,
-                record: None,
+                ..Seen::default()
             };
             (!seen.sends_as(primary)).then(|| seen.words())
         })

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::authority::servers::plain;
 use super::super::authority::{checks, sets};
+use super::super::preview;
 use super::super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 use super::Kind;
 use crate::core::names::Millis;
@@ -103,11 +104,16 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Where users ask; asked after each switch; default `http://NAME`.",
         },
+        preview::HOSTS,
     ],
-    advised: &[(
-        "key",
-        "write `key_file: PATH` or `key_variable: NAME`: a key does not stand in a plan",
-    )],
+    advised: &[
+        (
+            "key",
+            "write `key_file: PATH` or `key_variable: NAME`: a key does not stand in a plan",
+        ),
+        checks::NO_HEADER,
+        checks::NO_PREVIEW,
+    ],
     reaching: Reaching::NAME,
     complete,
 };
@@ -143,6 +149,9 @@ pub struct DnsPlan {
     pub green: Option<String>,
     /// Where users ask.
     pub url: String,
+    /// The name at which a release is shown for preview, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preview_hosts: Vec<String>,
 }
 
 impl DnsPlan {
@@ -192,6 +201,7 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     }
     remarks.extend(checks::servers(settings, &["server"]));
     remarks.extend(checks::slots(settings, is_cname.then_some("a CNAME")));
+    remarks.extend(checks::preview(settings, names("zone").as_ref()));
     remarks.extend(checks::fill(settings));
     remarks
 }

@@ -1,16 +1,19 @@
 //! What stands in a zone of a service: its addresses, and the record of who wrote them. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Message, OpCode, Query};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, Name, RData, Record as Line, RecordType};
 use serde::{Deserialize, Serialize};
 
+use super::super::Way;
 use super::super::authority::note::{self, Note};
 use super::super::authority::sets::{Kind, RrSet, name};
 use super::super::record::Record;
 use super::DnsPlan;
+use super::shown::Previews;
 use crate::core::names::{Release, Slot};
 use crate::core::routing::{Route, Routing};
 
@@ -29,12 +32,14 @@ pub(super) struct Names {
     pub(super) zone: Name,
     pub(super) service: Name,
     pub(super) record: Name,
-    kind: Kind,
-    ttl: u32,
+    /// Where releases are shown for preview.
+    pub(super) preview: Option<Name>,
+    pub(super) kind: Kind,
+    pub(super) ttl: u32,
     /// By slot, where a name is given.
     slots: [Option<Name>; 2],
     /// At which port the service's users ask.
-    port: u16,
+    pub(super) port: u16,
 }
 
 /// What stands there.
@@ -42,12 +47,20 @@ pub(super) struct Names {
 pub(super) struct Seen {
     pub(super) service: Option<RrSet>,
     pub(super) record: Option<RrSet>,
+    /// Where releases are shown for preview, as far as that matters.
+    pub(super) previews: Previews,
 }
 
 impl Seen {
-    /// Whether both say the same, however long it may be kept.
+    /// Whether both say the same of all that matters to both, however long it may be kept.
     pub(super) fn says(&self, other: &Self) -> bool {
-        self.sends_as(other) && values(&self.record) == values(&other.record)
+        let mut previews = self.previews.iter();
+        self.sends_as(other)
+            && values(&self.record) == values(&other.record)
+            && previews.all(|(at, set)| {
+                let other = other.previews.get(at);
+                other.is_none_or(|other| values(set) == values(other))
+            })
     }
 
     /// Whether both send users to the same places.
@@ -67,7 +80,7 @@ impl Seen {
     }
 
     /// The note in the TXT record; none where there is no record.
-    fn note(&self) -> Result<Option<Note>, String> {
+    pub(super) fn note(&self) -> Result<Option<Note>, String> {
         let Some(set) = &self.record else {
             return Ok(None);
         };
@@ -98,6 +111,11 @@ impl Names {
                 .append_domain(&service)
                 .ok()?,
             service,
+            preview: match plan.preview_hosts.as_slice() {
+                [] => None,
+                [only] => Some(name(only)?),
+                _ => return None,
+            },
             kind: plan.kind,
             ttl: plan.seconds(),
             slots: [slot(&plan.blue)?, slot(&plan.green)?],
@@ -109,32 +127,29 @@ impl Names {
         self.kind.record_type()
     }
 
-    /// At which port users ask.
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn slot(&self, slot: Slot) -> Option<&Name> {
+    pub(super) fn slot(&self, slot: Slot) -> Option<&Name> {
         match slot {
             Slot::Blue => self.slots[0].as_ref(),
             Slot::Green => self.slots[1].as_ref(),
         }
     }
 
-    /// What makes a routing true; why it cannot be.
-    pub(super) fn wanted(&self, routing: &Routing) -> Result<RrSet, String> {
+    /// What makes a routing true, nothing where it only shows a release; why it cannot be.
+    pub(super) fn wanted(&self, routing: &Routing) -> Result<Option<RrSet>, String> {
         let mut chosen = routing.routes.iter().filter(|route| route.weight > 0);
-        let (Some(route), None) = (chosen.next(), chosen.next()) else {
-            return Err("DNS gives no shares: all traffic goes to one release".into());
+        let route = match (chosen.next(), chosen.next()) {
+            (Some(route), None) => route,
+            (None, _) if routing.preview.is_some() => return Ok(None),
+            _ => return Err("DNS gives no shares: all traffic goes to one release".into()),
         };
         if route.release == Release(0) {
-            return self.foreign(routing);
+            return self.foreign(routing).map(Some);
         }
         let values = self.kind.values(route, self.port, self.slot(route.slot))?;
-        Ok(RrSet {
+        Ok(Some(RrSet {
             ttl: self.ttl,
             values,
-        })
+        }))
     }
 
     fn foreign(&self, routing: &Routing) -> Result<RrSet, String> {
@@ -166,13 +181,22 @@ impl Names {
             |routing| self.is_so(seen, routing),
             found.unwrap_or_default(),
         );
+        let routing = routing.map(|routing| Routing {
+            preview: routing.preview.filter(|_| seen.shows()),
+            ..routing
+        });
         Ok((routing, ttl.max(note.late)))
     }
 
     /// Whether the service's name is given what a routing wants.
-    pub(super) fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
-        let wanted = self.wanted(routing).ok();
-        values(&wanted) == values(&seen.service)
+    fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
+        let wanted = self.wanted(routing);
+        wanted.is_ok_and(|wanted| values(&wanted) == values(&seen.service))
+    }
+
+    /// Whether all that is seen is what is on record.
+    pub(super) fn fits(&self, seen: &Seen, routing: &Routing) -> bool {
+        self.is_so(seen, routing) && seen.shows_as_noted()
     }
 
     /// What is not on record.
@@ -207,15 +231,18 @@ impl Names {
     /// The zone once a routing has been made true.
     pub(super) fn after(&self, seen: &Seen, desired: &Routing) -> Result<Seen, String> {
         let wanted = self.wanted(desired)?;
-        let before = seen.service.as_ref().map_or(0, |set| set.ttl);
+        let (previews, shown) = self.previews(seen, desired)?;
+        let ttl = |set: &Option<RrSet>| set.as_ref().map_or(0, |set| set.ttl);
         let note = Note {
             record: Record::of(desired),
-            late: before.max(wanted.ttl),
+            late: ttl(&seen.service).max(ttl(&wanted)),
+            shown,
         };
         let text = note.text();
         let text = TXT::from_bytes(note::strings(&text).collect());
         Ok(Seen {
-            service: Some(wanted),
+            service: wanted,
+            previews,
             record: Some(RrSet {
                 ttl: self.ttl,
                 values: [RData::TXT(text)].into(),
@@ -225,7 +252,7 @@ impl Names {
 
     /// The update that makes `after` of `before`, if that still stands there (RFC 2136, 2.4 and 2.5).
     /// Of what already is as it shall be it changes nothing, and is refused all the same where the
-    /// key may not change it.
+    /// key may not change it. Where releases are shown it concerns those names alone that `after` has.
     pub(super) fn update(&self, before: &Seen, after: &Seen) -> Message {
         let mut update = Message::query();
         update.metadata.op_code = OpCode::Update;
@@ -235,7 +262,11 @@ impl Names {
             (&self.service, self.kind(), &before.service, &after.service),
             (&self.record, RecordType::TXT, &before.record, &after.record),
         ];
-        for (name, kind, before, after) in names {
+        let previews = after.previews.iter().map(|(at, after)| {
+            let before = before.previews.get(at).unwrap_or(&None);
+            (&at.name, at.kind.record_type(), before, after)
+        });
+        for (name, kind, before, after) in names.into_iter().chain(previews) {
             let nothing = |class, kind| {
                 let mut line = Line::update0(name.clone(), 0, kind);
                 line.dns_class = class;
@@ -265,17 +296,20 @@ impl Names {
         update
     }
 
-    /// The release that a name or addresses belong to.
-    pub(super) fn release(&self, set: &RrSet, routing: &Routing) -> Option<Release> {
+    /// The release that a name or addresses belong to, of those to which this way leads.
+    pub(super) fn release(&self, way: Way, set: &RrSet, routing: &Routing) -> Option<Release> {
         let addresses = set.addresses();
-        let mut routes = routing.routes.iter().filter(|route| route.weight > 0);
+        let mut routes = routing.routes.iter().filter(|route| match way {
+            Way::Service => route.weight > 0,
+            Way::Preview => routing.preview == Some(route.release),
+        });
         let route = routes.find(|route| match self.kind {
             Kind::Cname if route.release != Release(0) => self.slot(route.slot) == set.target(),
             Kind::Cname => true,
-            _ => addresses.iter().all(|ip| {
-                let mut endpoints = route.endpoints.iter();
-                endpoints.any(|at| at.ip() == *ip)
-            }),
+            _ => {
+                let leads = |ip: &IpAddr| route.endpoints.iter().any(|at| at.ip() == *ip);
+                !addresses.is_empty() && addresses.iter().all(leads)
+            }
         })?;
         Some(route.release)
     }

@@ -289,6 +289,7 @@ impl Names {
         let note = Note {
             record: Record::of(desired),
             late: seen.remembered().max(wanted.remembered()),
+            shown: None,
         };
         let value = text::written(&note.text());
         if value.len() > LONGEST {
