@@ -4,6 +4,7 @@
 mod bad_days;
 mod credentials;
 mod kit;
+mod preview;
 mod verbs;
 
 use std::cell::Cell;
@@ -28,7 +29,10 @@ async fn the_contract_holds() {
     let next = Cell::new(0);
     pointer_contract::all(async || {
         let name = format!("shop{}.{ZONE}", next.replace(next.get() + 1));
-        let plan = plan(&server, &name, at[0].port());
+        let plan = Route53Plan {
+            preview_hosts: vec![format!("preview.{name}")],
+            ..plan(&server, &name, at[0].port())
+        };
         Fixture {
             pointer: pointer(&server.api.endpoint(), plan),
             at,
@@ -50,6 +54,7 @@ async fn the_contract_holds_on_an_emulator_as_far_as_it_goes() {
         let plan = Route53Plan {
             zone: zone.clone(),
             servers: Vec::new(),
+            preview_hosts: vec![format!("preview.{name}")],
             ..kit::plan_of(&name, at[0].port())
         };
         Fixture {
@@ -63,7 +68,7 @@ async fn the_contract_holds_on_an_emulator_as_far_as_it_goes() {
     pointer_contract::a_write_reads_back_in_full(&fixture()).await;
     pointer_contract::a_write_twice_is_once(&fixture()).await;
     pointer_contract::a_write_over_something_else_moves_nothing(&fixture()).await;
-    pointer_contract::a_preview_is_seen_by_those_who_ask(&fixture()).await;
+    preview::the_first_release_is_shown_and_promoted(&fixture()).await;
     pointer_contract::marks_add_up(&fixture()).await;
     pointer_contract::forgetting_twice_is_once(&fixture()).await;
     pointer_contract::removing_twice_is_once(&fixture()).await;
@@ -80,6 +85,7 @@ async fn of_slots(server: &Route53, name: &str, alias_zone: Option<&str>) -> Fix
         blue: Some(format!("blue.{ZONE}")),
         green: Some(format!("green.{ZONE}")),
         alias_zone: alias_zone.map(str::to_owned),
+        preview_hosts: vec![format!("preview.{name}.{ZONE}")],
         ..plan(server, &format!("{name}.{ZONE}"), at[0].port())
     };
     Fixture {
@@ -110,6 +116,7 @@ async fn the_contract_holds_for_aliases() {
     pointer_contract::a_write_reads_back_in_full(&fixture("two").await).await;
     pointer_contract::the_release_with_the_weight_answers(&fixture("three").await).await;
     pointer_contract::removing_twice_is_once(&fixture("four").await).await;
+    pointer_contract::a_preview_is_seen_by_those_who_ask(&fixture("five").await).await;
     let set = server.sets(&format!("four.{ZONE}"), "A").concat();
     let alias =
         format!("<AliasTarget><HostedZoneId>{ID}</HostedZoneId><DNSName>green.{ZONE}.</DNSName>");

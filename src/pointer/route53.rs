@@ -5,6 +5,10 @@
 //! guard; an UPSERT would overwrite it. The name gets weighted record sets of flipside's own, by slot,
 //! and `_flipside.NAME` the record of who wrote them, in a TXT record.
 //!
+//! Where a plan has a second name for it, a release is shown for preview there, by a set that has no
+//! share; it comes and goes by the same batches. Whatever else stands at that name is somebody else's,
+//! and left alone.
+//!
 //! A move has settled when Route 53 calls its change INSYNC, the zone's name servers that are reached
 //! give what it says, and after that the larger of the old and the new TTL has passed.
 //!
@@ -22,6 +26,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::authority::servers::{Place, plain};
+use super::authority::shown as second;
 use super::aws::Aws;
 use super::outside::Outside;
 use super::record::{self, Due};
@@ -31,12 +36,14 @@ use crate::core::names::{Fence, Generation, Millis, Release};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, FOREIGN, Guard, Mark, Routing};
 use api::{Told, Zone};
+use set::Set;
 use zone::{Names, Seen};
 
 mod agree;
 mod api;
 mod plan;
 mod set;
+mod shown;
 mod text;
 mod weights;
 mod zone;
@@ -60,6 +67,8 @@ pub struct Route53 {
     plan: Route53Plan,
     names: Names,
     servers: Vec<Place>,
+    /// Where those ask who want the preview.
+    preview: Option<Url>,
     aws: Aws,
     zone: OnceCell<Zone>,
     /// The longest TTL, in milliseconds, that was seen or is planned.
@@ -111,8 +120,14 @@ impl Route53 {
         let place = |text: &String| {
             Place::read(text).ok_or_else(|| wrong(&format!("`{text}` is not a server")))
         };
+        let names = Names::new(&plan, port).ok_or_else(|| wrong("a name is none"))?;
+        let preview = names.preview.as_ref();
+        let preview = preview.map(|name| {
+            second::url(&url, name).ok_or_else(|| wrong("their URL takes no other name"))
+        });
         Ok(Self {
-            names: Names::new(&plan, port).ok_or_else(|| wrong("a name is none"))?,
+            preview: preview.transpose()?,
+            names,
             servers: plan.servers.iter().map(place).collect::<Result<_, _>>()?,
             aws,
             zone: OnceCell::new(),
@@ -173,7 +188,52 @@ impl Route53 {
             self.sets(&self.names.service, self.names.kind()),
             self.sets(&self.names.record, RecordType::TXT)
         )?;
-        Ok(Seen { service, record })
+        let mut seen = Seen {
+            service,
+            record,
+            ..Seen::default()
+        };
+        for at in self.names.places(&seen) {
+            let sets = self.sets(&at.name, at.kind.record_type()).await?;
+            seen.previews.insert(at, sets);
+        }
+        Ok(seen)
+    }
+
+    /// Refuses to show a release where somebody else has records, or outside the zone.
+    async fn may_show(&self, seen: &Seen, desired: Option<&Routing>) -> Result<(), PointerError> {
+        let Some(at) = self.names.own() else {
+            return Err(PointerError::no_preview(&self.place()));
+        };
+        let (zone, name) = (self.zone().await?, plain(&at.name));
+        if !zone.name.zone_of(&at.name) {
+            return Err(self.failed(
+                format!(
+                    "the preview's name `{name}` is not in the zone `{}`",
+                    plain(&zone.name)
+                ),
+                format!(
+                    "write a `preview_host` that ends in `.{}`",
+                    plain(&zone.name)
+                ),
+            ));
+        }
+        let strange = self.names.strange(seen, desired);
+        let mut strange = strange.map_err(|why| self.failed(why, None))?;
+        if at.kind != Kind::Cname {
+            strange.extend(self.sets(&at.name, RecordType::CNAME).await?);
+        }
+        if strange.is_empty() {
+            return Ok(());
+        }
+        let sets: Vec<String> = strange.iter().map(Set::words).collect();
+        Err(self.failed(
+            format!(
+                "it shows no preview at `{name}`, which has records that are not flipside's: {}",
+                sets.join("; ")
+            ),
+            format!("remove the records of `{name}`, or name another as `preview_host`"),
+        ))
     }
 
     /// What stands in the zone, with what is on record of it.
@@ -194,7 +254,7 @@ impl Route53 {
             let longest = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
             self.longest.fetch_max(longest, Ordering::Relaxed);
             let fits = match &routing {
-                Some(routing) if !seen.record.is_empty() => self.names.is_so(&seen, routing),
+                Some(routing) if !seen.record.is_empty() => self.names.fits(&seen, routing),
                 _ => true,
             };
             reads += 1;
@@ -236,7 +296,7 @@ impl Pointer for Route53 {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: self.preview.is_some(),
             drains: true,
             lingers: false,
             counts: false,
@@ -255,7 +315,13 @@ impl Pointer for Route53 {
     async fn foresee(&self) -> Result<(), PointerError> {
         self.zone().await?;
         self.look().await?;
-        self.would_tell().await
+        self.would_tell(None).await
+    }
+
+    async fn foresee_preview(&self) -> Result<(), PointerError> {
+        let seen = self.look().await?.seen;
+        self.may_show(&seen, None).await?;
+        self.would_tell(self.names.own()).await
     }
 
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
@@ -276,6 +342,9 @@ impl Pointer for Route53 {
             generation,
             ..desired.clone()
         };
+        if desired.preview.is_some() {
+            self.may_show(&seen, Some(&desired)).await?;
+        }
         let after = self.names.after(&seen, &desired);
         let after = after.map_err(|why| self.failed(why, None))?;
         let lost = match self.change(&seen, &after).await {
@@ -321,11 +390,17 @@ impl Pointer for Route53 {
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.place()));
-        }
+        let url = match (way, &self.preview) {
+            (Way::Service, _) => self.plan.url.as_str(),
+            (Way::Preview, Some(url)) => url.as_str(),
+            (Way::Preview, None) => return Err(PointerError::no_preview(&self.place())),
+        };
         let Looked { seen, routing, .. } = self.look().await?;
-        let set = self.names.heaviest(&seen);
+        let sets = match way {
+            Way::Service => seen.service.as_slice(),
+            Way::Preview => self.names.shown(&seen),
+        };
+        let set = self.names.heaviest(sets);
         let set = set.ok_or_else(|| self.away("the name is given nothing".into()))?;
         let addresses = match self.names.leads(set) {
             Ok(name) => self.addresses(&name).await?,
@@ -333,16 +408,20 @@ impl Pointer for Route53 {
         };
         let port = self.names.port();
         let to: Vec<SocketAddr> = addresses.into_iter().map(|ip| (ip, port).into()).collect();
-        let outside = Outside::at(&self.plan.url, &to)?;
+        let outside = Outside::at(url, &to)?;
         let status = outside.get(path).await.map_err(|why| self.away(why))?;
+        let release = routing.and_then(|routing| match way {
+            Way::Service => self.names.release(set, &routing),
+            Way::Preview => self.names.release_shown(set, &routing),
+        });
         Ok(Answer {
-            release: routing.and_then(|routing| self.names.release(set, &routing)),
+            release,
             status: Some(status),
         })
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        Some(format!("curl {}", self.preview.as_ref()?))
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
@@ -367,6 +446,7 @@ impl Pointer for Route53 {
                 false => before.service.clone(),
             },
             record: Vec::new(),
+            previews: before.cleared(),
         };
         self.change(&before, &after).await.map(drop)
     }

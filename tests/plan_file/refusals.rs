@@ -194,3 +194,49 @@ fn an_alb_says_at_which_address_it_finds_releases() {
         assert_eq!(said(good), "accepted");
     }
 }
+
+/// Of a hosted zone only its id is in the plan: that the name is in it is found out when it is asked.
+#[cfg(feature = "aws")]
+#[test]
+fn a_name_in_route_53_has_one_preview_at_a_name_of_its_own() {
+    let said = |more: &str| {
+        let settings = format!("zone: Z0123456789ABC, name: shop.example.org, {more}");
+        Fixture::new().said(with_top(&format!("pointer: {{route53: {{{settings}}}}}")))
+    };
+    let slots = "reach: {slot: {blue: '192.0.2.7:80', green: '192.0.2.8:80'}}";
+    let with_slots = format!("preview_host: a.example.org, {slots}");
+    let alias = "alias_zone: Z0123456789ABD, blue: b.example.org, green: g.example.org";
+    let of_slot = format!("{alias}, preview_host: b.example.org");
+    for (more, what, help) in [
+        (
+            "preview_hosts: [a.example.org, b.example.org]",
+            "shown for preview at one name",
+            "keep one of them",
+        ),
+        (
+            "preview_host: Shop.example.org",
+            "this one is that of `name`",
+            "write another, such as `preview.shop.example.org`",
+        ),
+        (
+            &of_slot,
+            "this one is that of `blue`",
+            "write another, such as `preview.shop.example.org`",
+        ),
+        (
+            &with_slots,
+            "with slots no preview is shown at a name",
+            "`reach: container`",
+        ),
+        (
+            "preview_header: 'X-Preview: yes'",
+            "`preview_header` is not supported",
+            "write `preview_host: NAME`",
+        ),
+    ] {
+        let said = said(more);
+        assert!(said.contains(what) && said.contains(help), "{more}: {said}");
+    }
+    assert_eq!(said("preview_host: preview.shop.example.org"), "accepted");
+    assert_eq!(said(slots), "accepted");
+}

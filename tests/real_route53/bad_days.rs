@@ -29,8 +29,13 @@ fn is_lost<T: std::fmt::Debug>(said: &Result<T, PointerError>) -> bool {
     matches!(said, Err(PointerError::Lost { .. }))
 }
 
+pub fn is_moved<T: std::fmt::Debug>(said: &Result<T, PointerError>) -> bool {
+    let why = SwitchRefusal::Moved;
+    matches!(said, Err(PointerError::Refused { why: found, .. }) if *found == why)
+}
+
 /// What a call was refused for, with the hint.
-fn failed<T: std::fmt::Debug>(said: Result<T, PointerError>) -> String {
+pub fn failed<T: std::fmt::Debug>(said: Result<T, PointerError>) -> String {
     match said {
         Err(PointerError::Failed { what, hint }) => format!("{what}\n{}", hint.unwrap_or_default()),
         said => panic!("{said:?}"),

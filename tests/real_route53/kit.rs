@@ -15,6 +15,9 @@ use crate::support::route53::{ID, Route53, ZONE};
 /// The service's name.
 pub const NAME: &str = "shop.example.org";
 
+/// At which a release of it is shown for preview.
+pub const PREVIEW: &str = "preview.shop.example.org";
+
 /// What a plan says of a service that answers at `port`, but for who serves the zone.
 pub fn plan_of(name: &str, port: u16) -> Route53Plan {
     Route53Plan {
@@ -27,6 +30,7 @@ pub fn plan_of(name: &str, port: u16) -> Route53Plan {
         alias_zone: None,
         servers: Vec::new(),
         url: format!("http://{name}:{port}"),
+        preview_hosts: Vec::new(),
         aws: AwsPlan::default(),
     }
 }
@@ -52,6 +56,15 @@ pub async fn behind(server: &Route53, of: impl Fn(Route53Plan) -> Route53Plan) -
         pointer: pointer(&server.api.endpoint(), plan),
         at,
     }
+}
+
+/// The same, with a name at which releases are shown.
+pub async fn with_preview(server: &Route53) -> Fixture {
+    behind(server, |plan| Route53Plan {
+        preview_hosts: vec![PREVIEW.into()],
+        ..plan
+    })
+    .await
 }
 
 /// A second flipside on the same service.

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-use super::kit::NAME;
+use super::kit::{NAME, PREVIEW};
 use crate::real_crash::kit::Stage;
 use crate::support::aws::{self, Asked, Fault};
 use crate::support::backends::{named_at, until};
@@ -19,10 +19,10 @@ use crate::support::verb_scenes::{self, Kind, Stood, Users, verb_scenes};
 /// At which port releases answer.
 const PORT: u16 = 8080;
 
-type Scene = verb_scenes::Scene<Route53>;
+pub type Scene = verb_scenes::Scene<Route53>;
 
 /// A batch that moves something, and not one that only finds out.
-fn is_a_move(asked: &Asked) -> bool {
+pub fn is_a_move(asked: &Asked) -> bool {
     asked.changes() && asked.body.contains("<Action>CREATE</Action>")
 }
 
@@ -68,9 +68,20 @@ impl Kind for Route53 {
             "ttl": "1s",
             "servers": [self.server.to_string()],
             "url": format!("http://{NAME}:{PORT}"),
+            "preview_host": PREVIEW,
             "endpoint": self.api.endpoint(),
         }});
         section.to_string()
+    }
+
+    fn asks(&self) -> String {
+        format!("curl http://{PREVIEW}:{PORT}/")
+    }
+
+    async fn preview(&self, _: &Stage) -> Option<String> {
+        let shares = self.shares(PREVIEW, "A");
+        let at = (!shares.is_empty()).then(|| leads(&shares))?;
+        Some(docker::get(at, "/").await.unwrap().1)
     }
 
     fn hold(&self, moment: Moment) -> Held {
@@ -145,6 +156,7 @@ verb_scenes!(Route53:
     of_two_at_once_one_is_told_who_has_the_service,
     what_a_hand_has_moved_is_shown_and_left,
     what_stood_there_is_taken_over_and_put_back,
+    a_release_is_shown_to_those_who_ask_and_to_nobody_else,
     labels_alone_are_shown_and_lead_nowhere_without_trust,
 );
 

@@ -77,7 +77,8 @@ impl Route53 {
         if !looked.routing.as_ref().is_some_and(is_it) {
             return Err(self.moved(looked.routing));
         }
-        match self.tell(&looked.seen, &looked.seen).await? {
+        let seen = looked.seen.without_previews();
+        match self.tell(&seen, &seen).await? {
             Told::Taken(id) => {
                 self.remember(generation, &id);
                 Ok(id)

@@ -7,6 +7,7 @@ use hickory_proto::rr::{Name, RecordType};
 use super::super::PointerError;
 use super::super::authority::servers::plain;
 use super::super::authority::sets::name as name_of;
+use super::super::authority::shown::At;
 use super::super::aws::{self, Trouble};
 use super::Route53;
 use super::set::Set;
@@ -133,9 +134,14 @@ impl Route53 {
         )
     }
 
-    /// Makes `after` of exactly `before`.
+    /// Makes `after` of exactly `before`. Where releases are shown it concerns those names alone that
+    /// `after` has.
     pub(super) async fn tell(&self, before: &Seen, after: &Seen) -> Result<Told, PointerError> {
-        let deletes = self.changes(ChangeAction::Delete, before);
+        let mut before = before.clone();
+        before
+            .previews
+            .retain(|at, _| after.previews.contains_key(at));
+        let deletes = self.changes(ChangeAction::Delete, &before);
         let creates = self.changes(ChangeAction::Create, after);
         let changes: Vec<Change> = deletes
             .into_iter()
@@ -145,8 +151,8 @@ impl Route53 {
     }
 
     /// A batch that is refused whatever stands there, by which it is found out whether one would be
-    /// looked at at all.
-    pub(super) async fn would_tell(&self) -> Result<(), PointerError> {
+    /// looked at at all, also where releases are `shown`.
+    pub(super) async fn would_tell(&self, shown: Option<At>) -> Result<(), PointerError> {
         let none = |value: &str, is_weighted: bool| Set {
             id: is_weighted.then(|| "flipside-look".to_owned()),
             weight: is_weighted.then_some(0),
@@ -160,6 +166,9 @@ impl Route53 {
         let nothing = Seen {
             service: vec![none(value, true)],
             record: vec![none("\"flipside looks\"", false)],
+            previews: { shown.into_iter() }
+                .map(|at| (at, vec![none(value, true)]))
+                .collect(),
         };
         let changes = self.changes(ChangeAction::Delete, &nothing);
         let changes = changes.into_iter().collect::<Result<_, _>>()?;
@@ -172,6 +181,10 @@ impl Route53 {
         let service = service.map(|set| (set, &names.service, names.kind()));
         let record = of.record.iter();
         let record = record.map(|set| (set, &names.record, RecordType::TXT));
+        let previews = of.previews.iter().flat_map(|(at, sets)| {
+            let sets = sets.iter();
+            sets.map(|set| (set, &at.name, at.kind.record_type()))
+        });
         let change = |(set, name, kind): (&Set, &Name, RecordType)| {
             let set = set.write(&plain(name), &rr_type(kind));
             let change = set.and_then(|set| {
@@ -180,7 +193,7 @@ impl Route53 {
             });
             change.map_err(|error| self.failed(error.to_string(), None))
         };
-        service.chain(record).map(change).collect()
+        service.chain(record).chain(previews).map(change).collect()
     }
 
     async fn batch(&self, changes: Vec<Change>) -> Result<Told, PointerError> {

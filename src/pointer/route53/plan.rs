@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::authority::checks;
 use super::super::aws::{self, AwsPlan};
+use super::super::preview;
 use super::super::section::{Key, Reaching, Remark, Section, Takes, Wrong};
 use super::Kind;
 use crate::core::names::Millis;
@@ -84,6 +85,7 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Where users ask; asked after each switch; default `http://NAME`.",
         },
+        preview::HOSTS,
         aws::REGION,
         aws::PROFILE,
         aws::ENDPOINT,
@@ -97,6 +99,8 @@ pub const SECTION: Section = Section {
             "weight",
             "shares are the strategy's, and `deploy` gives them to the slots",
         ),
+        checks::NO_HEADER,
+        checks::NO_PREVIEW,
     ],
     reaching: Reaching::NAME,
     complete,
@@ -128,6 +132,9 @@ pub struct Route53Plan {
     pub servers: Vec<String>,
     /// Where users ask.
     pub url: String,
+    /// The name at which a release is shown for preview, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preview_hosts: Vec<String>,
     /// Where AWS is asked, and as whom.
     #[serde(flatten)]
     pub aws: AwsPlan,
@@ -162,6 +169,7 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
         (false, None) => None,
     };
     remarks.extend(checks::slots(settings, wanted));
+    remarks.extend(checks::preview(settings, None));
     remarks.extend(checks::servers(settings, &[]));
     remarks.extend(aws::wrong(settings).map(Remark::Wrong));
     remarks.extend(checks::fill(settings));

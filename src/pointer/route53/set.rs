@@ -1,5 +1,7 @@
 //! One record set of Route 53, whole: what is read is what is deleted, remembered and put back.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_route53::error::BuildError;
 use aws_sdk_route53::types::{
     AliasTarget, GeoLocation, ResourceRecord, ResourceRecordSet, ResourceRecordSetFailover,
@@ -138,6 +140,30 @@ impl Set {
             ..set.clone()
         };
         bare(self) == bare(other)
+    }
+
+    /// What it gives everybody who asks, and nothing else: its records, or what it is an alias of; none
+    /// where it has a share or a condition.
+    pub(super) fn plain(&self) -> Option<BTreeSet<String>> {
+        let bare = Self {
+            ttl: self.ttl,
+            records: self.records.clone(),
+            alias: self.alias.clone(),
+            ..Self::default()
+        };
+        let records = self.records.iter().cloned();
+        let alias = self.alias.iter().map(|alias| alias.name.clone());
+        (bare == *self).then(|| records.chain(alias).collect())
+    }
+
+    /// It without these of its records; none where nothing is left.
+    pub(super) fn without(&self, records: &BTreeSet<String>) -> Option<Self> {
+        let Some(mine) = self.plain().filter(|mine| !mine.is_disjoint(records)) else {
+            return Some(self.clone());
+        };
+        let mut rest = self.clone();
+        rest.records.retain(|record| !records.contains(record));
+        (!mine.is_subset(records)).then_some(rest)
     }
 
     /// Whether anybody is sent there.

@@ -9,6 +9,7 @@ use super::super::authority::note::Note;
 use super::super::authority::sets::{RrSet, name};
 use super::super::record::Record;
 use super::set::{Alias, Set, absolute};
+use super::shown::Previews;
 use super::weights::weights;
 use super::{Kind, Route53Plan, text};
 use crate::core::names::{Release, Slot};
@@ -33,7 +34,9 @@ struct Foreign {
 pub(super) struct Names {
     pub(super) service: Name,
     pub(super) record: Name,
-    kind: Kind,
+    /// Where releases are shown for preview.
+    pub(super) preview: Option<Name>,
+    pub(super) kind: Kind,
     ttl: u32,
     /// By slot, where a name is given.
     slots: [Option<Name>; 2],
@@ -48,6 +51,8 @@ pub(super) struct Seen {
     /// In order.
     pub(super) service: Vec<Set>,
     pub(super) record: Vec<Set>,
+    /// Where releases are shown for preview, as far as that matters.
+    pub(super) previews: Previews,
 }
 
 impl Seen {
@@ -60,9 +65,16 @@ impl Seen {
         }
     }
 
-    /// Whether both are the same, however the text of the record is written.
+    /// Whether both are the same in all that matters to both, however the text of the record is
+    /// written.
     pub(super) fn says(&self, other: &Self) -> bool {
-        self.service == other.service && self.texts() == other.texts()
+        let mut previews = self.previews.iter();
+        self.service == other.service
+            && self.texts() == other.texts()
+            && previews.all(|(at, sets)| {
+                let other = other.previews.get(at);
+                other.is_none_or(|other| in_order(sets) == in_order(other))
+            })
     }
 
     fn texts(&self) -> Vec<Option<Vec<u8>>> {
@@ -71,7 +83,7 @@ impl Seen {
     }
 
     /// The note in the TXT record; none where there is no record.
-    fn note(&self) -> Result<Option<Note>, String> {
+    pub(super) fn note(&self) -> Result<Option<Note>, String> {
         if self.record.is_empty() {
             return Ok(None);
         }
@@ -99,6 +111,11 @@ impl Names {
         Some(Self {
             record: record.append_domain(&service).ok()?,
             service,
+            preview: match plan.preview_hosts.as_slice() {
+                [] => None,
+                [only] => Some(name(only)?),
+                _ => return None,
+            },
             kind: plan.kind,
             ttl: u32::try_from(plan.ttl / 1000).ok()?,
             slots: [slot(&plan.blue)?, slot(&plan.green)?],
@@ -125,13 +142,15 @@ impl Names {
 
     /// What makes a routing true, with what `seen` has beside it that is kept; why it cannot be.
     pub(super) fn wanted(&self, routing: &Routing, seen: &Seen) -> Result<Vec<Set>, String> {
-        let (foreign, ours): (Vec<&Route>, Vec<&Route>) = routing
+        let (foreign, mut ours): (Vec<&Route>, Vec<&Route>) = routing
             .routes
             .iter()
             .partition(|route| route.release == FOREIGN);
+        ours.retain(|route| !self.is_only_shown(route, routing));
         let is_used = |route: &&&Route| route.weight > 0;
         let used = ours.iter().filter(is_used).count();
         match (foreign.iter().filter(is_used).count(), used) {
+            (0, 0) if routing.preview.is_some() => {}
             (0, 0) => return Err("no release would get anything".into()),
             (0, _) => {}
             (_, 0) => return self.foreign(routing),
@@ -174,7 +193,7 @@ impl Names {
     }
 
     /// One set for each value of a route: Route 53 takes no more in a weighted one.
-    fn of_route(&self, route: &Route) -> Result<Vec<Set>, String> {
+    pub(super) fn of_route(&self, route: &Route) -> Result<Vec<Set>, String> {
         let slot = self.slot(route.slot);
         if let (Some(zone), Some(slot)) = (&self.alias_zone, slot) {
             return Ok(vec![Set {
@@ -211,11 +230,20 @@ impl Names {
             |routing| self.is_so(seen, routing),
             found.unwrap_or_default(),
         );
+        let routing = routing.map(|routing| Routing {
+            preview: routing.preview.filter(|_| seen.shows()),
+            ..routing
+        });
         Ok((routing, ttl.max(note.late)))
     }
 
+    /// Whether all that is seen is what is on record.
+    pub(super) fn fits(&self, seen: &Seen, routing: &Routing) -> bool {
+        self.is_so(seen, routing) && seen.shows_as_noted()
+    }
+
     /// Whether users are sent where a routing wants them.
-    pub(super) fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
+    fn is_so(&self, seen: &Seen, routing: &Routing) -> bool {
         self.wanted(routing, seen).is_ok_and(|wanted| {
             let mut pairs = wanted.iter().zip(&seen.service);
             wanted.len() == seen.service.len() && pairs.all(|(one, other)| one.sends_as(other))
@@ -265,9 +293,9 @@ impl Names {
         values.filter_map(|value| value.ip_addr()).collect()
     }
 
-    /// The set that most users are given.
-    pub(super) fn heaviest<'a>(&self, seen: &'a Seen) -> Option<&'a Set> {
-        let used = seen.service.iter().filter(|set| set.is_used());
+    /// Of these the set that most users are given.
+    pub(super) fn heaviest<'a>(&self, sets: &'a [Set]) -> Option<&'a Set> {
+        let used = sets.iter().filter(|set| set.is_used());
         used.max_by_key(|set| set.weight)
     }
 
@@ -282,14 +310,16 @@ impl Names {
 
     /// The zone once a routing has been made true.
     pub(super) fn after(&self, seen: &Seen, desired: &Routing) -> Result<Seen, String> {
+        let (previews, shown) = self.previews(seen, desired)?;
         let wanted = Seen {
             service: self.wanted(desired, seen)?,
             record: Vec::new(),
+            previews,
         };
         let note = Note {
             record: Record::of(desired),
             late: seen.remembered().max(wanted.remembered()),
-            shown: None,
+            shown,
         };
         let value = text::written(&note.text());
         if value.len() > LONGEST {
@@ -317,6 +347,14 @@ impl Names {
         })?;
         Some(route.release)
     }
+}
+
+/// Sets, however their records are listed.
+fn in_order(sets: &[Set]) -> Vec<Set> {
+    let mut sets = sets.to_vec();
+    sets.iter_mut().for_each(|set| set.records.sort());
+    sets.sort();
+    sets
 }
 
 /// What the set of a slot is called: `flipside-blue`, and for further values `flipside-blue-2`.
