@@ -46,7 +46,8 @@ impl Performer {
         Ok(Event::Previewed { generation })
     }
 
-    /// Takes the candidate out of sight. Where the pointer has moved on it is out of sight already.
+    /// Takes the candidate out of sight, and out of the table: a write that was cut short may have done
+    /// the first alone. Where the pointer has moved on both are done.
     pub(super) async fn hide(
         &self,
         state: &State,
@@ -55,10 +56,10 @@ impl Performer {
         fence: Fence,
     ) -> Result<Event, Fault> {
         let found = self.routing().await?;
-        let shown = found
+        let is_in_it = found
             .as_ref()
-            .is_some_and(|found| found.generation == expected && found.preview == Some(release));
-        if !shown {
+            .is_some_and(|found| found.generation == expected && found.route(release).is_some());
+        if !is_in_it {
             return Ok(Event::Hidden { generation: None });
         }
         if state.opened.generation.is_none() {
