@@ -1,14 +1,16 @@
 //! A load balancer of AWS's as a pointer: the contract, on a scripted server and on an emulator.
 
 mod bad_days;
+mod kills;
 pub mod kit;
+mod preview;
 mod slots;
 mod verbs;
 
 use crate::support::backends::named;
 use crate::support::elb::Elb;
 use crate::support::pointer_contract::{self, Fixture};
-use kit::{behind, plan, pointer};
+use kit::{behind, plan, pointer, showing};
 
 #[tokio::test]
 async fn the_contract_holds() {
@@ -21,7 +23,7 @@ async fn the_contract_holds() {
     pointer_contract::all(async || {
         let elb = &all[next.replace(next.get() + 1)];
         Fixture {
-            pointer: pointer(&elb.api.endpoint(), plan(elb.at)),
+            pointer: pointer(&elb.api.endpoint(), showing(plan(elb.at))),
             at,
         }
     })

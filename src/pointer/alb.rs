@@ -6,6 +6,9 @@
 //! group stays in the rule at weight 0 with its targets: it is checked for its health, and going back
 //! is the same request.
 //!
+//! A preview is shown by rules of flipside's own before the service's, which lead those who ask for it
+//! to the candidate's group.
+//!
 //! Who moved it, when and why, and what hangs on each group, stands in the tags of the listener or
 //! rule.
 //!
@@ -20,19 +23,24 @@ use super::aws::Aws;
 use super::outside::Outside;
 use super::record::{self, Due, Record};
 use super::{Answer, Pointer, PointerError, Way};
-use crate::core::names::{Fence, Generation, Millis, Release, Slot};
+use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, FOREIGN, Guard, Mark, Route, Routing};
 use action::Does;
 use api::{Api, Health};
 use aws_sdk_elasticloadbalancingv2::types::Action;
-use notes::{Hung, Notes, SLOTS, Target};
+use judged::judge;
+use notes::{Held, Hung, Notes, SLOTS, Target};
+use rules::Words;
 use table::{GROUPS, Stood, There};
 
 mod action;
 mod api;
+mod judged;
 mod moving;
 mod notes;
+mod previewing;
+mod rules;
 mod said;
 mod table;
 
@@ -59,6 +67,10 @@ struct Seen {
     notes: Option<Notes>,
     routing: Option<Routing>,
     hung: Hung,
+    /// The conditions of the rules that show a preview, by the record.
+    shown: Vec<Words>,
+    /// Whether something was begun that has not come true.
+    is_begun: bool,
 }
 
 impl Alb {
@@ -66,19 +78,19 @@ impl Alb {
     ///
     /// # Errors
     /// Where the URL, the ARN or the endpoint is none.
-    pub fn new(plan: AlbPlan) -> Result<Self, PointerError> {
+    pub fn new(service: ServiceName, plan: AlbPlan) -> Result<Self, PointerError> {
         let aws = Aws::new(plan.aws.clone(), None)?;
-        Self::by(plan, aws)
+        Self::by(service, plan, aws)
     }
 
     /// One that asks this AWS, whatever the plan says of it.
     ///
     /// # Errors
     /// Where the URL or the ARN is none.
-    pub fn by(plan: AlbPlan, aws: Aws) -> Result<Self, PointerError> {
+    pub fn by(service: ServiceName, plan: AlbPlan, aws: Aws) -> Result<Self, PointerError> {
         Ok(Self {
             outside: Outside::new(&plan.url, plan.hosts.first().map(String::as_str))?,
-            api: Api::new(&plan, aws, name(&plan))?,
+            api: Api::new(service, &plan, aws, name(&plan))?,
             plan,
         })
     }
@@ -106,7 +118,7 @@ impl Alb {
         route.endpoints.iter().map(of).collect()
     }
 
-    async fn there(&self) -> Result<(Vec<Action>, There), PointerError> {
+    async fn there(&self, notes: Option<&Notes>) -> Result<(Vec<Action>, There), PointerError> {
         let [blue, green] = SLOTS;
         let actions = self.api.actions().await?;
         let does = Does::of(&actions).ok_or_else(|| {
@@ -120,19 +132,21 @@ impl Alb {
             self.api.group(green).await?.to_owned(),
         ];
         let health = self.api.health().await?;
+        let rules = self.rules(notes).await?;
         Ok((
             actions,
             There {
                 does,
                 groups,
                 health,
+                rules,
             },
         ))
     }
 
     async fn look(&self) -> Result<Seen, PointerError> {
         let notes = self.api.notes().await?;
-        let (actions, there) = self.there().await?;
+        let (actions, there) = self.there(notes.as_ref()).await?;
         let Some(known) = &notes else {
             let mut others = Vec::new();
             for share in there.does.shares() {
@@ -152,23 +166,19 @@ impl Alb {
                 notes,
                 routing,
                 hung,
+                shown: Vec::new(),
+                is_begun: false,
             });
         };
-        let next = known.next.clone().unwrap_or_default();
-        let is_so =
-            |routing: &Routing| there.is_so(routing, &known.hung) || there.is_so(routing, &next);
-        let routing = known.record.clone().judge(is_so, there.routes());
-        let is_next = known.record.clone().into_routing() != routing
-            && routing
-                .as_ref()
-                .is_some_and(|routing| there.is_so(routing, &next));
-        let hung = if is_next { next } else { known.hung.clone() };
+        let judged = judge(&there, known);
         Ok(Seen {
             actions,
             there,
             notes,
-            routing,
-            hung,
+            routing: judged.routing,
+            hung: judged.hung,
+            shown: judged.shown,
+            is_begun: judged.is_begun,
         })
     }
 
@@ -203,7 +213,7 @@ impl Pointer for Alb {
         Capabilities {
             weighted: true,
             sticky: false,
-            preview: false,
+            preview: self.plan.preview.is_possible(),
             drains: true,
             lingers: false,
             counts: false,
@@ -220,13 +230,20 @@ impl Pointer for Alb {
     }
 
     async fn ready(&self, _: &dyn Sink) -> Result<(), PointerError> {
-        self.foresee().await
+        self.api.fits().await?;
+        self.has_room(&self.look().await?.there)
     }
 
     async fn foresee(&self) -> Result<(), PointerError> {
         self.api.fits().await?;
-        let seen = self.look().await?;
-        self.has_room(&seen.there)
+        let Seen { actions, there, .. } = self.look().await?;
+        self.has_room(&there)?;
+        match self.plan.preview.is_possible() {
+            true => self
+                .asks(&actions, &there, there.group(Slot::Blue))
+                .map(drop),
+            false => Ok(()),
+        }
     }
 
     async fn read(&self) -> Result<Option<Routing>, PointerError> {
@@ -252,21 +269,31 @@ impl Pointer for Alb {
         let step = self.step(&seen, desired)?;
         self.api.note(&step.meant).await?;
         let does = Does::of(&self.api.actions().await?);
-        if does.as_ref() != Some(&seen.there.does) {
+        if does.as_ref() != Some(&seen.there.does) || !self.is_ours(&step).await? {
             return Err(self.moved().await);
         }
-        if let Err(error) = self.hang(&seen, &step).await {
+        let hung = async {
+            // Who asks for the preview meets what serves, before anything becomes of the candidate.
+            self.hide(&seen.there.rules.ours).await?;
+            self.hang(&seen, &step).await
+        };
+        if let Err(error) = hung.await {
             return Err(self.given_up(&seen, &step, error).await);
         }
         if !self.is_ours(&step).await? {
             return Err(self.moved().await);
         }
-        if let Err(error) = self.shift(&seen, &step).await {
+        let shifted = async {
+            self.show(&step).await?;
+            self.shift(&seen, &step).await
+        };
+        if let Err(error) = shifted.await {
             return Err(self.given_up(&seen, &step, error).await);
         }
         if !self.is_ours(&step).await? {
-            return Err(self.too_late().await);
+            return Err(self.too_late(&step).await);
         }
+        self.vacate(&seen, &step).await?;
         let mut hung = step.hung;
         if let Some((slot, held)) = step.back {
             self.api.hang(slot, &held.targets).await?;
@@ -276,6 +303,9 @@ impl Pointer for Alb {
             record: Record::of(&step.desired),
             hung,
             next: None,
+            pushed: step.pushed,
+            shown: step.meant.shall.clone(),
+            shall: Vec::new(),
             ..step.meant
         };
         let noted = self.api.note(&done).await;
@@ -321,19 +351,24 @@ impl Pointer for Alb {
 
     /// Who answered is known where the rule leads to one release alone, before and after.
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {
-        if way == Way::Preview {
-            return Err(PointerError::no_preview(&self.describe()));
-        }
+        let headers = match way {
+            Way::Service => Vec::new(),
+            Way::Preview if self.plan.preview.is_possible() => self.plan.preview.headers(),
+            Way::Preview => return Err(PointerError::no_preview(&self.describe())),
+        };
         let before = self.look().await?.routing;
-        let status = self.outside.get(path).await;
-        let status = status.map_err(|why| PointerError::OutOfReach {
+        let asked = self.outside.text(path, &headers).await;
+        let (status, _) = asked.map_err(|why| PointerError::OutOfReach {
             pointer: self.describe(),
             why,
         })?;
         let after = self.look().await?.routing;
         let only = |routing: &Option<Routing>| {
-            let routes = &routing.as_ref()?.routes;
-            let mut serving = routes.iter().filter(|route| route.weight > 0);
+            let routing = routing.as_ref()?;
+            if let (Way::Preview, Some(shown)) = (way, routing.preview) {
+                return Some(shown);
+            }
+            let mut serving = routing.routes.iter().filter(|route| route.weight > 0);
             let first = serving.next()?.release;
             serving.next().is_none().then_some(first)
         };
@@ -347,15 +382,19 @@ impl Pointer for Alb {
     }
 
     fn preview(&self) -> Option<String> {
-        None
+        let host = self.plan.hosts.first().map(String::as_str);
+        self.plan.preview.command(&self.plan.url, host)
     }
 
     async fn mark(&self, _: Fence, _: Release, _: Mark) -> Result<(), PointerError> {
         Err(PointerError::no_marks(&self.describe()))
     }
 
-    async fn forget(&self, _: Fence, _: &[Release]) -> Result<(), PointerError> {
-        Ok(())
+    async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), PointerError> {
+        match releases.is_empty() {
+            true => Ok(()),
+            false => self.take_back(fence, releases).await,
+        }
     }
 
     async fn remove(&self, _: Fence) -> Result<(), PointerError> {
@@ -364,6 +403,7 @@ impl Pointer for Alb {
             // What stands there is not flipside's.
             return Ok(());
         };
+        self.hide(&seen.there.rules.ours).await?;
         let is_foreign = |routing: &Routing| routing.live() == Some(FOREIGN);
         if !seen.routing.as_ref().is_some_and(is_foreign) {
             let is_served = |routing: &Routing| routing.foreign.is_some();
@@ -374,8 +414,10 @@ impl Pointer for Alb {
             self.api.modify(&stood.put(&seen.actions)).await?;
         }
         for slot in SLOTS {
-            let held = seen.hung.on(slot);
-            if held.is_some_and(|held| held.release != FOREIGN) {
+            let begun = notes.next.as_ref().filter(|_| seen.is_begun);
+            let mut held = [Some(&seen.hung), begun].into_iter().flatten();
+            let is_ours = |held: &Held| held.release != FOREIGN;
+            if held.any(|hung| hung.on(slot).is_some_and(is_ours)) {
                 self.api.hang(slot, &[]).await?;
             }
         }

@@ -48,7 +48,7 @@ pub fn open(service: &ServiceName, plan: &PointerPlan) -> Result<Arc<dyn Pointer
     }
     Ok(match plan.kind.as_str() {
         #[cfg(feature = "aws")]
-        "alb" => Arc::new(alb::Alb::new(settings(plan)?)?),
+        "alb" => Arc::new(alb::Alb::new(service.clone(), settings(plan)?)?),
         "dns" => Arc::new(dns::Dns::new(settings(plan)?)?),
         "haproxy" => Arc::new(haproxy::Haproxy::new(settings(plan)?)?),
         "nginx" => Arc::new(nginx::Nginx::new(settings(plan)?)?),

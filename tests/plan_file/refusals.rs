@@ -163,6 +163,61 @@ fn twenty_problems_are_shown_and_the_rest_counted() {
     assert_eq!(json["problems"][0]["line"], 6);
 }
 
+/// A rule for the preview is one of the load balancer's own, with its limits.
+#[cfg(feature = "aws")]
+#[test]
+fn an_alb_says_what_its_rule_for_the_preview_may_ask_for() {
+    let rule = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener-rule/app/a/1/2/3";
+    let said = |more: &str| {
+        let settings = format!(
+            "rule: '{rule}', blue: a, green: b, url: 'http://a.example', reach: container, {more}"
+        );
+        Fixture::new().said(with_top(&format!("pointer: {{alb: {{{settings}}}}}")))
+    };
+    let many = "preview_hosts: [a.x, b.x, c.x, d.x, e.x, f.x]";
+    let long = format!("preview_header: 'X-{}: yes'", "P".repeat(40));
+    for (more, words, help) in [
+        (
+            "preview_header: 'X-Preview'",
+            "not a header with a plain value",
+            "`X-Preview: yes`",
+        ),
+        (
+            "preview_header: 'Host: next'",
+            "cannot ask for the header Host",
+            "`preview_host: NAME`",
+        ),
+        (&long, "40 characters at most", "write a shorter one"),
+        (
+            many,
+            "5 values of 128 characters at most",
+            "name fewer hosts",
+        ),
+        (
+            "hosts: shop.example, preview_host: Shop.example",
+            "`shop.example` is the service's own name",
+            "a name of its own",
+        ),
+        (
+            "preview_priority: 7",
+            "nothing says how it is asked for",
+            "add `preview_header:",
+        ),
+        ("preview_priority: 0, preview_host: a.x", "0", "1"),
+    ] {
+        let said = said(more);
+        for words in [words, help] {
+            assert!(said.contains(words), "{more}: {said}");
+        }
+    }
+    for good in [
+        "preview_header: 'X-Preview: yes'",
+        "preview_host: next.example, preview_priority: 7",
+    ] {
+        assert_eq!(said(good), "accepted");
+    }
+}
+
 /// It reaches published ports where a plan says nothing else, and those need an address.
 #[cfg(feature = "aws")]
 #[test]

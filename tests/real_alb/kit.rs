@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use flipside::core::names::Release;
+use flipside::core::names::{Release, ServiceName};
 use flipside::pointer::alb::{Alb, AlbPlan};
 use flipside::pointer::aws::AwsPlan;
+use flipside::pointer::preview::Asking;
 use flipside::pointer::{Pointer, Way};
 
 use crate::support::aws::{self, Asked};
@@ -23,13 +24,27 @@ pub fn plan(at: SocketAddr) -> AlbPlan {
         healthy: 5_000,
         url: format!("http://{at}"),
         hosts: Vec::new(),
+        preview: Asking::default(),
+        preview_priority: None,
         aws: AwsPlan::default(),
+    }
+}
+
+/// The same, with a preview for those who ask by the header that all kits have.
+pub fn showing(plan: AlbPlan) -> AlbPlan {
+    AlbPlan {
+        preview: Asking {
+            header: Some("X-Preview: yes".into()),
+            hosts: Vec::new(),
+        },
+        ..plan
     }
 }
 
 /// A pointer that asks this endpoint.
 pub fn pointer(endpoint: &str, plan: AlbPlan) -> Arc<dyn Pointer> {
-    Arc::new(Alb::by(plan, aws::at(endpoint, "eu-central-1")).unwrap())
+    let service = ServiceName::new("shop").unwrap();
+    Arc::new(Alb::by(service, plan, aws::at(endpoint, "eu-central-1")).unwrap())
 }
 
 /// Releases 1 and 2 of a service behind it.
@@ -63,6 +78,21 @@ pub fn notes(asked: &Asked) -> bool {
 
 pub fn checks(asked: &Asked) -> bool {
     asked.body.starts_with("Action=DescribeTargetHealth")
+}
+
+/// Requests that change anything.
+pub fn changes(asked: &Asked) -> bool {
+    const CHANGES: [&str; 7] = [
+        "AddT",
+        "RemoveT",
+        "Modify",
+        "Register",
+        "Deregister",
+        "Create",
+        "Delete",
+    ];
+    let action = asked.body.strip_prefix("Action=");
+    action.is_some_and(|action| CHANGES.iter().any(|it| action.starts_with(it)))
 }
 
 pub fn any(_: &Asked) -> bool {

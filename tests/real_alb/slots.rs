@@ -5,7 +5,7 @@ use flipside::core::progress::Silent;
 use flipside::core::routing::{Route, Routing};
 use flipside::pointer::PointerError;
 
-use super::kit::{answers, behind, behind_as, checks, plan, pointer};
+use super::kit::{answers, behind, behind_as, checks, plan, pointer, showing};
 use crate::support::aws::refusal;
 use crate::support::backends::named;
 use crate::support::elb::{Elb, LISTENER, RULE};
@@ -131,6 +131,22 @@ async fn what_was_pushed_out_comes_back_when_its_slot_is_given_up() {
     elb.initial(1_000);
     pointer.write(Some(4), &fixture.to(1)).await.unwrap();
     answers(&fixture, 1).await;
+}
+
+/// Its containers are gone: what has its addresses next is somebody else's.
+#[tokio::test]
+async fn what_was_pushed_out_and_removed_never_comes_back() {
+    let elb = Elb::start().await;
+    let fixture = behind(&elb).await;
+    let pointer = &fixture.pointer;
+    pointer.write(None, &fixture.to(1)).await.unwrap();
+    pointer.write(Some(1), &fixture.to(2)).await.unwrap();
+    let three = third(&fixture, Slot::Blue).await;
+    pointer.write(Some(2), &three).await.unwrap();
+    pointer.forget(1, &[Release(1)]).await.unwrap();
+    pointer.write(Some(3), &fixture.to(2)).await.unwrap();
+    assert_eq!(elb.targets("blue"), [three.routes[0].endpoints[0].port()]);
+    answers(&fixture, 2).await;
 }
 
 #[tokio::test]
@@ -393,7 +409,7 @@ async fn an_emulator_understands_all_that_is_said() {
             &moto.endpoint(),
             flipside::pointer::alb::AlbPlan {
                 rule: arn.clone(),
-                ..plan(([127, 0, 0, 1], 1).into())
+                ..showing(plan(([127, 0, 0, 1], 1).into()))
             },
         ),
         at: [
@@ -415,8 +431,21 @@ async fn an_emulator_understands_all_that_is_said() {
             (Some(Release(release)), next)
         );
     }
+    let rules = async || {
+        let said = client.describe_rules().listener_arn(&arn).send().await;
+        said.unwrap().rules().len()
+    };
+    assert_eq!(pointer.write(Some(3), &fixture.shown()).await, Ok(4));
+    let found = pointer.read().await.unwrap().unwrap();
+    assert_eq!((found.preview, found.generation), (Some(Release(2)), 4));
+    assert_eq!(rules().await, 2);
+    assert_eq!(pointer.write(Some(4), &fixture.to(1)).await, Ok(5));
+    assert_eq!(pointer.read().await.unwrap().unwrap().preview, None);
+    assert_eq!(rules().await, 1);
+    assert_eq!(pointer.write(Some(5), &fixture.shown()).await, Ok(6));
     pointer.remove(1).await.unwrap();
     assert_eq!(pointer.read().await, Ok(None));
+    assert_eq!(rules().await, 1);
 }
 
 /// The ids of the emulator's network and of two subnets.

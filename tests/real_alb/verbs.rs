@@ -37,6 +37,7 @@ impl Kind for Elb {
             "green": "green",
             "reach": {"published": "127.0.0.1"},
             "healthy": "3s",
+            "preview_header": "X-Preview: yes",
             "url": format!("http://{}", self.at),
             "region": "eu-central-1",
             "endpoint": self.api.endpoint(),
@@ -104,6 +105,7 @@ verb_scenes!(Elb:
     of_two_at_once_one_is_told_who_has_the_service,
     what_a_hand_has_moved_is_shown_and_left,
     what_stood_there_is_taken_over_and_put_back,
+    a_release_is_shown_to_those_who_ask_and_to_nobody_else,
     labels_alone_are_shown_and_lead_nowhere_without_trust,
 );
 
@@ -216,6 +218,52 @@ async fn an_abort_in_the_bake_registers_again_what_was_pushed_out() {
     scene.verb("rollback").await.ends(0);
     scene.serves("1").await;
     scene.end().await;
+}
+
+/// Its rule goes, and what had been pushed out stands by again, healthy, before the verb is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_of_a_preview_registers_again_what_was_pushed_out() {
+    let scene = Scene::new().await;
+    let before = (scene.kind.targets("blue"), scene.kind.weights());
+    let load = scene.stage.load().await;
+    scene.stage.write_plan("3", &scene.settings);
+    scene.run(&["deploy", "--until-preview"]).await.ends(0);
+    assert_eq!(scene.kind.beside().len(), 1);
+    assert_ne!(scene.kind.targets("blue"), before.0);
+    scene.verb("abort").await.ends(0);
+    assert!(scene.kind.beside().is_empty());
+    assert_eq!((scene.kind.targets("blue"), scene.kind.weights()), before);
+    scene.is_live(2).await;
+    // Going back is one request: nothing is waited for.
+    scene.kind.initial(1_000);
+    scene.verb("rollback").await.ends(0);
+    scene.serves("1").await;
+    scene.kind.initial(0);
+    load.stop().await;
+    scene.end().await;
+}
+
+/// What was begun is taken back by the next command, standby and all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_that_is_killed_at_its_rule_is_given_up() {
+    for at in [Fault::Held, Fault::HeldAfter] {
+        let scene = Scene::new().await;
+        let before = (scene.kind.targets("blue"), scene.kind.weights());
+        let of = |asked: &Asked| asked.body.starts_with("Action=CreateRule");
+        let held = scene.kind.api.hold(of, at);
+        scene.stage.write_plan("3", &scene.settings);
+        let running = scene.start(&["deploy", "--until-preview"]);
+        held.came().await;
+        running.kill().await;
+        scene.serves("2").await;
+        scene.verb("abort").await.ends(0);
+        assert!(scene.kind.beside().is_empty());
+        assert_eq!((scene.kind.targets("blue"), scene.kind.weights()), before);
+        scene.is_live(2).await;
+        scene.verb("rollback").await.ends(0);
+        scene.is_live(1).await;
+        scene.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,6 +85,8 @@ pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
 /// What a request meets.
 #[derive(Debug, Clone)]
 pub enum Fault {
+    /// Nothing.
+    Passes,
     /// This answer, and nothing is done.
     Says(Answer),
     /// The connection is cut, and nothing is done.

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::aws::{Answer, Asked, FakeAws, refusal};
+use super::elb_rules::{Beside, Fields, values};
 
 const OF: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012";
 
@@ -26,6 +27,9 @@ pub const LISTENER: &str = "arn:aws:elasticloadbalancing:eu-central-1:1234567890
 pub const RULE: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener-rule/app/edge/50dc6c495c0c9188/0467ef3c8400ae65/1291d13826f405c3";
 pub const BALANCER: &str =
     "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/edge/50dc6c495c0c9188";
+
+/// Where the service's own rule stands.
+pub const PRIORITY: u32 = 100;
 
 /// How often a target that is taken out is shown as draining.
 const DRAINS: usize = 2;
@@ -48,13 +52,14 @@ pub struct Group {
     targets: BTreeMap<(String, u16), Target>,
 }
 
-/// A listener's default action, or a rule's: in the form of the protocol, `Type=forward` and so on.
-type Fields = BTreeMap<String, String>;
-
 #[derive(Default)]
 struct State {
     groups: BTreeMap<String, Group>,
     actions: BTreeMap<String, Vec<Fields>>,
+    /// The service's own rule, and others, by their ARNs.
+    rules: BTreeMap<String, Beside>,
+    /// How many there have been.
+    made: usize,
     tags: BTreeMap<String, BTreeMap<String, String>>,
     /// How often new targets are `initial`.
     initial: usize,
@@ -111,6 +116,11 @@ impl Elb {
             let fields = fields.map(|(key, value)| (key.into(), value.into()));
             state.actions.insert(arn.into(), vec![fields.into()]);
         }
+        let own = Beside {
+            priority: PRIORITY,
+            conditions: Vec::new(),
+        };
+        state.rules.insert(RULE.into(), own);
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind(at).await.unwrap();
         let (of_api, of_listener) = (Arc::clone(&state), Arc::clone(&state));
@@ -172,15 +182,7 @@ impl Elb {
 
     /// Gives the rule these weights by hand.
     pub fn set_weights(&self, weights: &[(&str, u32)]) {
-        let mut fields: Fields = [("Type", "forward"), ("Order", "1")]
-            .map(|(k, v)| (k.into(), v.into()))
-            .into();
-        for (at, (name, weight)) in weights.iter().enumerate() {
-            let of = format!("ForwardConfig.TargetGroups.member.{}", at + 1);
-            fields.insert(format!("{of}.TargetGroupArn"), group(name));
-            fields.insert(format!("{of}.Weight"), weight.to_string());
-        }
-        self.set_actions(vec![fields]);
+        self.set_actions(vec![leads(weights)]);
     }
 
     /// Gives the rule these actions by hand.
@@ -192,6 +194,47 @@ impl Elb {
     pub fn actions(&self) -> [Vec<Fields>; 2] {
         let state = lock(&self.state);
         [RULE, LISTENER].map(|arn| state.actions[arn].clone())
+    }
+
+    /// Changes the rules of the listener by hand.
+    pub fn rules(&self, change: impl FnOnce(&mut BTreeMap<String, Beside>)) {
+        change(&mut lock(&self.state).rules);
+    }
+
+    /// Makes a rule by hand, which leads to a group; its ARN.
+    pub fn add_rule(&self, priority: u32, conditions: Vec<Fields>, name: &str) -> String {
+        let mut state = lock(&self.state);
+        let arn = new_rule(&mut state, priority, conditions);
+        state.actions.insert(arn.clone(), vec![leads(&[(name, 1)])]);
+        arn
+    }
+
+    /// The rules beside the service's own: their ARNs, where they stand, and where they lead.
+    pub fn beside(&self) -> Vec<(String, u32, Vec<String>)> {
+        let state = lock(&self.state);
+        let others = state.rules.iter().filter(|(arn, _)| *arn != RULE);
+        let name = |(arn, _): (String, u32)| arn.split('/').nth(1).unwrap().to_owned();
+        let row = |(arn, rule): (&String, &Beside)| {
+            let groups = shares(&state.actions[arn]).into_iter().map(name);
+            (arn.clone(), rule.priority, groups.collect())
+        };
+        others.map(row).collect()
+    }
+
+    /// The conditions of a rule.
+    pub fn conditions(&self, arn: &str) -> Vec<Fields> {
+        lock(&self.state).rules[arn].conditions.clone()
+    }
+
+    /// Has a rule lead to this group, by hand.
+    pub fn lead(&self, arn: &str, name: &str) {
+        let actions = vec![leads(&[(name, 1)])];
+        lock(&self.state).actions.insert(arn.into(), actions);
+    }
+
+    /// The tags of any of them.
+    pub fn tags_of(&self, arn: &str) -> BTreeMap<String, String> {
+        lock(&self.state).tags.get(arn).cloned().unwrap_or_default()
     }
 
     /// The rule's tags.
@@ -213,6 +256,31 @@ impl Drop for Elb {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// An action that leads to these groups.
+fn leads(weights: &[(&str, u32)]) -> Fields {
+    let mut fields: Fields = [("Type", "forward"), ("Order", "1")]
+        .map(|(k, v)| (k.into(), v.into()))
+        .into();
+    for (at, (name, weight)) in weights.iter().enumerate() {
+        let of = format!("ForwardConfig.TargetGroups.member.{}", at + 1);
+        fields.insert(format!("{of}.TargetGroupArn"), group(name));
+        fields.insert(format!("{of}.Weight"), weight.to_string());
+    }
+    fields
+}
+
+fn new_rule(state: &mut State, priority: u32, conditions: Vec<Fields>) -> String {
+    state.made += 1;
+    let before = RULE.rsplit_once('/').unwrap().0;
+    let arn = format!("{before}/{:016x}", state.made);
+    let rule = Beside {
+        priority,
+        conditions,
+    };
+    state.rules.insert(arn.clone(), rule);
+    arn
 }
 
 /// The groups of a forwarding action, and their weights.
@@ -297,13 +365,97 @@ fn result(state: &mut State, what: &str, form: &Fields) -> Result<String, Refusa
             ))
         }
         "DescribeRules" => {
-            let arn = &form["RuleArns.member.1"];
-            let actions = state.actions.get(arn);
-            let actions = actions.ok_or(("RuleNotFound", "not found".to_owned()))?;
-            Ok(format!(
-                "<Rules><member><RuleArn>{arn}</RuleArn><Actions>{}</Actions></member></Rules>",
-                written(actions)
-            ))
+            let all = state.rules.iter();
+            let found: Vec<_> = match form.get("ListenerArn") {
+                // In two pages, where there are enough for that.
+                Some(_) => match form.get("Marker") {
+                    None => all.take(2).collect(),
+                    Some(_) => all.skip(2).collect(),
+                },
+                None => all
+                    .filter(|(arn, _)| **arn == form["RuleArns.member.1"])
+                    .collect(),
+            };
+            let is_more = form.contains_key("ListenerArn") && !form.contains_key("Marker");
+            let next = match is_more && state.rules.len() > 2 {
+                true => "<NextMarker>more</NextMarker>",
+                false => "",
+            };
+            if found.is_empty() && !form.contains_key("ListenerArn") {
+                return Err(("RuleNotFound", "not found".to_owned()));
+            }
+            let rules = found.into_iter().map(|(arn, rule)| {
+                let conditions = rule.conditions.iter().map(|condition| {
+                    let plain: String = match condition["Field"].as_str() {
+                        // AWS tells it twice.
+                        "host-header" => values(condition)
+                            .iter()
+                            .map(|value| format!("<member>{value}</member>"))
+                            .collect(),
+                        _ => String::new(),
+                    };
+                    format!(
+                        "<member>{}<Values>{plain}</Values></member>",
+                        tree(condition)
+                    )
+                });
+                format!(
+                    "<member><RuleArn>{arn}</RuleArn><Priority>{}</Priority>\
+                     <Conditions>{}</Conditions><Actions>{}</Actions></member>",
+                    rule.priority,
+                    conditions.collect::<String>(),
+                    written(&state.actions[arn])
+                )
+            });
+            let default = format!(
+                "<member><RuleArn>{RULE}d</RuleArn><Priority>default</Priority>\
+                 <IsDefault>true</IsDefault><Actions>{}</Actions></member>",
+                written(&state.actions[LISTENER])
+            );
+            let default = match form.contains_key("ListenerArn") && next.is_empty() {
+                true => default,
+                false => String::new(),
+            };
+            let rules: String = rules.collect();
+            Ok(format!("<Rules>{rules}{default}</Rules>{next}"))
+        }
+        "CreateRule" => {
+            let conditions = members(form, "Conditions");
+            let priority: u32 = form["Priority"].parse().unwrap();
+            let actions = members(form, "Actions");
+            if state.rules.values().any(|rule| rule.priority == priority) {
+                return Err(("PriorityInUse", format!("{priority}")));
+            }
+            if conditions.iter().flat_map(values).count() > 5 {
+                return Err(("ValidationError", "more than 5 values".into()));
+            }
+            let hosts = |it: &&Fields| it["Field"] == "host-header";
+            let is_twice = |it: &Fields| it.keys().any(|key| key.starts_with("Values."));
+            if conditions.iter().filter(hosts).count() > 1 || conditions.iter().any(is_twice) {
+                return Err(("ValidationError", "hosts twice".into()));
+            }
+            if state.deaf {
+                return Ok(String::new());
+            }
+            for (group, _) in shares(&actions) {
+                state.groups.get_mut(&group).unwrap().balancer = Some(BALANCER);
+            }
+            let arn = new_rule(state, priority, conditions);
+            let tags = members(form, "Tags").into_iter();
+            let tags = tags.map(|tag| (tag["Key"].clone(), tag["Value"].clone()));
+            state.tags.insert(arn.clone(), tags.collect());
+            state.actions.insert(arn, actions);
+            Ok(String::new())
+        }
+        "DeleteRule" => {
+            let arn = &form["RuleArn"];
+            if !state.deaf {
+                let gone = state.rules.remove(arn);
+                gone.ok_or(("RuleNotFound", "not found".to_owned()))?;
+                state.actions.remove(arn);
+                state.tags.remove(arn);
+            }
+            Ok(String::new())
         }
         "ModifyRule" | "ModifyListener" => {
             let (arn, list) = match what {
@@ -345,15 +497,21 @@ fn result(state: &mut State, what: &str, form: &Fields) -> Result<String, Refusa
             ))
         }
         "DescribeTags" => {
-            let arn = &form["ResourceArns.member.1"];
-            let tags = state.tags.get(arn).cloned().unwrap_or_default();
-            let tags: String = tags
-                .iter()
-                .map(|(k, v)| format!("<member><Key>{k}</Key><Value>{v}</Value></member>"))
-                .collect();
-            Ok(format!(
-                "<TagDescriptions><member><ResourceArn>{arn}</ResourceArn><Tags>{tags}</Tags></member></TagDescriptions>"
-            ))
+            let arns = (1..).map_while(|at| form.get(&format!("ResourceArns.member.{at}")));
+            let arns: Vec<&String> = arns.collect();
+            if arns.len() > 20 {
+                return Err(("ValidationError", "more than 20 resources".into()));
+            }
+            let of = |arn: &&String| {
+                let tags = state.tags.get(*arn).cloned().unwrap_or_default();
+                let tags: String = tags
+                    .iter()
+                    .map(|(k, v)| format!("<member><Key>{k}</Key><Value>{v}</Value></member>"))
+                    .collect();
+                format!("<member><ResourceArn>{arn}</ResourceArn><Tags>{tags}</Tags></member>")
+            };
+            let all: String = arns.iter().map(of).collect();
+            Ok(format!("<TagDescriptions>{all}</TagDescriptions>"))
         }
         "AddTags" => {
             let tags = state
@@ -446,9 +604,10 @@ fn tree(fields: &Fields) -> String {
         match items.is_empty() {
             true => format!("<{name}>{}</{name}>", tree(&under)),
             false => {
-                let items = items
-                    .iter()
-                    .map(|item| format!("<member>{}</member>", tree(item)));
+                let items = items.iter().map(|item| match item.get("") {
+                    Some(text) => format!("<member>{text}</member>"),
+                    None => format!("<member>{}</member>", tree(item)),
+                });
                 format!("<{name}>{}</{name}>", items.collect::<String>())
             }
         }
@@ -525,8 +684,14 @@ async fn listen(listener: TcpListener, state: Arc<Mutex<State>>) {
 }
 
 /// Where the next request goes.
-fn next(state: &mut State) -> Option<SocketAddr> {
-    let shares = shares(&state.actions[RULE]);
+fn next(state: &mut State, headers: &hyper::HeaderMap) -> Option<SocketAddr> {
+    let asked = state
+        .rules
+        .iter()
+        .filter(|(_, rule)| rule.is_asked(headers));
+    let first = asked.min_by_key(|(_, rule)| rule.priority);
+    let rule = first.map_or(LISTENER, |(arn, _)| arn.as_str());
+    let shares = shares(&state.actions[rule]);
     let all: u32 = shares.iter().map(|(_, weight)| weight).sum();
     state.turn += 1;
     let mut number = state.turn.checked_rem(all)?;
@@ -552,7 +717,7 @@ async fn forward(
         *answer.status_mut() = status;
         Ok(answer)
     };
-    let to = next(&mut lock(&state));
+    let to = next(&mut lock(&state), request.headers());
     let Some(to) = to else {
         return own(StatusCode::SERVICE_UNAVAILABLE);
     };

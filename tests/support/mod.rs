@@ -7,6 +7,8 @@ pub mod backends;
 pub mod docker;
 #[cfg(feature = "aws")]
 pub mod elb;
+#[cfg(feature = "aws")]
+pub mod elb_rules;
 pub mod engine_contract;
 pub mod facts;
 pub mod fake_compose;

@@ -3,6 +3,8 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, FixedResponseActionConfig, ForwardActionConfig, RedirectActionConfig,
     TargetGroupStickinessConfig, TargetGroupTuple,
@@ -110,6 +112,20 @@ impl Does {
     pub(super) fn share(&self, group: &str) -> Option<u32> {
         let share = self.shares().iter().find(|share| share.group == group);
         share.map(|share| share.weight)
+    }
+
+    /// What each group gets that gets something.
+    pub(super) fn weights(&self) -> BTreeMap<&str, u32> {
+        let shares = self.shares().iter().filter(|share| share.weight > 0);
+        shares.map(|it| (it.group.as_str(), it.weight)).collect()
+    }
+
+    /// Whether it does the same with a request as `other`.
+    pub(super) fn leads_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Forward { .. }, Self::Forward { .. }) => self.weights() == other.weights(),
+            _ => self == other,
+        }
     }
 
     /// The same with these shares, and its stickiness.

@@ -12,7 +12,7 @@ use super::super::PointerError;
 use super::super::aws::{Aws, Trouble, asked};
 use super::notes::{Notes, SLOTS, Target};
 use super::said::{AlbPlan, Place, balancer};
-use crate::core::names::Slot;
+use crate::core::names::{ServiceName, Slot};
 
 /// The page of the guide.
 const PAGE: &str = "alb";
@@ -66,9 +66,11 @@ impl std::fmt::Display for Health {
 #[derive(Debug)]
 pub(super) struct Api {
     aws: Aws,
-    name: String,
-    arn: String,
-    place: Place,
+    pub(super) name: String,
+    pub(super) arn: String,
+    pub(super) place: Place,
+    /// Whose it is.
+    pub(super) service: ServiceName,
     names: [String; 2],
     target: Option<String>,
     client: OnceCell<Client>,
@@ -76,7 +78,12 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(plan: &AlbPlan, aws: Aws, name: String) -> Result<Self, PointerError> {
+    pub(super) fn new(
+        service: ServiceName,
+        plan: &AlbPlan,
+        aws: Aws,
+        name: String,
+    ) -> Result<Self, PointerError> {
         let place = Place::of(&plan.rule).ok_or_else(|| PointerError::Failed {
             what: format!("`{}` is not the ARN of a listener or rule", plan.rule),
             hint: None,
@@ -86,6 +93,7 @@ impl Api {
             name,
             arn: plan.rule.clone(),
             place,
+            service,
             names: [plan.blue.clone(), plan.green.clone()],
             target: plan.target.clone(),
             client: OnceCell::new(),
@@ -93,16 +101,16 @@ impl Api {
         })
     }
 
-    async fn client(&self) -> Result<&Client, PointerError> {
+    pub(super) async fn client(&self) -> Result<&Client, PointerError> {
         let made = || async { Ok(Client::new(self.aws.config().await?)) };
         self.client.get_or_try_init(made).await
     }
 
-    fn read<T>(&self, said: Result<T, Trouble>) -> Result<T, PointerError> {
+    pub(super) fn read<T>(&self, said: Result<T, Trouble>) -> Result<T, PointerError> {
         said.map_err(|trouble| trouble.of_read(&self.name, PAGE))
     }
 
-    fn written<T>(&self, said: Result<T, Trouble>) -> Result<(), PointerError> {
+    pub(super) fn written<T>(&self, said: Result<T, Trouble>) -> Result<(), PointerError> {
         said.map(drop)
             .map_err(|trouble| trouble.of_write(&self.name, PAGE))
     }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::record::Record;
 use super::action::Does;
+use super::rules::Words;
 use crate::core::names::{Release, Slot};
 use crate::core::routing::{FOREIGN, Route, Routing};
 
@@ -137,9 +138,31 @@ pub(super) struct Notes {
     pub(super) pushed: Option<Held>,
     /// What the rule did before.
     pub(super) stood: Does,
+    /// The conditions of each rule that shows the preview, by what was true last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shown: Vec<Words>,
+    /// Those that shall, by what is being made true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shall: Vec<Words>,
 }
 
 impl Notes {
+    /// What is being made true; none where that is over.
+    pub(super) fn meant(&self) -> Option<&Routing> {
+        self.next.as_ref().and_then(|_| self.record.meant())
+    }
+
+    /// What was made true last.
+    pub(super) fn now(&self) -> Option<Routing> {
+        self.record.clone().into_routing()
+    }
+
+    /// Whether there may be a rule that shows a preview, by what is on record.
+    pub(super) fn may_show(&self) -> bool {
+        let shows = |routing: &Routing| routing.preview.is_some();
+        self.meant().is_some_and(shows) || self.now().as_ref().is_some_and(shows)
+    }
+
     /// As tags; none where they have no room.
     pub(super) fn tags(&self) -> Option<BTreeMap<String, String>> {
         // Only maps with keys other than text cannot be written, and this has none.
@@ -253,6 +276,8 @@ mod tests {
             next: None,
             pushed: None,
             stood: Does::nothing(),
+            shown: Vec::new(),
+            shall: Vec::new(),
         }
     }
 

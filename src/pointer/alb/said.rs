@@ -4,11 +4,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::aws::{self, AwsPlan};
+use super::super::preview::{self, Asking};
 use super::super::section::{Key, ReachKind, Reaching, Remark, Section, Stand, Takes, Wrong};
 use crate::core::names::Millis;
 
 /// How long targets may take to become healthy, where a plan does not say.
 const HEALTHY: Millis = 120_000;
+
+/// The key of the priority of the rule that shows the preview.
+const PRIORITY: &str = "preview_priority";
+
+/// How many values the conditions of a rule may have.
+pub(super) const VALUES: usize = 5;
+
+/// How long the name of a header in a condition may be.
+const NAME: usize = 40;
+
+/// How long a value in a condition may be.
+const VALUE: usize = 128;
 
 /// `pointer: {alb: …}`.
 pub const SECTION: Section = Section {
@@ -78,6 +91,16 @@ pub const SECTION: Section = Section {
             missing: None,
             means: "Host names of the service; the first is the Host header of what is asked.",
         },
+        preview::HEADER,
+        preview::HOSTS,
+        Key {
+            name: PRIORITY,
+            also: None,
+            takes: Takes::Number(1, 50_000),
+            missing: None,
+            means: "The priority of the rule that shows the preview; a second one has the next. \
+                    Default: the highest that is free before the service's own rule.",
+        },
         aws::REGION,
         aws::PROFILE,
         aws::ENDPOINT,
@@ -111,6 +134,12 @@ pub struct AlbPlan {
     /// Host names, lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// How those who want it ask for the preview.
+    #[serde(flatten)]
+    pub preview: Asking,
+    /// The priority of the rule that shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_priority: Option<u32>,
     /// Where AWS is asked, and as whom.
     #[serde(flatten)]
     pub aws: AwsPlan,
@@ -146,6 +175,17 @@ impl Place {
     }
 }
 
+/// The ARN of the listener that a rule is of; a listener is its own.
+pub(super) fn listener(arn: &str) -> String {
+    let (before, path) = arn.rsplit_once(':').unwrap_or_default();
+    let mut path: Vec<&str> = path.split('/').collect();
+    if path.first() == Some(&"listener-rule") {
+        path[0] = "listener";
+        path.pop();
+    }
+    format!("{before}:{}", path.join("/"))
+}
+
 /// The ARN of the load balancer that a listener or rule is of.
 pub(super) fn balancer(arn: &str) -> Option<String> {
     let (before, path) = arn.rsplit_once(':')?;
@@ -158,6 +198,7 @@ pub(super) fn balancer(arn: &str) -> Option<String> {
 
 fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
     let mut all: Vec<Remark> = aws::wrong(settings).into_iter().map(Remark::from).collect();
+    all.extend(preview::wrong(settings).map(Remark::from));
     let mut wrong = |key, message: String, help: &str| {
         let help = help.to_owned();
         all.push(Remark::Wrong(Wrong { key, message, help }));
@@ -194,6 +235,52 @@ fn complete(settings: &mut Map<String, Value>) -> Vec<Remark> {
             "give each a target group of its own",
         );
     }
+    let hosts = |key: &str| {
+        let all = settings.get(key).and_then(Value::as_array);
+        let all = all.into_iter().flatten().filter_map(Value::as_str);
+        all.map(str::to_lowercase).collect::<Vec<_>>()
+    };
+    let (users, askers) = (hosts("hosts"), hosts(preview::HOSTS.name));
+    if let Some(host) = askers.iter().find(|host| users.contains(host)) {
+        wrong(
+            preview::HOSTS.name,
+            format!("`{host}` is the service's own name: its users would be shown the preview"),
+            "give the preview a name of its own",
+        );
+    }
+    if askers.len() > VALUES || askers.iter().any(|host| host.len() > VALUE) {
+        wrong(
+            preview::HOSTS.name,
+            format!("a rule's conditions have {VALUES} values of {VALUE} characters at most"),
+            "name fewer hosts, or shorter ones",
+        );
+    }
+    let header = settings.get(preview::HEADER.name).and_then(Value::as_str);
+    let (name, value) = header.and_then(|it| it.split_once(':')).unwrap_or_default();
+    let (name, value) = (name.trim(), value.trim());
+    if name.eq_ignore_ascii_case("host") {
+        wrong(
+            preview::HEADER.name,
+            "a rule cannot ask for the header Host, only for names of hosts".into(),
+            "write `preview_host: NAME` in its place",
+        );
+    } else if name.len() > NAME || value.len() > VALUE {
+        wrong(
+            preview::HEADER.name,
+            format!(
+                "a rule asks for a header's name of {NAME} characters at most, and {VALUE} of its value"
+            ),
+            "write a shorter one, such as `X-Preview: yes`",
+        );
+    }
+    if settings.contains_key(PRIORITY) && header.is_none() && askers.is_empty() {
+        wrong(
+            PRIORITY,
+            "it is that of the rule that shows the preview, and nothing says how it is asked for"
+                .into(),
+            "add `preview_header: \"X-Preview: yes\"` or `preview_host: NAME`, or remove it",
+        );
+    }
     all
 }
 
@@ -211,6 +298,8 @@ mod tests {
         assert_eq!(Place::of(&rule), Some(Place::Rule));
         assert_eq!(super::balancer(&listener), balancer);
         assert_eq!(super::balancer(&rule), balancer);
+        assert_eq!(super::listener(&rule), listener);
+        assert_eq!(super::listener(&listener), listener);
         for other in [
             format!("{of}:listener/net/edge/50dc6c/0467ef"),
             format!("{of}:targetgroup/blue/50dc6c"),

@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Does, Share};
 use super::api::Health;
 use super::notes::{Held, Hung, SLOTS, Target};
+use super::rules::Rules;
 use crate::core::names::Slot;
 use crate::core::routing::{FOREIGN, Route, Routing};
 
@@ -57,6 +58,8 @@ pub(super) struct There {
     pub(super) groups: [String; 2],
     /// How their targets are.
     pub(super) health: [Vec<Health>; 2],
+    /// The listener's rules, where one of them may show a preview; else none.
+    pub(super) rules: Rules,
 }
 
 impl There {
@@ -69,6 +72,12 @@ impl There {
         let all = &self.health[usize::from(slot == Slot::Green)];
         let there = all.iter().filter(|health| health.is_there());
         there.map(|health| health.target.clone()).collect()
+    }
+
+    /// Whether it is told of all targets of a slot how they are.
+    pub(super) fn is_told(&self, slot: Slot) -> bool {
+        let all = &self.health[usize::from(slot == Slot::Green)];
+        all.iter().all(|health| health.state != "initial")
     }
 
     /// What the rule shall do for `desired`; none where what stood there is not on record.
@@ -130,15 +139,10 @@ impl There {
     /// Whether the rule sends requests as `routing` wants it, to what `hung` says, and nowhere else.
     pub(super) fn is_so(&self, routing: &Routing, hung: &Hung) -> bool {
         let Some(wanted) = self.wanted(routing, hung) else {
-            return self.serving().is_empty();
-        };
-        let weights = |does: &Does| -> BTreeMap<String, u32> {
-            let shares = does.shares().iter().filter(|share| share.weight > 0);
-            let pairs = shares.map(|share| (share.group.clone(), share.weight));
-            pairs.collect()
+            return routing.live().is_none() && self.serving().is_empty();
         };
         let mut serving = self.serving().into_iter();
-        weights(&wanted) == weights(&self.does)
+        wanted.weights() == self.does.weights()
             && serving.all(|slot| {
                 let known = hung.on(slot).map(|held| &held.targets);
                 let known: BTreeSet<Target> = known.into_iter().flatten().cloned().collect();
