@@ -398,6 +398,29 @@ async fn what_was_shown_is_promoted_where_it_hangs() {
     answers(&fixture, 2).await;
 }
 
+/// What was shown is shown again, where the move that ends it is refused.
+#[tokio::test]
+async fn a_promotion_that_is_refused_leaves_it_shown() {
+    let elb = Elb::start().await;
+    let (fixture, shown) = live(&elb).await;
+    let pointer = &fixture.pointer;
+    pointer.write(Some(2), &shown).await.unwrap();
+    let denied = refusal(403, "AccessDenied", "not allowed to modify");
+    elb.api.fault(super::kit::moves, 1, Fault::Says(denied));
+    let promoted = Routing {
+        routes: vec![Route {
+            weight: 100,
+            ..shown.routes[1].clone()
+        }],
+        ..fixture.to(2)
+    };
+    let told = refused(pointer.write(Some(3), &promoted).await);
+    assert!(told.contains("not allowed to modify"), "{told}");
+    let found = pointer.read().await.unwrap().unwrap();
+    assert_eq!((found.preview, found.generation), (Some(Release(3)), 3));
+    assert_eq!(said(&elb).await, ["three", "two"]);
+}
+
 /// A rollback while one is shown takes its slot, and what is gone never comes back to it.
 #[tokio::test]
 async fn a_rollback_takes_the_slot_of_what_is_shown() {

@@ -266,6 +266,27 @@ async fn a_preview_that_is_killed_at_its_rule_is_given_up() {
     }
 }
 
+/// Its rule is gone already, and its slot not given back yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_of_a_preview_that_is_killed_is_gone_on_with() {
+    let scene = Scene::new().await;
+    let before = (scene.kind.targets("blue"), scene.kind.weights());
+    scene.stage.write_plan("3", &scene.settings);
+    scene.run(&["deploy", "--until-preview"]).await.ends(0);
+    let of = |asked: &Asked| asked.body.starts_with("Action=DeleteRule");
+    let held = scene.kind.api.hold(of, Fault::HeldAfter);
+    let running = scene.start(&["abort", &scene.stage.service, "--yes"]);
+    held.came().await;
+    running.kill().await;
+    assert!(scene.kind.beside().is_empty());
+    assert_ne!(scene.kind.targets("blue"), before.0);
+    scene.serves("2").await;
+    scene.verb("abort").await.ends(0);
+    assert_eq!((scene.kind.targets("blue"), scene.kind.weights()), before);
+    scene.is_live(2).await;
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_killed_before_the_write_has_moved_nothing() {
     let scene = Scene::new().await;
