@@ -14,7 +14,7 @@ use flipside::core::progress::Silent;
 use flipside::pointer::Way;
 
 use crate::real_crash::kit::{Settings, Stage};
-use crate::support::backends::named;
+use crate::support::backends::{get_with, named};
 use crate::support::docker;
 use crate::support::over_tcp::OverTcp;
 use crate::support::pointer_contract::{self, Fixture};
@@ -52,6 +52,80 @@ async fn a_switch_outlives_a_reload_and_a_restart() {
     assert_eq!(pointer.read().await.unwrap(), said);
     let answer = pointer.ask(Way::Service, "/").await.unwrap();
     assert_eq!(answer.release, Some(Release(2)));
+}
+
+/// A server that drains still serves those whom a cookie or a stick table leads to it: only while the
+/// drain lasts.
+#[tokio::test]
+async fn who_is_held_by_a_cookie_or_a_stick_table_is_let_go_by_the_end_of_a_drain() {
+    let cookie: &[_] = &[
+        "dynamic-cookie-key of-the-test",
+        "cookie SERVED insert indirect nocache dynamic",
+    ];
+    let table: &[_] = &[
+        "stick-table type string len 32 size 1k expire 1h",
+        "stick on req.hdr(x-user)",
+    ];
+    for held_by in [cookie, table] {
+        let haproxy = Haproxy::start_with(Config {
+            stood: held_by.iter().map(|line| (*line).to_owned()).collect(),
+            ..Config::default()
+        })
+        .await;
+        let fixture = Fixture {
+            pointer: Arc::new(haproxy.pointer()),
+            at: [named("one").await, named("two").await],
+        };
+        let pointer = &fixture.pointer;
+        pointer.write(None, &fixture.to(1)).await.unwrap();
+        let mut ann = User::new("ann", &haproxy);
+        assert_eq!(ann.asks().await, "one", "{held_by:?}");
+        assert_eq!(ann.cookie.is_some(), held_by == cookie);
+        pointer.write(Some(1), &fixture.to(2)).await.unwrap();
+        assert_eq!(ann.asks().await, "one", "{held_by:?}");
+        assert_eq!(User::new("bob", &haproxy).asks().await, "two");
+        pointer.settled(2, 5_000, &Silent).await.unwrap();
+        assert_eq!(ann.asks().await, "two", "{held_by:?}");
+
+        pointer.write(Some(2), &fixture.to(1)).await.unwrap();
+        pointer.settled(3, 5_000, &Silent).await.unwrap();
+        assert_eq!(ann.asks().await, "one", "{held_by:?}");
+    }
+}
+
+/// Somebody who is known by a name, and by the cookie that was given last.
+struct User {
+    name: &'static str,
+    port: u16,
+    cookie: Option<String>,
+}
+
+impl User {
+    fn new(name: &'static str, haproxy: &Haproxy) -> Self {
+        let port = haproxy.port();
+        Self {
+            name,
+            port,
+            cookie: None,
+        }
+    }
+
+    /// Asks once, over a connection of its own: who answers.
+    async fn asks(&mut self) -> String {
+        let cookie = self.cookie.iter().map(|cookie| format!("Cookie: {cookie}"));
+        let name = format!("X-User: {}", self.name);
+        let lines: Vec<String> = cookie.chain([name]).collect();
+        let answer = get_with(self.port, "shop.example", &lines).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let given = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            let (cookie, _) = value.split_once(';')?;
+            name.eq_ignore_ascii_case("set-cookie")
+                .then(|| cookie.to_owned())
+        });
+        self.cookie = given.or(self.cookie.take());
+        body.to_owned()
+    }
 }
 
 /// Two servers of somebody's, of different weights, and one that takes no part.

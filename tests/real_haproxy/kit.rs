@@ -100,6 +100,11 @@ impl Haproxy {
         self.dir.path()
     }
 
+    /// Where users ask it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its socket's path.
     pub fn socket(&self) -> String {
         self.dir.path().join("admin.sock").display().to_string()

@@ -97,8 +97,14 @@ async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 /// The whole answer to a GET of `/`, as text; what there was of it where it was cut.
 pub async fn get(port: u16, host: &str) -> String {
+    get_with(port, host, &[]).await
+}
+
+/// The same, with these lines in its head.
+pub async fn get_with(port: u16, host: &str, lines: &[String]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     // A connection that is reset has said all that it will say.
