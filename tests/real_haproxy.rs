@@ -6,15 +6,17 @@ mod preview;
 mod relay;
 mod verbs;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flipside::core::names::Release;
 use flipside::core::progress::Silent;
-use flipside::pointer::Way;
+use flipside::pointer::{PointerError, Way};
 
 use crate::real_crash::kit::{Settings, Stage};
-use crate::support::backends::{get_with, named};
+use crate::support::backends::{LONG, gated, get, get_with, named, until};
 use crate::support::docker;
 use crate::support::over_tcp::OverTcp;
 use crate::support::pointer_contract::{self, Fixture};
@@ -52,6 +54,93 @@ async fn a_switch_outlives_a_reload_and_a_restart() {
     assert_eq!(pointer.read().await.unwrap(), said);
     let answer = pointer.ask(Way::Service, "/").await.unwrap();
     assert_eq!(answer.release, Some(Release(2)));
+}
+
+/// What is in flight at a switch ends by itself, or is cut at the limit; both are counted.
+#[tokio::test]
+async fn what_is_in_flight_ends_or_is_cut_and_is_counted() {
+    for ends in [true, false] {
+        let haproxy = Haproxy::start().await;
+        let (open, slow) = gated("slow").await;
+        let fixture = Fixture {
+            pointer: Arc::new(haproxy.pointer()),
+            at: [slow, named("two").await],
+        };
+        let pointer = &fixture.pointer;
+        pointer.write(None, &fixture.to(1)).await.unwrap();
+        let port = haproxy.port();
+        let asked = tokio::spawn(async move { get(port, "shop").await });
+        until("the request", async || {
+            (open.receiver_count() > 1).then_some(())
+        })
+        .await;
+        pointer.write(Some(1), &fixture.to(2)).await.unwrap();
+        assert!(get(port, "shop").await.ends_with("two"));
+        let limit_ms = if ends { 20_000 } else { 300 };
+        let settled = tokio::spawn({
+            let pointer = Arc::clone(pointer);
+            async move { pointer.settled(2, limit_ms, &Silent).await }
+        });
+        if ends {
+            let early = tokio::time::timeout(Duration::from_millis(300), end_of(&settled));
+            assert!(early.await.is_err(), "something is in flight");
+            open.send(true).unwrap();
+        }
+        let drained = settled.await.unwrap().unwrap();
+        let (finished, cut) = if ends { (1, 0) } else { (0, 1) };
+        let expected = (Some(1), Some(finished), Some(cut));
+        let found = (drained.in_flight, drained.finished, drained.cut);
+        assert_eq!(found, expected);
+        let answer = tokio::time::timeout(LONG, asked).await.expect("an end");
+        assert_eq!(answer.unwrap().ends_with("slow"), ends);
+    }
+}
+
+/// Until it is over.
+async fn end_of<T>(settled: &tokio::task::JoinHandle<T>) {
+    while !settled.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn every_replica_is_asked_and_one_too_many_is_told_with_the_lines_that_make_room() {
+    let haproxy = Haproxy::start().await;
+    let names = ["a", "b", "c", "d"];
+    let mut endpoints = Vec::new();
+    for name in names {
+        endpoints.push(named(name).await);
+    }
+    let fixture = Fixture {
+        pointer: Arc::new(haproxy.pointer()),
+        at: [endpoints[0], named("two").await],
+    };
+    let mut all = fixture.to(1);
+    all.routes[0].endpoints = endpoints.clone();
+    let pointer = &fixture.pointer;
+    assert_eq!(pointer.write(None, &all).await, Ok(1));
+    let mut answers = BTreeSet::new();
+    for _ in 0..40 {
+        let answer = get(haproxy.port(), "shop").await;
+        answers.extend(names.into_iter().find(|name| answer.ends_with(name)));
+    }
+    assert_eq!(answers.into_iter().collect::<Vec<_>>(), names);
+
+    all.routes[0].endpoints.push(fixture.at[1]);
+    let refused = pointer.write(Some(1), &all).await;
+    let Err(PointerError::Failed { what, hint }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        what.contains("has 4 servers") && what.contains("5 replicas"),
+        "{what}"
+    );
+    assert!(hint.unwrap().contains("server-template blue 1-5 "));
+    let found = pointer.read().await.unwrap().unwrap();
+    assert_eq!(
+        (found.generation, &found.routes[0].endpoints),
+        (1, &endpoints)
+    );
 }
 
 /// A server that drains still serves those whom a cookie or a stick table leads to it: only while the
