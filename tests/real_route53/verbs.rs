@@ -2,6 +2,7 @@
 //! Route 53 has.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -190,6 +191,34 @@ async fn one_that_goes_down_after_the_write_is_waited_for() {
     scene.kind.again().await;
     running.ended().await.ends(0);
     scene.is_live(1).await;
+    scene.end().await;
+}
+
+/// As long as AWS says that it takes at most, and somewhat longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_pending_for_a_minute_is_waited_for() {
+    let scene = Scene::new().await;
+    let users = scene.kind.users(&scene.stage).await;
+    scene.kind.pending(19);
+    let looks = || {
+        scene
+            .kind
+            .api
+            .count(|asked| asked.path.contains("/change/"))
+    };
+    let (before, began) = (looks(), Instant::now());
+    let running = scene.start(&["rollback", &scene.stage.service, "--yes"]);
+    until("a look at the change", async || {
+        (looks() > before).then_some(())
+    })
+    .await;
+    scene.says(1).await;
+    running.ended().await.ends(0);
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(60), "{took:?}");
+    assert!(looks() - before >= 20);
+    scene.is_live(1).await;
+    users.stop().await;
     scene.end().await;
 }
 
