@@ -190,6 +190,18 @@ async fn what_a_hand_has_moved_is_shown() {
     answers(&fixture, 2).await;
 }
 
+/// By the load balancer itself, which then leads to no group at all.
+#[tokio::test]
+async fn a_hand_that_has_users_answered_otherwise_is_shown() {
+    let (elb, fixture) = live().await;
+    let [_, answered] = elb.actions();
+    elb.set_actions(answered);
+    let found = fixture.pointer.read().await.unwrap().unwrap();
+    assert_eq!((found.live(), found.generation), (None, 1), "{found:?}");
+    assert_eq!(fixture.pointer.write(Some(1), &fixture.to(1)).await, Ok(2));
+    answers(&fixture, 1).await;
+}
+
 #[tokio::test]
 async fn tags_that_somebody_has_changed_are_not_believed() {
     let (elb, fixture) = live().await;

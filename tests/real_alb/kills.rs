@@ -130,14 +130,21 @@ async fn one_that_begins_to_show_it_is_gone_on_with() {
     assert!(calls >= 5, "{calls}");
 }
 
-#[tokio::test]
-async fn one_that_begins_to_show_it_is_given_up() {
+/// Killed after each of its calls, which show a release or end that, and given up then.
+async fn is_given_up(ends: bool) {
     let mut calls = 0;
     loop {
         let elb = Elb::start().await;
         let (fixture, shown) = live(&elb).await;
+        let (expected, desired) = match ends {
+            true => {
+                fixture.pointer.write(Some(2), &shown).await.unwrap();
+                (3, fixture.to(2))
+            }
+            false => (2, shown),
+        };
         let users = Users::of(elb.at, &["two"]);
-        if !killed(&elb, fixture.pointer.as_ref(), 2, &shown, calls).await {
+        if !killed(&elb, fixture.pointer.as_ref(), expected, &desired, calls).await {
             users.stop().await;
             break;
         }
@@ -151,25 +158,13 @@ async fn one_that_begins_to_show_it_is_given_up() {
 }
 
 #[tokio::test]
+async fn one_that_begins_to_show_it_is_given_up() {
+    is_given_up(false).await;
+}
+
+#[tokio::test]
 async fn one_that_ends_it_is_gone_on_with() {
-    let mut calls = 0;
-    loop {
-        let elb = Elb::start().await;
-        let (fixture, shown) = live(&elb).await;
-        fixture.pointer.write(Some(2), &shown).await.unwrap();
-        let users = Users::of(elb.at, &["two"]);
-        let hidden = fixture.to(2);
-        if !killed(&elb, fixture.pointer.as_ref(), 3, &hidden, calls).await {
-            users.stop().await;
-            break;
-        }
-        let next = asks_again(&elb);
-        gives_up(&fixture, next.as_ref(), 3).await;
-        users.stop().await;
-        is_as_before(&elb, &fixture, next.as_ref(), calls).await;
-        calls += 1;
-    }
-    assert!(calls >= 5, "{calls}");
+    is_given_up(true).await;
 }
 
 #[tokio::test]
