@@ -16,7 +16,7 @@ use flipside::core::progress::Silent;
 use flipside::pointer::{PointerError, Way};
 
 use crate::real_crash::kit::{Settings, Stage};
-use crate::support::backends::{LONG, gated, get, get_with, named, until};
+use crate::support::backends::{LONG, gated, get, get_held, get_with, named};
 use crate::support::docker;
 use crate::support::over_tcp::OverTcp;
 use crate::support::pointer_contract::{self, Fixture};
@@ -69,11 +69,7 @@ async fn what_is_in_flight_ends_or_is_cut_and_is_counted() {
         let pointer = &fixture.pointer;
         pointer.write(None, &fixture.to(1)).await.unwrap();
         let port = haproxy.port();
-        let asked = tokio::spawn(async move { get(port, "shop").await });
-        until("the request", async || {
-            (open.receiver_count() > 1).then_some(())
-        })
-        .await;
+        let asked = get_held(&open, port).await;
         pointer.write(Some(1), &fixture.to(2)).await.unwrap();
         assert!(get(port, "shop").await.ends_with("two"));
         let limit_ms = if ends { 20_000 } else { 300 };

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use crate::real_crash::kit::{Settings, Stage, example};
-use crate::support::backends::{gated, get, named, until};
+use crate::support::backends::{gated, get, get_held, named};
 use crate::support::pointer_contract::{self, Fixture};
 use kit::{Config, Nginx};
 
@@ -275,12 +275,7 @@ async fn a_drain_ends_with_the_old_workers() {
     fixture.at[0] = slow;
     let pointer = &fixture.pointer;
     pointer.write(None, &fixture.to(1)).await.unwrap();
-    let port = nginx.port();
-    let asked = tokio::spawn(async move { get(port, "shop").await });
-    until("the request", async || {
-        (open.receiver_count() > 1).then_some(())
-    })
-    .await;
+    let asked = get_held(&open, nginx.port()).await;
     pointer.write(Some(1), &fixture.to(2)).await.unwrap();
     let begun = Instant::now();
     let settled = tokio::spawn({

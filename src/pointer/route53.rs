@@ -205,11 +205,12 @@ impl Route53 {
         let Some(at) = self.names.own() else {
             return Err(PointerError::no_preview(&self.place()));
         };
-        let (zone, name) = (self.zone().await?, plain(&at.name));
+        let zone = self.zone().await?;
         if !zone.name.zone_of(&at.name) {
             return Err(self.failed(
                 format!(
-                    "the preview's name `{name}` is not in the zone `{}`",
+                    "the preview's name `{}` is not in the zone `{}`",
+                    plain(&at.name),
                     plain(&zone.name)
                 ),
                 format!(
@@ -227,13 +228,8 @@ impl Route53 {
             return Ok(());
         }
         let sets: Vec<String> = strange.iter().map(Set::words).collect();
-        Err(self.failed(
-            format!(
-                "it shows no preview at `{name}`, which has records that are not flipside's: {}",
-                sets.join("; ")
-            ),
-            format!("remove the records of `{name}`, or name another as `preview_host`"),
-        ))
+        let (what, hint) = second::strange(&at.name, &sets.join("; "));
+        Err(self.failed(what, hint))
     }
 
     /// What stands in the zone, with what is on record of it.

@@ -16,7 +16,7 @@ use super::kit::{Config, Nginx};
 use super::{answers, behind, shares};
 use crate::real_crash::kit::root;
 use crate::real_crash::small::Small;
-use crate::support::backends::{gated, get, until};
+use crate::support::backends::{gated, get_held, until};
 use crate::support::held::Moment;
 
 fn is_away<T: std::fmt::Debug>(said: &Result<T, PointerError>) -> bool {
@@ -472,12 +472,7 @@ async fn a_request_that_does_not_end_holds_a_drain_up_to_its_limit_and_goes_on()
     fixture.at[0] = slow;
     let pointer = &fixture.pointer;
     pointer.write(None, &fixture.to(1)).await.unwrap();
-    let port = nginx.port();
-    let asked = tokio::spawn(async move { get(port, "shop").await });
-    until("the request", async || {
-        (open.receiver_count() > 1).then_some(())
-    })
-    .await;
+    let asked = get_held(&open, nginx.port()).await;
     // The workers of before end what they have begun, and take nothing new.
     pointer.write(Some(1), &fixture.to(2)).await.unwrap();
     for _ in 0..20 {
@@ -566,12 +561,7 @@ async fn workers_in_a_container_are_seen_from_outside() {
     fixture.at[0] = slow;
     let pointer = &fixture.pointer;
     pointer.write(None, &fixture.to(1)).await.unwrap();
-    let port = nginx.port();
-    let asked = tokio::spawn(async move { get(port, "shop").await });
-    until("the request", async || {
-        (open.receiver_count() > 1).then_some(())
-    })
-    .await;
+    let asked = get_held(&open, nginx.port()).await;
     pointer.write(Some(1), &fixture.to(2)).await.unwrap();
     let most = Most::default();
     pointer.settled(2, 400, &most).await.unwrap();

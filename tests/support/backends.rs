@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How long anything may take before a test gives up.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -100,7 +101,18 @@ pub async fn get(port: u16, host: &str) -> String {
     get_with(port, host, &[]).await
 }
 
-/// The same, with these lines in its head.
+/// A request at `port`, on its way to the one behind the gate `open`, which has read it; what [`get`]
+/// answers in the end.
+pub async fn get_held(open: &watch::Sender<bool>, port: u16) -> JoinHandle<String> {
+    let asked = tokio::spawn(async move { get(port, "shop").await });
+    until("the request", async || {
+        (open.receiver_count() > 1).then_some(())
+    })
+    .await;
+    asked
+}
+
+/// As [`get`], with these lines in its head.
 pub async fn get_with(port: u16, host: &str, lines: &[String]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();

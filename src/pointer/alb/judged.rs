@@ -83,12 +83,12 @@ impl There {
     fn has_come(&self, before: &Hung, next: &Hung) -> bool {
         let serving = self.serving();
         let is_there = |slot| {
-            let mut wanted = next.on(slot).map(|held| held.targets.clone());
-            let wanted = wanted.get_or_insert_default();
+            let wanted = next.on(slot).map(|held| held.targets.clone());
+            let mut wanted = wanted.unwrap_or_default();
             wanted.sort();
             let mut there = self.targets(slot);
             there.sort();
-            there == *wanted && self.is_told(slot)
+            there == wanted && self.is_told(slot)
         };
         SLOTS
             .into_iter()

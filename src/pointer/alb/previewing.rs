@@ -15,7 +15,7 @@ use super::super::PointerError;
 use super::super::record::Record;
 use super::action::{Does, Share};
 use super::moving::Step;
-use super::notes::{Held, Hung, Notes};
+use super::notes::{Held, Hung, Notes, SLOTS};
 use super::rules::{self, HOST, Rule, Rules, Says, Words};
 use super::said::VALUES;
 use super::table::There;
@@ -46,9 +46,7 @@ impl There {
         if groups.any(|other| other.as_ref() != Some(&group)) {
             return None;
         }
-        let slot = [Slot::Blue, Slot::Green]
-            .into_iter()
-            .find(|slot| self.group(*slot) == group)?;
+        let slot = SLOTS.into_iter().find(|slot| self.group(*slot) == group)?;
         let targets = self.targets(slot);
         let mut held = all.iter().filter_map(|hung| hung.on(slot));
         let held = held.find(|held| targets.iter().all(|it| held.targets.contains(it)));
@@ -59,9 +57,9 @@ impl There {
 /// The group to which alone these actions lead.
 fn only(actions: &[Action]) -> Option<String> {
     let does = Does::of(actions)?;
-    let mut shares = does.shares().iter().filter(|share| share.weight > 0);
-    let first = shares.next()?.group.clone();
-    shares.next().is_none().then_some(first)
+    let mut groups = does.weights().into_keys();
+    let first = groups.next()?.to_owned();
+    groups.next().is_none().then_some(first)
 }
 
 impl Alb {
@@ -319,7 +317,7 @@ impl Alb {
         }
         let serving = seen.there.serving();
         let mut pushed = begun.pushed.clone();
-        for slot in [Slot::Blue, Slot::Green] {
+        for slot in SLOTS {
             let held = begun.hung.on(slot);
             if held == next.on(slot) || serving.contains(&slot) {
                 continue;

@@ -57,6 +57,17 @@ impl Shown {
     }
 }
 
+/// What is said of records at `name` that are somebody else's, and what mends it.
+pub fn strange(name: &Name, records: &str) -> (String, String) {
+    let name = plain(name);
+    (
+        format!(
+            "it shows no preview at `{name}`, which has records that are not flipside's: {records}"
+        ),
+        format!("remove the records of `{name}`, or name another as `preview_host`"),
+    )
+}
+
 /// Where those ask who want what is shown at `name`: as users ask at `url`.
 pub fn url(url: &Url, name: &Name) -> Option<Url> {
     let mut url = url.clone();

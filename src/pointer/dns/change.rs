@@ -5,6 +5,7 @@ use hickory_proto::rr::RecordType;
 
 use super::super::authority::question::word;
 use super::super::authority::servers::plain;
+use super::super::authority::shown as second;
 use super::super::authority::wire::{self, Trouble};
 use super::super::{Pointer, PointerError};
 use super::zone::Seen;
@@ -116,13 +117,7 @@ impl Dns {
             return Ok(());
         }
         let values: Vec<String> = strange.iter().map(ToString::to_string).collect();
-        let name = plain(name);
-        Err(self.failed(
-            format!(
-                "it shows no preview at `{name}`, which has records that are not flipside's: {}",
-                values.join(", ")
-            ),
-            format!("remove the records of `{name}`, or name another as `preview_host`"),
-        ))
+        let (what, hint) = second::strange(name, &values.join(", "));
+        Err(self.failed(what, hint))
     }
 }
