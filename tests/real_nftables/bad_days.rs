@@ -1,14 +1,19 @@
 //! What goes wrong with the kernel, and what is true then.
 
 use flipside::core::event::SwitchRefusal;
+use flipside::core::names::Slot;
 use flipside::core::progress::Silent;
+use flipside::core::routing::{FOREIGN, Route};
 use flipside::pointer::PointerError;
 use flipside::pointer::nftables::{Nftables, NftablesPlan};
 
-use super::net::{HOST, Host, inside, says};
+use super::net::{BACKENDS, HOST, Host, inside, says};
 use super::{answers, behind};
 use crate::real_crash::small::Small;
 use crate::support::pointer_contract::Fixture;
+
+/// A rule of a hand's, up to where it leads.
+const BY_HAND: &str = "inet flipside_shop80 service meta nfproto ipv4 meta l4proto tcp dnat ip to";
 
 /// Behind a program that does with `nft` what the script says.
 fn by(host: &Host, script: &str) -> Fixture {
@@ -98,6 +103,8 @@ fn rules_that_a_hand_has_changed_are_seen() {
             for by_hand in [
                 "nft flush chain inet flipside_shop80 outside".to_owned(),
                 "nft flush chain inet flipside_shop80 service".to_owned(),
+                format!("nft add rule {BY_HAND} {}", BACKENDS[1]),
+                format!("nft insert rule {BY_HAND} {}", BACKENDS[1]),
                 format!(
                     "nft insert rule inet flipside_shop80 outside ip daddr {HOST} tcp dport 80 accept"
                 ),
@@ -113,6 +120,88 @@ fn rules_that_a_hand_has_changed_are_seen() {
             }
         },
     );
+}
+
+/// What a map holds is true for one generation of the kernel's rules: while one ends, a connection may
+/// find it empty. Behind it is a rule without one, so that no connection comes to a closed port.
+#[test]
+fn a_connection_that_finds_the_map_empty_is_led_all_the_same() {
+    inside(
+        "bad_days::a_connection_that_finds_the_map_empty_is_led_all_the_same",
+        async |host| {
+            let fixture = behind(host.pointer(80));
+            let pointer = &fixture.pointer;
+            let mut both = fixture.to(1);
+            both.routes[0].weight = 50;
+            let two = fixture.to(2).routes.remove(0);
+            both.routes.push(Route { weight: 50, ..two });
+            pointer.write(None, &both).await.unwrap();
+            let chain = "inet flipside_shop80 service";
+            let listed = says(&format!("nft -a list chain {chain}"));
+            let map = listed.lines().find(|line| line.contains("numgen"));
+            let handle = map.and_then(|line| line.rsplit(' ').next()).unwrap();
+            says(&format!("nft delete rule {chain} handle {handle}"));
+            let mut client = host.client(&format!("{HOST}:80"));
+            for _ in 0..4 {
+                assert_eq!(client.ask_anew(), "one");
+            }
+            // By a hand that is another share: it is seen.
+            let found = pointer.read().await.unwrap().unwrap();
+            assert_ne!(found.routes, both.routes);
+        },
+    );
+}
+
+/// Where only a part is led, the rest is for what stood there before.
+#[test]
+fn what_no_share_takes_is_left_to_others() {
+    inside(
+        "bad_days::what_no_share_takes_is_left_to_others",
+        async |host| {
+            let fixture = behind(host.pointer(80));
+            let pointer = &fixture.pointer;
+            let mut part = fixture.to(1);
+            part.routes[0].weight = 25;
+            let foreign = Route {
+                release: FOREIGN,
+                slot: Slot::Blue,
+                weight: 75,
+                endpoints: Vec::new(),
+            };
+            part.routes.push(foreign);
+            pointer.write(None, &part).await.unwrap();
+            let listed = says("nft list chain inet flipside_shop80 service");
+            let rules: Vec<_> = listed.lines().filter(|it| it.contains("dnat")).collect();
+            assert!(
+                matches!(rules[..], [map] if map.contains("0-2499 :")),
+                "{listed}"
+            );
+            let known = pointer.read().await.unwrap().unwrap();
+            assert_eq!(known.routes, part.routes);
+            // A hand that takes the rest too is seen.
+            says(&format!("nft add rule {BY_HAND} {}", BACKENDS[0]));
+            let found = pointer.read().await.unwrap().unwrap();
+            assert_ne!(found.routes, part.routes);
+        },
+    );
+}
+
+/// A table with maps alone, as earlier versions wrote it, is no hand's work.
+#[test]
+fn a_table_with_maps_alone_is_known() {
+    inside("bad_days::a_table_with_maps_alone_is_known", async |host| {
+        let fixture = behind(host.pointer(80));
+        let pointer = &fixture.pointer;
+        pointer.write(None, &fixture.to(1)).await.unwrap();
+        let known = pointer.read().await.unwrap();
+        says("nft flush chain inet flipside_shop80 service");
+        let (address, port) = BACKENDS[0].split_once(':').unwrap();
+        let map = format!("numgen random mod 10000 map {{ 0-9999 : {address} . {port} }}");
+        says(&format!("nft add rule {BY_HAND} {map}"));
+        assert_eq!(pointer.read().await.unwrap(), known);
+        assert_eq!(pointer.write(Some(1), &fixture.to(2)).await, Ok(2));
+        answers(&fixture, 2).await;
+    });
 }
 
 /// The kernel compares: whoever comes second has read what is not there any more.

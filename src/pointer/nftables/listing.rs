@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::rules::{HOOKS, Lead, Listener, PREVIEW, SERVICE, Share};
+use super::rules::{HOOKS, Lead, Listener, PREVIEW, SERVICE, Share, are_all};
 
 /// What is in a table of flipside's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,11 +70,16 @@ impl Table {
         self.handles.push((chain.to_owned(), handle));
         let statements: Vec<&Value> = rule["expr"].as_array().into_iter().flatten().collect();
         match chain {
-            SERVICE | PREVIEW => match (shares(&statements), chain) {
-                (Some(shares), SERVICE) => self.shares.extend(shares),
-                (Some(shares), _) => self.preview.get_or_insert_default().extend(shares),
-                (None, _) => self.strange = true,
-            },
+            SERVICE | PREVIEW => {
+                let known = match chain {
+                    SERVICE => &mut self.shares,
+                    _ => self.preview.get_or_insert_default(),
+                };
+                match shares(&statements, known) {
+                    Some(shares) => known.extend(shares),
+                    None => self.strange = true,
+                }
+            }
             _ if HOOKS.contains(&chain) => match lead(chain, &statements) {
                 Some(lead) => {
                     self.leads.insert(lead);
@@ -97,11 +102,16 @@ fn endpoint(value: &Value) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port))
 }
 
-fn shares(statements: &[&Value]) -> Option<Vec<Share>> {
+/// What a rule gives, beside what those before it do; none: no rule of flipside's.
+fn shares(statements: &[&Value], known: &[Share]) -> Option<Vec<Share>> {
     let [_, _, dnat] = statements else {
         return None;
     };
-    let map = &dnat["dnat"]["addr"]["map"]["data"]["set"];
+    let to = &dnat["dnat"];
+    let map = &to["addr"]["map"]["data"]["set"];
+    if map.is_null() {
+        return alone(to, known);
+    }
     let share = |pair: &Value| {
         let at = |index: usize| match &pair[0]["range"] {
             Value::Null => pair[0].as_u64(),
@@ -114,6 +124,20 @@ fn shares(statements: &[&Value]) -> Option<Vec<Share>> {
         })
     };
     map.as_array()?.iter().map(share).collect()
+}
+
+/// `{"addr": "192.0.2.7", "port": 8080}`: all, or nothing more behind a map that gives all, to one of
+/// that map's.
+fn alone(to: &Value, known: &[Share]) -> Option<Vec<Share>> {
+    let address: IpAddr = to["addr"].as_str()?.parse().ok()?;
+    let port = u16::try_from(to["port"].as_u64()?).ok()?;
+    let endpoint = SocketAddr::new(address, port);
+    let of_family = || { known.iter() }.filter(|it| it.endpoint.is_ipv4() == endpoint.is_ipv4());
+    if of_family().next().is_none() {
+        return Some(vec![Share::whole(endpoint)]);
+    }
+    let is_behind = are_all(of_family()) && of_family().any(|it| it.endpoint == endpoint);
+    is_behind.then(Vec::new)
 }
 
 fn lead(hook: &str, statements: &[&Value]) -> Option<Lead> {

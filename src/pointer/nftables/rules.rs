@@ -1,7 +1,7 @@
 //! What a routing means for a table of the kernel's, as a transaction; and what such a table says.
 //!
-//! The chain `service` holds the shares, one rule per family of addresses; the chain `preview`, which
-//! is there while one is shown, those of the candidate. What was written with them, the record, stands
+//! The chain `service` holds the shares, by family of addresses; the chain `preview`, which is there
+//! while one is shown, those of the candidate. What was written with them, the record, stands
 //! in a chain without a hook, in pieces: a comment takes 128 bytes. That chain's name tells the
 //! generation and the fence.
 //!
@@ -129,6 +129,17 @@ pub(super) struct Share {
     pub first: u64,
     pub last: u64,
     pub endpoint: SocketAddr,
+}
+
+impl Share {
+    /// All of them.
+    pub(super) fn whole(endpoint: SocketAddr) -> Self {
+        Self {
+            first: 0,
+            last: WHOLE - 1,
+            endpoint,
+        }
+    }
 }
 
 /// What is written beside the shares.
@@ -401,31 +412,42 @@ fn content(name: &str, ways: &Ways, record: &Record, cut: &BTreeSet<SocketAddr>)
     text
 }
 
-/// The rules that give new connections to the shares, one for each family of addresses.
+/// The rules that give new connections to the shares, for each family of addresses: a map, and behind
+/// it one without, where the shares are all there is. For what a map holds is true for one generation
+/// of the kernel's rules: a connection that comes while a transaction ends may be in the rule of before
+/// and find its map empty. One endpoint alone needs no map.
 fn dnat(shares: &[Share]) -> Vec<String> {
     let mut rules = Vec::new();
     for (family, is_v4) in [("ip", true), ("ip6", false)] {
-        let of_family = shares.iter().filter(|it| it.endpoint.is_ipv4() == is_v4);
-        let elements: Vec<_> = of_family
-            .map(|share| {
-                let Share {
-                    first,
-                    last,
-                    endpoint,
-                } = share;
-                format!("{first}-{last} : {} . {}", endpoint.ip(), endpoint.port())
-            })
-            .collect();
-        if !elements.is_empty() {
-            let protocol = if is_v4 { "ipv4" } else { "ipv6" };
+        let of_family = || shares.iter().filter(|it| it.endpoint.is_ipv4() == is_v4);
+        let Some(first) = of_family().next() else {
+            continue;
+        };
+        let protocol = if is_v4 { "ipv4" } else { "ipv6" };
+        let mut rule = |to: &str| {
             rules.push(format!(
-                "meta nfproto {protocol} meta l4proto tcp dnat {family} to \
-                 numgen random mod {WHOLE} map {{ {} }}",
-                elements.join(", ")
+                "meta nfproto {protocol} meta l4proto tcp dnat {family} to {to}"
             ));
+        };
+        let is_all = are_all(of_family());
+        if !is_all || of_family().count() > 1 {
+            let elements: Vec<_> = of_family()
+                .map(|it| format!("{}-{} : {}", it.first, it.last, element(&it.endpoint)))
+                .collect();
+            let elements = elements.join(", ");
+            rule(&format!("numgen random mod {WHOLE} map {{ {elements} }}"));
+        }
+        if is_all {
+            rule(&first.endpoint.to_string());
         }
     }
     rules
+}
+
+/// Whether these, of one family of addresses, leave no connection to anything else.
+pub(super) fn are_all<'a>(shares: impl Iterator<Item = &'a Share>) -> bool {
+    let width = |it: &Share| it.last.saturating_sub(it.first).saturating_add(1);
+    shares.map(width).sum::<u64>() == WHOLE
 }
 
 fn element(endpoint: &SocketAddr) -> String {
