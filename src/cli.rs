@@ -1,5 +1,6 @@
 //! Verbs and flags: what the command line means, and no logic.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -322,6 +323,9 @@ pub struct Prune {
     /// Say what would be removed; touch nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Also what clients still come to, whom they then lose.
+    #[arg(long)]
+    pub force: bool,
     /// Whether to wait.
     #[command(flatten)]
     pub lock: Lock,
@@ -411,6 +415,8 @@ pub enum ProxyVerb {
     Run(ProxyRun),
     /// Relay standard input and output to a proxy's control socket.
     Ctl(ProxyCtl),
+    /// Count who is connected to a port: what runs beside a container before that is removed.
+    Clients(ProxyClients),
     /// What it serves.
     Status,
     /// Remove its container, volume and image; asks while it serves anything.
@@ -443,6 +449,20 @@ pub struct ProxyCtl {
     /// The control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// `flipside proxy clients`.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyClients {
+    /// The port.
+    #[arg(long, value_name = "PORT")]
+    pub port: u16,
+    /// An address whose connections do not count; may be repeated.
+    #[arg(long, value_name = "IP")]
+    pub but: Vec<IpAddr>,
+    /// How long to look before nobody is there.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub watch: Duration,
 }
 
 /// `flipside unit`.

@@ -1,7 +1,8 @@
 //! The Docker client that the engine, the pointer and the probes share: connecting, negotiating,
 //! classifying errors, and the few composed calls that more than one of them needs.
 //!
-//! It holds no policy: no names, no labels, no retries. Deadlines are the caller's.
+//! It holds no policy: no names and no labels but those of the image of flipside itself, no retries.
+//! Deadlines are the caller's.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,12 +22,15 @@ use crate::core::event::Failure;
 use crate::engine::EngineError;
 
 pub mod address;
+mod binary;
 mod image;
+pub(crate) mod own_image;
 mod scratch;
 mod transport;
 
 pub use address::{Endpoint, Surroundings, Way};
 pub(crate) use image::{TarStream, append as append_file, header as plain_header, tar_stream};
+pub use own_image::OwnImage;
 pub use scratch::{ScratchFile, ScratchImage};
 
 /// A day: the caller sets deadlines, and a build or a wait may take long.

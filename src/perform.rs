@@ -30,6 +30,7 @@ mod fault;
 mod hooks;
 pub mod images;
 mod jobs;
+pub mod late;
 mod masked;
 mod moving;
 mod previewing;
@@ -174,7 +175,9 @@ impl Performer {
             Action::Watch { until } => self.watch(state, *until).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
             Action::Hook { name, repeat } => self.hook(state, name, *repeat).await,
-            Action::Sleep { releases, mode } => self.put_to_sleep(releases, *mode, fence).await,
+            Action::Sleep { releases, mode } => {
+                self.put_to_sleep(state, releases, *mode, fence).await
+            }
             Action::Wake { release } => self.wake_live(*release).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::Apply { role } => self.apply_shared(state, role, fence).await,
@@ -391,7 +394,8 @@ impl Performer {
         releases: &[Release],
         fence: Fence,
     ) -> Result<Event, Fault> {
-        for &release in releases {
+        let (releases, kept) = self.without_late(state, releases).await;
+        for &release in &releases {
             self.remove(release, fence).await?;
         }
         if let Verb::Prune { .. } = state.opened.verb {
@@ -405,9 +409,7 @@ impl Performer {
             | Verb::Apply { .. } => images::Which::Whole,
         };
         self.drop_images(what).await?;
-        Ok(Event::Retired {
-            releases: releases.to_vec(),
-        })
+        Ok(Event::Retired { releases, kept })
     }
 
     /// Removes a candidate, unless it has served: then another operator, whose journal is another

@@ -12,6 +12,7 @@ mod clock;
 mod doors;
 mod hooks;
 mod journals;
+mod late;
 mod left;
 mod previewed;
 mod random;

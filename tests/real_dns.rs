@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod kit;
+mod late;
 mod preview;
 mod relay;
 mod slots;

@@ -1,11 +1,18 @@
 //! Environments on a real Docker engine.
 
+use std::any::Any;
+use std::net::SocketAddr;
 use std::path::Path;
 
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+
 use crate::real_verbs::kit::docker;
+use crate::support::backends::until;
+use crate::support::clients_contract::Clients;
 use crate::support::docker::Scope;
 use crate::support::engine_contract::{self, Compose, Fixture};
-use crate::support::{ports_contract, shared_contract, sleep_contract};
+use crate::support::{clients_contract, ports_contract, shared_contract, sleep_contract};
 use flipside::core::plan::ImageSource;
 
 fn missing() -> ImageSource {
@@ -46,6 +53,17 @@ impl Compose for Played {
     }
 }
 
+/// From this machine.
+struct FromHere;
+
+#[async_trait(?Send)]
+impl Clients for FromHere {
+    async fn connect(&self, _: Release, endpoint: SocketAddr) -> Box<dyn Any> {
+        let connect = async || TcpStream::connect(endpoint).await.ok();
+        Box::new(until("a listener", connect).await)
+    }
+}
+
 macro_rules! contract {
     ($suite:ident: $($name:ident)*) => {$(
         #[tokio::test]
@@ -57,6 +75,7 @@ macro_rules! contract {
                 image: scope.image.clone(),
                 missing: missing(),
                 compose: &Played(scope.image.clone()),
+                clients: &FromHere,
             };
             $suite::$name(&fixture).await;
             assert_eq!(scope.parts().await, [""; 0]);
@@ -98,6 +117,13 @@ contract! {
 }
 
 contract! {
+    clients_contract:
+    nobody_comes_to_what_nobody_knows
+    an_open_connection_is_seen_until_it_ends
+    what_is_frozen_keeps_its_clients_and_what_has_ended_has_none
+}
+
+contract! {
     shared_contract:
     shared_roles_are_stood_up_once_and_outlive_their_release
     what_differs_is_told_and_left_alone
@@ -110,6 +136,7 @@ contract! {
     a_live_only_role_does_not_work_beside_a_projects_own
 }
 
+mod clients;
 mod files;
 mod images;
 mod jobs;

@@ -12,7 +12,7 @@ mod workers;
 
 use flipside::core::action::{Action, Ask, Move, Proof, TIME_UP};
 use flipside::core::event::{
-    Event, Failure, JobEnd, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
+    Event, Failure, JobEnd, Kept, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
 use flipside::core::hook::{HookEnd, HookWord};
 use flipside::core::names::{Millis, Release, RoleName, Slot};
@@ -165,6 +165,7 @@ fn whole_deploy() -> Vec<Event> {
         }),
         Event::Retired {
             releases: vec![Release(0)],
+            kept: vec![],
         },
         closed(Outcome::Done),
     ]
@@ -382,6 +383,7 @@ fn a_standby_that_was_put_to_sleep_is_not_said_to_be_up() {
     let slept = Event::Slept {
         releases: vec![Release(1)],
         mode: StandbyMode::Frozen,
+        kept: vec![],
     };
     let moved = switch(2, Some(1), Move::Promote);
     let events = [
@@ -394,6 +396,38 @@ fn a_standby_that_was_put_to_sleep_is_not_said_to_be_up() {
     let text = told(&events);
     let end = "| shop@1 sleeps as standby: flipside rollback shop\n";
     assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn what_is_kept_for_late_clients_is_told_with_the_way_on() {
+    let kept = |release, clients, why: Option<&str>| Kept {
+        release: Release(release),
+        clients,
+        why: why.map(str::to_owned),
+    };
+    let retired = Event::Retired {
+        releases: vec![Release(4)],
+        kept: vec![
+            kept(1, Some(1), None),
+            kept(2, None, Some("no image for the proxy can be built")),
+        ],
+    };
+    let awake = Event::Slept {
+        releases: vec![],
+        mode: StandbyMode::Frozen,
+        kept: vec![kept(3, Some(2), None)],
+    };
+    check(
+        &told(&[retired, awake]),
+        r#"
+        ! shop@1 is kept: clients still come to it (1 connection)
+        ! shop@2 is kept: whether clients still come to it cannot be seen: no image for the proxy can be built
+        | hint: the next deploy looks again, or `flipside prune shop`; with `--force` it waits for nobody
+        . retired shop@4
+        ! shop@3 is kept awake: clients still come to it (2 connections)
+        | hint: the next deploy looks again, or `flipside prune shop`; with `--force` it waits for nobody
+    "#,
+    );
 }
 
 #[test]

@@ -212,9 +212,11 @@ impl Context {
         let outside = pointer.filter(|plan| plan.kind != pointer::proxy::SECTION.kind);
         let outside = outside.cloned();
         let (pointer, vantage) = self.ways(&client, &service, pointer, newer)?;
+        let own_image = super::proxy::site(&self.common, client.clone()).image;
+        let docker = Docker::new(client).with_own_image(own_image);
         Ok(Operator {
             service,
-            engine: Arc::new(BoundedEngine(Arc::new(Docker::new(client)))),
+            engine: Arc::new(BoundedEngine(Arc::new(docker))),
             outside,
             pointer: Arc::new(BoundedPointer(pointer)),
             vantage,

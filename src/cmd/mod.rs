@@ -71,6 +71,7 @@ pub async fn run(context: &Context, cli: &Cli) -> Result<Exit, Error> {
         Verb::Proxy(args) => match &args.verb {
             ProxyVerb::Run(args) => proxy::run(args),
             ProxyVerb::Ctl(args) => proxy::ctl(args).await,
+            ProxyVerb::Clients(args) => proxy::clients(context, args).await,
             ProxyVerb::Status => proxy::status(context).await,
             ProxyVerb::Down => proxy::down(context).await,
         },

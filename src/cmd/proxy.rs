@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::{Common, Control, ProxyCtl, ProxyRun};
+use crate::cli::{Common, Control, ProxyClients, ProxyCtl, ProxyRun};
 use crate::core::names::ServiceName;
 use crate::core::words::{clean, list};
 use crate::docker;
@@ -36,7 +36,7 @@ const DOWN: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn site(common: &Common, docker: docker::Client) -> Site {
     let mut site = Site::new(docker, &common.proxy);
-    site.image.clone_from(&common.proxy_image);
+    site.image.given.clone_from(&common.proxy_image);
     site.control = match common.proxy_control {
         Control::Auto => pointer::Control::Auto,
         Control::Socket => pointer::Control::Socket,
@@ -168,6 +168,22 @@ pub async fn ctl(args: &ProxyCtl) -> Result<Exit, Error> {
         why: error.to_string(),
         touched: Touched::Nothing,
     })?;
+    Ok(Exit::Done)
+}
+
+/// `flipside proxy clients`.
+///
+/// # Errors
+/// Where the kernel does not say.
+pub async fn clients(context: &Context, args: &ProxyClients) -> Result<Exit, Error> {
+    let seen = crate::engine::docker::clients::seen(args.port, &args.but, args.watch).await;
+    let seen = seen.map_err(|error| Error::Io {
+        doing: "listing connections".into(),
+        why: error.to_string(),
+        touched: Touched::Nothing,
+    })?;
+    let value = serde_json::json!({"event": "clients", "port": args.port, "clients": seen});
+    context.report.data(&value, &seen.to_string());
     Ok(Exit::Done)
 }
 

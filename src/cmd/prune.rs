@@ -14,6 +14,7 @@ use crate::engine::Built;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::images;
+use crate::perform::late::Lookout;
 
 use super::clear::{by_live_plan, hold};
 use super::context::Context;
@@ -37,7 +38,11 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
     if args.dry_run {
         let world = operator.look().await?;
         let runs = operator.need_runs().await?;
-        let found = look(&operator, &world, &runs).await?;
+        let mut found = look(&operator, &world, &runs).await?;
+        if !args.force {
+            let kept = late(&operator, &world, &found.releases).await;
+            found.keep(kept);
+        }
         say(&operator, Said::Would, &found, workers::astray(&world));
         let standing = operator.shared().await?;
         for one in standing.iter().filter(|one| one.halfway) {
@@ -48,21 +53,21 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         }
         return Ok(Exit::Done);
     }
-    prune(&operator).await
+    prune(&operator, args.force).await
 }
 
-/// Settles what was left, and removes what nothing needs.
+/// Settles what was left, and removes what nothing needs; with `force` also what clients still come to.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn prune(operator: &Operator) -> Result<Exit, Error> {
+pub async fn prune(operator: &Operator, force: bool) -> Result<Exit, Error> {
     let mut held = hold(operator).await?;
-    let pruned = while_held(operator, &mut held).await;
+    let pruned = while_held(operator, force, &mut held).await;
     operator.let_go(held).await;
     pruned
 }
 
-async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error> {
+async fn while_held(operator: &Operator, force: bool, held: &mut Held) -> Result<Exit, Error> {
     let runs = operator.need_runs().await?;
     let first = runs.next;
     let mut open = runs.iter().filter(|log| log.outcome().is_none());
@@ -88,14 +93,18 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
         Some(ended) => return Ok(exit_of(ended.outcome)),
     };
     let to = astray.filter(|_| handed == Outcome::Done);
-    let found = look(operator, &world, &runs).await?;
+    let mut found = look(operator, &world, &runs).await?;
     if !found.is_empty() {
         let releases = found.releases.clone();
-        let verb = Verb::Prune { releases };
+        let verb = Verb::Prune { releases, force };
         let ended = by_live_plan(operator, verb, &runs, &world, held).await?;
         if ended.outcome != Outcome::Done {
             return Ok(exit_of(ended.outcome));
         }
+        // What was to go and still stands, clients come to.
+        let stands = operator.look().await?.environments;
+        let stands = stands.into_iter().map(|environment| environment.release);
+        found.keep(stands.collect());
     }
     let before = match cut_short || runs.next > first {
         true => Before::Something,
@@ -108,6 +117,8 @@ async fn while_held(operator: &Operator, held: &mut Held) -> Result<Exit, Error>
 /// What there is to do.
 struct Found {
     releases: Vec<Release>,
+    /// What stays although nothing else needs it, because clients may still come to it.
+    kept: Vec<Release>,
     images: Vec<Built>,
     /// What was only made on the way to a shared role.
     of_shared: Vec<String>,
@@ -115,6 +126,13 @@ struct Found {
 }
 
 impl Found {
+    /// Of what was to be removed, these stay.
+    fn keep(&mut self, kept: Vec<Release>) {
+        self.kept = kept;
+        self.kept.retain(|release| self.releases.contains(release));
+        self.releases.retain(|release| !self.kept.contains(release));
+    }
+
     fn is_empty(&self) -> bool {
         let stays = self.releases.is_empty() && self.images.is_empty() && self.of_shared.is_empty();
         stays && self.restless == Restless::default()
@@ -126,9 +144,29 @@ async fn look(operator: &Operator, world: &World, runs: &[RunLog]) -> Result<Fou
     Ok(Found {
         of_shared: of_shared.map_err(|error| Error::of_engine(error, Touched::Nothing))?,
         releases: unneeded(operator, world, runs),
+        kept: Vec::new(),
         images: unneeded_images(operator, world).await?,
         restless: restless(world),
     })
+}
+
+/// Of these, what clients may still come to.
+async fn late(operator: &Operator, world: &World, releases: &[Release]) -> Vec<Release> {
+    let lookout = Lookout {
+        service: &operator.service,
+        engine: operator.engine.as_ref(),
+        pointer: operator.pointer.as_ref(),
+        sink: operator.report.as_ref(),
+    };
+    let kept = lookout.late(world, &policy(world), releases).await;
+    kept.into_iter().map(|one| one.release).collect()
+}
+
+/// By what the live release's plan says.
+fn policy(world: &World) -> Policy {
+    let live = survey(world).live;
+    let live = { world.environments.iter() }.find(|e| Some(e.release) == live);
+    live.map_or_else(Policy::default, |e| e.labels.policy.clone())
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never
@@ -145,7 +183,7 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
     if world.routing.is_none() && taken_down(runs) {
         return all();
     }
-    let Some(live) = view.live else {
+    if view.live.is_none() {
         let served = |log: &RunLog| {
             let opened = log.opened();
             opened.is_none_or(|opened| opened.live.is_some() || opened.generation.is_some())
@@ -155,10 +193,8 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
             return Vec::new();
         }
         return all();
-    };
-    let policy = world.environments.iter().find(|e| e.release == live);
-    let policy = policy.map_or_else(Policy::default, |e| e.labels.policy.clone());
-    prunable(world, &policy, (operator.clock)())
+    }
+    prunable(world, &policy(world), (operator.clock)())
 }
 
 /// Images built for the service that nothing needs now.
@@ -218,6 +254,7 @@ enum Before {
 fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>) {
     let Found {
         releases,
+        kept,
         images,
         of_shared,
         restless,
@@ -241,6 +278,7 @@ fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>)
         "event": "pruned",
         "service": operator.service,
         "releases": releases,
+        "kept": kept,
         "images": images,
         "cached_builds": steps,
         "of_shared": of_shared,
@@ -256,6 +294,11 @@ fn say(operator: &Operator, said: Said, found: &Found, workers: Option<Release>)
     let mut lines = Vec::new();
     if !parts.is_empty() {
         lines.push(format!("{what} {}", list(&parts)));
+    }
+    if !kept.is_empty() {
+        let names: Vec<_> = kept.iter().map(name).collect();
+        let (kept, names) = (would("kept"), list(&names));
+        lines.push(format!("{kept}: {names}, which clients may still use"));
     }
     if !restless.awake.is_empty() {
         let names: Vec<_> = restless.awake.iter().map(name).collect();

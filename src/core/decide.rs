@@ -99,7 +99,7 @@ fn clear(state: &State, clearing: Clearing) -> Next {
         {
             Next::End(Outcome::Stuck)
         }
-        (Verb::Prune { releases }, Clearing::Opened) => {
+        (Verb::Prune { releases, .. }, Clearing::Opened) => {
             let spared = survey::spared(world, &state.opened.policy);
             let mut releases = releases.clone();
             releases.retain(|release| !spared.contains(release));
@@ -358,6 +358,7 @@ mod tests {
             Action::Watch { .. } => Event::Baked,
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),
+                kept: Vec::new(),
             },
             Action::Hook { name, .. } => Event::HookEnded(HookEnd {
                 name: name.clone(),
@@ -366,6 +367,7 @@ mod tests {
             Action::Sleep { releases, mode } => Event::Slept {
                 releases: releases.clone(),
                 mode: *mode,
+                kept: Vec::new(),
             },
             Action::Wake { release } => Event::Woken {
                 release: *release,

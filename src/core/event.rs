@@ -116,6 +116,9 @@ pub enum Event {
     Retired {
         /// Which.
         releases: Vec<Release>,
+        /// Those that stay, because clients may still come to them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Kept>,
     },
     /// A hook is over.
     HookEnded(HookEnd),
@@ -134,6 +137,9 @@ pub enum Event {
         releases: Vec<Release>,
         /// How they sleep.
         mode: StandbyMode,
+        /// Those that stay awake, because clients may still come to them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Kept>,
     },
     /// What gets the traffic was asleep, and has been woken.
     Woken {
@@ -281,6 +287,9 @@ pub enum Verb {
     Prune {
         /// Which.
         releases: Vec<Release>,
+        /// Whether also what clients still come to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     /// Take the service away.
     Down {
@@ -337,6 +346,19 @@ pub struct JobEnd {
     /// does not tell.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
+}
+
+/// An environment that stays as it is, because clients may still come to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    pub release: Release,
+    /// How many connections of theirs were seen; `None` where it could not be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<u64>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Why an act failed, with what a person wants to see of it.

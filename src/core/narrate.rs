@@ -181,10 +181,10 @@ impl Narrator {
                 "hand the workers over to {}, begun by `{by}`",
                 self.name(*to)
             )),
-            Verb::Prune { releases } if releases.is_empty() => {
+            Verb::Prune { releases, .. } if releases.is_empty() => {
                 told.step("prune what nothing needs".into());
             }
-            Verb::Prune { releases } => told.step(format!("prune {}", self.names(releases))),
+            Verb::Prune { releases, .. } => told.step(format!("prune {}", self.names(releases))),
             Verb::Down { .. } => {
                 told.step(format!("take `{}` down, begun by `{by}`", self.service));
             }
@@ -366,20 +366,26 @@ impl Narrator {
             }
             Event::HookEnded(end) => told.hook(end),
             Event::Baked => told.good("baked: every probe still passes".into()),
-            Event::Retired { releases } if releases.is_empty() => {}
-            Event::Retired { releases } => {
+            Event::Retired { releases, kept } => {
+                told.kept(&self.service, kept, "kept");
                 if self.left.is_some_and(|left| releases.contains(&left)) {
                     self.left = None;
                 }
-                told.step(format!("retired {}", self.names(releases)));
+                if !releases.is_empty() {
+                    told.step(format!("retired {}", self.names(releases)));
+                }
             }
-            Event::Slept { releases, mode } => {
-                self.asleep.extend(releases);
-                told.step(format!(
-                    "put to sleep: {} ({})",
-                    self.names(releases),
-                    super::sleep::word(*mode)
-                ));
+            Event::Slept {
+                releases,
+                mode,
+                kept,
+            } => {
+                told.kept(&self.service, kept, "kept awake");
+                if !releases.is_empty() {
+                    self.asleep.extend(releases);
+                    let (names, how) = (self.names(releases), super::sleep::word(*mode));
+                    told.step(format!("put to sleep: {names} ({how})"));
+                }
             }
             Event::Woken { release, took_us } => told.good(format!(
                 "{} woke in {}",

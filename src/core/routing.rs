@@ -168,6 +168,10 @@ pub struct Capabilities {
     /// back resets it at once.
     #[serde(default)]
     pub lingers: bool,
+    /// Clients remember where it has sent them, and some for longer than they may: they come to what
+    /// it has left long ago.
+    #[serde(default)]
+    pub cached: bool,
     /// Counts what was in flight and what was cut.
     pub counts: bool,
     /// All of a write becomes true at once, or none.

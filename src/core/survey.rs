@@ -181,7 +181,7 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
         return Vec::new();
     };
     let keep = policy.keep.max(1) as usize;
-    let most = policy.max.map_or(usize::MAX, |max| max as usize).max(keep);
+    let most = most(policy);
     let mut gone: Vec<Release> = view
         .standby
         .iter()
@@ -199,6 +199,26 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
     gone.retain(|&release| !has_traffic(world, release));
     gone.sort_unstable();
     gone
+}
+
+/// Of `releases`, those to which clients may still come that remember them: what has served, but for
+/// standbys beyond the most that `policy` allows.
+#[must_use]
+pub fn remembered(world: &World, policy: &Policy, releases: &[Release]) -> Vec<Release> {
+    let view = survey(world);
+    let most = most(policy);
+    let standbys = view.standby.iter().take(most);
+    let served: BTreeSet<_> = standbys.chain(&view.withdrawn).copied().collect();
+    let releases = releases.iter().copied();
+    releases
+        .filter(|release| served.contains(release))
+        .collect()
+}
+
+/// How many standbys there are at most.
+fn most(policy: &Policy) -> usize {
+    let keep = policy.keep.max(1);
+    policy.max.map_or(usize::MAX, |max| max.max(keep) as usize)
 }
 
 /// What no removal may touch, whatever was decided earlier: what gets traffic, the live release and

@@ -156,6 +156,15 @@ impl Engine for BoundedEngine {
         self.asks(self.0.cost(containers, now)).await
     }
 
+    async fn clients(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        watch_ms: Millis,
+    ) -> Fallible<u64> {
+        self.0.clients(service, environment, watch_ms).await
+    }
+
     async fn images(&self, service: &ServiceName) -> Fallible<Vec<Built>> {
         self.asks(self.0.images(service)).await
     }

@@ -42,11 +42,13 @@ impl Performer {
     /// the pointer is asked first, as before a removal.
     pub(super) async fn put_to_sleep(
         &self,
+        state: &State,
         releases: &[Release],
         mode: StandbyMode,
         fence: Fence,
     ) -> Result<Event, Fault> {
-        for &release in releases {
+        let (releases, kept) = self.without_late(state, releases).await;
+        for &release in &releases {
             self.spare_the_live(release, fence, "put to sleep").await?;
             // What was known of it is not so any more, also where the call is cut short.
             own(&self.seen).remove(&release);
@@ -56,8 +58,9 @@ impl Performer {
                 .map_err(|_| Fault::Lost(format!("release {release} is still falling asleep")))??;
         }
         Ok(Event::Slept {
-            releases: releases.to_vec(),
+            releases,
             mode,
+            kept,
         })
     }
 

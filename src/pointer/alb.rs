@@ -216,6 +216,7 @@ impl Pointer for Alb {
             preview: self.plan.preview.is_possible(),
             drains: true,
             lingers: false,
+            cached: false,
             counts: false,
             atomic: false,
             marks: false,

@@ -282,6 +282,7 @@ impl Pointer for Dns {
             preview: self.preview.is_some(),
             drains: true,
             lingers: false,
+            cached: true,
             counts: false,
             atomic: true,
             marks: false,

@@ -301,6 +301,7 @@ impl Pointer for Exec {
             preview: able.preview.is_some(),
             drains: able.drains,
             lingers: false,
+            cached: able.cached,
             counts: able.counts,
             atomic: able.atomic,
             marks: false,

@@ -337,6 +337,7 @@ impl Pointer for Haproxy {
             preview: self.plan.preview.is_possible(),
             drains: true,
             lingers: false,
+            cached: false,
             counts: true,
             atomic: false,
             marks: false,

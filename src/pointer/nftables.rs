@@ -370,6 +370,7 @@ impl Pointer for Nftables {
             preview: self.preview.is_some(),
             drains: true,
             lingers: true,
+            cached: false,
             counts: true,
             atomic: true,
             marks: false,

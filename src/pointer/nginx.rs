@@ -252,6 +252,7 @@ impl Pointer for Nginx {
             preview: self.preview().is_some(),
             drains: true,
             lingers: false,
+            cached: false,
             counts: false,
             atomic: false,
             marks: false,

@@ -26,7 +26,7 @@ use crate::core::names::{Fence, Generation, Millis, Release, ServiceName, Slot};
 use crate::core::plan::Slots;
 use crate::core::progress::{Progress, Sink};
 use crate::core::routing::{Capabilities, Drained, Guard, Mark, Routing};
-use crate::docker::Client;
+use crate::docker::{Client, OwnImage};
 use crate::probe::{Question, Vantage, VantageError};
 use crate::proxy::control::{ClientError, Code, Op, PROTOCOL};
 
@@ -35,7 +35,6 @@ use super::section::{Key, ReachKind, Reaching, Remark, Section, Stand, Takes};
 use super::{Answer, Pointer, PointerError, Way};
 use line::{Line, Reached, Ways};
 
-mod binary;
 mod container;
 mod foresee;
 mod line;
@@ -175,14 +174,12 @@ pub struct Site {
     pub docker: Client,
     /// Its container's name.
     pub name: String,
-    /// The image to start it from; else one is built from [`Site::binary`].
-    pub image: Option<String>,
+    /// The image to start it from.
+    pub image: OwnImage,
     /// How it is spoken to.
     pub control: Control,
     /// As [`RUN_DIR`].
     pub run_dir: PathBuf,
-    /// The static executable to build an image from.
-    pub binary: PathBuf,
 }
 
 impl Site {
@@ -192,10 +189,9 @@ impl Site {
         Self {
             docker,
             name: name.into(),
-            image: None,
+            image: OwnImage::default(),
             control: Control::Auto,
             run_dir: RUN_DIR.into(),
-            binary: "/proc/self/exe".into(),
         }
     }
 
@@ -353,6 +349,7 @@ impl Pointer for ProxyPointer {
             preview: self.preview().is_some(),
             drains: true,
             lingers: false,
+            cached: false,
             counts: true,
             atomic: true,
             marks: true,

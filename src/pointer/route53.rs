@@ -295,6 +295,7 @@ impl Pointer for Route53 {
             preview: self.preview.is_some(),
             drains: true,
             lingers: false,
+            cached: true,
             counts: false,
             atomic: true,
             marks: false,

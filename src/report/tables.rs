@@ -438,7 +438,7 @@ fn what(service: &str, verb: &Verb) -> String {
     match verb {
         Verb::Deploy { release, .. } => format!("deploy {}", release_name(service, *release)),
         Verb::HandOver { to } => format!("hand over to {}", release_name(service, *to)),
-        Verb::Prune { releases } => {
+        Verb::Prune { releases, .. } => {
             let names: Vec<_> = releases.iter().map(|r| release_name(service, *r)).collect();
             format!("prune {}", list(&names))
         }

@@ -334,6 +334,7 @@ impl Checker {
     pub fn act(&mut self, who: &'static str, journal: &'static str, act: &Act) {
         self.holds(who, act);
         self.waits(act);
+        self.spares_clients(act);
         let book = self.journals.entry(journal).or_default();
         let told = book.runs.get(&book.current).cloned().unwrap_or_default();
         let failing = book.failing;
@@ -422,6 +423,20 @@ impl Checker {
             && !self.going_down
         {
             self.breaks(6, format!("{release} is removed before it was drained"));
+        }
+    }
+
+    /// 3: what clients still come to, because they remember it, is as it was, unless all goes.
+    fn spares_clients(&mut self, act: &Act) {
+        let (Act::TearDown(release) | Act::Freeze(release)) = act else {
+            return;
+        };
+        let come = {
+            let world = lock(&self.world);
+            world.pointer_is_cached && world.clients.get(release).is_some_and(|it| *it > 0)
+        };
+        if come && self.served.contains_key(release) && !self.going_down {
+            self.breaks(3, format!("{release} goes, and clients still come to it"));
         }
     }
 

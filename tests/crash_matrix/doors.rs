@@ -350,6 +350,16 @@ impl Engine for Door {
             .await
     }
 
+    async fn clients(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        watch_ms: Millis,
+    ) -> Result<u64, EngineError> {
+        let looked = self.engine.clients(service, environment, watch_ms);
+        self.through(Op::Clients, None, looked).await
+    }
+
     async fn logs(&self, container: &str, tail: u32) -> Result<Vec<String>, EngineError> {
         self.through(Op::Logs, None, self.engine.logs(container, tail))
             .await

@@ -54,7 +54,10 @@ async fn elsewhere(actor: &Actor) -> Writer {
     let journal = actor.operator.journal().unwrap();
     let service = &actor.operator.service;
     let next = actor.operator.runs().await.unwrap().next;
-    let verb = Opens::Prune { releases: vec![] };
+    let verb = Opens::Prune {
+        releases: vec![],
+        force: false,
+    };
     let begun = journal.begin(service, next, 1, 0, opened(verb, "fake://another"));
     begun.await.unwrap()
 }

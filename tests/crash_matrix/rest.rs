@@ -46,6 +46,8 @@ impl Case {
                 ));
             }
         }
+        // Late clients go at last; what they were kept for goes then.
+        lock(&stage.world).clients.clear();
         let pruner = stage.actor("dan@desk", Machine::Here);
         let pruned = pruner.perform(Verb::Prune).await;
         let spoilt = pruned == Done::Exit(Exit::Decide) && self.scenario.spoilt(stage);

@@ -163,6 +163,7 @@ fn changes(op: Op) -> bool {
         | Op::Ask
         | Op::Check
         | Op::Cost
+        | Op::Clients
         | Op::Shared
         | Op::Images => false,
     }

@@ -461,7 +461,7 @@ impl Actor {
             Verb::Resume => resume::resume(operator, None).await,
             Verb::Abort => abort::abort(operator).await,
             Verb::Prune => {
-                return match prune::prune(operator).await {
+                return match prune::prune(operator, false).await {
                     Ok(exit) => Done::Exit(exit),
                     Err(error) => Done::Refused(error),
                 };

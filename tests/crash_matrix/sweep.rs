@@ -90,6 +90,7 @@ pub(super) fn only_asks(op: Op) -> bool {
         | Op::Ask
         | Op::Check
         | Op::Cost
+        | Op::Clients
         | Op::Shared
         | Op::Images => true,
         Op::Prepare

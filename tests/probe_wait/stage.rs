@@ -347,6 +347,14 @@ impl Engine for Stage {
     async fn cost(&self, _: &[Container], _: Millis) -> Result<Cost, EngineError> {
         unplayed()
     }
+    async fn clients(
+        &self,
+        _: &ServiceName,
+        _: &Environment,
+        _: Millis,
+    ) -> Result<u64, EngineError> {
+        unplayed()
+    }
     async fn images(&self, _: &ServiceName) -> Result<Vec<Built>, EngineError> {
         Ok(Vec::new())
     }

@@ -3,6 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use tokio::net::TcpStream;
+
 use super::kit::{NAME, Server};
 use crate::real_crash::kit::{Settings, Stage, free_port};
 use crate::support::docker;
@@ -143,5 +145,27 @@ async fn an_address_that_somebody_has_is_told_before_anything_is_touched() {
     drop(held);
     scene.deploy("1").await;
     assert_eq!(scene.answer().await, "1");
+    scene.stage.verb("down").await.ends(0);
+}
+
+/// A connection through a slot that is given to another release stays with what it met, and keeps it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_still_connected_through_a_slot_keeps_what_has_left_it() {
+    let scene = Scene::new().await;
+    let settings = Settings {
+        standby: "{ keep: 1 }",
+        ..scene.settings()
+    };
+    let deploy = async |version: &str| {
+        let ran = scene.stage.start_deploy(version, &settings).ended().await;
+        ran.ends(0);
+        ran
+    };
+    deploy("1").await;
+    let _late = TcpStream::connect(scene.slots[0]).await.unwrap();
+    deploy("2").await;
+    let ran = deploy("3").await;
+    let one = serde_json::json!([{"release": 1, "clients": 1}]);
+    assert_eq!(super::late::kept(&ran), &one);
     scene.stage.verb("down").await.ends(0);
 }

@@ -45,7 +45,7 @@ impl Odd {
             .open(&path)
             .unwrap();
         program.write_all(&number.to_le_bytes()).unwrap();
-        self.rig.site.binary = path;
+        self.rig.site.image.binary = path;
     }
 }
 

@@ -38,7 +38,7 @@ impl Rig {
         let name = format!("t-{:08x}-proxy", getrandom::u32().unwrap());
         let mut site = Site::new(client, name);
         site.run_dir = run.path().to_owned();
-        site.binary = FLIPSIDE.into();
+        site.image.binary = FLIPSIDE.into();
         Self { site, _run: run }
     }
 

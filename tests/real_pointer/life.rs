@@ -127,9 +127,9 @@ async fn one_is_started_from_an_image_that_is_named() {
     let client = rig.site.docker.clone();
     client.load_scratch_image(loaded).await.unwrap();
     let image = Named(image);
-    rig.site.image = Some(image.0.clone());
+    rig.site.image.given = Some(image.0.clone());
     // Must not be needed.
-    rig.site.binary = "/nowhere".into();
+    rig.site.image.binary = "/nowhere".into();
     ready(&rig.pointer()).await.unwrap();
     assert_eq!(inspect(rig.name(), "{{.Config.Image}}"), image.0);
     let through = rig.spoken_to(Control::Exec).pointer();
@@ -149,7 +149,7 @@ impl Drop for Named {
 #[tokio::test]
 async fn what_cannot_be_an_image_is_refused() {
     let mut rig = Rig::new().await;
-    rig.site.binary = "/etc/passwd".into();
+    rig.site.image.binary = "/etc/passwd".into();
     let Err(PointerError::Failed { what, hint }) = ready(&rig.pointer()).await else {
         panic!("an image was built of a text file");
     };

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 use flipside::core::names::ServiceName;
 use flipside::core::plan::ImageSource;
-use flipside::docker::{Client, ScratchFile, ScratchImage};
+use flipside::docker::{Client, OwnImage, ScratchFile, ScratchImage};
 use flipside::engine::docker::Docker;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +99,12 @@ pub struct Scope {
 
 impl Scope {
     pub async fn new() -> Self {
+        let own_image = OwnImage {
+            given: None,
+            binary: env!("CARGO_BIN_EXE_flipside").into(),
+        };
         let engine = Docker::connect(None).await.unwrap();
+        let engine = engine.with_own_image(own_image);
         sweep_once().await;
         let image = ImageSource::Pull(hello_image(engine.client()).await);
         Self {

@@ -11,6 +11,7 @@ use flipside::core::world::{Container, ContainerState};
 use flipside::engine::{ContainerHook, Engine, EngineError, Spec, Token};
 use futures_util::future::join_all;
 
+use super::clients_contract::Clients;
 pub use super::worker_contract::{
     live_only_roles_are_made_and_not_started, workers_come_to_work_and_to_rest,
     workers_of_two_releases_never_run_at_once,
@@ -29,6 +30,8 @@ pub struct Fixture<'a> {
     pub missing: ImageSource,
     /// Compose on the same engine.
     pub compose: &'a dyn Compose,
+    /// Who comes to what stands there.
+    pub clients: &'a dyn Clients,
 }
 
 /// Compose, as far as an engine sees it: containers with its labels.
@@ -80,6 +83,7 @@ pub async fn all(fixture: &Fixture<'_>) {
     workers_of_two_releases_never_run_at_once(fixture).await;
     super::ports_contract::all(fixture).await;
     super::sleep_contract::all(fixture).await;
+    super::clients_contract::all(fixture).await;
     super::shared_contract::all(fixture).await;
 }
 

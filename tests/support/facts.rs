@@ -395,6 +395,7 @@ pub fn events() -> Vec<Event> {
         }),
         begun(Verb::Prune {
             releases: vec![Release(40)],
+            force: false,
         }),
         begun(Verb::Down {
             releases: vec![Release(41), Release(42)],
@@ -433,6 +434,7 @@ pub fn events() -> Vec<Event> {
         Event::Baked,
         Event::Retired {
             releases: vec![Release(40)],
+            kept: vec![],
         },
         Event::TornDown {
             release: Release(42),
@@ -488,6 +490,7 @@ pub fn events() -> Vec<Event> {
         Event::Slept {
             releases: vec![Release(40), Release(41)],
             mode: StandbyMode::Frozen,
+            kept: vec![],
         },
         Event::Woken {
             release: Release(42),

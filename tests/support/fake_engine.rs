@@ -240,6 +240,17 @@ impl Engine for FakeEngine {
         self.call(Op::Cost, move |world, _| world.cost(&ids)).await
     }
 
+    async fn clients(
+        &self,
+        _: &ServiceName,
+        environment: &Environment,
+        _: Millis,
+    ) -> Result<u64, EngineError> {
+        let environment = environment.clone();
+        self.call(Op::Clients, move |world, _| world.clients_of(&environment))
+            .await
+    }
+
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {
         let service = service.clone();
         self.call(Op::Images, move |world, _| {

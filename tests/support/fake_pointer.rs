@@ -168,6 +168,7 @@ impl Pointer for FakePointer {
             preview: true,
             drains: true,
             lingers: world.pointer_lingers,
+            cached: world.pointer_is_cached,
             counts: true,
             atomic: true,
             marks: world.pointer_keeps_marks,

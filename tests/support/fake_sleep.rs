@@ -2,7 +2,7 @@
 
 use flipside::core::names::{Release, ServiceName};
 use flipside::core::plan::StandbyMode;
-use flipside::core::world::{ContainerState, Cost};
+use flipside::core::world::{ContainerState, Cost, Environment};
 
 use super::fake_world::FakeWorld;
 
@@ -52,5 +52,15 @@ impl FakeWorld {
             cpu: Some(cpu.iter().sum()),
             disk: Some(0),
         }
+    }
+
+    /// Those that come from elsewhere; to what does not run nobody comes.
+    pub fn clients_of(&self, environment: &Environment) -> u64 {
+        let stands = |state: &ContainerState| {
+            matches!(state, ContainerState::Running | ContainerState::Paused)
+        };
+        let stands = environment.containers.iter().any(|it| stands(&it.state));
+        let clients = self.clients.get(&environment.release).filter(|_| stands);
+        clients.copied().unwrap_or_default()
     }
 }

@@ -204,6 +204,10 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Whether open connections stay with what they met.
     pub pointer_lingers: bool,
+    /// Whether clients remember where the pointer has sent them.
+    pub pointer_is_cached: bool,
+    /// How many connections of clients each release has.
+    pub clients: BTreeMap<Release, u64>,
     /// The limits of all drains so far.
     pub drain_limits: Vec<Duration>,
     /// Releases in whose place another one answers through the pointer.
@@ -256,6 +260,8 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             pointer_lingers: false,
+            pointer_is_cached: false,
+            clients: BTreeMap::new(),
             drain_limits: Vec::new(),
             displaced: BTreeMap::new(),
             hooks: HookBook::default(),
@@ -298,6 +304,8 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             pointer_lingers: self.pointer_lingers,
+            pointer_is_cached: self.pointer_is_cached,
+            clients: self.clients.clone(),
             drain_limits: self.drain_limits.clone(),
             displaced: self.displaced.clone(),
             hooks,

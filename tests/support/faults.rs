@@ -33,6 +33,7 @@ pub enum Op {
     Freeze,
     Wake,
     Cost,
+    Clients,
     Images,
     DropImage,
     Rest,

@@ -4,6 +4,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod backends;
+pub mod clients_contract;
 pub mod docker;
 #[cfg(feature = "aws")]
 pub mod elb;

@@ -1,10 +1,11 @@
-//! How jobs, hooks and drains ended, with what the first two printed last.
+//! How jobs, hooks and drains ended, with what the first two printed last; and what is not ended for
+//! its clients' sake.
 
 use super::Told;
-use crate::core::event::JobEnd;
+use crate::core::event::{JobEnd, Kept};
 use crate::core::hook::{HookEnd, HookWord};
 use crate::core::routing::Drained;
-use crate::core::words::{clean, known, millis};
+use crate::core::words::{clean, count, known, millis, release_name};
 
 /// How many lines of an output are told.
 const LINES: usize = 12;
@@ -14,6 +15,29 @@ impl Told {
         let (role, took) = (&job.role, millis(job.took_ms));
         self.good(format!("job `{role}` ended with {} after {took}", job.code));
         self.output(&job.output);
+    }
+
+    /// What stays as it is, because clients may still come to it.
+    pub(super) fn kept(&mut self, service: &str, kept: &[Kept], how: &str) {
+        for one in kept {
+            let name = release_name(service, one.release);
+            self.warn(match (one.clients, &one.why) {
+                (Some(clients), _) => format!(
+                    "{name} is {how}: clients still come to it ({})",
+                    count(clients, "connection")
+                ),
+                (None, why) => format!(
+                    "{name} is {how}: whether clients still come to it cannot be seen: {}",
+                    clean(why.as_deref().unwrap_or("unknown"))
+                ),
+            });
+        }
+        if !kept.is_empty() {
+            self.detail(format!(
+                "hint: the next deploy looks again, or `flipside prune {service}`; with `--force` \
+                 it waits for nobody"
+            ));
+        }
     }
 
     pub(super) fn hook(&mut self, end: &HookEnd) {

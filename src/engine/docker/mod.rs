@@ -23,9 +23,10 @@ use crate::core::routing::{Mark, Marks};
 use crate::core::shared::{Applied, Removed, Shared};
 use crate::core::workers::Rival;
 use crate::core::world::{Container, Cost, Environment};
-use crate::docker::{Client, label_filter};
+use crate::docker::{Client, OwnImage, label_filter};
 
 mod cgroup;
+pub mod clients;
 mod context;
 mod cost;
 mod create;
@@ -63,6 +64,7 @@ const LAG: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone)]
 pub struct Docker {
     client: Client,
+    own_image: OwnImage,
     /// Read while the engine makes a network: its answer takes long, and may come after whoever asked
     /// has been called off. Written by whoever removes networks, who would not see that one yet.
     making: Arc<RwLock<()>>,
@@ -74,8 +76,15 @@ impl Docker {
     pub fn new(client: Client) -> Self {
         Self {
             client,
+            own_image: OwnImage::default(),
             making: Arc::default(),
         }
+    }
+
+    /// What flipside itself runs there is of this image.
+    #[must_use]
+    pub fn with_own_image(self, own_image: OwnImage) -> Self {
+        Self { own_image, ..self }
     }
 
     /// Connects, see [`Client::connect`].
@@ -168,6 +177,15 @@ impl Engine for Docker {
             .filter_map(|name| ServiceName::new(name).ok())
             .collect();
         Ok(names.into_iter().collect())
+    }
+
+    async fn clients(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        watch_ms: Millis,
+    ) -> Result<u64, EngineError> {
+        clients::clients(self, service, environment, watch_ms).await
     }
 
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {

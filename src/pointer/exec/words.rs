@@ -22,6 +22,8 @@ pub(super) struct Able {
     /// Routes and note become true at once, or neither.
     pub(super) atomic: bool,
     pub(super) settle_ms: Millis,
+    /// Clients remember where it has sent them.
+    pub(super) cached: bool,
     /// How a person asks for the preview, where it shows one.
     pub(super) preview: Option<String>,
     guard: Holds,
@@ -53,6 +55,7 @@ impl Default for Able {
             counts: false,
             atomic: false,
             settle_ms: 0,
+            cached: false,
             preview: None,
             guard: Holds::Checked,
         }

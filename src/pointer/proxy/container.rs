@@ -13,17 +13,17 @@ use bollard::models::{
     RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, InspectContainerOptions, ListContainersOptions,
-    LogsOptions, StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
+    StartContainerOptions,
 };
 use futures_util::StreamExt;
 
 use crate::core::words::hex;
-use crate::docker::{ScratchFile, ScratchImage, is_missing, label_filter, status};
+use crate::docker::{is_missing, label_filter, status};
 use crate::engine::EngineError;
 use crate::proxy::control::PROTOCOL;
 
-use super::{PointerError, Site, binary};
+use super::{PointerError, Site};
 
 /// The label of everything that belongs to a proxy, and its values.
 pub(super) const KIND: &str = "flipside.kind";
@@ -31,17 +31,10 @@ pub(super) const KIND: &str = "flipside.kind";
 const PROXY: &str = "proxy";
 /// [`KIND`] of the volume.
 pub(super) const TABLE: &str = "proxy-table";
-/// [`KIND`] of the image.
-pub(super) const IMAGE: &str = "proxy-image";
 /// The label with the control protocol that the proxy speaks.
 const SPEAKS: &str = "flipside.proxy.protocol";
 /// The label with the proxy's identity.
 const IDENTITY: &str = "flipside.proxy.id";
-/// The name under which images built here are tagged.
-pub(super) const REPOSITORY: &str = "flipside-proxy";
-
-/// Where the executable is in an image built here.
-const EXECUTABLE: &str = "/flipside";
 /// Where the table is in the container.
 const TABLE_INSIDE: &str = "/table";
 /// Where the socket's directory is in the container.
@@ -184,13 +177,8 @@ pub(super) async fn others(site: &Site) -> Result<Vec<String>, PointerError> {
 /// # Errors
 /// Where no image can be made or found, or the engine says no.
 pub(super) async fn create(site: &Site) -> Result<(), PointerError> {
-    let image = match &site.image {
-        Some(image) => {
-            have(site, image).await?;
-            image.clone()
-        }
-        None => build(site).await?,
-    };
+    let image = site.image.ensure(&site.docker).await;
+    let image = image.map_err(|error| acted(site, error))?;
     table(site).await?;
     let identity = random(site)?;
     let options = CreateContainerOptions {
@@ -357,76 +345,6 @@ async fn table(site: &Site) -> Result<(), PointerError> {
         what: format!("the volume `{name}` is not a table of flipside's"),
         hint: Some("have the proxy under another name: --proxy NAME".into()),
     })
-}
-
-/// Makes sure that the engine has `image`.
-async fn have(site: &Site, image: &str) -> Result<(), PointerError> {
-    match site.docker.docker.inspect_image(image).await {
-        Ok(_) => return Ok(()),
-        Err(error) if is_missing(&error) => {}
-        Err(error) => return Err(asked(site, site.docker.fault(error))),
-    }
-    let options = CreateImageOptions {
-        from_image: Some(image.to_owned()),
-        ..CreateImageOptions::default()
-    };
-    let mut pulling = Box::pin(site.docker.docker.create_image(Some(options), None, None));
-    while let Some(step) = pulling.next().await {
-        step.map_err(|error| match acted(site, site.docker.fault(error)) {
-            PointerError::Failed { what, .. } => PointerError::Failed {
-                what: format!("the engine cannot pull the proxy's image `{image}`: {what}"),
-                hint: Some(format!(
-                    "docker pull {image}, or name another with --proxy-image IMAGE"
-                )),
-            },
-            other => other,
-        })?;
-    }
-    Ok(())
-}
-
-/// Makes sure that the engine has an image with this executable and nothing else, and names it.
-async fn build(site: &Site) -> Result<String, PointerError> {
-    let no = |why: String| PointerError::Failed {
-        what: format!("no image for the proxy can be built: this flipside {why}"),
-        hint: Some("name an image that has one: --proxy-image IMAGE".into()),
-    };
-    let path = site.binary.clone();
-    let read = tokio::task::spawn_blocking(move || binary::read(&path)).await;
-    let read = read.unwrap_or_else(|panicked| Err(format!("cannot be read: {panicked}")));
-    let binary = read.map_err(no)?;
-    let tag = format!("{REPOSITORY}:{}", binary.digest);
-    match site.docker.docker.inspect_image(&tag).await {
-        Ok(_) => return Ok(tag),
-        Err(error) if is_missing(&error) => {}
-        Err(error) => return Err(asked(site, site.docker.fault(error))),
-    }
-    let engine = site.docker.docker.version().await;
-    let engine = engine.map_err(|error| asked(site, site.docker.fault(error)))?;
-    let (os, machine) = (
-        engine.os.unwrap_or_default(),
-        engine.arch.unwrap_or_default(),
-    );
-    if os != "linux" || machine != binary.machine {
-        return Err(no(format!(
-            "is for linux/{}, the engine is {os}/{machine}",
-            binary.machine
-        )));
-    }
-    let image = ScratchImage {
-        name: tag.clone(),
-        files: vec![ScratchFile {
-            path: EXECUTABLE.into(),
-            source: site.binary.clone(),
-            mode: 0o755,
-        }],
-        entrypoint: vec![EXECUTABLE.into()],
-        labels: [(KIND.to_owned(), IMAGE.to_owned())].into(),
-        machine,
-    };
-    let loaded = site.docker.load_scratch_image(image).await;
-    loaded.map_err(|error| acted(site, error))?;
-    Ok(tag)
 }
 
 /// What an engine's error means where nothing was to be changed.

@@ -9,10 +9,10 @@ use bollard::query_parameters::{
     StopContainerOptions,
 };
 
-use crate::docker::{is_missing, label_filter, status};
+use crate::docker::{is_missing, label_filter, own_image, status};
 use crate::proxy::control::{ClientError, Entry, Hello, Stats};
 
-use super::container::{self, IMAGE, KIND, REPOSITORY, TABLE};
+use super::container::{self, KIND, TABLE};
 use super::line::{Line, Reached, Ways};
 use super::{PointerError, Site};
 
@@ -152,7 +152,7 @@ async fn remove_table(site: &Site, down: &mut TakenDown) -> Result<(), PointerEr
 async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerError> {
     let docker = &site.docker.docker;
     let options = ListImagesOptions {
-        filters: Some(label_filter(&[(KIND, IMAGE)])),
+        filters: Some(label_filter(&[own_image::KIND])),
         ..ListImagesOptions::default()
     };
     let images = docker.list_images(Some(options)).await;
@@ -171,7 +171,7 @@ async fn remove_images(site: &Site, down: &mut TakenDown) -> Result<(), PointerE
         // By its names, as the engine takes one away that another still has; of one that has lost
         // its name, by what it is.
         let names = image.repo_tags.into_iter();
-        let ours = names.filter(|tag| tag.starts_with(&format!("{REPOSITORY}:")));
+        let ours = names.filter(|tag| tag.starts_with(&format!("{}:", own_image::REPOSITORY)));
         let mut names: Vec<_> = ours.collect();
         if names.is_empty() {
             names.push(image.id);
