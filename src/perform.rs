@@ -38,6 +38,7 @@ mod shared;
 mod sleeping;
 mod workers;
 
+use bounded::while_running;
 use fault::{Fault, insist};
 pub use hooks::{Recall, Recalled};
 use masked::{MaskedSink, MaskedVantage};
@@ -434,9 +435,9 @@ impl Performer {
     }
 
     async fn disconnect(&self, fence: Fence) -> Result<Event, Fault> {
-        tokio::time::timeout(POINTER, self.with.pointer.remove(fence))
+        while_running(POINTER, self.with.pointer.remove(fence))
             .await
-            .map_err(|_| self.no_answer())??;
+            .ok_or_else(|| self.no_answer())??;
         Ok(Event::Disconnected)
     }
 
@@ -488,9 +489,9 @@ impl Performer {
     }
 
     async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), Fault> {
-        tokio::time::timeout(POINTER, self.with.pointer.forget(fence, releases))
+        while_running(POINTER, self.with.pointer.forget(fence, releases))
             .await
-            .map_err(|_| self.no_answer())??;
+            .ok_or_else(|| self.no_answer())??;
         Ok(())
     }
 
