@@ -242,6 +242,19 @@ async fn one_that_knows_no_shares_is_not_asked_for_them() {
     assert_eq!(fixture.pointer.read().await, Ok(None));
     let able = fixture.pointer.capabilities();
     assert!(!able.weighted && !able.drains && !able.counts && !able.atomic && !able.preview);
+    assert!(!able.cached);
+}
+
+/// Before one of those is left, it is looked for clients that still come.
+#[tokio::test]
+async fn one_whose_clients_keep_an_address_says_so() {
+    let haproxy = Haproxy::start().await;
+    let text = format!(
+        "case $request in *capabilities*) echo '{{\"v\": 1, \"cached\": true}}'; exit;; esac; {GO_ON}"
+    );
+    let fixture = behind(wrapped(&haproxy, &text)).await;
+    fixture.pointer.foresee().await.unwrap();
+    assert!(fixture.pointer.capabilities().cached);
 }
 
 /// A command of before there were previews: it is never told of one.
