@@ -422,10 +422,10 @@ fn what_is_kept_for_late_clients_is_told_with_the_way_on() {
         r#"
         ! shop@1 is kept: clients still come to it (1 connection)
         ! shop@2 is kept: whether clients still come to it cannot be seen: no image for the proxy can be built
-        | hint: the next deploy looks again, or `flipside prune shop`; with `--force` it waits for nobody
+        | hint: the next deploy looks again, and for standbys `flipside prune shop`: with `--force` it waits for nobody
         . retired shop@4
         ! shop@3 is kept awake: clients still come to it (2 connections)
-        | hint: the next deploy looks again, or `flipside prune shop`; with `--force` it waits for nobody
+        | hint: the next deploy looks again, and for standbys `flipside prune shop`: with `--force` it waits for nobody
     "#,
     );
 }

@@ -166,6 +166,10 @@ fn hooks<'a>(
         if rest.strip_suffix("-files").is_some_and(is_role) {
             return None;
         }
+        // What looks for clients of one before that is removed.
+        if rest.ends_with(".clients") {
+            return None;
+        }
         let hook = rest.split_once('.').map_or(rest, |(hook, _)| hook);
         Some((hook, part.as_str()))
     })

@@ -41,7 +41,8 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         let mut found = look(&operator, &world, &runs).await?;
         if !args.force {
             let kept = late(&operator, &world, &found.releases).await;
-            found.keep(kept);
+            let awake = late(&operator, &world, &found.restless.awake).await;
+            found.keep(&kept, &awake);
         }
         say(&operator, Said::Would, &found, workers::astray(&world));
         let standing = operator.shared().await?;
@@ -101,10 +102,10 @@ async fn while_held(operator: &Operator, force: bool, held: &mut Held) -> Result
         if ended.outcome != Outcome::Done {
             return Ok(exit_of(ended.outcome));
         }
-        // What was to go and still stands, clients come to.
-        let stands = operator.look().await?.environments;
-        let stands = stands.into_iter().map(|environment| environment.release);
-        found.keep(stands.collect());
+        // What was to go and still stands, or to sleep and is still awake, clients come to.
+        let world = operator.look().await?;
+        let stands = world.environments.iter().map(|it| it.release);
+        found.keep(&stands.collect::<Vec<_>>(), &restless(&world).awake);
     }
     let before = match cut_short || runs.next > first {
         true => Before::Something,
@@ -117,7 +118,7 @@ async fn while_held(operator: &Operator, force: bool, held: &mut Held) -> Result
 /// What there is to do.
 struct Found {
     releases: Vec<Release>,
-    /// What stays although nothing else needs it, because clients may still come to it.
+    /// What stays, or stays awake, although nothing else needs it, because clients may still come to it.
     kept: Vec<Release>,
     images: Vec<Built>,
     /// What was only made on the way to a shared role.
@@ -126,11 +127,16 @@ struct Found {
 }
 
 impl Found {
-    /// Of what was to be removed, these stay.
-    fn keep(&mut self, kept: Vec<Release>) {
+    /// Of what was to be removed these stay, and of what was to sleep these are awake.
+    fn keep(&mut self, standing: &[Release], awake: &[Release]) {
+        let mut kept = Vec::new();
+        for (all, stays) in [
+            (&mut self.releases, standing),
+            (&mut self.restless.awake, awake),
+        ] {
+            kept.extend(all.extract_if(.., |release| stays.contains(release)));
+        }
         self.kept = kept;
-        self.kept.retain(|release| self.releases.contains(release));
-        self.releases.retain(|release| !self.kept.contains(release));
     }
 
     fn is_empty(&self) -> bool {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::Performer;
 use super::bounded::no_answer;
-use crate::core::event::{Kept, Verb};
+use crate::core::event::{Failure, Kept, Verb};
 use crate::core::names::{Millis, Release, ServiceName};
 use crate::core::plan::Policy;
 use crate::core::progress::{Progress, Sink};
@@ -15,7 +15,7 @@ use crate::core::state::State;
 use crate::core::survey;
 use crate::core::words::{list, release_name};
 use crate::core::world::{Environment, World};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::pointer::Pointer;
 
 /// How long an environment is watched before nobody is said to come to it, in milliseconds.
@@ -37,8 +37,8 @@ pub struct Lookout<'a> {
 }
 
 impl Lookout<'_> {
-    /// Those of `releases` to which clients still come, or may come; none where the pointer's clients
-    /// remember nothing.
+    /// Those of `releases` to which clients still come, and the newest of those where that cannot be
+    /// seen; none where the pointer's clients remember nothing.
     pub async fn late(&self, world: &World, policy: &Policy, releases: &[Release]) -> Vec<Kept> {
         let remembered = survey::remembered(world, policy, releases);
         if !self.pointer.capabilities().cached || remembered.is_empty() {
@@ -53,7 +53,12 @@ impl Lookout<'_> {
         let environments = world.environments.iter();
         let watched = environments.filter(|environment| remembered.contains(&environment.release));
         let kept = join_all(watched.map(|environment| self.watch(environment))).await;
-        kept.into_iter().flatten().collect()
+        let kept: Vec<Kept> = kept.into_iter().flatten().collect();
+        // Where it can never be seen, each deploy would keep one more.
+        let unseen = kept.iter().filter(|one| one.clients.is_none());
+        let newest = unseen.map(|one| one.release).max();
+        let stays = |one: &Kept| one.clients.is_some() || Some(one.release) == newest;
+        kept.into_iter().filter(stays).collect()
     }
 
     /// What there is to say of an environment that may not be left yet.
@@ -62,6 +67,11 @@ impl Lookout<'_> {
         let (clients, why) = match tokio::time::timeout(LIMIT, watched).await {
             Ok(Ok(0)) => return None,
             Ok(Ok(clients)) => (Some(clients), None),
+            Ok(Err(EngineError::Failed(Failure {
+                what,
+                hint: Some(hint),
+                ..
+            }))) => (None, Some(format!("{what} ({hint})"))),
             Ok(Err(error)) => (None, Some(error.to_string())),
             Err(_) => (None, Some(no_answer(LIMIT))),
         };

@@ -34,8 +34,8 @@ impl Told {
         }
         if !kept.is_empty() {
             self.detail(format!(
-                "hint: the next deploy looks again, or `flipside prune {service}`; with `--force` \
-                 it waits for nobody"
+                "hint: the next deploy looks again, and for standbys `flipside prune {service}`: \
+                 with `--force` it waits for nobody"
             ));
         }
     }

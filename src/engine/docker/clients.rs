@@ -9,8 +9,8 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
 use futures_util::future::join_all;
-use procfs::ProcResult;
 use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::{ProcError, ProcResult};
 use tokio::time::Instant;
 
 use super::names::{self, Kind};
@@ -36,12 +36,13 @@ pub(super) async fn clients(
     watch_ms: Millis,
 ) -> Result<u64, EngineError> {
     let exposed = &environment.labels.exposed;
+    // So are labels read that nobody can read.
+    if exposed.port == 0 {
+        return Err(refused("its labels do not say at which port it is reached"));
+    }
     let stands = |container: &&Container| {
-        let stands = matches!(
-            container.state,
-            ContainerState::Running | ContainerState::Paused
-        );
-        container.role == exposed.role && stands
+        use ContainerState::{Paused, Running};
+        container.role == exposed.role && matches!(container.state, Running | Paused)
     };
     let containers: Vec<_> = environment.containers.iter().filter(stands).collect();
     if containers.is_empty() {
@@ -61,9 +62,14 @@ pub(super) async fn clients(
         .map(|container| look.beside(container));
     let seen = join_all(looks).await;
     // Where no proxy runs of it, it was made for this alone.
-    own_image.leave(client, &image).await.map_err(acted)?;
-    let seen: Result<Vec<u64>, EngineError> = seen.into_iter().collect();
-    Ok(seen.map_err(acted)?.into_iter().sum())
+    if let Err(error) = own_image.leave(client, &image).await {
+        tracing::warn!(%error, "the image {image} stays");
+    }
+    let clients = seen.iter().flatten().sum();
+    match seen.into_iter().find_map(Result::err) {
+        Some(error) if clients == 0 => Err(acted(error)),
+        _ => Ok(clients),
+    }
 }
 
 /// What is looked at, and with what.
@@ -172,16 +178,20 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// Where the kernel does not list them.
 pub async fn seen(port: u16, but: &[IpAddr], watch: Duration) -> ProcResult<u64> {
     let until = Instant::now() + watch;
-    let is_over = |one: &TcpNetEntry| one.state == TcpState::TimeWait;
+    let is_open = |one: &TcpNetEntry| {
+        use TcpState::{Established, NewSynRecv, SynRecv};
+        matches!(one.state, Established | SynRecv | NewSynRecv)
+    };
     let mut before: Option<BTreeSet<SocketAddr>> = None;
     loop {
         let all = connections(port, but)?;
-        // What had ended when the look began may have ended before it was left.
+        // What the client had ended when the look began may have ended before it was left; and what
+        // is frozen never ends its side.
         let before = before.get_or_insert_with(|| {
-            let over = all.iter().filter(|one| is_over(one));
+            let over = all.iter().filter(|one| !is_open(one));
             over.map(|one| one.remote_address).collect()
         });
-        let counts = |one: &&TcpNetEntry| !is_over(one) || !before.contains(&one.remote_address);
+        let counts = |one: &&TcpNetEntry| is_open(one) || !before.contains(&one.remote_address);
         match all.iter().filter(counts).count() {
             0 if Instant::now() >= until => return Ok(0),
             0 => tokio::time::sleep(AGAIN).await,
@@ -192,8 +202,12 @@ pub async fn seen(port: u16, but: &[IpAddr], watch: Duration) -> ProcResult<u64>
 
 fn connections(port: u16, but: &[IpAddr]) -> ProcResult<Vec<TcpNetEntry>> {
     let mut all = tcp()?;
-    // A kernel without IPv6 has no list of it.
-    all.extend(tcp6().unwrap_or_default());
+    match tcp6() {
+        Ok(more) => all.extend(more),
+        // A kernel without IPv6 has no list of it.
+        Err(ProcError::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
     all.retain(|one| {
         let from = one.remote_address.ip().to_canonical();
         let is_client = !matches!(one.state, TcpState::Listen | TcpState::Close);
