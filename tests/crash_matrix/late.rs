@@ -116,7 +116,7 @@ fn what_clients_still_come_to_goes_once_they_are_gone() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_kept() {
+fn of_what_cannot_be_seen_the_newest_is_kept() {
     paused(async {
         let stage = THIRD.stage(Core::default(), Flaw::None);
         lock(&stage.world).clients.clear();
@@ -129,6 +129,9 @@ fn what_cannot_be_seen_is_kept() {
         let kept = kept(&ann);
         assert_eq!(kept[0].clients, None);
         assert!(kept[0].why.as_deref().is_some_and(|it| it.contains(why)));
+        // Not one more with each deploy, where it can never be seen.
+        ann.perform(Verb::Deploy).await;
+        assert_eq!(standing(&stage), [2, 3, 4]);
     });
 }
 

@@ -33,6 +33,11 @@ async fn seen(f: &Fixture<'_>, environment: &Environment) -> u64 {
     seen.unwrap()
 }
 
+async fn freeze(f: &Fixture<'_>, mode: StandbyMode) {
+    let freeze = f.engine.freeze(&f.service, Release(1), mode);
+    freeze.await.unwrap();
+}
+
 async fn again(f: &Fixture<'_>, release: u64) -> Environment {
     let mut all = f.engine.inspect(&f.service).await.unwrap().into_iter();
     all.find(|it| it.release == Release(release)).unwrap()
@@ -68,14 +73,17 @@ pub async fn an_open_connection_is_seen_until_it_ends(f: &Fixture<'_>) {
 
 pub async fn what_is_frozen_keeps_its_clients_and_what_has_ended_has_none(f: &Fixture<'_>) {
     let environment = f.up(&f.spec(1, 1)).await;
-    let _open = f
-        .clients
-        .connect(Release(1), environment.endpoints()[0])
-        .await;
-    for (mode, clients) in [(StandbyMode::Frozen, 1), (StandbyMode::Stopped, 0)] {
-        let freeze = f.engine.freeze(&f.service, Release(1), mode);
-        freeze.await.unwrap();
-        assert_eq!(seen(f, &again(f, 1).await).await, clients, "{mode:?}");
-    }
+    let open = f.clients.connect(Release(1), environment.endpoints()[0]);
+    let open = open.await;
+    freeze(f, StandbyMode::Frozen).await;
+    assert_eq!(seen(f, &again(f, 1).await).await, 1);
+    // What is frozen does not end its side.
+    drop(open);
+    until("the end of the connection", async || {
+        (seen(f, &again(f, 1).await).await == 0).then_some(())
+    })
+    .await;
+    freeze(f, StandbyMode::Stopped).await;
+    assert_eq!(seen(f, &again(f, 1).await).await, 0);
     f.clean(&[1]).await;
 }
