@@ -18,12 +18,7 @@ pub(super) async fn by_live_plan(
     held: &mut Held,
 ) -> Result<Ended, Error> {
     let (_, newest) = highest(runs, world, &survey(world));
-    let view = survey(world);
-    let live = world
-        .environments
-        .iter()
-        .find(|e| Some(e.release) == view.live);
-    let policy = live.map_or_else(Policy::default, |e| e.labels.policy.clone());
+    let policy = live_policy(world);
     let opened = operator.opening(verb, policy, world, held.lease.fence(), newest);
     let run = runs.next;
     let opening = Opening {
@@ -34,6 +29,14 @@ pub(super) async fn by_live_plan(
         unread: None,
     };
     operator.begin(opening, world, held).await
+}
+
+/// What the live release's plan says of retention.
+pub(super) fn live_policy(world: &World) -> Policy {
+    let live = survey(world).live;
+    let mut all = world.environments.iter();
+    let live = all.find(|environment| Some(environment.release) == live);
+    live.map_or_else(Policy::default, |live| live.labels.policy.clone())
 }
 
 /// Takes the lease, whether or not the pointer can be asked.

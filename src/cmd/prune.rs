@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::core::event::Verb;
 use crate::core::names::Release;
-use crate::core::plan::{Policy, StandbyMode};
+use crate::core::plan::StandbyMode;
 use crate::core::sleep;
 use crate::core::survey::{prunable, survey};
 use crate::core::verdict::Outcome;
@@ -16,7 +16,7 @@ use crate::journal::RunLog;
 use crate::perform::images;
 use crate::perform::late::Lookout;
 
-use super::clear::{by_live_plan, hold};
+use super::clear::{by_live_plan, hold, live_policy};
 use super::context::Context;
 use super::operator::{Held, Operator};
 use super::recall::{last_move, taken_down};
@@ -164,15 +164,8 @@ async fn late(operator: &Operator, world: &World, releases: &[Release]) -> Vec<R
         pointer: operator.pointer.as_ref(),
         sink: operator.report.as_ref(),
     };
-    let kept = lookout.late(world, &policy(world), releases).await;
+    let kept = lookout.late(world, &live_policy(world), releases).await;
     kept.into_iter().map(|one| one.release).collect()
-}
-
-/// By what the live release's plan says.
-fn policy(world: &World) -> Policy {
-    let live = survey(world).live;
-    let live = { world.environments.iter() }.find(|e| Some(e.release) == live);
-    live.map_or_else(Policy::default, |e| e.labels.policy.clone())
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never
@@ -200,7 +193,7 @@ fn unneeded(operator: &Operator, world: &World, runs: &[RunLog]) -> Vec<Release>
         }
         return all();
     }
-    prunable(world, &policy(world), (operator.clock)())
+    prunable(world, &live_policy(world), (operator.clock)())
 }
 
 /// Images built for the service that nothing needs now.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
-use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
+use bollard::query_parameters::CreateContainerOptions;
 use futures_util::future::join_all;
 use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 use procfs::{ProcError, ProcResult};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::names::{self, Kind};
 use super::stand_up::acted;
-use super::tear_down::gone;
+use super::tear_down::at_once;
 use super::{Docker, once};
 use crate::core::names::{Millis, ServiceName};
 use crate::core::world::{Container, ContainerState, Environment};
@@ -86,13 +86,13 @@ impl Look<'_> {
         let client = &self.engine.client;
         let name = format!("{}.clients", container.name);
         // One that a killed call has left has nobody to tell.
-        self.remove(&name).await?;
+        at_once(client, &name).await?;
         self.create(container, &name).await?;
         let ran = match client.docker.start_container(&name, None).await {
             Ok(()) => once::ran(self.engine, &name).await,
             Err(error) => Err(client.fault(error)),
         };
-        self.remove(&name).await?;
+        at_once(client, &name).await?;
         let ran = ran?;
         let said = ran.output.trim();
         match (ran.code, said.parse()) {
@@ -153,17 +153,6 @@ impl Look<'_> {
             host_config: Some(host),
             ..ContainerCreateBody::default()
         }
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), EngineError> {
-        let client = &self.engine.client;
-        let options = RemoveContainerOptions {
-            force: true,
-            v: true,
-            ..RemoveContainerOptions::default()
-        };
-        let removed = client.docker.remove_container(name, Some(options)).await;
-        gone(client, removed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, Network};
-use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
+use bollard::query_parameters::CreateContainerOptions;
 use futures_util::future::try_join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::try_join;
@@ -20,7 +20,7 @@ use super::inspect;
 use super::network::{self, Own, Unasked};
 use super::order::{self, roles};
 use super::publish::{self, Publishing, Refusal};
-use super::tear_down::gone;
+use super::tear_down::at_once;
 use super::{Docker, LAG, health, hook, names, once, shared};
 use crate::core::event::{Failure, ReplicaReport};
 use crate::core::names::RoleName;
@@ -343,14 +343,7 @@ impl<'a> Work<'a> {
                 Some(Refusal::Held) => {}
             }
             tries += 1;
-            let client = &self.engine.client;
-            let options = RemoveContainerOptions {
-                force: true,
-                v: true,
-                ..RemoveContainerOptions::default()
-            };
-            let removed = client.docker.remove_container(name, Some(options)).await;
-            gone(client, removed)?;
+            at_once(&self.engine.client, name).await?;
             self.make(wanted, name, None).await?;
         }
     }

@@ -87,6 +87,11 @@ async fn remove_all(engine: &Docker, containers: Vec<ContainerSummary>) -> Resul
 async fn container(engine: &Docker, id: &str) -> Result<(), EngineError> {
     let client = &engine.client;
     gone(client, client.docker.stop_container(id, None).await)?;
+    at_once(client, id).await
+}
+
+/// Removes a container with its anonymous volumes, whether or not it runs.
+pub(super) async fn at_once(client: &Client, id: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptions {
         v: true,
         force: true,
