@@ -86,7 +86,7 @@ pub struct Common {
         default_value = "flipside-proxy"
     )]
     pub proxy: String,
-    /// Image of the proxy, where this binary does not run on the engine.
+    /// Image of flipside for the engine, where this binary does not run on it.
     #[arg(long, global = true, value_name = "IMAGE")]
     pub proxy_image: Option<String>,
     /// How the embedded proxy is spoken to.

@@ -387,7 +387,8 @@ fn may_be_dropped(action: &Action) -> bool {
         | Action::Prove
         | Action::Verify { .. }
         | Action::Drain { .. }
-        | Action::Watch { .. } => true,
+        | Action::Watch { .. }
+        | Action::SeeClients { .. } => true,
         Action::Observe
         | Action::Mark { .. }
         | Action::Preview { .. }

@@ -174,11 +174,10 @@ impl Performer {
             Action::Rest { releases } => self.rest(releases, fence).await,
             Action::Work { release } => self.work(*release, fence).await,
             Action::Watch { until } => self.watch(state, *until).await,
+            Action::SeeClients { releases } => self.see_clients(state, releases).await,
             Action::Retire { releases } => self.retire(state, releases, fence).await,
             Action::Hook { name, repeat } => self.hook(state, name, *repeat).await,
-            Action::Sleep { releases, mode } => {
-                self.put_to_sleep(state, releases, *mode, fence).await
-            }
+            Action::Sleep { releases, mode } => self.put_to_sleep(releases, *mode, fence).await,
             Action::Wake { release } => self.wake_live(*release).await,
             Action::Disconnect => self.disconnect(fence).await,
             Action::Apply { role } => self.apply_shared(state, role, fence).await,
@@ -395,8 +394,7 @@ impl Performer {
         releases: &[Release],
         fence: Fence,
     ) -> Result<Event, Fault> {
-        let (releases, kept) = self.without_late(state, releases).await;
-        for &release in &releases {
+        for &release in releases {
             self.remove(release, fence).await?;
         }
         if let Verb::Prune { .. } = state.opened.verb {
@@ -410,7 +408,8 @@ impl Performer {
             | Verb::Apply { .. } => images::Which::Whole,
         };
         self.drop_images(what).await?;
-        Ok(Event::Retired { releases, kept })
+        let releases = releases.to_vec();
+        Ok(Event::Retired { releases })
     }
 
     /// Removes a candidate, unless it has served: then another operator, whose journal is another

@@ -12,9 +12,10 @@ mod workers;
 
 use flipside::core::action::{Action, Ask, Move, Proof, TIME_UP};
 use flipside::core::event::{
-    Event, Failure, JobEnd, Kept, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
+    Event, Failure, JobEnd, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
 use flipside::core::hook::{HookEnd, HookWord};
+use flipside::core::late::Clients;
 use flipside::core::names::{Millis, Release, RoleName, Slot};
 use flipside::core::narrate::{Line, Narrator, Tone};
 use flipside::core::plan::{Policy, StandbyMode};
@@ -48,6 +49,7 @@ fn opened(verb: Verb, live: Option<u64>) -> Event {
             ..Policy::default()
         },
         marks: MarkKeeper::Pointer,
+        cached: false,
         live: live.map(Release),
         generation: live,
         fence: 7,
@@ -165,7 +167,6 @@ fn whole_deploy() -> Vec<Event> {
         }),
         Event::Retired {
             releases: vec![Release(0)],
-            kept: vec![],
         },
         closed(Outcome::Done),
     ]
@@ -383,7 +384,6 @@ fn a_standby_that_was_put_to_sleep_is_not_said_to_be_up() {
     let slept = Event::Slept {
         releases: vec![Release(1)],
         mode: StandbyMode::Frozen,
-        kept: vec![],
     };
     let moved = switch(2, Some(1), Move::Promote);
     let events = [
@@ -400,31 +400,30 @@ fn a_standby_that_was_put_to_sleep_is_not_said_to_be_up() {
 
 #[test]
 fn what_is_kept_for_late_clients_is_told_with_the_way_on() {
-    let kept = |release, clients, why: Option<&str>| Kept {
+    let seen = |release, connections, why: Option<&str>| Clients {
         release: Release(release),
-        clients,
+        connections,
         why: why.map(str::to_owned),
     };
-    let retired = Event::Retired {
-        releases: vec![Release(4)],
-        kept: vec![
-            kept(1, Some(1), None),
-            kept(2, None, Some("no image for the proxy can be built")),
-        ],
-    };
-    let awake = Event::Slept {
-        releases: vec![],
-        mode: StandbyMode::Frozen,
-        kept: vec![kept(3, Some(2), None)],
-    };
+    let unseen = Some("no image of flipside can be built");
+    let clients = vec![
+        seen(1, Some(1), None),
+        seen(2, None, unseen),
+        seen(3, None, unseen),
+        seen(4, Some(0), None),
+        seen(5, Some(0), None),
+    ];
+    let looked = intended(Action::SeeClients {
+        releases: clients.iter().map(|one| one.release).collect(),
+    });
     check(
-        &told(&[retired, awake]),
+        &told(&[looked, Event::ClientsSeen { clients }]),
         r#"
-        ! shop@1 is kept: clients still come to it (1 connection)
-        ! shop@2 is kept: whether clients still come to it cannot be seen: no image for the proxy can be built
-        | hint: the next deploy looks again, and for standbys `flipside prune shop`: with `--force` it waits for nobody
-        . retired shop@4
-        ! shop@3 is kept awake: clients still come to it (2 connections)
+        . no clients come to shop@4 and shop@5 any more after 100 ms
+        ! shop@1 stays as it is: clients still come to it (1 connection)
+        ! whether clients still come to shop@2 cannot be seen: no image of flipside can be built
+        ! whether clients still come to shop@3 cannot be seen: no image of flipside can be built
+        | of what cannot be seen the newest stays as it is
         | hint: the next deploy looks again, and for standbys `flipside prune shop`: with `--force` it waits for nobody
     "#,
     );

@@ -6,6 +6,7 @@ use crate::core::mask::Mask;
 use crate::core::names::{Release, ServiceName};
 use crate::core::survey::survey;
 use crate::core::world::Environment;
+use crate::engine::docker::clients;
 use crate::engine::{EngineError, LogLine};
 use crate::error::{Error, Exit, Touched};
 
@@ -167,7 +168,7 @@ fn hooks<'a>(
             return None;
         }
         // What looks for clients of one before that is removed.
-        if rest.ends_with(".clients") {
+        if rest.contains(clients::NAMED) {
             return None;
         }
         let hook = rest.split_once('.').map_or(rest, |(hook, _)| hook);

@@ -2,10 +2,11 @@
 
 use crate::cli;
 use crate::core::event::Verb;
+use crate::core::late::{self, Clients};
 use crate::core::names::Release;
 use crate::core::plan::StandbyMode;
 use crate::core::sleep;
-use crate::core::survey::{prunable, survey};
+use crate::core::survey::{self, prunable, survey};
 use crate::core::verdict::Outcome;
 use crate::core::words::{clean, count, list};
 use crate::core::workers;
@@ -14,7 +15,7 @@ use crate::engine::Built;
 use crate::error::{Error, Exit, Touched, exit_of};
 use crate::journal::RunLog;
 use crate::perform::images;
-use crate::perform::late::Lookout;
+use crate::perform::late::see_clients;
 
 use super::clear::{by_live_plan, hold, live_policy};
 use super::context::Context;
@@ -40,9 +41,8 @@ pub async fn run(context: &Context, args: &cli::Prune) -> Result<Exit, Error> {
         let runs = operator.need_runs().await?;
         let mut found = look(&operator, &world, &runs).await?;
         if !args.force {
-            let kept = late(&operator, &world, &found.releases).await;
-            let awake = late(&operator, &world, &found.restless.awake).await;
-            found.keep(&kept, &awake);
+            let clients = late_clients(&operator, &world, &found).await;
+            found.keep(&clients);
         }
         say(&operator, Said::Would, &found, workers::astray(&world));
         let standing = operator.shared().await?;
@@ -102,10 +102,7 @@ async fn while_held(operator: &Operator, force: bool, held: &mut Held) -> Result
         if ended.outcome != Outcome::Done {
             return Ok(exit_of(ended.outcome));
         }
-        // What was to go and still stands, or to sleep and is still awake, clients come to.
-        let world = operator.look().await?;
-        let stands = world.environments.iter().map(|it| it.release);
-        found.keep(&stands.collect::<Vec<_>>(), &restless(&world).awake);
+        found.keep(ended.state.clients.values());
     }
     let before = match cut_short || runs.next > first {
         true => Before::Something,
@@ -127,16 +124,13 @@ struct Found {
 }
 
 impl Found {
-    /// Of what was to be removed these stay, and of what was to sleep these are awake.
-    fn keep(&mut self, standing: &[Release], awake: &[Release]) {
-        let mut kept = Vec::new();
-        for (all, stays) in [
-            (&mut self.releases, standing),
-            (&mut self.restless.awake, awake),
-        ] {
-            kept.extend(all.extract_if(.., |release| stays.contains(release)));
+    /// What of it is kept for its clients is neither removed nor put to sleep.
+    fn keep<'a>(&mut self, clients: impl IntoIterator<Item = &'a Clients> + Clone) {
+        for all in [&mut self.releases, &mut self.restless.awake] {
+            let kept = late::kept(clients.clone(), all);
+            self.kept
+                .extend(all.extract_if(.., |release| kept.contains(release)));
         }
-        self.kept = kept;
     }
 
     fn is_empty(&self) -> bool {
@@ -156,16 +150,15 @@ async fn look(operator: &Operator, world: &World, runs: &[RunLog]) -> Result<Fou
     })
 }
 
-/// Of these, what clients may still come to.
-async fn late(operator: &Operator, world: &World, releases: &[Release]) -> Vec<Release> {
-    let lookout = Lookout {
-        service: &operator.service,
-        engine: operator.engine.as_ref(),
-        pointer: operator.pointer.as_ref(),
-        sink: operator.report.as_ref(),
-    };
-    let kept = lookout.late(world, &live_policy(world), releases).await;
-    kept.into_iter().map(|one| one.release).collect()
+/// What is to be seen now of the clients of what would be removed or put to sleep.
+async fn late_clients(operator: &Operator, world: &World, found: &Found) -> Vec<Clients> {
+    if !operator.pointer.capabilities().cached {
+        return Vec::new();
+    }
+    let all = found.releases.iter().chain(&found.restless.awake).copied();
+    let releases = survey::remembered(world, &live_policy(world), all);
+    let (engine, sink) = (operator.engine.as_ref(), operator.report.as_ref());
+    see_clients(engine, &operator.service, world, &releases, sink).await
 }
 
 /// What nothing needs. Where the pointer names nothing, that is only what has certainly never

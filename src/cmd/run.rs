@@ -294,6 +294,7 @@ impl Operator {
             version: env!("CARGO_PKG_VERSION").into(),
             policy,
             marks: self.keeper(),
+            cached: self.pointer.capabilities().cached,
             live: survey(world).live,
             generation: world.routing.as_ref().map(|routing| routing.generation),
             fence,

@@ -80,6 +80,11 @@ pub enum Action {
         /// Milliseconds since the epoch.
         until: Millis,
     },
+    /// Look whether clients that remember longer than they may still come to these.
+    SeeClients {
+        /// Which, ascending.
+        releases: Vec<Release>,
+    },
     /// Remove older environments that nothing needs.
     Retire {
         /// Which.

@@ -8,7 +8,7 @@ use super::names::Release;
 use super::routing::Mark;
 use super::state::{Back, Clearing, Course, LOST_LIMIT, Sight, Stage, State, Stood};
 use super::verdict::Outcome;
-use super::{applying, preview, sleep, strategy, survey, workers};
+use super::{applying, late, preview, sleep, strategy, survey, workers};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,13 @@ fn clear(state: &State, clearing: Clearing) -> Next {
             let spared = survey::spared(world, &state.opened.policy);
             let mut releases = releases.clone();
             releases.retain(|release| !spared.contains(release));
-            Next::Act(Action::Retire { releases })
+            // One look for all: it takes its time.
+            let restless = sleep::awake(world, &state.opened.policy);
+            let all = releases.iter().copied().chain(restless);
+            let retire = || Action::Retire {
+                releases: late::without_kept(state, releases.clone()),
+            };
+            Next::Act(late::look(state, world, all).unwrap_or_else(retire))
         }
         (Verb::Prune { .. }, Clearing::Cleared | Clearing::Woken) => {
             sleep::mend(state, world, clearing)
@@ -219,6 +225,7 @@ mod tests {
     use super::*;
     use crate::core::event::{Event, Failure, Opened};
     use crate::core::hook::HookEnd;
+    use crate::core::late::Clients;
     use crate::core::names::Slot;
     use crate::core::plan::Policy;
     use crate::core::routing::{Drained, Route, Routing};
@@ -234,6 +241,7 @@ mod tests {
                 ..Policy::default()
             },
             marks: MarkKeeper::Pointer,
+            cached: false,
             live: live.map(Release),
             generation: live.map(|_| 7),
             fence: 1,
@@ -356,9 +364,11 @@ mod tests {
                 containers: Vec::new(),
             },
             Action::Watch { .. } => Event::Baked,
+            Action::SeeClients { releases } => Event::ClientsSeen {
+                clients: releases.iter().map(|it| seen_at(*it, 0)).collect(),
+            },
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),
-                kept: Vec::new(),
             },
             Action::Hook { name, .. } => Event::HookEnded(HookEnd {
                 name: name.clone(),
@@ -367,7 +377,6 @@ mod tests {
             Action::Sleep { releases, mode } => Event::Slept {
                 releases: releases.clone(),
                 mode: *mode,
-                kept: Vec::new(),
             },
             Action::Wake { release } => Event::Woken {
                 release: *release,
@@ -386,6 +395,14 @@ mod tests {
                 back: Vec::new(),
             },
             Action::TearDown { release } => Event::TornDown { release: *release },
+        }
+    }
+
+    fn seen_at(release: Release, connections: u64) -> Clients {
+        Clients {
+            release,
+            connections: Some(connections),
+            why: None,
         }
     }
 

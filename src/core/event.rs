@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Ask, Proof};
 use super::hook::{HookEnd, HookPlan, HookWord};
+use super::late::Clients;
 use super::names::{Fence, Generation, Millis, Release, RoleName, Slot};
 use super::plan::{PointerPlan, Policy, StandbyMode};
 use super::routing::{Drained, Routing};
@@ -112,13 +113,15 @@ pub enum Event {
     },
     /// The bake is over and the release is still fit.
     Baked,
+    /// It was looked which of the older environments clients still come to.
+    ClientsSeen {
+        /// What was seen, by release, ascending.
+        clients: Vec<Clients>,
+    },
     /// Older environments have been removed.
     Retired {
         /// Which.
         releases: Vec<Release>,
-        /// Those that stay, because clients may still come to them.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        kept: Vec<Kept>,
     },
     /// A hook is over.
     HookEnded(HookEnd),
@@ -137,9 +140,6 @@ pub enum Event {
         releases: Vec<Release>,
         /// How they sleep.
         mode: StandbyMode,
-        /// Those that stay awake, because clients may still come to them.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        kept: Vec<Kept>,
     },
     /// What gets the traffic was asleep, and has been woken.
     Woken {
@@ -226,6 +226,9 @@ pub struct Opened {
     pub policy: Policy,
     /// Who keeps the marks.
     pub marks: MarkKeeper,
+    /// Whether clients may remember longer than they may where the pointer had sent them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// The live release when it began.
     pub live: Option<Release>,
     /// The pointer's generation when it began; `None` where it knew nothing of the service.
@@ -346,19 +349,6 @@ pub struct JobEnd {
     /// does not tell.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
-}
-
-/// An environment that stays as it is, because clients may still come to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Which.
-    pub release: Release,
-    /// How many connections of theirs were seen; `None` where it could not be seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clients: Option<u64>,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
 }
 
 /// Why an act failed, with what a person wants to see of it.

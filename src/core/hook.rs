@@ -258,6 +258,7 @@ mod tests {
             version: "0".into(),
             policy: Policy::default(),
             marks: MarkKeeper::Pointer,
+            cached: false,
             live: Some(Release(2)),
             generation: Some(7),
             fence: 1,

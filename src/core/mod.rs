@@ -10,6 +10,7 @@ pub mod decide;
 pub mod dockerfile;
 pub mod event;
 pub mod hook;
+pub mod late;
 pub mod mask;
 pub mod names;
 pub mod narrate;

@@ -246,6 +246,7 @@ impl Narrator {
             | Action::Drain { .. }
             | Action::Rest { .. }
             | Action::Work { .. }
+            | Action::SeeClients { .. }
             | Action::Retire { .. }
             | Action::Hook { .. }
             | Action::Sleep { .. }
@@ -366,8 +367,8 @@ impl Narrator {
             }
             Event::HookEnded(end) => told.hook(end),
             Event::Baked => told.good("baked: every probe still passes".into()),
-            Event::Retired { releases, kept } => {
-                told.kept(&self.service, kept, "kept");
+            Event::ClientsSeen { clients } => told.clients(&self.service, clients, &after(took)),
+            Event::Retired { releases } => {
                 if self.left.is_some_and(|left| releases.contains(&left)) {
                     self.left = None;
                 }
@@ -375,17 +376,10 @@ impl Narrator {
                     told.step(format!("retired {}", self.names(releases)));
                 }
             }
-            Event::Slept {
-                releases,
-                mode,
-                kept,
-            } => {
-                told.kept(&self.service, kept, "kept awake");
-                if !releases.is_empty() {
-                    self.asleep.extend(releases);
-                    let (names, how) = (self.names(releases), super::sleep::word(*mode));
-                    told.step(format!("put to sleep: {names} ({how})"));
-                }
+            Event::Slept { releases, mode } => {
+                self.asleep.extend(releases);
+                let (names, how) = (self.names(releases), super::sleep::word(*mode));
+                told.step(format!("put to sleep: {names} ({how})"));
             }
             Event::Woken { release, took_us } => told.good(format!(
                 "{} woke in {}",

@@ -37,7 +37,9 @@ impl State {
                 A::Watch { .. } => stage >= Stage::Verified && stage <= Stage::Working,
                 A::Drain { .. } => stage >= Stage::Verified && stage <= Stage::Baked,
                 A::Retire { .. } => stage == Stage::Drained,
-                A::Sleep { .. } => matches!(stage, Stage::Drained | Stage::Retired),
+                A::SeeClients { .. } | A::Sleep { .. } => {
+                    matches!(stage, Stage::Drained | Stage::Retired)
+                }
                 A::Observe
                 | A::Mark { .. }
                 | A::Wake { .. }
@@ -70,6 +72,10 @@ impl State {
                 A::Disconnect => clearing == Clearing::Opened,
                 A::Retire { .. } => clearing <= Clearing::Disconnected,
                 A::Wake { .. } => clearing == Clearing::Cleared,
+                A::SeeClients { .. } => matches!(
+                    clearing,
+                    Clearing::Opened | Clearing::Cleared | Clearing::Woken
+                ),
                 A::Sleep { .. } => matches!(clearing, Clearing::Cleared | Clearing::Woken),
                 A::RemoveShared => clearing == Clearing::Cleared,
                 _ => false,

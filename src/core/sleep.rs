@@ -7,6 +7,7 @@ use super::action::Action;
 use super::course::Clearing;
 use super::decide::Next;
 use super::event::Verb;
+use super::late;
 use super::names::Release;
 use super::plan::{Policy, StandbyMode};
 use super::routing::Routing;
@@ -113,15 +114,24 @@ pub(super) fn sleeps(state: &State, release: Release) -> bool {
     world.and_then(|world| live_asleep(world)) == Some(release)
 }
 
+/// Puts the standbys to sleep that run and should not, unless clients still come to them; `None`
+/// where there is nothing to do.
+pub(super) fn settle(state: &State, world: &World) -> Option<Action> {
+    let policy = &state.opened.policy;
+    let awake = late::without_kept(state, awake(world, policy));
+    if let Some(look) = late::look(state, world, awake.iter().copied()) {
+        return Some(look);
+    }
+    (!awake.is_empty()).then_some(Action::Sleep {
+        releases: awake,
+        mode: policy.standby_mode,
+    })
+}
+
 /// What `prune` does at its end: wakes what gets the traffic, and puts to sleep what woke.
 pub(super) fn mend(state: &State, world: &World, clearing: Clearing) -> Next {
-    let policy = &state.opened.policy;
-    match (live_asleep(world), awake(world, policy)) {
-        (Some(release), _) if clearing == Clearing::Cleared => Next::Act(Action::Wake { release }),
-        (_, releases) if releases.is_empty() => Next::End(Outcome::Done),
-        (_, releases) => Next::Act(Action::Sleep {
-            releases,
-            mode: policy.standby_mode,
-        }),
+    match live_asleep(world) {
+        Some(release) if clearing == Clearing::Cleared => Next::Act(Action::Wake { release }),
+        _ => settle(state, world).map_or(Next::End(Outcome::Done), Next::Act),
     }
 }

@@ -12,6 +12,7 @@ pub use super::course::{
 };
 use super::event::{Event, Failure, Opened, SwitchRefusal, Verb};
 use super::hook::Hooks;
+use super::late::Clients;
 use super::names::{Generation, Release, RoleName};
 use super::routing::{Drained, Mark};
 use super::world::World;
@@ -50,6 +51,9 @@ pub struct State {
     pub hooks: Hooks,
     /// Whether it has begun to bake.
     pub bake: Bake,
+    /// What was seen of the clients of what is to be removed or put to sleep, since the run was last
+    /// taken up.
+    pub clients: BTreeMap<Release, Clients>,
     /// What became of the requests in flight at the last move.
     pub drained: Drained,
     /// Whether the pointer must be looked at before anything else is done: another process has
@@ -106,6 +110,7 @@ impl State {
             endpoints: Vec::new(),
             hooks: Hooks::default(),
             bake: Bake::ToCome,
+            clients: BTreeMap::new(),
             drained: Drained::default(),
             sight: Sight::Fresh,
             world: None,
@@ -147,6 +152,7 @@ impl State {
                 self.ask = None;
                 self.lost = 0;
                 self.world = None;
+                self.clients.clear();
                 self.sight = Sight::Stale;
                 self.bake = self.bake.resumed();
             }
@@ -160,6 +166,15 @@ impl State {
                     self.bake = self.bake.watched();
                 }
                 self.pending = Some(action.clone());
+            }
+
+            // That has taken its time: the world is to be looked at again.
+            (_, Some(Action::SeeClients { .. }), E::ClientsSeen { clients }) => {
+                self.world = None;
+                self.pending = None;
+                self.lost = 0;
+                let seen = clients.iter().map(|one| (one.release, one.clone()));
+                self.clients.extend(seen);
             }
 
             // An outcome that got lost: the intent stays, the world will tell.

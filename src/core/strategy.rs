@@ -10,7 +10,7 @@ use super::routing::Mark;
 use super::state::{Stage, State};
 use super::verdict::Outcome;
 use super::world::World;
-use super::{preview, sleep, survey, workers};
+use super::{late, preview, sleep, survey, workers};
 
 /// The next step of a deploy that has come as far as `stage`.
 pub(super) fn next(state: &State, stage: Stage) -> Next {
@@ -67,11 +67,7 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
         }
         Stage::Drained => match &state.world {
             None => Next::Act(Action::Observe),
-            Some(world) => match survey::unneeded(state, world) {
-                releases if releases.is_empty() => to_sleep(state, world),
-                _ if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
-                releases => Next::Act(Action::Retire { releases }),
-            },
+            Some(world) => retire(state, world),
         },
         Stage::Retired if state.opened.policy.standby_mode == StandbyMode::Running => {
             Next::End(Outcome::Done)
@@ -84,16 +80,33 @@ pub(super) fn next(state: &State, stage: Stage) -> Next {
     }
 }
 
+/// What nothing needs goes, unless clients still come to it.
+fn retire(state: &State, world: &World) -> Next {
+    let gone = survey::unneeded(state, world);
+    if gone.is_empty() {
+        return to_sleep(state, world);
+    }
+    if state.ask == Some(Ask::Leave) {
+        return Next::End(Outcome::Interrupted);
+    }
+    // One look for all: it takes its time.
+    let restless = sleep::awake(world, &state.opened.policy);
+    let all = gone.iter().copied().chain(restless);
+    if let Some(look) = late::look(state, world, all) {
+        return Next::Act(look);
+    }
+    match late::without_kept(state, gone) {
+        releases if releases.is_empty() => to_sleep(state, world),
+        releases => Next::Act(Action::Retire { releases }),
+    }
+}
+
 /// Last of all, the standbys that run are put to sleep, where the plan says so.
 fn to_sleep(state: &State, world: &World) -> Next {
-    let policy = &state.opened.policy;
-    match sleep::awake(world, policy) {
-        releases if releases.is_empty() => Next::End(Outcome::Done),
-        _ if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
-        releases => Next::Act(Action::Sleep {
-            releases,
-            mode: policy.standby_mode,
-        }),
+    match sleep::settle(state, world) {
+        None => Next::End(Outcome::Done),
+        Some(_) if state.ask == Some(Ask::Leave) => Next::End(Outcome::Interrupted),
+        Some(action) => Next::Act(action),
     }
 }
 

@@ -201,18 +201,21 @@ pub fn retirable(world: &World, policy: &Policy, now: Millis) -> Vec<Release> {
     gone
 }
 
-/// Of `releases`, those to which clients may still come that remember them: what has served, but for
-/// standbys beyond the most that `policy` allows.
+/// Of `releases`, those to which clients may still come that remember them, ascending: what has
+/// served, but for standbys and withdrawn ones beyond the most that `policy` allows of each.
 #[must_use]
-pub fn remembered(world: &World, policy: &Policy, releases: &[Release]) -> Vec<Release> {
+pub fn remembered(
+    world: &World,
+    policy: &Policy,
+    releases: impl IntoIterator<Item = Release>,
+) -> Vec<Release> {
     let view = survey(world);
     let most = most(policy);
     let standbys = view.standby.iter().take(most);
-    let served: BTreeSet<_> = standbys.chain(&view.withdrawn).copied().collect();
-    let releases = releases.iter().copied();
-    releases
-        .filter(|release| served.contains(release))
-        .collect()
+    let served = standbys.chain(view.withdrawn.iter().take(most));
+    let served: BTreeSet<_> = served.copied().collect();
+    let releases: BTreeSet<_> = releases.into_iter().collect();
+    served.intersection(&releases).copied().collect()
 }
 
 /// How many standbys there are at most.

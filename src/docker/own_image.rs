@@ -73,7 +73,7 @@ impl OwnImage {
     async fn build(&self, client: &Client) -> Result<String, EngineError> {
         let no = |why: String| {
             refused_hint(
-                format!("no image for the proxy can be built: this flipside {why}"),
+                format!("no image of flipside can be built: this flipside {why}"),
                 "name an image that has one: --proxy-image IMAGE",
             )
         };
@@ -132,7 +132,7 @@ async fn have(client: &Client, image: &str) -> Result<(), EngineError> {
         step.map_err(|error| match client.fault(error) {
             EngineError::Failed(failure) => refused_hint(
                 format!(
-                    "the engine cannot pull the proxy's image `{image}`: {}",
+                    "the engine cannot pull the image `{image}` of flipside: {}",
                     failure.what
                 ),
                 format!("docker pull {image}, or name another with --proxy-image IMAGE"),

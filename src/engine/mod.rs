@@ -229,18 +229,19 @@ pub trait Engine: Send + Sync {
     /// holds nothing.
     async fn cost(&self, containers: &[Container], now: Millis) -> Result<Cost, EngineError>;
 
-    /// How many connections of others lead to the exposed port of an environment's containers: those
-    /// that are open when the first is seen, and 0 where none is for `watch_ms` milliseconds. What
-    /// stands in the environment itself and a container's own checks are no others.
+    /// How many connections of others lead to the exposed port of each environment's containers, in
+    /// the environments' order: those that are open when the first is seen, and 0 where none is for
+    /// `watch_ms` milliseconds. What stands in the environment itself and a container's own checks
+    /// are no others. May be called by several at once; one that is dropped leaves nothing for long.
     ///
     /// # Errors
-    /// Also where it cannot be seen.
+    /// Also where it cannot be seen, of one or of all.
     async fn clients(
         &self,
         service: &ServiceName,
-        environment: &Environment,
+        environments: &[Environment],
         watch_ms: Millis,
-    ) -> Result<u64, EngineError>;
+    ) -> Result<Vec<Result<u64, EngineError>>, EngineError>;
 
     /// The images that were built here for a service, and what else its builds have left; not those
     /// that its shared roles run on.

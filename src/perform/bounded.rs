@@ -159,10 +159,10 @@ impl Engine for BoundedEngine {
     async fn clients(
         &self,
         service: &ServiceName,
-        environment: &Environment,
+        environments: &[Environment],
         watch_ms: Millis,
-    ) -> Fallible<u64> {
-        self.0.clients(service, environment, watch_ms).await
+    ) -> Fallible<Vec<Fallible<u64>>> {
+        self.0.clients(service, environments, watch_ms).await
     }
 
     async fn images(&self, service: &ServiceName) -> Fallible<Vec<Built>> {

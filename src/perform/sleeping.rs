@@ -42,13 +42,11 @@ impl Performer {
     /// the pointer is asked first, as before a removal.
     pub(super) async fn put_to_sleep(
         &self,
-        state: &State,
         releases: &[Release],
         mode: StandbyMode,
         fence: Fence,
     ) -> Result<Event, Fault> {
-        let (releases, kept) = self.without_late(state, releases).await;
-        for &release in &releases {
+        for &release in releases {
             self.spare_the_live(release, fence, "put to sleep").await?;
             // What was known of it is not so any more, also where the call is cut short.
             own(&self.seen).remove(&release);
@@ -58,9 +56,8 @@ impl Performer {
                 .map_err(|_| Fault::Lost(format!("release {release} is still falling asleep")))??;
         }
         Ok(Event::Slept {
-            releases,
+            releases: releases.to_vec(),
             mode,
-            kept,
         })
     }
 

@@ -105,6 +105,8 @@ pub struct Checker {
     /// Hooks that must have ended well before a switch.
     before: Vec<String>,
     going_down: bool,
+    /// Somebody has said that clients need not be waited for; what he does may take effect late.
+    waits_for_nobody: bool,
     fence: u64,
     /// A release is live that only a person can say more of: a first one that was given up, or one
     /// that was gone back to and whose workers end.
@@ -137,6 +139,7 @@ impl Checker {
             holders: BTreeMap::new(),
             late: BTreeSet::new(),
             going_down: false,
+            waits_for_nobody: false,
             fence: 0,
             stuck: false,
             slept_late: BTreeSet::new(),
@@ -261,6 +264,7 @@ impl Checker {
                 told.opened = Some(opened.clone());
                 told.pending = None;
                 self.going_down = matches!(opened.verb, Verb::Down { .. });
+                self.waits_for_nobody |= matches!(opened.verb, Verb::Prune { force: true, .. });
             }
             Event::Closed { outcome } => {
                 // One that has been overtaken is closed as it is, in the middle of an act; the next
@@ -435,7 +439,8 @@ impl Checker {
             let world = lock(&self.world);
             world.pointer_is_cached && world.clients.get(release).is_some_and(|it| *it > 0)
         };
-        if come && self.served.contains_key(release) && !self.going_down {
+        let spared = !self.going_down && !self.waits_for_nobody;
+        if come && spared && self.served.contains_key(release) {
             self.breaks(3, format!("{release} goes, and clients still come to it"));
         }
     }

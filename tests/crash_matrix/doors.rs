@@ -353,10 +353,10 @@ impl Engine for Door {
     async fn clients(
         &self,
         service: &ServiceName,
-        environment: &Environment,
+        environments: &[Environment],
         watch_ms: Millis,
-    ) -> Result<u64, EngineError> {
-        let looked = self.engine.clients(service, environment, watch_ms);
+    ) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
+        let looked = self.engine.clients(service, environments, watch_ms);
         self.through(Op::Clients, None, looked).await
     }
 

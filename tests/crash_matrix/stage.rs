@@ -85,6 +85,8 @@ pub enum Verb {
     Resume,
     Abort,
     Prune,
+    /// The same, with `--force`.
+    PruneByForce,
     Down,
     /// The same, with `--shared`.
     DownShared,
@@ -460,8 +462,9 @@ impl Actor {
             Verb::RollbackTo(to) => self.back(Some(Release(to))).await,
             Verb::Resume => resume::resume(operator, None).await,
             Verb::Abort => abort::abort(operator).await,
-            Verb::Prune => {
-                return match prune::prune(operator, false).await {
+            Verb::Prune | Verb::PruneByForce => {
+                let force = verb == Verb::PruneByForce;
+                return match prune::prune(operator, force).await {
                     Ok(exit) => Done::Exit(exit),
                     Err(error) => Done::Refused(error),
                 };

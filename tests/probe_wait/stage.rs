@@ -350,9 +350,9 @@ impl Engine for Stage {
     async fn clients(
         &self,
         _: &ServiceName,
-        _: &Environment,
+        _: &[Environment],
         _: Millis,
-    ) -> Result<u64, EngineError> {
+    ) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
         unplayed()
     }
     async fn images(&self, _: &ServiceName) -> Result<Vec<Built>, EngineError> {

@@ -42,8 +42,11 @@ async fn standing(scene: &Scene<Primary>) -> Vec<u64> {
 
 /// What a deploy has kept for its clients.
 pub fn kept(ran: &Ran) -> &serde_json::Value {
-    let line = ran.lines.iter().find(|line| line["event"] == "retired");
-    &line.unwrap_or_else(|| panic!("{ran:#?}"))["kept"]
+    let line = ran
+        .lines
+        .iter()
+        .find(|line| line["event"] == "clients-seen");
+    &line.unwrap_or_else(|| panic!("{ran:#?}"))["clients"]
 }
 
 fn pruned(ran: &Ran) -> &serde_json::Value {
@@ -63,7 +66,7 @@ async fn what_late_clients_come_to_stays_until_they_are_gone() {
     let ran = scene.start_deploy("3").ended().await;
     ran.ends(0);
     scene.serves("3").await;
-    assert_eq!(kept(&ran), &json!([{"release": 1, "clients": 1}]));
+    assert_eq!(kept(&ran), &json!([{"release": 1, "connections": 1}]));
     assert_eq!(standing(&scene).await, [2, 1]);
     assert_eq!(late.ask().await, "1");
 

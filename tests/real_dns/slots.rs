@@ -165,7 +165,7 @@ async fn who_is_still_connected_through_a_slot_keeps_what_has_left_it() {
     let _late = TcpStream::connect(scene.slots[0]).await.unwrap();
     deploy("2").await;
     let ran = deploy("3").await;
-    let one = serde_json::json!([{"release": 1, "clients": 1}]);
+    let one = serde_json::json!([{"release": 1, "connections": 1}]);
     assert_eq!(super::late::kept(&ran), &one);
     scene.stage.verb("down").await.ends(0);
 }

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use flipside::core::world::Environment;
 use flipside::engine::Engine;
-use flipside::engine::docker::clients::seen;
+use flipside::engine::docker::clients::{NAMED, seen};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -117,39 +118,93 @@ async fn the_environments_own_roles_are_no_clients() {
         (lines.lines().filter(|line| line.contains(" 01 ")).count() >= 2).then_some(())
     })
     .await;
-    let seen = scope
-        .engine
-        .clients(&scope.service, &environment, 300)
-        .await;
-    assert_eq!(seen.unwrap(), 0);
+    assert_eq!(seen_at(&scope, &environment, 300).await, 0);
     client.kill().await.unwrap();
     down(&scope, 1).await;
 }
 
-/// Called off in the middle: the next look takes the place, and a removal takes all of it.
+async fn seen_at(scope: &Scope, environment: &Environment, watch_ms: u64) -> u64 {
+    let one = std::slice::from_ref(environment);
+    let seen = scope.engine.clients(&scope.service, one, watch_ms).await;
+    *seen.unwrap()[0].as_ref().unwrap()
+}
+
+/// What looks, as long as it is there.
+async fn looking(scope: &Scope) -> usize {
+    let parts = scope.parts().await;
+    parts.iter().filter(|name| name.contains(NAMED)).count()
+}
+
+/// A look that is dropped once it has begun.
+async fn called_off(scope: &Scope, environment: &Environment, watch_ms: u64) {
+    let looks = async || (looking(scope).await > 0).then_some(());
+    tokio::select! {
+        seen = seen_at(scope, environment, watch_ms) => panic!("{seen}"),
+        () = until("what looks", looks) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_removal_takes_a_look_that_was_called_off_with_it() {
+    let scope = Scope::new().await;
+    let web = sample::role(scope.image.clone());
+    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
+    let environment = up(&scope, &spec).await;
+    called_off(&scope, &environment, 60_000).await;
+    down(&scope, 1).await;
+    assert_eq!(scope.parts().await, [""; 0]);
+}
+
 #[tokio::test]
 async fn a_look_that_is_called_off_is_in_nobodys_way() {
     let scope = Scope::new().await;
     let web = sample::role(scope.image.clone());
     let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
     let environment = up(&scope, &spec).await;
-    let called_off = async || {
-        let look = scope.engine.clients(&scope.service, &environment, 60_000);
-        tokio::select! {
-            seen = look => panic!("{seen:?}"),
-            () = until("what looks", async || {
-                let parts = scope.parts().await;
-                parts.iter().any(|name| name.ends_with(".clients")).then_some(())
-            }) => {}
-        }
-    };
-    called_off().await;
-    let seen = scope
-        .engine
-        .clients(&scope.service, &environment, 100)
-        .await;
-    assert_eq!(seen.unwrap(), 0);
-    called_off().await;
+    called_off(&scope, &environment, 3_000).await;
+    assert_eq!(seen_at(&scope, &environment, 100).await, 0);
+    until("the end of it", async || {
+        (looking(&scope).await == 0).then_some(())
+    })
+    .await;
+    // The image goes with who looks last.
+    assert_eq!(seen_at(&scope, &environment, 100).await, 0);
     down(&scope, 1).await;
-    assert_eq!(scope.parts().await, [""; 0]);
+}
+
+/// Who has no lease may look as well, and neither sees less for it.
+#[tokio::test]
+async fn two_may_look_at_once() {
+    let scope = Scope::new().await;
+    let web = sample::role(scope.image.clone());
+    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
+    let environment = up(&scope, &spec).await;
+    let look = || seen_at(&scope, &environment, 1_000);
+    assert_eq!(tokio::join!(look(), look(), look()), (0, 0, 0));
+    let endpoint = environment.endpoints()[0];
+    let _client = until("a listener", async || {
+        TcpStream::connect(endpoint).await.ok()
+    })
+    .await;
+    assert_eq!(tokio::join!(look(), look(), look()), (1, 1, 1));
+    assert_eq!(looking(&scope).await, 0);
+    down(&scope, 1).await;
+}
+
+/// Of what says nothing of its port nothing can be seen, and the others are seen all the same.
+#[tokio::test]
+async fn one_that_cannot_be_seen_hides_no_other() {
+    let scope = Scope::new().await;
+    let web = sample::role(scope.image.clone());
+    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
+    let environment = up(&scope, &spec).await;
+    let mut unreadable = environment.clone();
+    unreadable.labels.exposed.port = 0;
+    let both = [unreadable, environment];
+    let seen = scope.engine.clients(&scope.service, &both, 100).await;
+    let seen = seen.unwrap();
+    let why = seen[0].as_ref().unwrap_err().to_string();
+    assert!(why.contains("do not say at which port"), "{why}");
+    assert_eq!(seen[1], Ok(0));
+    down(&scope, 1).await;
 }

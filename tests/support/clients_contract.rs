@@ -29,8 +29,12 @@ pub async fn all(f: &Fixture<'_>) {
 }
 
 async fn seen(f: &Fixture<'_>, environment: &Environment) -> u64 {
-    let seen = f.engine.clients(&f.service, environment, WATCH).await;
-    seen.unwrap()
+    let one = std::slice::from_ref(environment);
+    let seen = f.engine.clients(&f.service, one, WATCH).await;
+    let [seen] = &seen.unwrap()[..] else {
+        panic!("not one answer");
+    };
+    *seen.as_ref().unwrap()
 }
 
 async fn freeze(f: &Fixture<'_>, mode: StandbyMode) {

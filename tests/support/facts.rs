@@ -7,6 +7,7 @@ use flipside::core::event::{
     Event, Failure, JobEnd, MarkKeeper, Opened, ReplicaReport, SwitchRefusal, Verb,
 };
 use flipside::core::hook::{HookEnd, HookKind, HookPlan, HookWord, When};
+use flipside::core::late::Clients;
 use flipside::core::names::{Release, RoleName, ServiceName, Slot};
 use flipside::core::plan::{
     Exposed, GrpcProbe, HeaderField, Host, HttpProbe, ImageSource, JsonValue, Limits, Plan, Policy,
@@ -41,6 +42,7 @@ pub fn opened(release: u64) -> Event {
         version: "0.1.0".into(),
         policy: Policy::default(),
         marks: MarkKeeper::Pointer,
+        cached: false,
         live: Some(Release(release - 1)),
         generation: Some(6),
         fence: 11,
@@ -61,6 +63,7 @@ fn begun(verb: Verb) -> Event {
         version: "0.1.0".into(),
         policy: Policy::default(),
         marks: MarkKeeper::Engine,
+        cached: false,
         live: None,
         generation: None,
         fence: 12,
@@ -363,6 +366,7 @@ fn all_have_specimens(actions: &[Action]) {
             | Action::Watch { .. }
             | Action::Rest { .. }
             | Action::Work { .. }
+            | Action::SeeClients { .. }
             | Action::Retire { .. }
             | Action::Sleep { .. }
             | Action::Wake { .. }
@@ -434,7 +438,6 @@ pub fn events() -> Vec<Event> {
         Event::Baked,
         Event::Retired {
             releases: vec![Release(40)],
-            kept: vec![],
         },
         Event::TornDown {
             release: Release(42),
@@ -490,7 +493,6 @@ pub fn events() -> Vec<Event> {
         Event::Slept {
             releases: vec![Release(40), Release(41)],
             mode: StandbyMode::Frozen,
-            kept: vec![],
         },
         Event::Woken {
             release: Release(42),
@@ -515,6 +517,7 @@ pub fn events() -> Vec<Event> {
     events.push(begun(Verb::HandOver { to: Release(41) }));
     events.extend(of_shared());
     events.extend(of_previews());
+    events.extend(of_late_clients());
     for event in &events {
         // A new event does not compile here until it has a specimen above.
         match event {
@@ -534,6 +537,7 @@ pub fn events() -> Vec<Event> {
             | Event::Baked
             | Event::Rested { .. }
             | Event::Working { .. }
+            | Event::ClientsSeen { .. }
             | Event::Retired { .. }
             | Event::Slept { .. }
             | Event::Woken { .. }
@@ -578,6 +582,40 @@ fn of_previews() -> Vec<Event> {
         Event::Hidden { generation: None },
         Event::Hidden {
             generation: Some(9),
+        },
+    ]
+}
+
+/// What came with late clients.
+fn of_late_clients() -> Vec<Event> {
+    let Event::Opened(opened) = opened(43) else {
+        panic!("an opening event");
+    };
+    let seen = |release, connections, why: Option<&str>| Clients {
+        release: Release(release),
+        connections,
+        why: why.map(str::to_owned),
+    };
+    vec![
+        Event::Opened(Opened {
+            cached: true,
+            ..opened
+        }),
+        begun(Verb::Prune {
+            releases: vec![Release(40)],
+            force: true,
+        }),
+        Event::Intended {
+            action: Action::SeeClients {
+                releases: vec![Release(40), Release(41)],
+            },
+        },
+        Event::ClientsSeen {
+            clients: vec![
+                seen(39, Some(0), None),
+                seen(40, Some(2), None),
+                seen(41, None, Some("no image of flipside can be built")),
+            ],
         },
     ]
 }

@@ -243,12 +243,15 @@ impl Engine for FakeEngine {
     async fn clients(
         &self,
         _: &ServiceName,
-        environment: &Environment,
+        environments: &[Environment],
         _: Millis,
-    ) -> Result<u64, EngineError> {
-        let environment = environment.clone();
-        self.call(Op::Clients, move |world, _| world.clients_of(&environment))
-            .await
+    ) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
+        let all = environments.to_vec();
+        self.call(Op::Clients, move |world, _| {
+            let clients = all.iter().map(|it| Ok(world.clients_of(it)));
+            clients.collect()
+        })
+        .await
     }
 
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {

@@ -204,6 +204,8 @@ pub struct FakeWorld {
     pub drain_takes: Duration,
     /// Whether open connections stay with what they met.
     pub pointer_lingers: bool,
+    /// How far the wall clock is ahead, in milliseconds.
+    pub ahead_ms: Millis,
     /// Whether clients remember where the pointer has sent them.
     pub pointer_is_cached: bool,
     /// How many connections of clients each release has.
@@ -260,6 +262,7 @@ impl FakeWorld {
             drained: BTreeMap::new(),
             drain_takes: Duration::ZERO,
             pointer_lingers: false,
+            ahead_ms: 0,
             pointer_is_cached: false,
             clients: BTreeMap::new(),
             drain_limits: Vec::new(),
@@ -304,6 +307,7 @@ impl FakeWorld {
             drained: self.drained.clone(),
             drain_takes: self.drain_takes,
             pointer_lingers: self.pointer_lingers,
+            ahead_ms: self.ahead_ms,
             pointer_is_cached: self.pointer_is_cached,
             clients: self.clients.clone(),
             drain_limits: self.drain_limits.clone(),
@@ -348,10 +352,10 @@ impl FakeWorld {
         Some(routing)
     }
 
-    /// Milliseconds since the epoch, by tokio's clock.
+    /// Milliseconds since the epoch, by tokio's clock and what it is ahead.
     pub fn now(&self) -> Millis {
         let elapsed = (Instant::now() - self.began).as_millis();
-        1_700_000_000_000 + u64::try_from(elapsed).unwrap()
+        1_700_000_000_000 + self.ahead_ms + u64::try_from(elapsed).unwrap()
     }
 
     /// How containers of a release's role behave: those that stand, and those still to come. The

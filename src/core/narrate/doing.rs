@@ -32,6 +32,9 @@ impl Narrator {
             }
             Action::Work { release } => format!("starting the workers of {}", self.name(*release)),
             Action::Watch { .. } => format!("baking {}", self.candidate()),
+            Action::SeeClients { releases } => {
+                format!("looking for clients of {}", self.names(releases))
+            }
             Action::Retire { releases } => format!("retiring {}", self.names(releases)),
             Action::Hook { name, .. } => format!("running the hook `{name}`"),
             Action::Sleep { releases, mode } => match mode {

@@ -2,10 +2,11 @@
 //! its clients' sake.
 
 use super::Told;
-use crate::core::event::{JobEnd, Kept};
+use crate::core::event::JobEnd;
 use crate::core::hook::{HookEnd, HookWord};
+use crate::core::late::Clients;
 use crate::core::routing::Drained;
-use crate::core::words::{clean, count, known, millis, release_name};
+use crate::core::words::{clean, count, known, list, millis, release_name};
 
 /// How many lines of an output are told.
 const LINES: usize = 12;
@@ -17,22 +18,37 @@ impl Told {
         self.output(&job.output);
     }
 
-    /// What stays as it is, because clients may still come to it.
-    pub(super) fn kept(&mut self, service: &str, kept: &[Kept], how: &str) {
-        for one in kept {
-            let name = release_name(service, one.release);
-            self.warn(match (one.clients, &one.why) {
-                (Some(clients), _) => format!(
-                    "{name} is {how}: clients still come to it ({})",
-                    count(clients, "connection")
-                ),
-                (None, why) => format!(
-                    "{name} is {how}: whether clients still come to it cannot be seen: {}",
-                    clean(why.as_deref().unwrap_or("unknown"))
-                ),
-            });
+    /// Whether clients still come to older releases, and what therefore stays as it is.
+    pub(super) fn clients(&mut self, service: &str, clients: &[Clients], after: &str) {
+        let name = |one: &Clients| release_name(service, one.release);
+        let nobodys = clients.iter().filter(|one| one.connections == Some(0));
+        let nobodys: Vec<_> = nobodys.map(name).collect();
+        if !nobodys.is_empty() {
+            let names = list(&nobodys);
+            self.step(format!("no clients come to {names} any more{after}"));
         }
-        if !kept.is_empty() {
+        let mut all_seen = true;
+        for one in clients {
+            let name = name(one);
+            match (one.connections, &one.why) {
+                (Some(0), _) => {}
+                (Some(open), _) => self.warn(format!(
+                    "{name} stays as it is: clients still come to it ({})",
+                    count(open, "connection")
+                )),
+                (None, why) => {
+                    let why = clean(why.as_deref().unwrap_or("unknown"));
+                    self.warn(format!(
+                        "whether clients still come to {name} cannot be seen: {why}"
+                    ));
+                    all_seen = false;
+                }
+            }
+        }
+        if !all_seen {
+            self.detail("of what cannot be seen the newest stays as it is".into());
+        }
+        if nobodys.len() < clients.len() {
             self.detail(format!(
                 "hint: the next deploy looks again, and for standbys `flipside prune {service}`: \
                  with `--force` it waits for nobody"

@@ -2,28 +2,33 @@
 //! container of flipside's own image that shares the network and nothing else; so it is seen on every
 //! engine and of every image, however clients come there.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
-use bollard::query_parameters::CreateContainerOptions;
+use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
-use procfs::{ProcError, ProcResult};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
+use super::Docker;
 use super::names::{self, Kind};
 use super::stand_up::acted;
-use super::tear_down::at_once;
-use super::{Docker, once};
+use super::tear_down::to_the_end;
 use crate::core::names::{Millis, ServiceName};
 use crate::core::world::{Container, ContainerState, Environment};
 use crate::docker::{is_missing, refused};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, OUTPUT};
+
+mod seen;
+
+pub use seen::seen;
+
+/// What stands in the name of what looks, behind the name of the container that is looked at.
+pub const NAMED: &str = ".clients.";
 
 /// How often the image may be taken away in between.
 const TRIES: usize = 16;
+
+/// How many containers are looked at at a time.
+const AT_A_TIME: usize = 64;
 
 /// Nobody: what is looked at is there for all to read.
 const USER: &str = "65534:65534";
@@ -32,9 +37,50 @@ const USER: &str = "65534:65534";
 pub(super) async fn clients(
     engine: &Docker,
     service: &ServiceName,
-    environment: &Environment,
+    environments: &[Environment],
     watch_ms: Millis,
-) -> Result<u64, EngineError> {
+) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
+    let (engine, service) = (engine.clone(), service.clone());
+    let environments = environments.to_vec();
+    // One that is dropped comes to its end by itself, and takes away what it has made.
+    let look = async move { look(&engine, &service, &environments, watch_ms).await };
+    let looked = tokio::spawn(look).await;
+    looked.unwrap_or_else(|panicked| Err(refused(format!("the look has failed: {panicked}"))))
+}
+
+async fn look(
+    engine: &Docker,
+    service: &ServiceName,
+    environments: &[Environment],
+    watch_ms: Millis,
+) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
+    let watched: Vec<_> = environments.iter().map(watched).collect();
+    let any = |it: &Result<Vec<_>, _>| it.as_ref().is_ok_and(|some| !some.is_empty());
+    if !watched.iter().any(any) {
+        let nobody = |it: Result<Vec<_>, _>| it.map(|_| 0);
+        return Ok(watched.into_iter().map(nobody).collect());
+    }
+    let (own_image, client) = (&engine.own_image, &engine.client);
+    let image = own_image.ensure(client).await.map_err(acted)?;
+    let look = Look {
+        engine,
+        service,
+        image: &image,
+        watch_ms,
+        turns: Semaphore::new(AT_A_TIME),
+    };
+    let looks = environments.iter().zip(watched);
+    let looks = looks.map(|(environment, watched)| look.at(environment, watched));
+    let seen = join_all(looks).await;
+    // Where no proxy runs of it, it was made for this alone.
+    if let Err(error) = own_image.leave(client, &image).await {
+        tracing::warn!(%error, "the image {image} stays");
+    }
+    Ok(seen)
+}
+
+/// The containers of an environment to which clients come.
+fn watched(environment: &Environment) -> Result<Vec<&Container>, EngineError> {
     let exposed = &environment.labels.exposed;
     // So are labels read that nobody can read.
     if exposed.port == 0 {
@@ -44,67 +90,71 @@ pub(super) async fn clients(
         use ContainerState::{Paused, Running};
         container.role == exposed.role && matches!(container.state, Running | Paused)
     };
-    let containers: Vec<_> = environment.containers.iter().filter(stands).collect();
-    if containers.is_empty() {
-        return Ok(0);
-    }
-    let (own_image, client) = (&engine.own_image, &engine.client);
-    let image = own_image.ensure(client).await.map_err(acted)?;
-    let look = Look {
-        engine,
-        service,
-        environment,
-        image: &image,
-        watch_ms,
-    };
-    let looks = containers
-        .into_iter()
-        .map(|container| look.beside(container));
-    let seen = join_all(looks).await;
-    // Where no proxy runs of it, it was made for this alone.
-    if let Err(error) = own_image.leave(client, &image).await {
-        tracing::warn!(%error, "the image {image} stays");
-    }
-    let clients = seen.iter().flatten().sum();
-    match seen.into_iter().find_map(Result::err) {
-        Some(error) if clients == 0 => Err(acted(error)),
-        _ => Ok(clients),
-    }
+    Ok(environment.containers.iter().filter(stands).collect())
 }
 
-/// What is looked at, and with what.
+/// One of its own for each look: who has no lease may look at the same time.
+fn name(container: &str) -> Result<String, EngineError> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random)
+        .map_err(|error| refused(format!("this machine has no random numbers: {error}")))?;
+    let random = u32::from_ne_bytes(random);
+    Ok(format!("{container}{NAMED}{random:08x}"))
+}
+
+/// With what is looked.
 struct Look<'a> {
     engine: &'a Docker,
     service: &'a ServiceName,
-    environment: &'a Environment,
     image: &'a str,
     watch_ms: Millis,
+    turns: Semaphore,
 }
 
 impl Look<'_> {
-    async fn beside(&self, container: &Container) -> Result<u64, EngineError> {
-        let client = &self.engine.client;
-        let name = format!("{}.clients", container.name);
-        // One that a killed call has left has nobody to tell.
-        at_once(client, &name).await?;
-        self.create(container, &name).await?;
-        let ran = match client.docker.start_container(&name, None).await {
-            Ok(()) => once::ran(self.engine, &name).await,
-            Err(error) => Err(client.fault(error)),
-        };
-        at_once(client, &name).await?;
-        let ran = ran?;
-        let said = ran.output.trim();
-        match (ran.code, said.parse()) {
-            (0, Ok(seen)) => Ok(seen),
-            (code, _) => Err(refused(format!(
-                "what looks for clients of `{}` exited with {code}: {said}",
-                container.name
-            ))),
+    async fn at(
+        &self,
+        environment: &Environment,
+        watched: Result<Vec<&Container>, EngineError>,
+    ) -> Result<u64, EngineError> {
+        let looks = watched?.into_iter().map(|it| self.beside(environment, it));
+        let seen = join_all(looks).await;
+        let clients = seen.iter().flatten().sum();
+        match seen.into_iter().find_map(Result::err) {
+            Some(error) if clients == 0 => Err(acted(error)),
+            _ => Ok(clients),
         }
     }
 
-    async fn create(&self, container: &Container, name: &str) -> Result<(), EngineError> {
+    async fn beside(
+        &self,
+        environment: &Environment,
+        container: &Container,
+    ) -> Result<u64, EngineError> {
+        let _turn = self.turns.acquire().await;
+        let client = &self.engine.client;
+        let name = name(&container.name)?;
+        self.create(environment, container, &name).await?;
+        let said = self.said(&name).await;
+        // It goes by itself, unless it has never run.
+        to_the_end(client, &name).await?;
+        let said = said?;
+        let said = said.trim();
+        said.parse().map_err(|_| {
+            let whose = &container.name;
+            refused(match said {
+                "" => format!("what looks for clients of `{whose}` said nothing"),
+                said => format!("what looks for clients of `{whose}` said: {said}"),
+            })
+        })
+    }
+
+    async fn create(
+        &self,
+        environment: &Environment,
+        container: &Container,
+        name: &str,
+    ) -> Result<(), EngineError> {
         let client = &self.engine.client;
         let mut tries = 0;
         loop {
@@ -112,7 +162,7 @@ impl Look<'_> {
                 name: Some(name.to_owned()),
                 ..CreateContainerOptions::default()
             };
-            let body = self.body(container);
+            let body = self.body(environment, container);
             match client.docker.create_container(Some(options), body).await {
                 Ok(_) => return Ok(()),
                 // Somebody who needs the image no more has taken it away.
@@ -125,18 +175,43 @@ impl Look<'_> {
         }
     }
 
-    fn body(&self, container: &Container) -> ContainerCreateBody {
-        let (environment, port) = (self.environment, self.environment.labels.exposed.port);
-        let (port, watch) = (port.to_string(), format!("{}ms", self.watch_ms));
+    /// Starts it, and reads what it says until it ends.
+    async fn said(&self, name: &str) -> Result<String, EngineError> {
+        let client = &self.engine.client;
+        let fault = |error| client.fault(error);
+        let options = AttachContainerOptions {
+            stream: true,
+            stdout: true,
+            stderr: true,
+            ..AttachContainerOptions::default()
+        };
+        let attached = client.docker.attach_container(name, Some(options)).await;
+        let mut output = attached.map_err(fault)?.output;
+        let started = client.docker.start_container(name, None).await;
+        started.map_err(fault)?;
+        let mut said = Vec::new();
+        while let Some(frame) = output.next().await {
+            if said.len() < OUTPUT {
+                said.extend(frame.map_err(fault)?.into_bytes());
+            }
+        }
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn body(&self, environment: &Environment, container: &Container) -> ContainerCreateBody {
+        let port = environment.labels.exposed.port.to_string();
+        let watch = format!("{}ms", self.watch_ms);
         let command = ["proxy", "clients", "--port", &port, "--watch", &watch];
         let mut command: Vec<_> = command.map(str::to_owned).into();
         let own = environment.containers.iter().filter_map(|one| one.address);
         command.extend(own.flat_map(|ip| ["--but".to_owned(), ip.to_string()]));
         let host = HostConfig {
             network_mode: Some(format!("container:{}", container.id)),
+            // Who called it may be gone.
+            auto_remove: Some(true),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".into()),
-                config: Some([("max-size".to_owned(), "1m".to_owned())].into()),
+                typ: Some("none".into()),
+                config: None,
             }),
             cap_drop: Some(vec!["ALL".into()]),
             security_opt: Some(vec!["no-new-privileges".into()]),
@@ -150,58 +225,10 @@ impl Look<'_> {
             cmd: Some(command),
             user: Some(USER.into()),
             labels: Some(labels),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
             host_config: Some(host),
             ..ContainerCreateBody::default()
         }
     }
-}
-
-/// How long until it is looked again: what opens and ends in between is only seen where this side has
-/// ended it.
-const AGAIN: Duration = Duration::from_millis(10);
-
-/// How many connections lead to `port` of the network that this process is in, without those of `but`
-/// and of the network itself: as soon as there are any, and 0 once there was none for `watch`.
-///
-/// # Errors
-/// Where the kernel does not list them.
-pub async fn seen(port: u16, but: &[IpAddr], watch: Duration) -> ProcResult<u64> {
-    let until = Instant::now() + watch;
-    let is_open = |one: &TcpNetEntry| {
-        use TcpState::{Established, NewSynRecv, SynRecv};
-        matches!(one.state, Established | SynRecv | NewSynRecv)
-    };
-    let mut before: Option<BTreeSet<SocketAddr>> = None;
-    loop {
-        let all = connections(port, but)?;
-        // What the client had ended when the look began may have ended before it was left; and what
-        // is frozen never ends its side.
-        let before = before.get_or_insert_with(|| {
-            let over = all.iter().filter(|one| !is_open(one));
-            over.map(|one| one.remote_address).collect()
-        });
-        let counts = |one: &&TcpNetEntry| is_open(one) || !before.contains(&one.remote_address);
-        match all.iter().filter(counts).count() {
-            0 if Instant::now() >= until => return Ok(0),
-            0 => tokio::time::sleep(AGAIN).await,
-            clients => return Ok(clients as u64),
-        }
-    }
-}
-
-fn connections(port: u16, but: &[IpAddr]) -> ProcResult<Vec<TcpNetEntry>> {
-    let mut all = tcp()?;
-    match tcp6() {
-        Ok(more) => all.extend(more),
-        // A kernel without IPv6 has no list of it.
-        Err(ProcError::NotFound(_)) => {}
-        Err(error) => return Err(error),
-    }
-    all.retain(|one| {
-        let from = one.remote_address.ip().to_canonical();
-        let is_client = !matches!(one.state, TcpState::Listen | TcpState::Close);
-        let is_own = from.is_loopback() || but.contains(&from);
-        one.local_address.port() == port && is_client && !is_own
-    });
-    Ok(all)
 }

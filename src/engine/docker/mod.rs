@@ -182,10 +182,10 @@ impl Engine for Docker {
     async fn clients(
         &self,
         service: &ServiceName,
-        environment: &Environment,
+        environments: &[Environment],
         watch_ms: Millis,
-    ) -> Result<u64, EngineError> {
-        clients::clients(self, service, environment, watch_ms).await
+    ) -> Result<Vec<Result<u64, EngineError>>, EngineError> {
+        clients::clients(self, service, environments, watch_ms).await
     }
 
     async fn images(&self, service: &ServiceName) -> Result<Vec<Built>, EngineError> {

@@ -12,7 +12,7 @@ use tokio::try_join;
 use super::stand_up::acted;
 use super::{Docker, LAG, inspect, names};
 use crate::core::names::{Release, ServiceName};
-use crate::docker::{Client, refused, status};
+use crate::docker::{Client, found, refused, status};
 use crate::engine::EngineError;
 
 /// How many containers are stopped at a time.
@@ -103,6 +103,19 @@ pub(super) async fn at_once(client: &Client, id: &str) -> Result<(), EngineError
     )
 }
 
+/// Removes a container that may be about to go by itself, and waits until it is gone.
+pub(super) async fn to_the_end(client: &Client, id: &str) -> Result<(), EngineError> {
+    let mut pauses = pauses();
+    loop {
+        at_once(client, id).await?;
+        let left = found(client.docker.inspect_container(id, None).await);
+        if left.map_err(|error| client.fault(error))?.is_none() {
+            return Ok(());
+        }
+        pause(&mut pauses).await;
+    }
+}
+
 /// Takes it for done where what was to be stopped or removed is not there, does not run, or is
 /// already being removed.
 pub(super) fn gone(client: &Client, answer: Result<(), Error>) -> Result<(), EngineError> {
@@ -138,12 +151,12 @@ pub(super) async fn network(engine: &Docker, id: &str) -> Result<(), EngineError
 async fn strangers(engine: &Docker, id: &str) -> Result<(), EngineError> {
     let client = &engine.client;
     let answer = client.docker.inspect_network(id, None).await;
-    let answer = crate::docker::found(answer).map_err(|error| client.fault(error))?;
+    let answer = found(answer).map_err(|error| client.fault(error))?;
     let endpoints = answer
         .and_then(|network| network.containers)
         .unwrap_or_default();
     for (container, endpoint) in endpoints {
-        let there = crate::docker::found(client.docker.inspect_container(&container, None).await);
+        let there = found(client.docker.inspect_container(&container, None).await);
         if there.map_err(|error| client.fault(error))?.is_some() {
             let name = endpoint.name.unwrap_or(container);
             return Err(crate::docker::refused_hint(
