@@ -79,27 +79,41 @@ fn own_calls(course: &Course) -> Course {
     }
 }
 
+/// Everything that may befall whoever looks.
+fn befalls(scenario: Scenario, pointer_keeps_marks: bool) {
+    let scenario = Scenario {
+        pointer_keeps_marks,
+        ..scenario
+    };
+    let course = learn(scenario);
+    let looks = course.calls.get(&Op::Clients).copied();
+    let waits = scenario.verb != Verb::PruneByForce;
+    assert_eq!(looks, waits.then_some(1), "{course:?}");
+    let few = own_calls(&course);
+    let mut cases = untroubled(scenario, &course);
+    cases.extend(cuts(scenario, &course));
+    cases.extend(kills(scenario, &few));
+    cases.extend(faults(scenario, &few));
+    cases.extend(lates(scenario, &few));
+    play(&cases);
+}
+
 #[test]
-fn whatever_befalls_who_looks_for_clients_they_keep_what_they_come_to() {
-    for pointer_keeps_marks in [true, false] {
-        for scenario in [THIRD, SLEEPY, PRUNE, BY_FORCE] {
-            let scenario = Scenario {
-                pointer_keeps_marks,
-                ..scenario
-            };
-            let course = learn(scenario);
-            let looks = course.calls.get(&Op::Clients).copied();
-            let waits = scenario.verb != Verb::PruneByForce;
-            assert_eq!(looks, waits.then_some(1), "{course:?}");
-            let few = own_calls(&course);
-            let mut cases = untroubled(scenario, &course);
-            cases.extend(cuts(scenario, &course));
-            cases.extend(kills(scenario, &few));
-            cases.extend(faults(scenario, &few));
-            cases.extend(lates(scenario, &few));
-            play(&cases);
-        }
-    }
+fn whatever_befalls_a_deploy_clients_keep_what_they_come_to() {
+    befalls(THIRD, true);
+    befalls(THIRD, false);
+}
+
+#[test]
+fn whatever_befalls_a_deploy_that_freezes_clients_keep_what_they_come_to() {
+    befalls(SLEEPY, true);
+    befalls(SLEEPY, false);
+}
+
+#[test]
+fn whatever_befalls_a_prune_clients_keep_what_they_come_to() {
+    befalls(PRUNE, true);
+    befalls(BY_FORCE, false);
 }
 
 /// Release 3 is live and 2 stands by; clients still come to 1.

@@ -2,7 +2,9 @@
 //! and whoever asks is told so.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -107,5 +109,25 @@ async fn a_prune_by_force_does_not_wait_for_them() {
     assert_eq!(pruned(&ran)["releases"], json!([1]));
     assert_eq!(standing(&scene).await, [2]);
     drop(late);
+    scene.end().await;
+}
+
+/// Ctrl-C while it is looked for them is heard at once; what was to go is settled by who goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_while_it_is_looked_is_heard_at_once() {
+    let scene = Scene::<Primary>::new().await;
+    let mut running = scene.start_deploy("3");
+    running.intends("see-clients").await;
+    running.signal(Signal::INT);
+    let asked = Instant::now();
+    let ran = running.ended().await;
+    ran.ends(6);
+    assert_eq!(ran.outcome(), "interrupted", "{ran:#?}");
+    // It is watched for 10 s.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{ran:#?}");
+    scene.serves("3").await;
+    assert_eq!(standing(&scene).await, [2, 1]);
+    scene.verb("resume").await.ends(0);
+    assert_eq!(standing(&scene).await, [2]);
     scene.end().await;
 }
