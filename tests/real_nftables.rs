@@ -211,6 +211,55 @@ fn open_connections_stay_until_they_are_reset() {
     });
 }
 
+/// The kernel has not seen the end of what was reset; who comes from the same port is new all the same.
+#[test]
+fn who_was_reset_and_comes_from_the_same_port_is_let_in() {
+    inside(
+        "who_was_reset_and_comes_from_the_same_port_is_let_in",
+        async |host| {
+            let plan = NftablesPlan {
+                listen: vec![format!("{HOST}:80"), format!("[{HOST_6}]:80")],
+                ..host.plan(80)
+            };
+            let fixture = behind(Nftables::new(plan).unwrap());
+            let pointer = &fixture.pointer;
+            let to = |release: u64| {
+                let mut to = fixture.to(release);
+                let other = BACKENDS_6[usize::from(release == 2)].parse().unwrap();
+                to.routes[0].endpoints.push(other);
+                to
+            };
+            pointer.write(None, &to(1)).await.unwrap();
+            let (v4, v6) = (format!("{HOST}:80"), format!("[{HOST_6}]:80"));
+            let mut asks = [host.client(&v4), host.client(&v6)];
+            let mut waits = host.client(&v4);
+            for asks in &mut asks {
+                assert_eq!(asks.ask_from(4000), "one");
+            }
+            let names = ["one", "two", "one", "two"];
+            for (generation, name) in (1..4).zip(names.windows(2)) {
+                assert_eq!(waits.ask_anew(), name[0]);
+                for asks in &mut asks {
+                    assert_eq!(asks.ask(), name[0]);
+                }
+                let next = to(1 + generation % 2);
+                pointer.write(Some(generation), &next).await.unwrap();
+                let drained = pointer.settled(generation + 1, 0, &Silent).await;
+                assert_eq!(drained.unwrap().cut, Some(3));
+                for family in ["ipv4", "ipv6"] {
+                    let open = format!("conntrack -L -f {family} -p tcp --state ESTABLISHED");
+                    assert_eq!(says(&open), "");
+                }
+                assert_eq!(waits.ask(), "ConnectionReset");
+                for asks in &mut asks {
+                    assert_eq!(asks.ask(), "ConnectionReset");
+                    assert_eq!(asks.ask_from(4000), name[1]);
+                }
+            }
+        },
+    );
+}
+
 #[test]
 fn a_rollback_keeps_open_connections_where_the_plan_says_so() {
     inside(

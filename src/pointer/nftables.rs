@@ -41,6 +41,7 @@ mod flows;
 mod forward;
 mod listing;
 mod needs;
+mod netlink;
 mod program;
 mod rules;
 mod ruleset;
@@ -350,10 +351,24 @@ impl Nftables {
         if seen.routing.is_none_or(|it| it.generation != generation) {
             return Ok(false);
         }
-        match seen.table.as_ref().is_some_and(is_cut) {
-            true => Ok(true),
-            false => Err(self.lost(needs::words(&ran))),
+        if !seen.table.as_ref().is_some_and(is_cut) {
+            return Err(self.lost(needs::words(&ran)));
         }
+        self.end(endpoints).await?;
+        Ok(true)
+    }
+
+    /// Tells the kernel that what was open to `endpoints` is at its end: it does not see the resets that
+    /// it sends, and would lead whoever comes from the same port again to what was left, for days.
+    async fn end(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), PointerError> {
+        let flows = self.flows(self.ways.all()).await?;
+        let reset = flows.iter().filter(|flow| endpoints.contains(&flow.by));
+        for flow in reset.filter(|flow| flow.open) {
+            if let Err(error) = flows::end(flow) {
+                tracing::warn!(%error, ?flow, "a connection that is reset stays tracked as open");
+            }
+        }
+        Ok(())
     }
 }
 

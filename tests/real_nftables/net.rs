@@ -1,11 +1,12 @@
 //! A network of a test's own, in whose host the test itself runs.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use flipside::pointer::nftables::{Nftables, NftablesPlan};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::support::backends::until;
@@ -92,20 +93,35 @@ fn serve(name: &str) {
     }
 }
 
+/// A connection, from this port if one is named.
+fn connect(at: &str, from: Option<u16>) -> std::io::Result<TcpStream> {
+    let at: SocketAddr = at.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+    if let Some(port) = from {
+        socket.set_reuse_address(true)?;
+        let any: IpAddr = match at.ip() {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        socket.bind(&SocketAddr::new(any, port).into())?;
+    }
+    socket.connect_timeout(&at.into(), Duration::from_secs(2))?;
+    Ok(socket.into())
+}
+
 /// For each line: one request on one connection, and a line with its answer or how it ended.
 fn ask_at(at: &str) {
     let mut stream = None;
     for line in std::io::stdin().lines() {
-        if line.unwrap() == "new" {
+        let line = line.unwrap();
+        let from = line.strip_prefix("from ").map(|port| port.parse().unwrap());
+        if line == "new" || from.is_some() {
             stream = None;
         }
         let said = || -> std::io::Result<String> {
             let open = match &mut stream {
                 Some(open) => open,
-                none => none.insert(TcpStream::connect_timeout(
-                    &at.parse().unwrap(),
-                    Duration::from_secs(2),
-                )?),
+                none => none.insert(connect(at, from)?),
             };
             open.set_read_timeout(Some(Duration::from_secs(5)))?;
             open.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")?;
@@ -215,6 +231,11 @@ impl Client {
     /// On a new one.
     pub fn ask_anew(&mut self) -> String {
         self.line("new")
+    }
+
+    /// On a new one, from this port of its own.
+    pub fn ask_from(&mut self, port: u16) -> String {
+        self.line(&format!("from {port}"))
     }
 
     fn line(&mut self, word: &str) -> String {

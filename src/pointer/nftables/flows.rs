@@ -1,8 +1,10 @@
 //! Connections that the kernel tracks: from where to where, and who answers.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use super::netlink::{HEADERS, ask, attribute, message};
 use super::program;
 use crate::core::names::Release;
 use crate::core::routing::Route;
@@ -14,6 +16,8 @@ pub(super) struct Flow {
     pub to: SocketAddr,
     /// Where its answers come from: the endpoint.
     pub by: SocketAddr,
+    /// Where they go: to whom asked, as the endpoint sees that.
+    pub back: SocketAddr,
     /// Whether either side may still send.
     pub open: bool,
 }
@@ -71,8 +75,80 @@ fn flow(line: &str) -> Option<Flow> {
         from: at(&from, &from_ports, 0)?,
         to: at(&to, &to_ports, 0)?,
         by: at(&from, &from_ports, 1)?,
+        back: at(&to, &to_ports, 1)?,
         open: words.iter().any(|word| states.contains(word)),
     })
+}
+
+/// `NFNL_SUBSYS_CTNETLINK` of `linux/netfilter/nfnetlink.h`, in the place that it has in a type, and
+/// `IPCTNL_MSG_CT_NEW` of `linux/netfilter/nfnetlink_conntrack.h`, which changes one that is there.
+const CHANGE: u16 = 1 << 8;
+/// `NLM_F_ACK` of `linux/netlink.h`.
+const ACK: u16 = 4;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 1 << 15;
+/// `CTA_TUPLE_REPLY`, and in it `CTA_TUPLE_IP` and `CTA_TUPLE_PROTO`.
+const REPLY: u16 = NESTED | 2;
+const ADDRESSES: u16 = NESTED | 1;
+const PROTOCOL: u16 = NESTED | 2;
+/// `CTA_PROTOINFO`, and in it `CTA_PROTOINFO_TCP`.
+const INFO: u16 = NESTED | 4;
+const TCP: u16 = NESTED | 1;
+/// `TCP_CONNTRACK_TIME_WAIT` of `linux/netfilter/nf_conntrack_tcp.h`.
+const TIME_WAIT: u8 = 7;
+/// `IP_CT_TCP_FLAG_CLOSE_INIT`: one side has closed it.
+const CLOSED: u8 = 4;
+
+/// Tells the kernel that a connection has come to its end. What is still sent goes where it went; who
+/// comes from the same port again begins a new one, and is not led after the old one. It is found by
+/// where its answers come from, so it is never another one to another endpoint. One that is gone is no
+/// error.
+///
+/// # Errors
+/// Where the kernel does not take it.
+pub(super) fn end(flow: &Flow) -> io::Result<()> {
+    let (family, addresses) = match (flow.by.ip(), flow.back.ip()) {
+        (IpAddr::V4(by), IpAddr::V4(back)) => (
+            libc::AF_INET,
+            [attribute(1, &by.octets()), attribute(2, &back.octets())],
+        ),
+        (IpAddr::V6(by), IpAddr::V6(back)) => (
+            libc::AF_INET6,
+            [attribute(3, &by.octets()), attribute(4, &back.octets())],
+        ),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let protocol = [
+        attribute(1, &[libc::IPPROTO_TCP as u8]),
+        attribute(2, &flow.by.port().to_be_bytes()),
+        attribute(3, &flow.back.port().to_be_bytes()),
+    ];
+    let tuple = [
+        attribute(ADDRESSES, &addresses.concat()),
+        attribute(PROTOCOL, &protocol.concat()),
+    ];
+    let state = [
+        attribute(1, &[TIME_WAIT]),
+        attribute(4, &[CLOSED, CLOSED]),
+        attribute(5, &[CLOSED, CLOSED]),
+    ];
+    let words = [
+        attribute(REPLY, &tuple.concat()),
+        attribute(INFO, &attribute(TCP, &state.concat())),
+    ];
+    let answer = ask(&message(CHANGE, ACK, family as u8, &words.concat()))?;
+    match code(&answer) {
+        Some(0) => Ok(()),
+        Some(code) if code == -libc::ENOENT => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(-code)),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The number of an `nlmsgerr`, which stands behind the first of the headers: 0, or an error below it.
+fn code(answer: &[u8]) -> Option<i32> {
+    let bytes = answer.get(16..HEADERS)?.try_into().ok()?;
+    Some(i32::from_ne_bytes(bytes))
 }
 
 /// Who has answered what is new, where that is one release alone. On the host, who asks one of its
@@ -110,6 +186,7 @@ fn both_forms_are_read() {
         assert_eq!(found.len(), 1);
         assert_eq!(Some(found[0].by), at("10.9.1.2:8080"));
         assert_eq!(Some(found[0].to), at("10.9.0.1:80"));
+        assert_eq!(Some(found[0].back), at("10.9.0.2:4000"));
         assert!(found[0].open);
     }
     assert!(

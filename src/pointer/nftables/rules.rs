@@ -394,7 +394,7 @@ fn content(name: &str, ways: &Ways, record: &Record, cut: &BTreeSet<SocketAddr>)
         {
             add(format_args!(
                 "rule inet {name} {chain} meta l4proto tcp ct status dnat ct original proto-dst \
-                 {port} {family} daddr . tcp dport @{set} tcp flags & rst == 0 \
+                 {port} {family} daddr . tcp dport @{set} tcp flags & (syn | rst) == 0 \
                  reject with tcp reset"
             ));
         }

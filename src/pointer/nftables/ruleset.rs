@@ -2,7 +2,7 @@
 //! them the next one. A table that was read at a number is as it was read for as long as that is the
 //! number. To ask for it takes microseconds, where a start of `nft` takes milliseconds.
 
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use super::netlink::{HEADERS, ask, message};
 
 /// `NFNL_SUBSYS_NFTABLES` of `linux/netfilter/nfnetlink.h`, in the place that it has in a type.
 const SUBSYSTEM: u16 = 10 << 8;
@@ -10,35 +10,12 @@ const SUBSYSTEM: u16 = 10 << 8;
 const NEWGEN: u16 = 15;
 /// `NFT_MSG_GETGEN`: the question.
 const GETGEN: u16 = 16;
-/// `NLM_F_REQUEST` of `linux/netlink.h`.
-const REQUEST: u16 = 1;
 /// `NFTA_GEN_ID`: the attribute with the number, whose first byte is the highest.
 const ID: u16 = 1;
-/// How long the headers of a message are: `nlmsghdr` and `nfgenmsg`.
-const HEADERS: usize = 20;
 
 /// The number; none where the kernel does not say, as to one without CAP_NET_ADMIN.
 pub(super) fn number() -> Option<u32> {
-    let socket = net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::NETFILTER),
-    )
-    .ok()?;
-    net::send(&socket, &question(), SendFlags::empty()).ok()?;
-    // The kernel has answered before `send` is over.
-    let mut answer = [0; 256];
-    let (length, _) = net::recv(&socket, &mut answer, RecvFlags::DONTWAIT).ok()?;
-    read(answer.get(..length)?)
-}
-
-fn question() -> [u8; HEADERS] {
-    let mut message = [0; HEADERS];
-    message[..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
-    message[4..6].copy_from_slice(&(SUBSYSTEM | GETGEN).to_ne_bytes());
-    message[6..8].copy_from_slice(&REQUEST.to_ne_bytes());
-    message
+    read(&ask(&message(SUBSYSTEM | GETGEN, 0, 0, &[])).ok()?)
 }
 
 fn read(answer: &[u8]) -> Option<u32> {
