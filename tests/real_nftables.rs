@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use flipside::core::names::Release;
 use flipside::core::progress::Silent;
-use flipside::core::routing::Route;
+use flipside::core::routing::{Drained, Route};
 use flipside::pointer::nftables::{Nftables, NftablesPlan};
-use flipside::pointer::{PointerError, Way};
+use flipside::pointer::{Pointer as _, PointerError, Way};
 
 use crate::support::pointer_contract::{self, Fixture};
 use net::{BACKENDS, BACKENDS_6, HOST, HOST_6, Host, inside, says};
@@ -200,6 +200,10 @@ fn open_connections_stay_until_they_are_reset() {
         let drained = pointer.settled(2, 300, &Silent).await.unwrap();
         assert_eq!(drained.in_flight, drained.finished.map(|ended| ended + 1));
         assert_eq!(drained.cut, Some(1));
+        // Asked again it says the same, and another one knows that it does not know.
+        assert_eq!(pointer.settled(2, 300, &Silent).await, Ok(drained));
+        let other = host.pointer(80);
+        assert_eq!(other.settled(2, 0, &Silent).await, Ok(Drained::default()));
         assert_eq!(held.ask(), "ConnectionReset");
         assert_eq!(held.ask_anew(), "two");
         // Going back, what was reset is let in again.
@@ -246,6 +250,16 @@ fn who_was_reset_and_comes_from_the_same_port_is_let_in() {
                 pointer.write(Some(generation), &next).await.unwrap();
                 let drained = pointer.settled(generation + 1, 0, &Silent).await;
                 assert_eq!(drained.unwrap().cut, Some(3));
+                // Connections by other tables to the same endpoints are theirs.
+                let rules = says("nft list table inet flipside_shop80");
+                assert!(
+                    rules.contains(&format!("ct original ip daddr {HOST}")),
+                    "{rules}"
+                );
+                assert!(
+                    rules.contains(&format!("ct original ip6 daddr {HOST_6}")),
+                    "{rules}"
+                );
                 for family in ["ipv4", "ipv6"] {
                     let open = format!("conntrack -L -f {family} -p tcp --state ESTABLISHED");
                     assert_eq!(says(&open), "");
@@ -256,6 +270,29 @@ fn who_was_reset_and_comes_from_the_same_port_is_let_in() {
                     assert_eq!(asks.ask_from(4000), name[1]);
                 }
             }
+        },
+    );
+}
+
+/// The engine gives an address that is free to the next release: what came there before and was reset
+/// is no reason to reset who comes to that one.
+#[test]
+fn a_preview_at_an_address_that_was_left_is_let_in() {
+    inside(
+        "a_preview_at_an_address_that_was_left_is_let_in",
+        async |host| {
+            let fixture = behind(host.pointer(80));
+            let pointer = &fixture.pointer;
+            pointer.write(None, &fixture.to(2)).await.unwrap();
+            let mut held = host.client(&format!("{HOST}:80"));
+            assert_eq!(held.ask(), "two");
+            pointer.write(Some(1), &fixture.to(1)).await.unwrap();
+            let drained = pointer.settled(2, 0, &Silent).await.unwrap();
+            assert_eq!(drained.cut, Some(1));
+            pointer.write(Some(2), &fixture.shown()).await.unwrap();
+            let mut curious = host.client(&format!("{HOST}:1080"));
+            assert_eq!(curious.ask_anew(), "two");
+            assert_eq!(curious.ask(), "two");
         },
     );
 }

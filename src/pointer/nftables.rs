@@ -95,6 +95,8 @@ pub struct Nftables {
     preview: Option<Preview>,
     /// The table as it was read last, and the number of the kernel's rules then.
     known: Mutex<Option<(u32, Option<Table>)>>,
+    /// What became of what was open at the last move that was drained.
+    told: Mutex<Option<(Generation, Drained)>>,
 }
 
 /// What is there.
@@ -128,6 +130,7 @@ impl Nftables {
             preview: preview.transpose()?,
             outside: Outside::new(&plan.url, host)?,
             known: Mutex::default(),
+            told: Mutex::default(),
             ways,
             plan,
         })
@@ -472,8 +475,16 @@ impl Pointer for Nftables {
         limit_ms: Millis,
         sink: &dyn Sink,
     ) -> Result<Drained, PointerError> {
-        let leaving = self.look().await?.record.map(|record| record.left);
-        let leaving = leaving.unwrap_or_default();
+        let seen = self.look().await?;
+        let leaving = seen.record.map(|record| record.left).unwrap_or_default();
+        let is_cut = |table: Table| !leaving.is_empty() && leaving.is_subset(&table.cut);
+        if seen.table.is_some_and(is_cut) {
+            // Who has cut it may have been killed then; how much that was, nobody else knows.
+            self.end(&leaving).await?;
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = told.filter(|(then, _)| *then == generation);
+            return Ok(known.map(|(_, drained)| drained).unwrap_or_default());
+        }
         let began = self.open_to(&leaving).await?;
         let mut left = began;
         let drained = async {
@@ -494,11 +505,14 @@ impl Pointer for Nftables {
             true => Some(0),
             false => self.cut(generation, &leaving).await?.then_some(left),
         };
-        Ok(Drained {
+        let drained = Drained {
             in_flight: Some(began),
             finished: Some(began.saturating_sub(left)),
             cut,
-        })
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Some((generation, drained));
+        Ok(drained)
     }
 
     async fn ask(&self, way: Way, path: &str) -> Result<Answer, PointerError> {

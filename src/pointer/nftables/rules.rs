@@ -72,6 +72,19 @@ impl Listener {
         self.port == to.port() && self.address.is_none_or(|ip| ip == to.ip())
     }
 
+    /// That a tracked connection of this family was to it; none where it takes none of that family.
+    fn asked(&self, is_v4: bool) -> Option<String> {
+        let port = format!("ct original proto-dst {}", self.port);
+        match self.address {
+            None => Some(port),
+            Some(ip) if ip.is_ipv4() != is_v4 => None,
+            Some(ip) => {
+                let family = if is_v4 { "ip" } else { "ip6" };
+                Some(format!("ct original {family} daddr {ip} {port}"))
+            }
+        }
+    }
+
     fn matched(&self) -> String {
         let port = self.port;
         match self.address {
@@ -160,7 +173,8 @@ impl Record {
     pub(super) fn of_move(found: Option<&Self>, routing: &Routing, ways: &Ways) -> Self {
         let mut left = found.map(|found| found.left.clone()).unwrap_or_default();
         left.extend(found.into_iter().flat_map(|found| serving(&found.routing)));
-        for endpoint in serving(routing) {
+        // An address may have been given to another release since.
+        for endpoint in serving(routing).chain(previewed(routing)) {
             left.remove(&endpoint);
         }
         Self {
@@ -197,6 +211,14 @@ fn serving(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
     let routes = routing.routes.iter();
     routes
         .filter(|route| route.weight > 0 && route.release != FOREIGN)
+        .flat_map(|route| route.endpoints.iter().copied())
+}
+
+/// Where who asks for the preview is led.
+fn previewed(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
+    let routes = routing.routes.iter();
+    routes
+        .filter(|route| routing.preview == Some(route.release))
         .flat_map(|route| route.endpoints.iter().copied())
 }
 
@@ -314,8 +336,9 @@ pub(super) fn transaction(
         }
     }
     let cut: BTreeSet<_> = found.map(|found| found.cut.clone()).unwrap_or_default();
-    let serving: BTreeSet<_> = serving(&record.routing).collect();
-    let cut = cut.difference(&serving).copied().collect();
+    let reached = serving(&record.routing).chain(previewed(&record.routing));
+    let reached: BTreeSet<_> = reached.collect();
+    let cut = cut.difference(&reached).copied().collect();
     text.push_str(&content(name, ways, record, &cut));
     text
 }
@@ -387,14 +410,14 @@ fn content(name: &str, ways: &Ways, record: &Record, cut: &BTreeSet<SocketAddr>)
             let element = element(endpoint);
             add(format_args!("element inet {name} {set} {{ {element} }}"));
         }
-        let ports: BTreeSet<_> = ways.all().map(|listener| listener.port).collect();
-        for (chain, port) in ports
+        let ours: BTreeSet<_> = ways.all().filter_map(|it| it.asked(is_v4)).collect();
+        for (chain, asked) in ours
             .iter()
-            .flat_map(|port| [("cut_outside", port), ("cut_inside", port)])
+            .flat_map(|asked| [("cut_outside", asked), ("cut_inside", asked)])
         {
             add(format_args!(
-                "rule inet {name} {chain} meta l4proto tcp ct status dnat ct original proto-dst \
-                 {port} {family} daddr . tcp dport @{set} tcp flags & (syn | rst) == 0 \
+                "rule inet {name} {chain} meta l4proto tcp ct status dnat {asked} \
+                 {family} daddr . tcp dport @{set} tcp flags & (syn | rst) == 0 \
                  reject with tcp reset"
             ));
         }
