@@ -488,7 +488,12 @@ impl Performer {
     }
 
     async fn forget(&self, fence: Fence, releases: &[Release]) -> Result<(), Fault> {
-        while_running(POINTER, self.with.pointer.forget(fence, releases))
+        let puts_back = match releases {
+            [] => 0,
+            _ => self.with.pointer.patience_ms(),
+        };
+        let limit = POINTER + Duration::from_millis(puts_back);
+        while_running(limit, self.with.pointer.forget(fence, releases))
             .await
             .ok_or_else(|| self.no_answer())??;
         Ok(())

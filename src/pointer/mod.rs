@@ -243,7 +243,7 @@ pub trait Pointer: Send + Sync {
     ) -> Result<Generation, PointerError>;
 
     /// How much longer than telling it a write may take, in milliseconds: for what it waits for before
-    /// it moves.
+    /// it moves; and as long a `forget` of releases, for what it puts back.
     fn patience_ms(&self) -> Millis {
         0
     }

@@ -11,7 +11,7 @@ use flipside::core::routing::{Route, Routing};
 use flipside::pointer::Pointer;
 use tokio::task::JoinHandle;
 
-use super::kit::{changes, plan, pointer, showing};
+use super::kit::{changes, checks, plan, pointer, showing};
 use super::preview::{live, said};
 use crate::support::aws::{Asked, Fault};
 use crate::support::backends::get;
@@ -202,6 +202,23 @@ async fn one_that_promotes_it_is_gone_on_with() {
         calls += 1;
     }
     assert!(calls >= 4, "{calls}");
+}
+
+/// Who gives it up for one that was killed comes to an end when what was pushed out is whole again.
+#[tokio::test]
+async fn what_comes_back_is_looked_at_before_it_is_over() {
+    let elb = Elb::start().await;
+    let (fixture, shown) = live(&elb).await;
+    // Its targets are registered, and no rule shows it yet.
+    assert!(killed(&elb, fixture.pointer.as_ref(), 2, &shown, 2).await);
+    let next = asks_again(&elb);
+    let [one, _] = fixture.at.map(|at| at.port());
+    assert_ne!(elb.targets("blue"), [one]);
+    elb.initial(3);
+    let looks = elb.api.count(checks);
+    next.forget(1, &[Release(3)]).await.unwrap();
+    assert!(elb.api.count(checks) > looks + 3);
+    is_as_before(&elb, &fixture, next.as_ref(), 2).await;
 }
 
 /// Nothing serves, and nothing is left of it.

@@ -269,9 +269,25 @@ impl Alb {
         let targets = back.as_ref().map_or(&[][..], |held| &held.targets);
         self.api.hang(*slot, targets).await?;
         let live = seen.routing.as_ref().and_then(Routing::live);
+        match live == step.desired.live() {
+            true => self.told(&[*slot]).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the health of all that hangs on these slots is told, for as long as targets may take.
+    async fn told(&self, slots: &[Slot]) -> Result<(), PointerError> {
         let end = Instant::now() + Duration::from_millis(self.plan.healthy);
-        while live == step.desired.live() && Instant::now() < end && !self.is_told(*slot).await? {
-            tokio::time::sleep(LOOK).await;
+        for slot in slots {
+            while Instant::now() < end {
+                match self.is_told(*slot).await {
+                    Ok(true) => break,
+                    // It may be asked again.
+                    Ok(false) | Err(PointerError::OutOfReach { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         }
         Ok(())
     }
@@ -282,7 +298,7 @@ impl Alb {
     }
 
     /// Takes back what was begun for releases that are given up and has not come true: what they had
-    /// taken the place of hangs there again.
+    /// taken the place of hangs there again, and its health is told.
     pub(super) async fn take_back(
         &self,
         fence: Fence,
@@ -317,6 +333,7 @@ impl Alb {
         }
         let serving = seen.there.serving();
         let mut pushed = begun.pushed.clone();
+        let mut back = Vec::new();
         for slot in SLOTS {
             let held = begun.hung.on(slot);
             if held == next.on(slot) || serving.contains(&slot) {
@@ -325,7 +342,9 @@ impl Alb {
             let targets = held.map_or(&[][..], |held| &held.targets);
             self.api.hang(slot, targets).await?;
             pushed = pushed.filter(|it| Some(it) != held);
+            back.push(slot);
         }
+        self.told(&back).await?;
         match begun.now() {
             Some(now) => {
                 let rest = Notes {
