@@ -423,7 +423,7 @@ fn what_is_kept_for_late_clients_is_told_with_the_way_on() {
         ! shop@1 stays as it is: clients still come to it (1 connection)
         ! whether clients still come to shop@2 cannot be seen: no image of flipside can be built
         ! whether clients still come to shop@3 cannot be seen: no image of flipside can be built
-        | of what cannot be seen the newest stays as it is
+        | what cannot be seen is not put to sleep, and the newest of it not removed
         | hint: the next deploy looks again, and for standbys `flipside prune shop`: with `--force` it waits for nobody
     "#,
     );

@@ -103,6 +103,12 @@ async fn while_held(operator: &Operator, force: bool, held: &mut Held) -> Result
             return Ok(exit_of(ended.outcome));
         }
         found.keep(ended.state.clients.values());
+        // Nor is what was needed again by then.
+        let world = operator.look().await?;
+        let stand = world.environments.iter().map(|it| it.release);
+        found
+            .releases
+            .retain(|release| !stand.clone().any(|it| it == *release));
     }
     let before = match cut_short || runs.next > first {
         true => Before::Something,
@@ -126,11 +132,13 @@ struct Found {
 impl Found {
     /// What of it is kept for its clients is neither removed nor put to sleep.
     fn keep<'a>(&mut self, clients: impl IntoIterator<Item = &'a Clients> + Clone) {
-        for all in [&mut self.releases, &mut self.restless.awake] {
-            let kept = late::kept(clients.clone(), all);
-            self.kept
-                .extend(all.extract_if(.., |release| kept.contains(release)));
-        }
+        let mut kept = late::kept(clients.clone(), &self.releases);
+        kept.extend(late::kept_awake(clients, &self.restless.awake));
+        self.releases.retain(|release| !kept.contains(release));
+        self.restless
+            .awake
+            .retain(|release| !kept.contains(release));
+        self.kept = kept.into_iter().collect();
     }
 
     fn is_empty(&self) -> bool {
@@ -141,12 +149,16 @@ impl Found {
 
 async fn look(operator: &Operator, world: &World, runs: &[RunLog]) -> Result<Found, Error> {
     let of_shared = operator.engine.left_of_shared(&operator.service).await;
+    let releases = unneeded(operator, world, runs);
+    let mut restless = restless(world);
+    // What is to go needs no sleep.
+    restless.awake.retain(|release| !releases.contains(release));
     Ok(Found {
         of_shared: of_shared.map_err(|error| Error::of_engine(error, Touched::Nothing))?,
-        releases: unneeded(operator, world, runs),
+        releases,
         kept: Vec::new(),
         images: unneeded_images(operator, world).await?,
-        restless: restless(world),
+        restless,
     })
 }
 

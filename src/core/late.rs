@@ -25,7 +25,7 @@ pub struct Clients {
     pub why: Option<String>,
 }
 
-/// Those of `releases` that stay as they are: where clients come, and the newest of those where that
+/// Those of `releases` that are not removed: to which clients come, and the newest of those where that
 /// cannot be seen. If that is so for good, each deploy would keep one more.
 pub fn kept<'a>(
     seen: impl IntoIterator<Item = &'a Clients>,
@@ -37,6 +37,16 @@ pub fn kept<'a>(
     let newest = unseen.iter().map(|one| one.release).max();
     let late = seen.iter().filter(|one| one.connections != Some(0));
     late.map(|one| one.release).chain(newest).collect()
+}
+
+/// Those of `releases` that are not put to sleep: to which clients come, or where that cannot be seen.
+pub fn kept_awake<'a>(
+    seen: impl IntoIterator<Item = &'a Clients>,
+    releases: &[Release],
+) -> BTreeSet<Release> {
+    let late = seen.into_iter().filter(|one| one.connections != Some(0));
+    let late = late.map(|one| one.release);
+    late.filter(|release| releases.contains(release)).collect()
 }
 
 /// The look that is due before any of `releases` is removed or put to sleep.
@@ -61,9 +71,16 @@ pub(super) fn look(
     (!releases.is_empty()).then_some(Action::SeeClients { releases })
 }
 
-/// Takes out of `releases` those that are kept as they are.
+/// Takes out of `releases` those that are [`kept`].
 pub(super) fn without_kept(state: &State, mut releases: Vec<Release>) -> Vec<Release> {
     let kept = kept(state.clients.values(), &releases);
     releases.retain(|release| !kept.contains(release));
+    releases
+}
+
+/// Takes out of `releases` those that are [`kept_awake`].
+pub(super) fn without_awake(state: &State, mut releases: Vec<Release>) -> Vec<Release> {
+    let awake = kept_awake(state.clients.values(), &releases);
+    releases.retain(|release| !awake.contains(release));
     releases
 }

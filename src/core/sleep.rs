@@ -3,7 +3,7 @@
 //! The mode that counts is the live release's. A standby that sleeps already stays so, whatever the
 //! plan says now: the rollback to it wakes it.
 
-use super::action::Action;
+use super::action::{Action, Ask};
 use super::course::Clearing;
 use super::decide::Next;
 use super::event::Verb;
@@ -118,7 +118,7 @@ pub(super) fn sleeps(state: &State, release: Release) -> bool {
 /// where there is nothing to do.
 pub(super) fn settle(state: &State, world: &World) -> Option<Action> {
     let policy = &state.opened.policy;
-    let awake = late::without_kept(state, awake(world, policy));
+    let awake = late::without_awake(state, awake(world, policy));
     if let Some(look) = late::look(state, world, awake.iter().copied()) {
         return Some(look);
     }
@@ -132,6 +132,12 @@ pub(super) fn settle(state: &State, world: &World) -> Option<Action> {
 pub(super) fn mend(state: &State, world: &World, clearing: Clearing) -> Next {
     match live_asleep(world) {
         Some(release) if clearing == Clearing::Cleared => Next::Act(Action::Wake { release }),
-        _ => settle(state, world).map_or(Next::End(Outcome::Done), Next::Act),
+        _ => match settle(state, world) {
+            None => Next::End(Outcome::Done),
+            Some(Action::SeeClients { .. }) if state.ask == Some(Ask::Leave) => {
+                Next::End(Outcome::Interrupted)
+            }
+            Some(action) => Next::Act(action),
+        },
     }
 }

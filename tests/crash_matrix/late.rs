@@ -233,15 +233,40 @@ fn what_is_kept_is_awake_until_nobody_comes_any_more() {
 
 #[test]
 fn a_prune_by_force_waits_for_nobody() {
+    let kept = "kept: shop@1, which clients may still use";
     paused(async {
-        for (verb, left) in [(Verb::Prune, &[1, 2, 3][..]), (Verb::PruneByForce, &[2, 3])] {
+        for (verb, left, first) in [
+            (Verb::Prune, &[1, 2, 3][..], kept),
+            (Verb::PruneByForce, &[2, 3], "removed shop@1"),
+        ] {
             let stage = PRUNE.stage(Core::default(), Flaw::None);
             let ann = stage.actor("ann@build", Machine::Here);
             ann.perform(verb).await;
             assert_eq!(standing(&stage), left);
             assert_eq!(stage.checker().sleepers(), [Release(2)].into());
             assert_eq!(verdict(&stage), Ok(()));
+            let said = ann.report.said.lock().unwrap().last().cloned();
+            let told = format!("{first}\nput to sleep: shop@2 (frozen)");
+            assert_eq!(said, Some(told));
         }
+    });
+}
+
+/// Who cannot be seen may be there: what they come to is not frozen under them.
+#[test]
+fn what_cannot_be_seen_is_not_put_to_sleep() {
+    paused(async {
+        let stage = SLEEPY.stage(Core::default(), Flaw::None);
+        let refused = Fault::Refused("no image of flipside can be built".into());
+        lock(&stage.world).faults.always(Op::Clients, refused);
+        let ann = stage.actor("ann@build", Machine::Here);
+        ann.perform(Verb::Deploy).await;
+        ann.perform(Verb::Deploy).await;
+        assert_eq!(standing(&stage), [1, 2, 3]);
+        assert_eq!(stage.checker().sleepers(), [].into());
+        ann.perform(Verb::Deploy).await;
+        assert_eq!(standing(&stage), [2, 3, 4]);
+        assert_eq!(stage.checker().sleepers(), [].into());
     });
 }
 

@@ -46,7 +46,9 @@ impl Told {
             }
         }
         if !all_seen {
-            self.detail("of what cannot be seen the newest stays as it is".into());
+            self.detail(
+                "what cannot be seen is not put to sleep, and the newest of it not removed".into(),
+            );
         }
         if nobodys.len() < clients.len() {
             self.detail(format!(

@@ -2,6 +2,8 @@
 //! container of flipside's own image that shares the network and nothing else; so it is seen on every
 //! engine and of every image, however clients come there.
 
+use std::time::Duration;
+
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
 use futures_util::StreamExt;
@@ -26,6 +28,9 @@ pub const NAMED: &str = ".clients.";
 
 /// How often the image may be taken away in between.
 const TRIES: usize = 16;
+
+/// How long a look may take beside the time for which it is watched.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// How many containers are looked at at a time.
 const AT_A_TIME: usize = 64;
@@ -70,7 +75,17 @@ async fn look(
         turns: Semaphore::new(AT_A_TIME),
     };
     let looks = environments.iter().zip(watched);
-    let looks = looks.map(|(environment, watched)| look.at(environment, watched));
+    let limit = Duration::from_millis(watch_ms) + SLACK;
+    let looks = looks.map(|(environment, watched)| async {
+        // One that is stuck hides no other.
+        let seen = tokio::time::timeout(limit, look.at(environment, watched)).await;
+        seen.unwrap_or_else(|_| {
+            let name = environment.release;
+            Err(refused(format!(
+                "what looks for clients of release {name} does not come to its end"
+            )))
+        })
+    });
     let seen = join_all(looks).await;
     // Where no proxy runs of it, it was made for this alone.
     if let Err(error) = own_image.leave(client, &image).await {
@@ -137,7 +152,9 @@ impl Look<'_> {
         self.create(environment, container, &name).await?;
         let said = self.said(&name).await;
         // It goes by itself, unless it has never run.
-        to_the_end(client, &name).await?;
+        if let Err(error) = to_the_end(client, &name).await {
+            tracing::warn!(%error, "the container {name} stays");
+        }
         let said = said?;
         let said = said.trim();
         said.parse().map_err(|_| {
