@@ -103,13 +103,10 @@ fn clear(state: &State, clearing: Clearing) -> Next {
             let spared = survey::spared(world, &state.opened.policy);
             let mut releases = releases.clone();
             releases.retain(|release| !spared.contains(release));
-            // One look for all: it takes its time.
-            let restless = sleep::awake(world, &state.opened.policy);
-            let all = releases.iter().copied().chain(restless);
-            let retire = || Action::Retire {
-                releases: late::without_kept(state, releases.clone()),
-            };
-            Next::Act(late::look(state, world, all).unwrap_or_else(retire))
+            let look = late::look_before_removal(state, world, &releases);
+            Next::Act(look.unwrap_or_else(|| Action::Retire {
+                releases: late::without_kept(state, releases),
+            }))
         }
         (Verb::Prune { .. }, Clearing::Cleared | Clearing::Woken) => {
             sleep::mend(state, world, clearing)
@@ -365,7 +362,7 @@ mod tests {
             },
             Action::Watch { .. } => Event::Baked,
             Action::SeeClients { releases } => Event::ClientsSeen {
-                clients: releases.iter().map(|it| seen_at(*it, 0)).collect(),
+                clients: releases.iter().copied().map(nobody_at).collect(),
             },
             Action::Retire { releases } => Event::Retired {
                 releases: releases.clone(),
@@ -398,10 +395,10 @@ mod tests {
         }
     }
 
-    fn seen_at(release: Release, connections: u64) -> Clients {
+    fn nobody_at(release: Release) -> Clients {
         Clients {
             release,
-            connections: Some(connections),
+            connections: Some(0),
             why: None,
         }
     }

@@ -9,8 +9,8 @@ use super::action::Action;
 use super::event::Verb;
 use super::names::Release;
 use super::state::State;
-use super::survey;
 use super::world::World;
+use super::{sleep, survey};
 
 /// What was seen of the clients of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,17 @@ pub(super) fn look(
     let unseen = unseen.filter(|release| !state.clients.contains_key(release));
     let releases = survey::remembered(world, &state.opened.policy, unseen);
     (!releases.is_empty()).then_some(Action::SeeClients { releases })
+}
+
+/// The look that is due before any of `releases` is removed: one for all, with what is to be put to
+/// sleep after that, since it takes its time.
+pub(super) fn look_before_removal(
+    state: &State,
+    world: &World,
+    releases: &[Release],
+) -> Option<Action> {
+    let restless = sleep::awake(world, &state.opened.policy);
+    look(state, world, releases.iter().copied().chain(restless))
 }
 
 /// Takes out of `releases` those that are [`kept`].

@@ -89,10 +89,7 @@ fn retire(state: &State, world: &World) -> Next {
     if state.ask == Some(Ask::Leave) {
         return Next::End(Outcome::Interrupted);
     }
-    // One look for all: it takes its time.
-    let restless = sleep::awake(world, &state.opened.policy);
-    let all = gone.iter().copied().chain(restless);
-    if let Some(look) = late::look(state, world, all) {
+    if let Some(look) = late::look_before_removal(state, world, &gone) {
         return Next::Act(look);
     }
     match late::without_kept(state, gone) {
