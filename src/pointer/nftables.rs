@@ -323,12 +323,14 @@ impl Nftables {
     }
 
     /// Connections that are open to `endpoints`, through this pointer.
-    async fn open_to(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<u64, PointerError> {
-        let flows = self.flows(self.ways.all()).await?;
-        let open = flows
-            .iter()
-            .filter(|flow| flow.open && endpoints.contains(&flow.by));
-        Ok(open.count() as u64)
+    async fn open_to(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<Vec<Flow>, PointerError> {
+        let mut flows = self.flows(self.ways.all()).await?;
+        flows.retain(|flow| flow.open && endpoints.contains(&flow.by));
+        Ok(flows.into_iter().collect())
+    }
+
+    async fn count_open_to(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<u64, PointerError> {
+        Ok(self.open_to(endpoints).await?.len() as u64)
     }
 
     /// Connections to these addresses.
@@ -364,10 +366,8 @@ impl Nftables {
     /// Tells the kernel that what was open to `endpoints` is at its end: it does not see the resets that
     /// it sends, and would lead whoever comes from the same port again to what was left, for days.
     async fn end(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), PointerError> {
-        let flows = self.flows(self.ways.all()).await?;
-        let reset = flows.iter().filter(|flow| endpoints.contains(&flow.by));
-        for flow in reset.filter(|flow| flow.open) {
-            if let Err(error) = flows::end(flow) {
+        for flow in self.open_to(endpoints).await? {
+            if let Err(error) = flows::end(&flow) {
                 tracing::warn!(%error, ?flow, "a connection that is reset stays tracked as open");
             }
         }
@@ -485,20 +485,20 @@ impl Pointer for Nftables {
             let known = told.filter(|(then, _)| *then == generation);
             return Ok(known.map(|(_, drained)| drained).unwrap_or_default());
         }
-        let began = self.open_to(&leaving).await?;
+        let began = self.count_open_to(&leaving).await?;
         let mut left = began;
         let drained = async {
             while left > 0 {
                 sink.progress(Progress::Drain { left, limit_ms });
                 // The kernel tells nobody: it is asked.
                 tokio::time::sleep(LOOK).await;
-                left = self.open_to(&leaving).await?;
+                left = self.count_open_to(&leaving).await?;
             }
             Ok(())
         };
         match tokio::time::timeout(Duration::from_millis(limit_ms), drained).await {
             Ok(done) => done?,
-            Err(_) => left = self.open_to(&leaving).await?,
+            Err(_) => left = self.count_open_to(&leaving).await?,
         }
         let is_kept = limit_ms == 0 && self.plan.keep_flows;
         let cut = match left == 0 || is_kept {

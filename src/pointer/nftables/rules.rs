@@ -174,7 +174,7 @@ impl Record {
         let mut left = found.map(|found| found.left.clone()).unwrap_or_default();
         left.extend(found.into_iter().flat_map(|found| serving(&found.routing)));
         // An address may have been given to another release since.
-        for endpoint in serving(routing).chain(previewed(routing)) {
+        for endpoint in reached(routing) {
             left.remove(&endpoint);
         }
         Self {
@@ -214,12 +214,11 @@ fn serving(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
         .flat_map(|route| route.endpoints.iter().copied())
 }
 
-/// Where who asks for the preview is led.
-fn previewed(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
+/// Where new connections are led, those to the preview among them.
+fn reached(routing: &Routing) -> impl Iterator<Item = SocketAddr> {
     let routes = routing.routes.iter();
-    routes
-        .filter(|route| routing.preview == Some(route.release))
-        .flat_map(|route| route.endpoints.iter().copied())
+    let shown = routes.filter(|route| routing.preview == Some(route.release));
+    serving(routing).chain(shown.flat_map(|route| route.endpoints.iter().copied()))
 }
 
 /// The shares of a routing. What stood there before flipside came gets what no share takes; where it
@@ -336,8 +335,7 @@ pub(super) fn transaction(
         }
     }
     let cut: BTreeSet<_> = found.map(|found| found.cut.clone()).unwrap_or_default();
-    let reached = serving(&record.routing).chain(previewed(&record.routing));
-    let reached: BTreeSet<_> = reached.collect();
+    let reached: BTreeSet<_> = reached(&record.routing).collect();
     let cut = cut.difference(&reached).copied().collect();
     text.push_str(&content(name, ways, record, &cut));
     text
