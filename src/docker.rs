@@ -172,6 +172,14 @@ impl Client {
     }
 }
 
+/// Random bytes, from the machine that flipside is called on.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| refused(format!("this machine has no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
 /// A refusal in our own words.
 pub(crate) fn refused(what: impl Into<String>) -> EngineError {
     let what = what.into();

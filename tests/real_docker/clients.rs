@@ -135,6 +135,15 @@ async fn looking(scope: &Scope) -> usize {
     parts.iter().filter(|name| name.contains(NAMED)).count()
 }
 
+/// Release 1, which stands.
+async fn standing() -> (Scope, Environment) {
+    let scope = Scope::new().await;
+    let web = sample::role(scope.image.clone());
+    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
+    let environment = up(&scope, &spec).await;
+    (scope, environment)
+}
+
 /// A look that is dropped once it has begun.
 async fn called_off(scope: &Scope, environment: &Environment, watch_ms: u64) {
     let looks = async || (looking(scope).await > 0).then_some(());
@@ -146,10 +155,7 @@ async fn called_off(scope: &Scope, environment: &Environment, watch_ms: u64) {
 
 #[tokio::test]
 async fn a_removal_takes_a_look_that_was_called_off_with_it() {
-    let scope = Scope::new().await;
-    let web = sample::role(scope.image.clone());
-    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
-    let environment = up(&scope, &spec).await;
+    let (scope, environment) = standing().await;
     called_off(&scope, &environment, 60_000).await;
     down(&scope, 1).await;
     assert_eq!(scope.parts().await, [""; 0]);
@@ -157,10 +163,7 @@ async fn a_removal_takes_a_look_that_was_called_off_with_it() {
 
 #[tokio::test]
 async fn a_look_that_is_called_off_is_in_nobodys_way() {
-    let scope = Scope::new().await;
-    let web = sample::role(scope.image.clone());
-    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
-    let environment = up(&scope, &spec).await;
+    let (scope, environment) = standing().await;
     called_off(&scope, &environment, 3_000).await;
     assert_eq!(seen_at(&scope, &environment, 100).await, 0);
     until("the end of it", async || {
@@ -175,10 +178,7 @@ async fn a_look_that_is_called_off_is_in_nobodys_way() {
 /// Who has no lease may look as well, and neither sees less for it.
 #[tokio::test]
 async fn two_may_look_at_once() {
-    let scope = Scope::new().await;
-    let web = sample::role(scope.image.clone());
-    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
-    let environment = up(&scope, &spec).await;
+    let (scope, environment) = standing().await;
     let look = || seen_at(&scope, &environment, 1_000);
     assert_eq!(tokio::join!(look(), look(), look()), (0, 0, 0));
     let endpoint = environment.endpoints()[0];
@@ -194,10 +194,7 @@ async fn two_may_look_at_once() {
 /// Of what says nothing of its port nothing can be seen, and the others are seen all the same.
 #[tokio::test]
 async fn one_that_cannot_be_seen_hides_no_other() {
-    let scope = Scope::new().await;
-    let web = sample::role(scope.image.clone());
-    let spec = sample::spec(&scope.service, 1, vec![("web", web)]);
-    let environment = up(&scope, &spec).await;
+    let (scope, environment) = standing().await;
     let mut unreadable = environment.clone();
     unreadable.labels.exposed.port = 0;
     let both = [unreadable, environment];

@@ -16,7 +16,7 @@ use super::stand_up::acted;
 use super::tear_down::to_the_end;
 use crate::core::names::{Millis, ServiceName};
 use crate::core::world::{Container, ContainerState, Environment};
-use crate::docker::{is_missing, refused};
+use crate::docker::{is_missing, random, refused};
 use crate::engine::{EngineError, OUTPUT};
 
 mod seen;
@@ -110,10 +110,7 @@ fn watched(environment: &Environment) -> Result<Vec<&Container>, EngineError> {
 
 /// One of its own for each look: who has no lease may look at the same time.
 fn name(container: &str) -> Result<String, EngineError> {
-    let mut random = [0; 4];
-    getrandom::fill(&mut random)
-        .map_err(|error| refused(format!("this machine has no random numbers: {error}")))?;
-    let random = u32::from_ne_bytes(random);
+    let random = u32::from_ne_bytes(random()?);
     Ok(format!("{container}{NAMED}{random:08x}"))
 }
 

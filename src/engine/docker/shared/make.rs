@@ -25,7 +25,7 @@ use crate::core::shared::Owner;
 use crate::core::sharing::aliases;
 use crate::core::words::hex;
 use crate::core::world::ContainerState;
-use crate::docker::{refused, refused_hint, status};
+use crate::docker::{random, refused_hint, status};
 use crate::engine::{EngineError, Settings};
 
 /// Everything that a container is made of.
@@ -52,7 +52,7 @@ impl Make<'_> {
     /// Makes the container, with its files and networks, and does not start it. One of that name
     /// that was never started either is a killed call's, and is replaced.
     pub(super) async fn make(&self) -> Result<(), EngineError> {
-        let salt = salt()?;
+        let salt: [u8; 16] = random()?;
         let turn = hex(&salt[..4]);
         self.fill(&turn).await?;
         let body = self.body(&salt, &turn).await?;
@@ -233,11 +233,4 @@ pub(super) fn taken(name: &str) -> EngineError {
         format!("the name `{name}` is taken by another container"),
         format!("`docker rm {name}` removes it, if nothing needs it"),
     )
-}
-
-fn salt() -> Result<[u8; 16], EngineError> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)
-        .map_err(|error| refused(format!("this machine has no random numbers: {error}")))?;
-    Ok(salt)
 }
